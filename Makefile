@@ -1,0 +1,73 @@
+# Set-up and checks. Needs make and Python 3.10 or newer with its venv module; everything else goes to .venv.
+#   make PYTHON=python3.12 ...          another Python
+#   make TORCH=torch==2.11.0 ...        another PyTorch (a requirement or a wheel file); remembered in .venv
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+TORCH_LOCKED := torch==2.13.0
+TORCH ?= $(or $(shell cat .venv/torch.txt 2>/dev/null),$(TORCH_LOCKED))
+WORKERS ?= 2
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/ready
+# One thread for each test worker: they would otherwise fight for the same cores.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --no-header -ra --durations=10
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup demo test check lint bench lock clean FORCE
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## create .venv and install everything (the other targets do it when needed)
+
+demo: $(READY)  ## the whole story on made-up people: train, evaluate, search, explain (ARGS="..." is passed on)
+	@$(BIN)/partreid demo $(ARGS)
+
+test: lint  ## all checks and all tests
+	@echo "==> pytest"; $(PYTEST) $(ARGS)
+
+check: lint  ## all checks and the quick tests
+	@echo "==> pytest"; $(PYTEST) -m "not slow" $(ARGS)
+
+lint: $(READY)  ## ruff and mypy
+	@echo "==> ruff"; $(BIN)/ruff check --quiet .
+	@echo "==> mypy"; $(BIN)/mypy partreid
+
+bench: $(READY)  ## how fast matching and loading are
+	@$(BIN)/python benchmarks/match.py
+	@$(BIN)/python benchmarks/loading.py
+
+lock: .venv/bin/python  ## resolve all packages anew and write requirements.lock
+	@$(BIN)/python tools/lock.py $(TORCH_LOCKED)
+
+clean:  ## remove .venv, caches and build outputs
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --no-compile: Python compiles what is imported at its first import, which takes half the time.
+# Order: hashed packages first (PyTorch's own pure-Python needs are among them), then PyTorch, then ourselves.
+$(READY): pyproject.toml requirements.lock .venv/torch.txt
+	@echo "==> 1/3 packages of requirements.lock, each checked against its hash"
+	@$(BIN)/python -m pip install -q --no-compile --require-hashes --no-deps -r requirements.lock
+	@echo "==> 2/3 $(TORCH) (the largest part; nothing to do if .venv has it)"
+	@$(BIN)/python -m pip install -q --no-compile "$(TORCH)"
+	@echo "==> 3/3 partreid itself, editable"
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Changes, and so makes the set-up run again, only when another PyTorch is asked for.
+.venv/torch.txt: FORCE | .venv/bin/python
+	@echo "$(TORCH)" | cmp -s - $@ || echo "$(TORCH)" > $@
+
+.venv/bin/python:
+	@command -v "$(PYTHON)" >/dev/null || { echo "No '$(PYTHON)' found. Install Python 3.10 or newer, or name yours: make PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1). Name another: make PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "==> .venv with $$("$(PYTHON)" -V)"
+	@"$(PYTHON)" -m venv .venv
