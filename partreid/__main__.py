@@ -1,0 +1,6 @@
+"""``python -m partreid``."""
+
+from partreid.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The nouns of the algebra: frozen values that pass between rooms, checked at the door.
+
+Conventions, here and everywhere:
+
+* K counts body parts and never the background; label 0 is background, 1..K are parts, 255 is unknown.
+* An image tensor is float32 [B, 3, H, W]; a feature map is float [B, C, h, w]; h x w is its own, coarser grid.
+* An identity is an integer; in training identities are 0..N-1, in files they are whatever the data set says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from partreid.errors import ShapeError
+
+UNKNOWN = 255  # label of pixels about which nothing is known; losses skip them
+DISTRACTOR = 0  # identity that is wrong for every query
+JUNK = -1  # identity that is removed before scoring
+
+NONE: Mapping[str, Tensor] = MappingProxyType({})
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ShapeError(message)
+
+
+@dataclass(frozen=True)
+class PartScheme:
+    """Names of K parts, from the top of the body downwards, and where each label goes when the image is mirrored.
+
+    ``flip`` has length K + 1 (background first); the identity permutation if no part has a left and a right.
+    """
+
+    names: tuple[str, ...]
+    flip: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.flip:
+            object.__setattr__(self, "flip", tuple(range(len(self.names) + 1)))
+        _require(
+            len(set(self.names)) == len(self.names) > 0,
+            f"a part scheme needs distinct part names, got {self.names}",
+        )
+        _require(
+            sorted(self.flip) == list(range(len(self.names) + 1)) and self.flip[0] == 0,
+            f"flip must permute 0..{len(self.names)} and keep background 0 in place, got {self.flip}",
+        )
+
+    @property
+    def K(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One crop on disk. ``identity`` 0 = distractor (wrong for all), -1 = junk (ignored); cameras count from 1."""
+
+    path: Path
+    identity: int
+    camera: int
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A data set split. ``queries`` maps the name of a query set to its samples; all share ``gallery``."""
+
+    name: str
+    root: Path
+    train: tuple[Sample, ...]
+    queries: Mapping[str, tuple[Sample, ...]]
+    gallery: tuple[Sample, ...]
+
+    @property
+    def query(self) -> tuple[Sample, ...]:
+        """The first (usually only) query set."""
+        return next(iter(self.queries.values()))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method trains on.
+
+    images: float32 [B, 3, H, W], ImageNet-normalised. ids: int64 [B] in 0..N-1. cameras: int64 [B].
+    cues: what is known besides, e.g. ``parts`` uint8 [B, h, w] (0 background, 1..K, 255 unknown).
+    """
+
+    images: Tensor
+    ids: Tensor
+    cameras: Tensor
+    cues: Mapping[str, Tensor] = field(default_factory=lambda: NONE)
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        _require(self.images.ndim == 4 and self.images.shape[1] == 3,
+                 f"images must be [B, 3, H, W], got {tuple(self.images.shape)}")
+        for name, value in (("ids", self.ids), ("cameras", self.cameras)):
+            _require(tuple(value.shape) == (n,), f"{name} must be [{n}], got {tuple(value.shape)}")
+        for name, value in self.cues.items():
+            _require(len(value) == n, f"cue '{name}' must have {n} rows like the images, got {len(value)}")
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(self.images.to(device), self.ids.to(device), self.cameras.to(device),
+                     {name: cue.to(device) for name, cue in self.cues.items()})
+
+
+@dataclass(frozen=True)
+class PartMaps:
+    """Part logits float [B, K+1, h, w] with the scheme that names them; channel 0 is background."""
+
+    logits: Tensor
+    scheme: PartScheme
+    _probs: list[Tensor] = field(default_factory=list, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _require(self.logits.ndim == 4 and self.logits.shape[1] == self.scheme.K + 1,
+                 f"part logits must be [B, {self.scheme.K + 1}, h, w], got {tuple(self.logits.shape)}")
+
+    @classmethod
+    def from_probs(cls, probs: Tensor, scheme: PartScheme) -> "PartMaps":
+        """Part maps that are known and not predicted; ``probs`` float [B, K+1, h, w] is kept as it is."""
+        return cls(probs.clamp_min(1e-12).log(), scheme, [probs])
+
+    @property
+    def probs(self) -> Tensor:
+        """Float [B, K+1, h, w]; sums to 1 over channels at each pixel."""
+        if not self._probs:
+            self._probs.append(self.logits.softmax(1))
+        return self._probs[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.scheme.names
+
+    def visible_above(self, threshold: float) -> Tensor:
+        """Float [B, K]: 1 where a part's probability exceeds ``threshold`` at some pixel (BPBreID Eq. 4)."""
+        return (self.probs[:, 1:].amax((2, 3)) > threshold).to(self.logits.dtype)
+
+    def visible_by_argmax(self) -> Tensor:
+        """Float [B, K]: 1 where a part is the most probable class of at least one pixel (ISP Eq. 8)."""
+        winners = self.logits.argmax(1).flatten(1)  # [B, h*w]
+        classes = torch.arange(1, self.scheme.K + 1, device=winners.device)
+        return (winners[:, None] == classes[:, None]).any(2).to(self.logits.dtype)
+
+    def visible_softly(self) -> Tensor:
+        """Float [B, K] in [0, 1]: the highest probability of each part over the pixels."""
+        return self.probs[:, 1:].amax((2, 3))
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """M named vectors per image: vectors float [N, M, D], visibility float [N, M] in [0, 1], M names."""
+
+    vectors: Tensor
+    visibility: Tensor
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require(self.vectors.ndim == 3, f"vectors must be [N, M, D], got {tuple(self.vectors.shape)}")
+        n, m = self.vectors.shape[:2]
+        _require(tuple(self.visibility.shape) == (n, m),
+                 f"visibility must be [{n}, {m}] like the vectors, got {tuple(self.visibility.shape)}")
+        _require(len(self.names) == m, f"{m} embeddings need {m} names, got {self.names}")
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @classmethod
+    def one(cls, name: str, vectors: Tensor) -> "Embeddings":
+        """A single, always visible embedding from vectors [N, D]."""
+        return cls(vectors[:, None], vectors.new_ones(len(vectors), 1), (name,))
+
+    @classmethod
+    def seen(cls, vectors: Tensor, names: Sequence[str]) -> "Embeddings":
+        """Always visible embeddings from vectors [N, M, D]."""
+        return cls(vectors, vectors.new_ones(vectors.shape[:2]), tuple(names))
+
+    @classmethod
+    def cat(cls, *groups: "Embeddings") -> "Embeddings":
+        """Put groups side by side [N, M1+M2+.., max D]; narrower ones are zero-padded, which no distance can see."""
+        width = max(g.vectors.shape[2] for g in groups)
+        padded = [torch.nn.functional.pad(g.vectors, (0, width - g.vectors.shape[2])) for g in groups]
+        return cls(torch.cat(padded, 1), torch.cat([g.visibility for g in groups], 1),
+                   tuple(name for g in groups for name in g.names))
+
+    @classmethod
+    def stack(cls, batches: Sequence["Embeddings"]) -> "Embeddings":
+        """Rows of several batches with the same names, one below the other."""
+        return cls(torch.cat([b.vectors for b in batches]), torch.cat([b.visibility for b in batches]),
+                   batches[0].names)
+
+    def joined(self) -> "Embeddings":
+        """One always visible embedding [N, 1, M*D]: the vectors laid end to end (f_c of BPBreID, F_p of ISP)."""
+        return Embeddings.one("+".join(self.names), self.vectors.flatten(1))
+
+    def all_visible(self) -> "Embeddings":
+        return replace(self, visibility=torch.ones_like(self.visibility))
+
+    def select(self, *names: str) -> "Embeddings":
+        """The named embeddings, in the order asked for. ShapeError names what exists otherwise."""
+        for name in names:
+            _require(name in self.names, f"no embedding '{name}'; there are {', '.join(self.names)}")
+        at = [self.names.index(name) for name in names]
+        return Embeddings(self.vectors[:, at], self.visibility[:, at], tuple(names))
+
+    def rows(self, index: Tensor | slice | Sequence[int]) -> "Embeddings":
+        return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
+
+    def to(self, device: torch.device | str) -> "Embeddings":
+        return replace(self, vectors=self.vectors.to(device), visibility=self.visibility.to(device))
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a method sees in a batch: features [B, C, h, w], part maps if it has any, groups of embeddings."""
+
+    features: Tensor
+    parts: PartMaps | None
+    groups: Mapping[str, Embeddings]
