@@ -1,0 +1,295 @@
+"""What a recipe is: frozen plain data that holds every number of a run, written as JSON beside its weights.
+
+Only the standard library is imported here, so that the list of recipes answers at once.
+"""
+
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+from partreid.errors import RecipeError
+
+
+class Frozen(Mapping[str, Any]):
+    """A mapping that cannot change and can be hashed; equal to a dict with the same items."""
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self._items = MappingProxyType(dict(items or {}))
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> typing.Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted((k, repr(v)) for k, v in self._items.items())))
+
+    def __or__(self, other: Mapping[str, Any]) -> "Frozen":
+        return Frozen({**self._items, **other})
+
+    def without(self, *names: str) -> "Frozen":
+        return Frozen({k: v for k, v in self._items.items() if k not in names})
+
+    def __repr__(self) -> str:
+        return repr(dict(self._items))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frozen, (dict(self._items),)
+
+
+@dataclass(frozen=True, init=False)
+class Spec:
+    """A name out of a table and the arguments for what stands there: ``Spec("hrnet_w32", reduce=256)``."""
+
+    name: str
+    args: Frozen
+
+    def __init__(self, name: str, /, **args: Any) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "args", Frozen(args))
+
+    def but(self, **args: Any) -> "Spec":
+        """The same name with some arguments changed."""
+        return Spec(self.name, **{**self.args, **args})
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Published numbers in percent; ``None`` where the text does not show the cell. ``where`` names the table."""
+
+    where: str
+    rank1: float | None = None
+    rank5: float | None = None
+    rank10: float | None = None
+    mAP: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of a training plan.
+
+    batch: (P, K) = identities per step and images of each. lr: peak learning rate. warmup: epochs of linear
+    warm-up that start at ``warmup_from`` x lr. schedule: "step" multiplies by ``drop_by`` at the epochs
+    ``drop_at``; "cosine" falls from the peak to zero. per: the rate moves per "epoch" or per "step".
+    weights: one entry per loss term of the method, exactly.
+    """
+
+    epochs: int
+    weights: Frozen
+    batch: tuple[int, int] = (16, 4)
+    lr: float = 3.5e-4
+    warmup: float = 10
+    warmup_from: float = 0.01
+    schedule: str = "step"
+    drop_at: tuple[int, ...] = (40, 70)
+    drop_by: float = 0.1
+    per: str = "epoch"
+    optimiser: str = "adam"
+    weight_decay: float = 5e-4
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", Frozen(self.weights))
+        _choice("schedule", self.schedule, ("step", "cosine"))
+        _choice("per", self.per, ("epoch", "step"))
+        _choice("optimiser", self.optimiser, ("adam", "adamw", "sgd"))
+        if min(self.epochs, *self.batch, self.accumulate) < 1:
+            raise RecipeError(
+                f"epochs, batch and accumulate must be at least 1, got {self.epochs}, {self.batch}, {self.accumulate}"
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run.
+
+    cues: what the method is told of training images, by name. train, test: data sets by name. size: (H, W) in
+    pixels. augment: transforms in order. distance: the matching rule if not the method's own. start: a run or
+    weights file to begin from. precision: of the forward pass, in Fabric's words. notes: every place where this
+    recipe leaves its paper, with the reason.
+    """
+
+    name: str
+    method: Spec
+    backbone: Spec
+    train: str
+    test: tuple[str, ...]
+    size: tuple[int, int]
+    stages: tuple[Stage, ...]
+    cues: Frozen = field(default_factory=Frozen)
+    augment: tuple[Spec, ...] = (Spec("crop", pad=10), Spec("mirror"), Spec("erase"))
+    distance: Spec | None = None
+    start: str | None = None
+    precision: str = "32-true"
+    seed: int = 1
+    expect: Expected | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cues", Frozen(self.cues))
+        _choice("precision", self.precision, ("32-true", "bf16-mixed", "16-mixed"))
+        terms = {frozenset(stage.weights) for stage in self.stages}
+        if len(terms) != 1:
+            raise RecipeError(
+                f"{self.name}: every stage needs weights for the same loss terms, or none has a stage; "
+                f"got {[sorted(t) for t in terms]}. Give a term the weight 0.0 where a stage does without it."
+            )
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the loss terms, in the recipe's order."""
+        return tuple(self.stages[0].weights)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that change with every number of the recipe (but not with its name or notes)."""
+        data = to_plain(self)
+        for key in ("name", "notes", "expect"):
+            del data[key]
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise RecipeError(f"{what} must be one of {', '.join(choices)}; got '{value}'")
+
+
+def to_plain(value: Any) -> Any:
+    """A recipe as dicts, lists, numbers and strings, ready for JSON."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {k: to_plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_plain(v) for v in value]
+    return value
+
+
+def from_plain(data: Mapping[str, Any]) -> Recipe:
+    """The recipe that :func:`to_plain` wrote. RecipeError names the first field that does not fit."""
+    recipe: Recipe = _read(Recipe, data, "recipe")
+    return recipe
+
+
+def _read(kind: Any, data: Any, where: str) -> Any:
+    """``data`` as a value of type ``kind``; whole numbers pass for floats, lists for tuples, nothing else bends."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if data is None and type(None) in inner:
+            return None
+        return _read(next(k for k in inner if k is not type(None)), data, where)
+    if kind is Spec:
+        if isinstance(data, Spec | str):
+            return data if isinstance(data, Spec) else Spec(data)
+        _expect(isinstance(data, Mapping) and set(data) <= {"name", "args"} and "name" in data,
+                where, "a name, or {name, args}", data)
+        return Spec(data["name"], **{k: _plain(v) for k, v in data.get("args", {}).items()})
+    if kind is Frozen:
+        _expect(isinstance(data, Mapping), where, "a table of names and values", data)
+        spec = where.split(".")[-1] == "cues"
+        return Frozen({k: _read(Spec, v, f"{where}.{k}") if spec else _read(float, v, f"{where}.{k}")
+                       for k, v in data.items()})
+    if is_dataclass(kind):
+        _expect(isinstance(data, Mapping), where, "a table of fields", data)
+        known = typing.get_type_hints(kind)
+        for key in data:
+            if key not in known:
+                raise RecipeError(unknown(f"field of {where}", key, known))
+        return kind(**{key: _read(known[key], value, f"{where}.{key}") for key, value in data.items()})  # type: ignore[operator]
+    if origin is tuple:
+        _expect(isinstance(data, list | tuple), where, "a list", data)
+        if inner[-1] is Ellipsis:
+            return tuple(_read(inner[0], v, f"{where}.{i}") for i, v in enumerate(data))
+        _expect(len(data) == len(inner), where, f"{len(inner)} values", data)
+        return tuple(_read(k, v, f"{where}.{i}") for i, (k, v) in enumerate(zip(inner, data, strict=True)))
+    if kind is float and type(data) is int:
+        return float(data)
+    _expect(type(data) is kind, where, {"int": "a whole number", "float": "a number", "str": "a text"}.get(
+        getattr(kind, "__name__", ""), str(kind)), data)
+    return data
+
+
+def _plain(value: Any) -> Any:
+    return tuple(_plain(v) for v in value) if isinstance(value, list) else value
+
+
+def _expect(ok: bool, where: str, expected: str, data: Any) -> None:
+    if not ok:
+        raise RecipeError(f"{where}: expected {expected}, got {data!r}")
+
+
+def unknown(what: str, name: str, known: typing.Iterable[str]) -> str:
+    """The sentence for a name that is not in a table: the nearest one if there is one, and all of them."""
+    names = sorted(known)
+    near = get_close_matches(name, names, 1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    listed = ", ".join(names) if len(names) <= 24 else f"{len(names)} names; list them with 'partreid recipes'"
+    return f"unknown {what}: '{name}'.{hint} Known: {listed}"
+
+
+def override(recipe: Recipe, assignments: typing.Iterable[str]) -> Recipe:
+    """``recipe`` with ``a.b=c`` assignments applied, checked against the types of the fields.
+
+    ``stages.epochs=2`` sets a field in every stage, ``stages.0.epochs=2`` in the first. Values are read as JSON
+    where that works and as plain text otherwise.
+    """
+    data = to_plain(recipe)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise RecipeError(f"--set needs the form field=value, got '{assignment}'")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        _assign(data, path.split("."), value, path)
+    return from_plain(data)
+
+
+def _assign(data: Any, keys: list[str], value: Any, path: str) -> None:
+    key, rest = keys[0], keys[1:]
+    if isinstance(data, list):
+        if not key.isdigit():  # a field of every element
+            if not data or not isinstance(data[0], dict):
+                raise RecipeError(f"--set {path}: '{key}' must be the number of an element, 0..{len(data) - 1}")
+            for element in data:
+                _assign(element, keys, value, path)
+            return
+        if int(key) >= len(data):
+            raise RecipeError(f"--set {path}: there is no element {key}, only 0..{len(data) - 1}")
+        if not rest:
+            data[int(key)] = value
+        else:
+            _assign(data[int(key)], rest, value, path)
+        return
+    if not isinstance(data, dict):
+        raise RecipeError(f"--set {path}: '{key}' has no fields below it")
+    free = "args" in data or path.split(".")[0] == "cues" or "weights" in path.split(".")[:-1]
+    if set(data) == {"name", "args"} and key not in data:  # method.dim=64 is short for method.args.dim=64
+        data = data["args"]
+    elif key not in data and not free:
+        raise RecipeError(unknown("recipe field", key, data))
+    if not rest:
+        data[key] = value
+    else:
+        _assign(data.setdefault(key, {"name": key, "args": {}}), rest, value, path)
+
+
+def row(base: Recipe, name: str, **changes: Any) -> Recipe:
+    """A table row: ``base`` under another name with some fields changed."""
+    return replace(base, name=name, **changes)
+
+
+def with_weights(recipe: Recipe, weights: Mapping[str, float]) -> tuple[Stage, ...]:
+    """The recipe's stages with other loss weights."""
+    return tuple(replace(stage, weights=Frozen(weights)) for stage in recipe.stages)
