@@ -1,0 +1,1 @@
+"""The few modules that methods are made of: trunks, heads and pooling."""

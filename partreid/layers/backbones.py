@@ -1,0 +1,185 @@
+"""Trunks: images [B, 3, H, W] to one feature map [B, C, h, w], with ``.channels`` C and ``.stride`` H / h.
+
+ResNet, SE-ResNet and HRNet come from timm; the stride surgery, IBN-a, the HRNet fusion and the small trunk for
+work without a GPU are ours. timm is imported only when one of its models is asked for.
+"""
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partreid.errors import RecipeError
+
+_DECLARED: list[Any] = []  # keeps the operator declaration of _timm alive
+
+
+def _timm() -> ModuleType:
+    """timm, also beside a torchvision whose compiled operators were built for another torch.
+
+    timm imports torchvision for a batch norm class; a CPU torch next to a CUDA torchvision then fails on an
+    operator that neither timm nor we ever call. Declaring the operator is enough.
+    """
+    try:
+        return importlib.import_module("timm")
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _DECLARED.append(library)
+    return importlib.import_module("timm")
+
+
+def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
+    try:
+        model: nn.Module = _timm().create_model(name, pretrained=pretrained, **options)
+    except Exception as error:
+        if pretrained and ("connect" in str(error).lower() or "offline" in str(error).lower()
+                           or type(error).__module__.split(".")[0] in ("huggingface_hub", "requests", "httpx")):
+            raise RecipeError(
+                f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}). Put them into the "
+                f"Hugging Face cache on a machine with network, or start without: --set backbone.pretrained=false"
+            ) from None
+        raise
+    return model
+
+
+class ResNetTrunk(nn.Module):
+    """A timm ResNet up to layer4, with layer4's stride 1 *without* dilation (re-ID's "last stride 1")."""
+
+    stride = 16
+
+    def __init__(self, name: str, pretrained: bool, ibn: bool = False, upsample: int = 1) -> None:
+        super().__init__()
+        net: Any = _create(name, pretrained, num_classes=0, global_pool="")
+        stem = [net.conv1, net.bn1, net.act1] if hasattr(net, "act1") else [net.conv1, net.bn1, nn.ReLU()]
+        self.stem = nn.Sequential(*stem, net.maxpool)
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+        for module in (m for m in self.layer4.modules() if isinstance(m, nn.Conv2d | nn.AvgPool2d)):
+            if module.stride in (2, (2, 2)):
+                module.stride = (1, 1)
+        if ibn:
+            for layer in (self.layer1, self.layer2, self.layer3):
+                for block in layer:
+                    block.bn1 = IBN(block.bn1)
+        self.upsample = upsample
+        self.stride = 16 // upsample
+        self.channels = int(net.num_features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        f: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(images)))))
+        if self.upsample > 1:
+            f = F.interpolate(f, scale_factor=self.upsample, mode="bilinear", align_corners=False)
+        return f
+
+
+class IBN(nn.Module):
+    """Instance norm on the first half of the channels, batch norm on the second (IBN-a, Pan et al., ECCV 2018)."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.split = norm.num_features // 2
+        self.instance = nn.InstanceNorm2d(self.split, affine=True)
+        self.batch = nn.BatchNorm2d(norm.num_features - self.split)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.instance(x[:, : self.split]), self.batch(x[:, self.split:])], 1)
+
+
+class HRNetTrunk(nn.Module):
+    """HRNet-W32 with its four branches fused: 256 + 512 + 1024 + 128 = 1920 channels at stride 4 (ISP Sec. 4.1).
+
+    ``reduce`` adds a 1x1 convolution + BN + ReLU to that many channels. Branches are upsampled bilinearly to the
+    finest one; align_corners as in the released ISP and BPBreID code.
+    """
+
+    stride = 4
+
+    def __init__(self, pretrained: bool, reduce: int | None = None) -> None:
+        super().__init__()
+        net: Any = _create("hrnet_w32", pretrained, features_only=True, out_indices=(1, 2, 3, 4))
+        self.net, channels = net, sum(net.feature_info.channels())
+        self.reduce: nn.Module = nn.Identity()
+        if reduce is not None:
+            self.reduce = nn.Sequential(nn.Conv2d(channels, reduce, 1), nn.BatchNorm2d(reduce), nn.ReLU())
+        self.channels = reduce or channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        finest, *coarser = self.net(images)
+        size = finest.shape[2:]
+        up = [F.interpolate(f, size=size, mode="bilinear", align_corners=True) for f in coarser]
+        fused: Tensor = self.reduce(torch.cat([finest, *up], 1))
+        return fused
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with a shortcut."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
+            nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or before != after:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class SmallTrunk(nn.Module):
+    """About a million parameters at width 28: a stem and four residual blocks, 8 x width channels.
+
+    For CPU work, tests and the synthetic benchmark; trained from scratch. ``stride`` 8 (default) or 4: where the
+    finer map comes from not striding in the third block.
+    """
+
+    def __init__(self, width: int = 28, stride: int = 8) -> None:
+        super().__init__()
+        if stride not in (4, 8):
+            raise RecipeError(f"the small trunk has stride 4 or 8, got {stride}")
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.blocks = nn.Sequential(
+            Residual(width, width, 1), Residual(width, 2 * width, 2),
+            Residual(2 * width, 4 * width, stride // 4), Residual(4 * width, 8 * width, 1),
+        )
+        self.channels, self.stride = 8 * width, stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        f: Tensor = self.blocks(self.stem(images))
+        return f
+
+
+def resnet50(pretrained: bool = True, upsample: int = 1) -> nn.Module:
+    return ResNetTrunk("resnet50", pretrained, upsample=upsample)
+
+
+def resnet50_ibn_a(pretrained: bool = False) -> nn.Module:
+    """No library distributes ImageNet weights of IBN-a; ``pretrained`` starts from plain ResNet-50 elsewhere."""
+    return ResNetTrunk("resnet50", pretrained, ibn=True)
+
+
+def seresnet50(pretrained: bool = True, upsample: int = 1) -> nn.Module:
+    return ResNetTrunk("seresnet50", pretrained, upsample=upsample)
+
+
+def hrnet_w32(pretrained: bool = True, reduce: int | None = None) -> nn.Module:
+    return HRNetTrunk(pretrained, reduce)
+
+
+def small(width: int = 28, stride: int = 8) -> nn.Module:
+    return SmallTrunk(width, stride)
+
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "resnet50": resnet50, "resnet50_ibn_a": resnet50_ibn_a, "seresnet50": seresnet50, "hrnet_w32": hrnet_w32,
+    "small": small,
+}

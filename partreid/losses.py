@@ -1,0 +1,124 @@
+"""Losses: pure functions of tensors. They log nothing, choose no device and know no method."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from partreid.distance import PartDistance
+from partreid.errors import ShapeError
+from partreid.types import UNKNOWN, Embeddings
+
+EUCLIDEAN = PartDistance("euclidean")
+Combine = Literal["mean", "max", "min", "max_min", "each"]
+
+
+def id_loss(logits: Tensor, ids: Tensor, smoothing: float = 0.1, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy with label smoothing over the C identities (eps / C on every class; BPBreID Sec. 4.2).
+
+    logits: float [N, C], or [N, M, C] for M classifiers per image. ids: int64 [N]. weights: float of the logits'
+    leading shape, >= 0, e.g. visibility; ``None`` weighs all alike. Returns the weighted mean, 0 if nothing weighs.
+    """
+    if logits.ndim == 3:
+        ids = ids[:, None].expand(logits.shape[:2])
+    each = F.cross_entropy(logits.flatten(0, -2), ids.flatten(), label_smoothing=smoothing, reduction="none")
+    if weights is None:
+        return each.mean()
+    weights = weights.flatten().to(each)
+    return (each * weights).sum() / weights.sum().clamp_min(1e-12)
+
+
+def mine_hardest(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Hardest positive and negative of every anchor that has both (batch-hard mining).
+
+    distances: float [..., N, N], +inf = unusable pair. ids: int64 [N]. Returns two float [A] vectors. The anchor
+    itself is never its own positive.
+    """
+    same = ids[:, None] == ids[None, :]
+    itself = torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+    usable = distances.isfinite()
+    positive = distances.masked_fill(~(same & ~itself & usable), -torch.inf).amax(-1)
+    negative = distances.masked_fill(same | ~usable, torch.inf).amin(-1)
+    kept = positive.isfinite() & negative.isfinite()
+    return positive[kept], negative[kept]
+
+
+def margin_loss(positive: Tensor, negative: Tensor, margin: float = 0.3) -> Tensor:
+    """Mean of [positive - negative + margin]_+ (BPBreID Eq. 8); with margin 0 the soft form log(1 + e^(p - n))."""
+    if len(positive) == 0:
+        return (positive.sum() + negative.sum()) * 0.0  # nothing to rank; keeps the graph alive
+    gap = positive - negative
+    return (F.softplus(gap) if margin == 0 else F.relu(gap + margin)).mean()  # Eq. 8
+
+
+def hard_triplet(e: Embeddings, ids: Tensor, margin: float = 0.3, combine: Combine = "mean") -> Tensor:
+    """Batch-hard triplet loss on raw embeddings (BPBreID Sec. 3.3.2, Eq. 7 and 8).
+
+    With M embeddings the distance of a pair is their mean over what both images show (Eq. 7; +inf, hence unused,
+    if they share nothing). ``combine`` other than "mean": the "max" or "min" over shared embeddings, "max_min"
+    (max for positives, min for negatives), or "each" embedding mined on its own.
+    """
+    if combine == "mean":
+        return margin_loss(*mine_hardest(EUCLIDEAN.within(e), ids), margin)  # Eq. 7
+    per_part = torch.stack([EUCLIDEAN.within(e.select(name)) for name in e.names])  # [M, N, N]
+    if combine == "each":
+        return margin_loss(*mine_hardest(per_part, ids), margin)
+    highest = per_part.masked_fill(per_part.isinf(), -torch.inf).amax(0)
+    highest = highest.masked_fill(highest.isinf(), torch.inf)  # shares nothing: unusable again
+    lowest = per_part.amin(0)
+    if combine == "max_min":
+        same = ids[:, None] == ids[None, :]
+        return margin_loss(*mine_hardest(torch.where(same, highest, lowest), ids), margin)
+    return margin_loss(*mine_hardest(highest if combine == "max" else lowest, ids), margin)
+
+
+def resize_labels(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor:
+    """Labels uint8 [B, H, W] on a coarser grid [B, h, w]: the class that covers most of each cell wins.
+
+    255 (unknown) wins only where nothing is known at all. Ties go to the lower class.
+    """
+    if tuple(labels.shape[1:]) == tuple(size):
+        return labels
+    share = label_shares(labels, size, classes)
+    known = F.adaptive_avg_pool2d((labels != UNKNOWN).float()[:, None], size)[:, 0] > 0
+    return torch.where(known, share.argmax(1).to(torch.uint8), torch.tensor(UNKNOWN, dtype=torch.uint8,
+                                                                          device=labels.device))
+
+
+def label_shares(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor:
+    """How much of each cell a class covers: uint8 [B, H, W] -> float32 [B, classes, h, w] in [0, 1]."""
+    planes = [F.adaptive_avg_pool2d((labels == c).float()[:, None], size) for c in range(classes)]
+    return torch.cat(planes, 1)
+
+
+def part_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, keep: float = 1.0) -> Tensor:
+    """Pixel cross-entropy of the part head (BPBreID Eq. 2, ISP Eq. 6), averaged over the known pixels.
+
+    logits: float [B, K+1, h, w]. labels: uint8 [B, H, W] (0 background, 1..K, 255 unknown), brought to h x w by
+    majority. smoothing: eps / (K+1) on every class. keep: share of the easiest pixels that count (1 = all).
+    """
+    classes = logits.shape[1]
+    if int(labels[labels != UNKNOWN].max() if (labels != UNKNOWN).any() else 0) >= classes:
+        raise ShapeError(f"part labels go up to {int(labels[labels != UNKNOWN].max())}, the part head knows "
+                         f"0..{classes - 1}; the label source and the scheme of the recipe do not match")
+    target = resize_labels(labels, (logits.shape[2], logits.shape[3]), classes).long()
+    target = target.masked_fill(target == UNKNOWN, -100)
+    each = F.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")[target != -100]
+    if keep < 1:
+        each = each.topk(int(len(each) * keep), largest=False).values
+    return each.mean() if len(each) else logits.sum() * 0.0
+
+
+def centre_loss(f: Tensor, centres: Tensor, ids: Tensor, weight: float) -> Tensor:
+    """Half the squared distance to the identity's centre, mean over the batch (BoT Sec. 3.6).
+
+    f: float [N, D]. centres: float [identities, D]. Scaled by ``weight`` for the embeddings only: the centres
+    follow with their own optimiser at full strength, whatever the weight.
+    """
+    own = centres[ids]
+
+    def pull(a: Tensor, b: Tensor) -> Tensor:
+        return 0.5 * (a - b).square().sum(1).mean()
+
+    return weight * pull(f, own.detach()) + pull(f.detach(), own)

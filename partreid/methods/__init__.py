@@ -1,0 +1,10 @@
+"""One paper, one file. ``METHODS`` names them; only :mod:`partreid.build` looks there."""
+
+from partreid.methods.base import Method
+from partreid.methods.bot import BoT
+from partreid.methods.bpbreid import BPBreID
+from partreid.methods.pcb import PCB
+
+METHODS: dict[str, type[Method]] = {"bot": BoT, "pcb": PCB, "bpbreid": BPBreID}
+
+__all__ = ["METHODS", "BPBreID", "BoT", "Method", "PCB"]

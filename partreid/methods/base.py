@@ -1,0 +1,46 @@
+"""What every method is: three verbs, two facts and the optimisers it wants."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from partreid.distance import PartDistance
+from partreid.types import NONE, Batch, Embeddings, Output
+
+
+class Method(nn.Module):
+    """A re-ID method. Subclasses are one paper each and never inherit from one another.
+
+    needs: cues that must come with the images in training. TERMS: the loss terms it can compute; a recipe weighs
+    some of them, and only the heads that those need are built. distance: how its descriptions are compared.
+    """
+
+    needs: frozenset[str] = frozenset()
+    TERMS: tuple[str, ...] = ()
+    distance: PartDistance
+
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+        """images float32 [B, 3, H, W] -> Output. Cues change what is computed only where a method says so."""
+        raise NotImplementedError
+
+    def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted scalar losses, named exactly as the recipe's stage weights."""
+        raise NotImplementedError
+
+    def describe(self, out: Output) -> Embeddings:
+        """What a gallery stores of each image."""
+        raise NotImplementedError
+
+    def optimisers(self, optimiser: str, lr: float, weight_decay: float) -> list[Optimizer]:
+        """One optimiser over all parameters; a method with parameters that learn otherwise overrides this."""
+        return [make_optimiser(optimiser, [p for p in self.parameters() if p.requires_grad], lr, weight_decay)]
+
+
+def make_optimiser(name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
+    """Adam, AdamW or SGD with momentum 0.9, single-tensor so that a seeded run repeats bit for bit."""
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay)
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=lr, weight_decay=weight_decay)
