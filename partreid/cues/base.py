@@ -1,0 +1,56 @@
+"""What is known of a training image besides its pixels and identity."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from partreid.types import PartScheme
+
+FeatureStream = Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]
+"""Per identity: indices int64 [n], cameras int64 [n], features float [n, C, h, w]; one identity at a time."""
+
+
+class Cue(Protocol):
+    """One kind of knowledge, indexed like the training samples.
+
+    spatial: the items are maps on the image's grid and move with crop and erase.
+    """
+
+    spatial: bool
+    scheme: PartScheme
+
+    def __getitem__(self, index: int) -> NDArray[np.generic]: ...
+    def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]: ...
+    def refresh(self, epoch: int, features: FeatureStream) -> None: ...
+    def state(self) -> dict[str, Tensor]: ...
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+
+
+class PartLabels:
+    """Fixed part labels, uint8 [H, W] per image, read by ``read(index)``. Mirroring swaps left and right parts."""
+
+    spatial = True
+
+    def __init__(self, scheme: PartScheme, read: Callable[[int], NDArray[np.uint8]]) -> None:
+        self.scheme, self.read = scheme, read
+        self._flip = np.arange(256, dtype=np.uint8)
+        self._flip[: scheme.K + 1] = scheme.flip
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.read(index)
+
+    def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]:
+        return self._flip[item[:, ::-1]]
+
+    def refresh(self, epoch: int, features: FeatureStream) -> None:
+        """Fixed labels do not change."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold: nothing, the labels lie on disk."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Nothing to put back."""

@@ -1,0 +1,89 @@
+"""Samples to batches: in training with identities, augmentation and cues; at test time images alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from partreid.data.sampler import Draw, IdentitySampler
+from partreid.data.transforms import Pixels, Transform, View, read_image, resize_nearest, to_batch
+from partreid.types import Batch, Sample
+
+
+class CueSource(Protocol):
+    """What the loader asks of a cue (see :class:`partreid.cues.Cue`)."""
+
+    spatial: bool
+
+    def __getitem__(self, index: int) -> NDArray[np.generic]: ...
+    def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]: ...
+
+
+Row = tuple[Pixels, int, int, dict[str, NDArray[np.generic]]]
+
+
+class TrainSet(Dataset[Row]):
+    """Augmented crops with their cues. Every item is a pure function of its draw and the seed.
+
+    ids: int per sample, 0..N-1. cues are indexed like the samples; spatial ones are brought to the image's grid.
+    """
+
+    def __init__(self, samples: Sequence[Sample], ids: Sequence[int], size: tuple[int, int],
+                 augment: Sequence[Transform], cues: Mapping[str, CueSource], seed: int) -> None:
+        self.samples, self.ids, self.size = samples, ids, size
+        self.augment, self.cues, self.seed = augment, cues, seed
+        self.spatial = frozenset(name for name, cue in cues.items() if cue.spatial)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, draw: Draw) -> Row:  # type: ignore[override]
+        index, epoch, position = draw
+        sample = self.samples[index]
+        items = {name: cue[index] for name, cue in self.cues.items()}
+        items = {name: resize_nearest(item, self.size) if name in self.spatial else item
+                 for name, item in items.items()}
+        view = View(read_image(sample.path, self.size), items, {n: c.mirror for n, c in self.cues.items()},
+                    self.spatial)
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 23, epoch, position])))
+        for transform in self.augment:
+            view = transform(view, random)
+        return view.image, self.ids[index], sample.camera, dict(view.cues)
+
+
+def collate(rows: Sequence[Row]) -> Batch:
+    """Rows of a step as one :class:`Batch`."""
+    images, ids, cameras, cues = zip(*rows, strict=True)
+    return Batch(to_batch(images), torch.tensor(ids), torch.tensor(cameras),
+                 {name: torch.from_numpy(np.stack([c[name] for c in cues])) for name in cues[0]})
+
+
+def train_loader(dataset: TrainSet, sampler: IdentitySampler, workers: int = 0) -> DataLoader[Row]:
+    """Batches in the sampler's order; the number of workers changes nothing but the speed."""
+    return DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate,
+                      persistent_workers=False, prefetch_factor=4 if workers else None)
+
+
+class TestSet(Dataset[Pixels]):
+    """Crops as they are, resized."""
+
+    __test__ = False  # not a test case
+
+    def __init__(self, samples: Sequence[Sample], size: tuple[int, int]) -> None:
+        self.samples, self.size = samples, size
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Pixels:
+        return read_image(self.samples[index].path, self.size)
+
+
+def image_batches(samples: Sequence[Sample], size: tuple[int, int], batch: int = 64,
+                  workers: int = 0) -> Iterator[Tensor]:
+    """Images float32 [<= batch, 3, H, W] in the order of the samples, a batch at a time."""
+    yield from DataLoader(TestSet(samples, size), batch, num_workers=workers, collate_fn=to_batch)

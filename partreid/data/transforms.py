@@ -1,0 +1,161 @@
+"""Image and cues move together: every function takes a view and gives a view, driven by a seeded generator.
+
+Pixels stay uint8 until :func:`to_batch` normalises a whole batch at once, which is where the time goes otherwise.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from partreid.errors import DataError
+
+MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in [0, 1]
+STD = (0.229, 0.224, 0.225)
+MEAN_PIXEL = (124, 116, 104)  # becomes about 0 when normalised
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """An image uint8 [H, W, 3] and the cues that move with it, each with its own way of being mirrored.
+
+    spatial cues are uint8 [H, W] maps on the image's grid; the others are left alone by crop and erase.
+    """
+
+    image: Pixels
+    cues: Mapping[str, NDArray[np.generic]]
+    mirrors: Mapping[str, Callable[[NDArray[np.generic]], NDArray[np.generic]]]
+    spatial: frozenset[str]
+
+    def with_spatial(self, move: Callable[[NDArray[np.generic]], NDArray[np.generic]], image: Pixels) -> "View":
+        return replace(self, image=image, cues={name: move(cue) if name in self.spatial else cue
+                                                for name, cue in self.cues.items()})
+
+
+Random = np.random.Generator
+Transform = Callable[[View, Random], View]
+
+
+def crop(pad: int = 10) -> Transform:
+    """Pad with ``pad`` pixels of black (cues: background) on every side, then cut the old size out at random."""
+
+    def move(view: View, random: Random) -> View:
+        top, left = random.integers(0, 2 * pad + 1, 2)
+        h, w = view.image.shape[:2]
+
+        def cut(a: NDArray[np.generic]) -> NDArray[np.generic]:
+            padded = np.pad(a, ((pad, pad), (pad, pad), *[(0, 0)] * (a.ndim - 2)))
+            return padded[top:top + h, left:left + w]
+
+        return view.with_spatial(cut, cut(view.image))  # type: ignore[arg-type]
+
+    return move
+
+
+def mirror(p: float = 0.5) -> Transform:
+    """Left becomes right, in the image and in every cue (part labels swap sides by their scheme)."""
+
+    def move(view: View, random: Random) -> View:
+        if random.random() >= p:
+            return view
+        return replace(view, image=view.image[:, ::-1],
+                       cues={name: view.mirrors[name](cue) for name, cue in view.cues.items()})
+
+    return move
+
+
+def erase(p: float = 0.5, sides: tuple[float, float] | None = None, area: tuple[float, float] = (0.02, 0.4),
+          aspect: float = 0.3, fill: Literal["mean", "released"] = "mean") -> Transform:
+    """Random erasing (Zhong et al., AAAI 2020): one rectangle becomes the mean colour, its labels background.
+
+    area, aspect: share of the image and least height/width ratio (1/aspect the greatest). sides: instead, height
+    and width are each this share of theirs, drawn apart (BPBreID's released code). fill "released": the value that
+    code leaves in normalised space, (0.485, 0.456, 0.406), a light grey.
+    """
+    colour = MEAN_PIXEL if fill == "mean" else tuple(
+        round(255 * (m * s + m)) for m, s in zip(MEAN, STD, strict=True))
+
+    def move(view: View, random: Random) -> View:
+        if random.random() >= p:
+            return view
+        h, w = view.image.shape[:2]
+        for _ in range(100):
+            if sides is not None:
+                tall, wide = (int(round(side * u)) for side, u in zip((h, w), random.uniform(*sides, 2), strict=True))
+            else:
+                space = h * w * random.uniform(*area)
+                ratio = random.uniform(aspect, 1 / aspect)
+                tall, wide = int(round((space * ratio) ** 0.5)), int(round((space / ratio) ** 0.5))
+            if 0 < tall < h and 0 < wide < w:
+                break
+        else:
+            return view
+        top, left = int(random.integers(0, h - tall + 1)), int(random.integers(0, w - wide + 1))
+        image = view.image.copy()
+        image[top:top + tall, left:left + wide] = colour
+
+        def blank(a: NDArray[np.generic]) -> NDArray[np.generic]:
+            a = a.copy()
+            a[top:top + tall, left:left + wide] = 0
+            return a
+
+        return view.with_spatial(blank, image)
+
+    return move
+
+
+def jitter(p: float = 0.5, brightness: float = 0.2, contrast: float = 0.15) -> Transform:
+    """Brightness and contrast each scaled by a random factor around 1."""
+
+    def move(view: View, random: Random) -> View:
+        if random.random() >= p:
+            return view
+        bright, sharp = 1 + random.uniform(-1, 1, 2) * (brightness, contrast)
+        pixels = view.image.astype(np.float32) * bright
+        grey = pixels.mean()
+        return replace(view, image=(grey + (pixels - grey) * sharp).clip(0, 255).astype(np.uint8))
+
+    return move
+
+
+TRANSFORMS: dict[str, Callable[..., Transform]] = {"crop": crop, "mirror": mirror, "erase": erase, "jitter": jitter}
+
+
+def read_image(path: object, size: tuple[int, int]) -> Pixels:
+    """The image at ``path`` as uint8 RGB [H, W, 3], resized bilinearly. DataError names a file that cannot be read."""
+    try:
+        with Image.open(str(path)) as file:
+            file.draft("RGB", (size[1], size[0]))
+            image = file.convert("RGB")
+    except FileNotFoundError:
+        raise DataError(f"there is no image {path}") from None
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None
+    if image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def resize_nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.generic]:
+    """Labels [h, w] on the grid of an image [H, W], each pixel taking the label under its centre."""
+    h, w = labels.shape[:2]
+    if (h, w) == size:
+        return labels
+    rows = ((np.arange(size[0]) + 0.5) * h / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * w / size[1]).astype(int)
+    return labels[rows[:, None], columns]
+
+
+def to_batch(images: Sequence[Pixels]) -> Tensor:
+    """Images uint8 [H, W, 3] as one float32 tensor [B, 3, H, W], ImageNet-normalised."""
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    scale = torch.tensor([1 / (255 * s) for s in STD]).view(1, 3, 1, 1)
+    shift = torch.tensor([m / s for m, s in zip(MEAN, STD, strict=True)]).view(1, 3, 1, 1)
+    return (stacked * scale).sub_(shift)
