@@ -1,0 +1,124 @@
+"""Recipe to objects: the only place that looks names up, and every check that can fail before the first batch."""
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from partreid.cues import CUES, Cue
+from partreid.data import BENCHMARKS
+from partreid.data.transforms import TRANSFORMS, Transform
+from partreid.distance import PartDistance
+from partreid.errors import DataError, RecipeError
+from partreid.layers.backbones import BACKBONES
+from partreid.methods import METHODS, Method
+from partreid.recipes.base import Recipe, Spec, unknown
+from partreid.types import Benchmark, PartScheme
+
+T = typing.TypeVar("T")
+
+
+def look_up(what: str, table: Mapping[str, T], name: str) -> T:
+    """What stands under ``name``; RecipeError with the nearest name and the choices otherwise."""
+    if name not in table:
+        raise RecipeError(unknown(what, name, table))
+    return table[name]
+
+
+def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
+    """``function(**given, **spec.args)`` after checking the arguments' names and types against its signature."""
+    known = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
+    hints = typing.get_type_hints(vars(function)["__init__"] if isinstance(function, type) else function)
+    for name, value in spec.args.items():
+        if name not in known:
+            raise RecipeError(unknown(f"argument of {what} '{spec.name}'", name, known))
+        if name in hints and not fits(value, hints[name]):
+            raise RecipeError(f"argument '{name}' of {what} '{spec.name}': expected {words(hints[name])}, "
+                              f"got {value!r}")
+    return function(**given, **spec.args)
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a plain value is of an annotated type; what is not a plain type passes."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return value in inner
+    if origin is typing.Union or isinstance(kind, typing.types.UnionType):  # type: ignore[attr-defined]
+        return any(fits(value, k) for k in inner)
+    if kind is type(None):
+        return value is None
+    if kind is bool or kind is str:
+        return type(value) is kind
+    if kind is int:
+        return type(value) is int
+    if kind is float:
+        return type(value) in (int, float)
+    if origin is not None and isinstance(origin, type) and issubclass(origin, tuple | typing.Sequence):  # type: ignore[arg-type]
+        return isinstance(value, tuple | list) and all(fits(v, inner[0]) for v in value)
+    return True
+
+
+def words(kind: Any) -> str:
+    """An annotation as a person would say it."""
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(kind)))
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))
+
+
+def benchmark(name: str, root: Path) -> Benchmark:
+    """The data set ``name`` as it lies below ``root``. RecipeError for a name, DataError for files."""
+    data_set = look_up("data set", BENCHMARKS, name)
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}; say where {name} lies with --data")
+    return data_set.load(root)
+
+
+def cues(recipe: Recipe, of: Benchmark) -> dict[str, Cue]:
+    """The recipe's cues for the training images, after checking that the method gets what it needs."""
+    needs = look_up("method", METHODS, recipe.method.name).needs
+    for missing in sorted(needs - set(recipe.cues)):
+        raise RecipeError(f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; add one of "
+                          f"{', '.join(CUES)}: --set cues.{missing}=surfaces")
+    return {name: cue(spec, of) for name, spec in recipe.cues.items()}
+
+
+def cue(spec: Spec, of: Benchmark) -> Cue:
+    """One cue for the training images of a data set."""
+    return call("cue", look_up("cue", CUES, spec.name), spec, root=of.root, samples=of.train)
+
+
+def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method:
+    """The method on its trunk, freshly initialised. ``scheme``: of its part cue, None if it needs none."""
+    kind = look_up("method", METHODS, recipe.method.name)
+    for term in recipe.terms:
+        if term not in kind.TERMS:
+            raise RecipeError(unknown(f"loss term of {recipe.method.name}", term, kind.TERMS))
+    trunk = call("backbone", look_up("backbone", BACKBONES, recipe.backbone.name), recipe.backbone)
+    given: dict[str, Any] = {"trunk": trunk, "identities": identities, "terms": recipe.terms}
+    if "scheme" in inspect.signature(kind).parameters:
+        if scheme is None:
+            raise RecipeError(f"{recipe.method.name} needs a part scheme; give it the cue 'parts'")
+        given["scheme"] = scheme
+    built = call("method", kind, recipe.method, **given)
+    if recipe.distance is not None:
+        built.distance = call("distance", PartDistance, recipe.distance)
+    return built
+
+
+def augment(recipe: Recipe) -> list[Transform]:
+    """The recipe's transforms in order."""
+    return [call("transform", look_up("transform", TRANSFORMS, spec.name), spec) for spec in recipe.augment]
+
+
+def device(name: str) -> str:
+    """"cpu" or "cuda"; "auto" takes a GPU if there is one. DataError if one is asked for and absent."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise RecipeError(f"--device must be auto, cpu or cuda, got '{name}'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DataError("this machine has no GPU that PyTorch can use; leave --device out, or say --device cpu")
+    return name

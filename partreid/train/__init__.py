@@ -1,0 +1,1 @@
+"""Training: one readable loop, its learning rate, its checkpoints and its journal."""

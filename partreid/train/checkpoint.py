@@ -1,0 +1,84 @@
+"""Saving and loading: tensors in safetensors, everything else as JSON in its header. Nothing is ever unpickled."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from partreid.errors import DataError
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write ``path`` whole or not at all; an older file stays until the new one is complete.
+
+    DataError if the disk is full or the folder cannot be written.
+    """
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    write_atomically(path, save(plain, {"partreid": json.dumps(meta)}))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Bytes to a file through a temporary one beside it. DataError with the remedy if they do not fit."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f"the disk is full: {path.name} ({len(data) / 2**20:.1f} MiB) could not be saved in "
+                            f"{path.parent}. Nothing saved before was touched; free some space and go on with "
+                            f"--resume") from None
+        raise DataError(f"{path} cannot be written ({error.strerror}); choose another folder with --out") from None
+
+
+def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a file that :func:`save_tensors` wrote. DataError if it is missing or broken."""
+    if not path.is_file():
+        raise DataError(f"there is no {path}; a run folder holds model.safetensors once training has ended")
+    try:
+        with safe_open(str(path), framework="pt", device=device) as file:
+            meta = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable safetensors file ({error}); restore it or train again") from None
+    if "partreid" not in meta:
+        raise DataError(f"{path} was not written by partreid (no metadata); foreign weights need a conversion")
+    return tensors, json.loads(meta["partreid"])
+
+
+def flatten_optimiser(state: Mapping[str, Any], prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimiser's ``state_dict`` as named tensors and a JSON-ready rest."""
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{prefix}/{index}/{key}"] = value
+            elif value is not None:
+                scalars.setdefault(str(index), {})[key] = value
+    return tensors, {"groups": state["param_groups"], "scalars": scalars}
+
+
+def unflatten_optimiser(tensors: Mapping[str, Tensor], rest: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The inverse of :func:`flatten_optimiser`."""
+    state: dict[int, dict[str, Any]] = {int(i): dict(entries) for i, entries in rest["scalars"].items()}
+    for name, value in tensors.items():
+        if name.startswith(prefix + "/"):
+            index, key = name.removeprefix(prefix + "/").split("/")
+            state.setdefault(int(index), {})[key] = value
+    return {"state": state, "param_groups": rest["groups"]}
+
+

@@ -1,0 +1,190 @@
+"""The training loop, one page: stages, epochs, steps. Fabric supplies devices, precision and processes."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from partreid import build
+from partreid.data.loader import TrainSet, image_batches, train_loader
+from partreid.data.sampler import IdentitySampler
+from partreid.errors import DataError, RecipeError
+from partreid.methods import Method
+from partreid.recipes.base import Recipe
+from partreid.train.run import Place, Run, start_from
+from partreid.train.schedule import factor
+from partreid.types import Batch, Benchmark, Sample
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what.
+
+    devices: processes, each with its own device. workers: loader processes of each. save_every: steps between
+    checkpoints (one is also written after every epoch). stop_after: end early, at this step, with a checkpoint.
+    progress: called with the journal entry of each step, the steps so far and (about) how many there will be.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    workers: int = 0
+    save_every: int = 200
+    resume: bool = False
+    tensorboard: bool = False
+    stop_after: int | None = None
+    progress: Callable[[Mapping[str, Any], int, int], None] | None = None
+
+
+class Step(nn.Module):
+    """A method and its losses as one call, which is what several processes wrap."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = self.method.losses(self.method(batch.images, batch.cues), batch)
+        return terms
+
+
+def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options | None = None) -> Path:
+    """Train ``recipe`` on ``benchmark`` into ``folder``; returns the finished model's path.
+
+    The run can be killed at any step and taken up again with ``resume``: it goes on from its last checkpoint and
+    ends with the same weights, bit for bit on one CPU machine. Whatever does not fit raises RecipeError or
+    DataError before the first batch.
+    """
+    options = options or Options()
+    device = build.device(options.device)
+    ids, identities = training_ids(benchmark)
+    run = Run(folder, recipe, options.resume)
+    cues = build.cues(recipe, benchmark)
+    fabric = Fabric(accelerator=device, devices=options.devices, precision=recipe.precision,  # type: ignore[arg-type]
+                    strategy="ddp" if options.devices > 1 else "auto", loggers=_loggers(folder, options))
+    fabric.launch()
+    run.first = fabric.is_global_zero
+    torch.manual_seed(recipe.seed)
+    method = build.method(recipe, identities, cues["parts"].scheme if "parts" in cues else None)
+    if recipe.start is not None:
+        start_from(method, Path(recipe.start))
+    if device == "cpu":
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dataset = TrainSet(benchmark.train, ids, recipe.size, build.augment(recipe), cues, recipe.seed)
+    samplers = [IdentitySampler(ids, *stage.batch, recipe.seed, fabric.global_rank, fabric.world_size)
+                for stage in recipe.stages]
+    expected = sum(len(sampler) * stage.epochs for sampler, stage in zip(samplers, recipe.stages, strict=True))
+    place = run.restore(method, cues)
+
+    for number in range(place.stage, len(recipe.stages)):
+        stage, sampler = recipe.stages[number], samplers[number]
+        optimisers = method.optimisers(stage.optimiser, stage.lr, stage.weight_decay)
+        run.restore_optimisers(optimisers)
+        peaks = [group.setdefault("initial_lr", group["lr"]) for o in optimisers for group in o.param_groups]
+        step, *optimisers = _together(fabric.setup(Step(method), *optimisers))
+        loader = fabric.setup_dataloaders(train_loader(dataset, sampler, options.workers),
+                                          use_distributed_sampler=False)
+        for epoch in range(place.epoch, stage.epochs):
+            if place.within == 0:  # an epoch that is taken up again keeps the labels it began with
+                for cue in cues.values():
+                    cue.refresh(epoch, lambda: features_by_identity(method, benchmark.train, ids, recipe.size, device))
+            step.train()
+            sampler.enter(epoch, place.within)
+            for within, batch in enumerate(loader, place.within):
+                began = time.perf_counter()
+                rate = factor(stage, epoch, within / len(sampler))
+                _set_rates(optimisers, peaks, rate)
+                terms = step(batch)
+                loss = weighted_sum(terms, stage.weights)
+                if not torch.isfinite(loss):
+                    raise DataError(f"the loss is {loss.item()} at step {place.step + 1}; train anew with a lower "
+                                    f"rate, e.g. --set stages.lr={stage.lr / 3:.1e}")
+                fabric.backward(loss / stage.accumulate)
+                settled = (within + 1) % stage.accumulate == 0 or within + 1 == len(sampler)
+                if settled:
+                    for optimiser in optimisers:
+                        optimiser.step()
+                        optimiser.zero_grad()
+                place = Place(number, epoch, within + 1, place.step + 1)
+                entry = {"step": place.step, "stage": number, "epoch": epoch, "lr": stage.lr * rate,
+                         "loss": loss.item(), **{name: term.item() for name, term in terms.items()},
+                         "seconds": round(time.perf_counter() - began, 4)}
+                _report(fabric, run, options, entry, place.step, expected)
+                stop = place.step == options.stop_after
+                if settled and (stop or place.step % options.save_every == 0):
+                    run.save(method, cues, optimisers, place)
+                if stop:
+                    return run.checkpoint
+            place = Place(number, epoch + 1, 0, place.step)
+            run.save(method, cues, optimisers, place)
+            run.end_epoch()
+        place = Place(number + 1, 0, 0, place.step)
+    fabric.barrier()
+    return run.finish(method, identities, place)
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Sum of weight x term. RecipeError unless both have the same names."""
+    if set(terms) != set(weights):
+        raise RecipeError(f"the method computes the loss terms {sorted(terms)}, the recipe weighs {sorted(weights)}; "
+                          f"they must be the same")
+    return torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum()
+
+
+def training_ids(benchmark: Benchmark) -> tuple[list[int], int]:
+    """Identities of the training images as 0..N-1, and N. DataError if there are no training images."""
+    if not benchmark.train:
+        raise DataError(f"{benchmark.name} has no training images; train on another data set and test on this one")
+    order = {identity: i for i, identity in enumerate(sorted({s.identity for s in benchmark.train}))}
+    return [order[s.identity] for s in benchmark.train], len(order)
+
+
+def features_by_identity(method: Method, samples: Sequence[Sample], ids: Sequence[int], size: tuple[int, int],
+                         device: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Feature maps of the training images, one identity at a time: indices [n], cameras [n], [n, C, h, w]."""
+    rows: dict[int, list[int]] = {}
+    for index, identity in enumerate(ids):
+        rows.setdefault(identity, []).append(index)
+    training = method.training
+    method.eval()
+    with torch.no_grad():
+        for indices in rows.values():
+            own = [samples[i] for i in indices]
+            maps = [method(images.to(device)).features for images in image_batches(own, size)]
+            yield torch.tensor(indices), torch.tensor([s.camera for s in own]), torch.cat(maps)
+    method.train(training)
+
+
+def _together(found: Any) -> list[Any]:
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+def _set_rates(optimisers: Sequence[Optimizer], peaks: Sequence[float], rate: float) -> None:
+    groups = (group for optimiser in optimisers for group in optimiser.param_groups)
+    for group, peak in zip(groups, peaks, strict=True):
+        group["lr"] = peak * rate
+
+
+def _report(fabric: Fabric, run: Run, options: Options, entry: Mapping[str, Any], done: int, expected: int) -> None:
+    if not run.first:
+        return
+    run.journal.write(entry)
+    fabric.log_dict({k: v for k, v in entry.items() if k not in ("step", "stage")}, done)
+    if options.progress is not None:
+        options.progress(entry, done, expected)
+
+
+def _loggers(folder: Path, options: Options) -> list[Any]:
+    if not options.tensorboard:
+        return []
+    try:
+        from lightning_fabric.loggers import TensorBoardLogger
+
+        return [TensorBoardLogger(folder, name="tensorboard", version="")]
+    except ModuleNotFoundError:
+        raise DataError("--tensorboard needs the package tensorboard: pip install 'partreid[tensorboard]'") from None

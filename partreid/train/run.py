@@ -1,0 +1,123 @@
+"""A run folder: recipe.json, journal.jsonl, metrics.csv, checkpoint.safetensors and, at the end, model.safetensors."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from partreid.cues import Cue
+from partreid.errors import DataError, RecipeError
+from partreid.methods import Method
+from partreid.recipes.base import Recipe, from_plain, to_plain
+from partreid.train.checkpoint import (
+    flatten_optimiser,
+    load_tensors,
+    save_tensors,
+    unflatten_optimiser,
+    write_atomically,
+)
+from partreid.train.journal import Journal, read, write_csv
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands: stage, epoch of it, steps done in that epoch, and steps in all."""
+
+    stage: int = 0
+    epoch: int = 0
+    within: int = 0
+    step: int = 0
+
+
+class Run:
+    """Reads and writes one run folder. ``first``: whether this process is the one that writes."""
+
+    def __init__(self, folder: Path, recipe: Recipe, resume: bool) -> None:
+        """Claim ``folder`` for ``recipe``. RecipeError, DataError if it holds another run or one not to be resumed."""
+        path = folder / "recipe.json"
+        self.folder, self.recipe, self.first = folder, recipe, True
+        self.checkpoint, self.model = folder / "checkpoint.safetensors", folder / "model.safetensors"
+        self.journal = Journal(folder / "journal.jsonl")
+        self._found: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        if path.is_file():
+            other = from_plain(json.loads(path.read_text(encoding="utf-8")))
+            if resume and other.digest != recipe.digest:
+                raise RecipeError(f"{folder} was begun with another recipe ({other.name}, {other.digest}); resume it "
+                                  f"with the same settings, or choose another folder with --out")
+            if not resume and self.checkpoint.is_file():
+                raise DataError(f"{folder} already holds a run of {other.name}; go on with --resume, or choose another "
+                                f"folder with --out")
+        if resume and self.checkpoint.is_file():
+            self._found = load_tensors(self.checkpoint)
+        write_atomically(path, (json.dumps(to_plain(recipe), indent=1) + "\n").encode())
+
+    def restore(self, method: Method, cues: Mapping[str, Cue]) -> Place:
+        """Put the last checkpoint's weights, labels and random state back; the start if there is none."""
+        place = Place()
+        if self._found is not None:
+            tensors, header = self._found
+            place = Place(**header["place"])
+            method.load_state_dict(_below(tensors, "model/"))
+            for name, cue in cues.items():
+                cue.restore(_below(tensors, f"cue/{name}/"))
+            torch.set_rng_state(tensors["random"])
+        if self.first:
+            self.journal.rewind(place.step if self._found is not None else -1)
+        return place
+
+    def restore_optimisers(self, optimisers: list[Optimizer]) -> None:
+        """Their state, once: only the stage that was interrupted has any."""
+        if self._found is not None:
+            for i, optimiser in enumerate(optimisers):
+                optimiser.load_state_dict(
+                    unflatten_optimiser(self._found[0], self._found[1]["optimisers"][i], f"optimiser{i}"))
+            self._found = None
+
+    def save(self, method: Method, cues: Mapping[str, Cue], optimisers: list[Optimizer], place: Place) -> None:
+        """Everything needed to go on from ``place``, in one file."""
+        if not self.first:
+            return
+        tensors = {f"model/{name}": t for name, t in method.state_dict().items()} | {"random": torch.get_rng_state()}
+        for name, cue in cues.items():
+            tensors |= {f"cue/{name}/{key}": t for key, t in cue.state().items()}
+        rests = []
+        for i, optimiser in enumerate(optimisers):
+            found, rest = flatten_optimiser(optimiser.state_dict(), f"optimiser{i}")
+            tensors |= found
+            rests.append(rest)
+        save_tensors(self.checkpoint, tensors, {"place": asdict(place), "optimisers": rests})
+
+    def end_epoch(self) -> None:
+        """The journal so far as a table."""
+        if self.first:
+            write_csv(read(self.journal.path), self.folder / "metrics.csv")
+
+    def finish(self, method: Method, identities: int, place: Place) -> Path:
+        """The finished model with all that is needed to build it again."""
+        scheme = getattr(method, "scheme", None)
+        if self.first:
+            save_tensors(self.model, method.state_dict(), {
+                "recipe": to_plain(self.recipe), "identities": identities, "steps": place.step,
+                "parts": {"names": scheme.names, "flip": scheme.flip} if scheme is not None else None})
+            self.journal.write({"step": place.step, "event": "finished"})
+            self.journal.close()
+        return self.model
+
+
+def start_from(method: Method, source: Path) -> None:
+    """Weights of another run wherever names and shapes agree; identity heads of other people stay fresh."""
+    tensors, _ = load_tensors(source / "model.safetensors" if source.is_dir() else source)
+    own = method.state_dict()
+    fitting = {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
+    if not any(name.startswith("trunk.") for name in fitting):
+        raise RecipeError(f"no trunk weight of {source} fits this method; its recipe has another backbone")
+    method.load_state_dict(fitting, strict=False)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
