@@ -1,0 +1,64 @@
+"""Images to embeddings: a batch at a time, nothing kept but the vectors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from partreid.data.loader import image_batches
+from partreid.data.transforms import resize_nearest
+from partreid.methods import Method
+from partreid.types import Embeddings, Output, Sample
+
+Labels = Callable[[Sample], NDArray[np.uint8]]
+
+
+def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *, batch: int = 64, workers: int = 0,
+            device: str = "cpu", labels: Labels | None = None, see: Callable[[slice, Output], Any] | None = None,
+            progress: Callable[[int, int], None] | None = None) -> Embeddings:
+    """Describe every sample, in order: float32 vectors [N, M, D] on the CPU.
+
+    labels: part labels of a sample, for methods that pool with given maps. see: shown every output with the rows
+    it stands for, e.g. to score part maps. Several processes share the samples out and all get the whole result.
+    """
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    own = list(samples[rank::world])
+    method.eval().to(device)
+    found: list[Embeddings] = []
+    done = 0
+    with torch.inference_mode():
+        for images in image_batches(own, size, batch, workers):
+            at = slice(done, done + len(images))
+            cues: Mapping[str, Tensor] = {}
+            if labels is not None:
+                maps = [resize_nearest(labels(sample), size) for sample in own[at]]
+                cues = {"parts": torch.from_numpy(np.stack(maps)).to(device)}
+            out = method(images.to(device, memory_format=torch.channels_last), cues)
+            e = method.describe(out)
+            found.append(Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names))
+            if see is not None:
+                see(at, out)
+            done = at.stop
+            if progress is not None:
+                progress(done, len(own))
+    whole = Embeddings.stack(found)
+    return whole if world == 1 else _gather(whole, len(samples), rank, world)
+
+
+def _gather(own: Embeddings, n: int, rank: int, world: int) -> Embeddings:
+    """Rows of all processes, put back into the order of the samples they were dealt from."""
+    longest = (n + world - 1) // world
+    both = torch.cat([own.vectors.flatten(1), own.visibility], 1)
+    padded = torch.zeros(longest, both.shape[1])
+    padded[: len(both)] = both
+    parts = [torch.empty_like(padded) for _ in range(world)]
+    dist.all_gather(parts, padded)
+    whole = torch.empty(n, both.shape[1])
+    for r, part in enumerate(parts):
+        whole[r::world] = part[: len(range(r, n, world))]
+    m = len(own.names)
+    return Embeddings(whole[:, :-m].reshape(n, m, -1), whole[:, -m:].clone(), own.names)

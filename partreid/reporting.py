@@ -1,0 +1,196 @@
+"""Scores of trained models to tables and reports, for ``partreid demo`` and ``partreid eval`` alike."""
+
+import platform
+import resource
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from partreid import build, ui
+from partreid.api import Model, load
+from partreid.data.loader import image_batches
+from partreid.evaluate.extract import extract
+from partreid.evaluate.report import Example, Report, Score, write
+from partreid.evaluate.score import Described, Scored, describe, score
+from partreid.explain.evidence import explain_pairs
+from partreid.explain.overlays import Shown
+from partreid.explain.sheets import Match
+from partreid.types import Benchmark, Embeddings, Output, Sample
+
+LIMITS = (
+    "Re-identification is used on people who did not ask for it. A distance is evidence, not proof: similar clothes "
+    "give small distances between strangers. Let a person decide wherever a decision touches one.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A model with what it made of a data set, under one visibility rule ("oracle": pooled with exact masks)."""
+
+    name: str
+    visibility: bool | str | None
+    model: Model
+    described: Described
+    scored: tuple[Scored, ...]
+
+
+def judge(name: str, model: Model, benchmark: Benchmark, visibility: bool | None = None,
+          see: Callable[[Sequence[Sample]], Callable[[slice, Output], Any] | None] | None = None) -> Judged:
+    """Describe and score the test images. visibility False compares all parts; None: the method has none.
+
+    see: for a list of samples, what shall look at the outputs as they stream by.
+    """
+    with ui.progress(f"embedding with {name}") as step:
+        described = describe(benchmark, lambda samples: extract(
+            model.method, samples, model.recipe.size, device=model.device, progress=step,
+            see=see(samples) if see is not None else None))
+    if visibility is False:
+        described = described.change(Embeddings.all_visible)
+    return Judged(name, visibility, model, described, score(model.method.distance, described, benchmark))
+
+
+def ignoring_visibility(judged: Judged, benchmark: Benchmark) -> Judged:
+    """The same embeddings matched as if every part were visible in every image."""
+    described = judged.described.change(Embeddings.all_visible)
+    return Judged(judged.name, False, judged.model, described,
+                  score(judged.model.method.distance, described, benchmark))
+
+
+def score_rows(judged: Sequence[Judged], seconds: Mapping[str, float] | None = None) -> tuple[Score, ...]:
+    """Rows of the report's table; seconds: of training, per method."""
+    rows = []
+    for j in judged:
+        for s in j.scored:
+            r = s.ranking
+            rows.append(Score(
+                j.name, s.queries, j.visibility, r.cmc[1], r.cmc[5], r.mAP, r.mINP,
+                (s.intervals["R1"].low, s.intervals["R1"].high), (s.intervals["mAP"].low, s.intervals["mAP"].high),
+                (seconds or {}).get(j.name), int(r.scored.sum())))
+    return tuple(rows)
+
+
+def plain(row: Score) -> dict[str, Any]:
+    """A row for JSON; numbers in 0..1."""
+    return {"method": row.method, "queries": row.queries, "visibility": row.visibility or False,
+            "rank1": row.rank1, "rank5": row.rank5, "mAP": row.mAP, "mINP": row.mINP,
+            "rank1_interval": row.rank1_interval, "mAP_interval": row.mAP_interval, "queries_scored": row.valid}
+
+
+def print_scores(rows: Sequence[Score], title: str = "") -> None:
+    """The table on standard output, percent with 95 % intervals."""
+    rules = {True: "visible parts", False: "all parts", "oracle": "exact masks", None: ""}
+
+    def percent(value: float, interval: tuple[float, float] | None) -> str:
+        if interval is None:
+            return f"{100 * value:.1f}"
+        return f"{100 * value:5.1f} [{100 * interval[0]:4.1f}, {100 * interval[1]:4.1f}]"
+
+    ui.table(title, ("method", "compares", "queries", "Rank-1 [95 %]", "mAP [95 %]", "Rank-5", "mINP", "seconds"),
+             [(r.method, rules.get(r.visibility, str(r.visibility)), r.queries, percent(r.rank1, r.rank1_interval),
+               percent(r.mAP, r.mAP_interval), percent(r.rank5, None), percent(r.mINP, None),
+               f"{r.seconds:.0f}" if r.seconds is not None else "") for r in rows], left=3)
+
+
+def shown(model: Model, samples: Sequence[Sample]) -> list[Shown]:
+    """Samples with the model's part maps and visibilities."""
+    found = []
+    at = 0
+    with torch.inference_mode():
+        for images in image_batches(samples, model.recipe.size):
+            out = model.method(images.to(model.device))
+            for row in range(len(images)):
+                found.append(Shown.of(samples[at + row], out.parts, out.groups.get("parts"), row))
+            at += len(images)
+    return found
+
+
+def ranking_of(judged: Judged, benchmark: Benchmark, queries: str, row: int, top: int = 10) -> tuple[Match, ...]:
+    """What a model answers to one query, nearest first, with evidence."""
+    found = next(s for s in judged.scored if s.queries == queries)
+    nearest = [int(i) for i in found.ranking.top[row][:top] if i >= 0]
+    evidence = explain_pairs(judged.model.method.distance, judged.described.queries[queries],
+                             judged.described.gallery, [row] * len(nearest), nearest)
+    query = benchmark.queries[queries][row]
+    samples = [benchmark.gallery[i] for i in nearest]
+    return tuple(Match(s, sample.identity == query.identity, e)
+                 for s, sample, e in zip(shown(judged.model, samples), samples, evidence, strict=True))
+
+
+def example(title: str, story: str, judged: Sequence[Judged], benchmark: Benchmark, queries: str,
+            row: int) -> Example:
+    """A query and what every model answers; the query is shown as the last model sees it."""
+    query = shown(judged[-1].model, [benchmark.queries[queries][row]])[0]
+    return Example(title, story, query, {j.name: ranking_of(j, benchmark, queries, row) for j in judged})
+
+
+def telling_queries(rival: Scored, own: Scored, rescued: int = 3, failed: int = 2) -> tuple[list[int], list[int]]:
+    """Queries that ``own`` answers right at once and ``rival`` does not, by greatest gain in AP, one per identity;
+    and the ones where ``own`` does worst against the rival."""
+    gain = np.nan_to_num(own.ranking.ap - rival.ranking.ap)
+    first, other = own.ranking.first, rival.ranking.first
+
+    def pick(order: NDArray[np.int64], wanted: NDArray[np.bool_], n: int) -> list[int]:
+        found: dict[int, int] = {}
+        for i in order:
+            if wanted[i] and int(own.ranking.identities[i]) not in found and len(found) < n:
+                found[int(own.ranking.identities[i])] = int(i)
+        return list(found.values())
+
+    return (pick(np.argsort(-gain, kind="stable"), (first == 1) & (other > 1), rescued),
+            pick(np.argsort(gain, kind="stable"), (first > 1) & (other >= 1), failed))
+
+
+def facts(model: Model, benchmark: Benchmark) -> dict[str, str]:
+    """What a reader needs to judge or repeat the numbers."""
+    return {
+        "data": f"{benchmark.name}: {len(benchmark.gallery)} gallery images, " + ", ".join(
+            f"{len(s)} {name} queries" for name, s in benchmark.queries.items()),
+        "protocol": "images of the query's person from the query's own camera are left out",
+        "recipe": f"{model.recipe.name} ({model.recipe.digest}), seed {model.recipe.seed}",
+        "device": f"{model.device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, "
+                  f"Python {platform.python_version()}",
+    }
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def evaluate_run(run: Path, root: Path, name: str | None, report: Path | None, visibility: bool, device: str,
+                 devices: int) -> list[dict[str, Any]]:
+    """``partreid eval``: score, print, and write a report if asked. Rows are empty on all but the first process."""
+    model = load(run, device)
+    benchmark = build.benchmark(name or model.recipe.test[0], root)
+    if devices > 1:
+        from lightning_fabric import Fabric
+
+        fabric = Fabric(accelerator=model.device, devices=devices, strategy="ddp")
+        fabric.launch()
+        model.device = str(fabric.device)
+        first = fabric.is_global_zero
+    else:
+        first = True
+    knows = model.scheme is not None
+    judged = judge(model.recipe.method.name, model, benchmark, visibility if knows else None)
+    if not first:
+        return []
+    rows = score_rows([judged])
+    print_scores(rows, f"{model.recipe.name} on {benchmark.name}")
+    if report is not None:
+        examples = []
+        for s in judged.scored:
+            worst = int(np.nanargmin(s.ranking.ap))
+            best = int(np.nanargmax(np.where(s.ranking.scored, s.ranking.ap, -1)))
+            for title, row in ((f"Found: {s.queries}", best), (f"Missed: {s.queries}", worst)):
+                examples.append(example(title, "", [judged], benchmark, s.queries, row))
+        write(Report(f"{model.recipe.method.name} on {benchmark.name}", scores=rows, examples=tuple(examples),
+                     facts=facts(model, benchmark), notes=LIMITS), report)
+    return [plain(row) for row in rows]

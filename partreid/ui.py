@@ -1,0 +1,66 @@
+"""What the command line prints: progress, tables and sentences. Everything but results goes to standard error."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+
+
+def say(sentence: str) -> None:
+    """One line to the user, beside the results."""
+    console.print(sentence, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal, a line every ten seconds elsewhere; called with (done, total, note)."""
+    if not console.is_terminal:
+        last = time.monotonic()
+
+        def line(done: int, total: int, note: str = "") -> None:
+            nonlocal last
+            if time.monotonic() - last > 10:
+                last = time.monotonic()
+                say(f"  {title}: {done} of {total} {note}".rstrip())
+
+        yield line
+        return
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("{task.fields[note]}", style="dim"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None, note="")
+        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
+
+
+@contextmanager
+def training(title: str) -> Iterator[Callable[[Mapping[str, Any], int, int], None]]:
+    """Progress of a training run, fed with its journal entries."""
+    with progress(title) as step:
+        yield lambda entry, done, total: step(done, total, f"epoch {entry['epoch'] + 1}, loss {entry['loss']:.3f}")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """A table on standard output; the first ``left`` columns are text, the others numbers."""
+    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, column in enumerate(columns):
+        drawn.add_column(column, justify="left" if i < left else "right", no_wrap=i > 0)
+    for row in rows:
+        drawn.add_row(*row)
+    if out.is_terminal:
+        out.print(drawn)
+    else:
+        Console(highlight=False, width=160).print(drawn)
+
+
+def fail(message: str) -> None:
+    """A user's mistake: one sentence, exit status 2."""
+    print(f"partreid: {message}", file=sys.stderr)
+    raise SystemExit(2)
