@@ -1,0 +1,268 @@
+"""The one distance of every method: part to part, over the parts that both images show.
+
+With v, v' the visibilities of part m in two images, e, e' its embeddings and a its weight (1 except in HCGA):
+
+* Euclid: ``d = sum_m a v v' |e - e'| / sum_m v v'`` (BPBreID Eq. 9);
+* cosine: ``d = 1 - sum_m a v v' cos(e, e') / sum_m v v'`` (ISP Eq. 10; HCGA Eq. 10 with weights).
+
+Images that share no part are infinitely far apart.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, isfinite
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from partreid.types import Embeddings
+
+Metric = Literal["cosine", "euclidean", "unit_euclidean"]
+
+# Rows (query, gallery) worked on at a time. On a CPU a tile of distances should stay in the last cache
+# between the passes over it, yet be large: where other programs compete for the cores, each meeting of the threads
+# costs milliseconds. A GPU wants fewer, larger launches. Neither changes a result by more than rounding.
+_TILE_CPU = (2048, 2048)
+_TILE_GPU = (8192, 8192)
+
+
+@dataclass(frozen=True)
+class PartDistance:
+    """A metric and, for HCGA, one weight per part.
+
+    ``metric``: ``cosine``; ``euclidean``, on the embeddings as they come; or ``unit_euclidean``, which scales
+    each embedding to length 1 first, as the released code of BPBreID does when it tests.
+    ``weights``: M numbers >= 0, in the order of the embeddings; None means all 1. They scale the numerator
+    alone, so with weights below 1 the cosine distance of an image to itself is not 0 (HCGA Eq. 10).
+
+    All methods take embeddings with the same names and width, else ValueError; work on any device; compute in
+    float32 whatever the autocast, or in float64 if the vectors are; and are differentiable where not said
+    otherwise, with gradient 0 where a Euclidean distance is 0. Visibilities lie in [0, 1] and are multiplied.
+    """
+
+    metric: Metric
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric not in get_args(Metric):
+            raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}, got '{self.metric}'")
+        if self.weights is not None and not all(isfinite(a) and a >= 0 for a in self.weights):
+            raise ValueError(f"weights of a distance must be finite and >= 0, got {self.weights}")
+
+    def __call__(self, q: Embeddings, g: Embeddings) -> Tensor:
+        """Distances float32 [Nq, Ng], +inf where a pair shares no part.
+
+        Without gradients this runs in tiles and needs little memory beyond the result.
+        """
+        self._check(q, g)
+        if _needs_grad(q, g):
+            dtype = _dtype(q, g)
+            with _full_precision(q):
+                return self._combine(self.per_part(q, g), _shared_parts(q, g, dtype))
+        return self._tiled(q, g, *self._sides(q, g))
+
+    def blocks(self, q: Embeddings, g: Embeddings, rows: int = 1024) -> Iterator[tuple[slice, Tensor]]:
+        """The same distances, some queries at a time: (slice of queries, float32 [at most rows, Ng]).
+
+        No block is kept here, so memory is what the caller holds on to. Not differentiable.
+        """
+        self._check(q, g)
+        if rows < 1:
+            raise ValueError(f"a block needs at least 1 row, got {rows}")
+        query, gallery = self._sides(q, g)
+        for start in range(0, len(q), rows):
+            at = slice(start, min(start + rows, len(q)))
+            yield at, self._tiled(q.rows(at), g, query.rows(at), gallery)
+
+    def within(self, e: Embeddings) -> Tensor:
+        """All distances inside a batch, for triplet losses: float32 [N, N], +inf where a pair shares no part.
+
+        An image that shows something is exactly 0 from itself, save with weights (see above).
+        """
+        self._check(e, e)
+        with _full_precision(e):
+            return self._combine(self._within_parts(e), _shared_parts(e, e, _dtype(e, e)))
+
+    def per_part(self, q: Embeddings, g: Embeddings) -> Tensor:
+        """Distance of each part: float32 [M, Nq, Ng]; visibilities and weights do not enter.
+
+        This holds M matrices at once: for tables and small sets.
+        """
+        self._check(q, g)
+        dtype = _dtype(q, g)
+        with _full_precision(q):
+            x, y = (self._unit(e.vectors.to(dtype).transpose(0, 1)) for e in (q, g))
+            if self.metric == "cosine":
+                return 1 - x @ y.mT
+            return _root(x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None] - 2 * (x @ y.mT))
+
+    def parts(self, q: Embeddings, g: Embeddings) -> Tensor:
+        """Distance of each part of row i in both: float32 [N, M], unweighted, NaN where it is not shared."""
+        self._check_paired(q, g)
+        far = self._paired(q, g)
+        return far.masked_fill(q.visibility * g.visibility == 0, torch.nan)
+
+    def terms(self, q: Embeddings, g: Embeddings) -> Tensor:
+        """What each part adds to the distance of row i in both: float32 [N, M], summing to that distance.
+
+        A part that is not shared adds 0. Where nothing is shared every term is +inf, as the distance is.
+        """
+        self._check_paired(q, g)
+        far = self._paired(q, g)
+        weight = far.new_tensor(self.weights or (1.0,) * len(q.names))
+        both = q.visibility.to(far.dtype) * g.visibility.to(far.dtype)
+        total = both.sum(1, keepdim=True)
+        cost = 1 - weight * (1 - far) if self.metric == "cosine" else weight * far
+        share = both / total.masked_fill(total == 0, 1)
+        return (share * cost).masked_fill(total == 0, torch.inf)  # BPBreID Eq. 9, HCGA Eq. 10, term by term
+
+    def _paired(self, q: Embeddings, g: Embeddings) -> Tensor:
+        x, y = (self._unit(e.vectors.to(_dtype(q, g))) for e in (q, g))
+        return 1 - (x * y).sum(2) if self.metric == "cosine" else _root((x - y).square().sum(2))
+
+    def _within_parts(self, e: Embeddings) -> Tensor:
+        """Distance of each part inside a batch [M, N, N]."""
+        x = self._unit(e.vectors.to(_dtype(e, e)).transpose(0, 1))
+        gram = x @ x.mT
+        if self.metric == "cosine":
+            # Rounding must not make a vector differ from itself, nor push it away from itself.
+            itself = torch.eye(len(e), dtype=torch.bool, device=x.device) & (x.detach() != 0).any(2)[:, None]
+            return (1 - gram).masked_fill(itself, 0)
+        # Norms from the Gram matrix itself, so that the terms cancel exactly for a vector and itself.
+        norms = gram.diagonal(dim1=1, dim2=2)
+        return _root(norms[:, :, None] + norms[:, None] - 2 * gram)
+
+    def _combine(self, far: Tensor, both: Tensor) -> Tensor:
+        """Mean over shared parts, from distances and shared visibilities [M, Nq, Ng]: [Nq, Ng]."""
+        weight = far.new_tensor(self.weights or (1.0,) * len(far))[:, None, None]
+        total = both.sum(0)
+        cost = 1 - weight * (1 - far) if self.metric == "cosine" else weight * far
+        mean = (both * cost).sum(0) / total.masked_fill(total == 0, 1)  # BPBreID Eq. 9, ISP, HCGA Eq. 10
+        return mean.masked_fill(total == 0, torch.inf)
+
+    def _unit(self, x: Tensor) -> Tensor:
+        return x if self.metric == "euclidean" else normalize(x, dim=-1, eps=1e-12)
+
+    def _check(self, q: Embeddings, g: Embeddings) -> None:
+        if q.names != g.names or q.vectors.shape[2] != g.vectors.shape[2]:
+            raise ValueError(
+                "query and gallery must have the same embeddings; "
+                f"query has {', '.join(q.names)}, {q.vectors.shape[2]} wide; "
+                f"gallery has {', '.join(g.names)}, {g.vectors.shape[2]} wide"
+            )
+        if self.weights is not None and len(self.weights) != len(q.names):
+            raise ValueError(f"{len(self.weights)} weights {self.weights} for {len(q.names)} embeddings: "
+                             f"{', '.join(q.names)}")
+
+    def _check_paired(self, q: Embeddings, g: Embeddings) -> None:
+        self._check(q, g)
+        if len(q) != len(g):
+            raise ValueError(f"pairs need as many rows on both sides, got {len(q)} and {len(g)}")
+
+    # The path without gradients: tiles, in place.
+
+    def _sides(self, q: Embeddings, g: Embeddings) -> tuple["_Side", "_Side"]:
+        """Prepare both sides so that for each part left @ right.T is v a v' cos, or (v a |e - e'|)^2 for Euclid."""
+        dtype = _dtype(q, g)
+        weight = torch.tensor(self.weights or (1.0,) * len(q.names), dtype=dtype, device=q.vectors.device)
+        norms = [torch.linalg.vector_norm(e.vectors.detach(), dim=2, dtype=dtype) for e in (q, g)]
+        x, y = [torch.ones_like(n) if self.metric == "euclidean" else n.clamp_min(1e-12).reciprocal() for n in norms]
+        left, right = (e.visibility.detach().to(dtype) for e in (q, g))
+        if self.metric == "cosine":
+            return _Side(left.T.contiguous(), x * left * weight, None), _Side(right.T.contiguous(), y * right, None)
+        # |e - e'|^2 = |e|^2 - 2 e e' + |e'|^2 is one product of vectors with two more columns. A product costs
+        # little more; each further pass over a tile is a pass over memory and a meeting of all threads.
+        square, one = (left * weight).square(), torch.ones_like(y)
+        ends = (torch.stack([square * (norms[0] * x).square(), square], 2),
+                torch.stack([one, (norms[1] * y).square()], 2))
+        return _Side(left.T.contiguous(), -2 * x * square, ends[0]), _Side(right.T.contiguous(), y, ends[1])
+
+    def _tiled(self, q: Embeddings, g: Embeddings, query: "_Side", gallery: "_Side") -> Tensor:
+        out = torch.empty(len(q), len(g), dtype=query.shown.dtype, device=q.vectors.device)
+        height, width = _TILE_GPU if out.is_cuda else _TILE_CPU
+        with torch.no_grad(), _full_precision(q):
+            for rows in _spans(len(q), height):
+                left = query.rows(rows)
+                x = left.ready(q.vectors[rows])
+                for columns in _spans(len(g), width):
+                    right = gallery.rows(columns)
+                    y = right.ready(g.vectors[columns])
+                    tile = out[rows, columns]
+                    if self.metric == "cosine":
+                        torch.mm(x.flatten(1), y.flatten(1).T, out=tile)
+                    else:
+                        _sum_euclid(tile, x, y, right.shown)
+                    both = left.shown.T @ right.shown
+                    tile.div_(both)  # BPBreID Eq. 9, ISP Eq. 10, HCGA Eq. 10
+                    if self.metric == "cosine":
+                        tile.neg_().add_(1)
+                    tile.masked_fill_(both == 0, torch.inf)
+        return out
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What a query or gallery brings to the tiles besides its vectors."""
+
+    shown: Tensor  # visibilities [M, N]
+    factor: Tensor  # [N, M], to multiply the vectors by
+    ends: Tensor | None  # [N, M, 2], columns to append to them after that; None for cosine
+
+    def rows(self, at: slice) -> "_Side":
+        return _Side(self.shown[:, at], self.factor[at], None if self.ends is None else self.ends[at])
+
+    def ready(self, vectors: Tensor) -> Tensor:
+        vectors = vectors.to(self.shown.dtype) * self.factor[:, :, None]
+        return vectors if self.ends is None else torch.cat([vectors, self.ends], 2)
+
+
+def _sum_euclid(out: Tensor, x: Tensor, y: Tensor, shown: Tensor) -> None:
+    """Numerator of BPBreID Eq. 9 for one tile: x [rows, M, D+2], y [columns, M, D+2], out [rows, columns]."""
+    far = torch.empty(out.shape, dtype=out.dtype, device=out.device)
+    out.zero_()
+    for m in range(x.shape[1]):
+        torch.mm(x[:, m], y[:, m].T, out=far)
+        far.clamp_min_(0).sqrt_()
+        if bool((shown[m] == 1).all()):
+            out.add_(far)  # BPBreID Eq. 9
+        else:
+            out.addcmul_(far, shown[m])  # BPBreID Eq. 9
+
+
+def shared(q: Embeddings, g: Embeddings) -> Tensor:
+    """How much evidence a distance rests on, ``sum_m v v'``: float32 [Nq, Ng] between 0 and M."""
+    dtype = _dtype(q, g)
+    with _full_precision(q):
+        return q.visibility.to(dtype) @ g.visibility.to(dtype).T
+
+
+def _shared_parts(q: Embeddings, g: Embeddings, dtype: torch.dtype) -> Tensor:
+    return q.visibility.to(dtype).T[:, :, None] * g.visibility.to(dtype).T[:, None]
+
+
+def _root(square: Tensor) -> Tensor:
+    """Square root with value and gradient 0 at and below 0, where rounding puts equal vectors."""
+    zero = square <= 0
+    return square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+
+
+def _dtype(q: Embeddings, g: Embeddings) -> torch.dtype:
+    return torch.float64 if torch.float64 in (q.vectors.dtype, g.vectors.dtype) else torch.float32
+
+
+def _needs_grad(q: Embeddings, g: Embeddings) -> bool:
+    inputs = (q.vectors, q.visibility, g.vectors, g.visibility)
+    return torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+
+
+def _full_precision(e: Embeddings) -> torch.autocast:
+    """Differences of large, nearly equal products do not survive 8 bits of mantissa: no autocast in here."""
+    return torch.autocast(e.vectors.device.type, enabled=False)
+
+
+def _spans(n: int, most: int) -> Iterator[slice]:
+    """Cut 0..n into the fewest spans of at most ``most``, nearly equal, so that no sliver is left over."""
+    size = max(1, ceil(n / max(1, ceil(n / most))))
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
