@@ -1,0 +1,56 @@
+"""Who takes part and who is right, one image at a time."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from partreid.errors import DataError
+from partreid.match.protocols import ANY_CAMERA, MARKET, PROTOCOLS, require_matches
+
+IMAGES = st.lists(st.tuples(st.integers(-1, 3), st.integers(1, 3)), min_size=1, max_size=15)
+
+
+def columns(images: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    table = np.array(images, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(IMAGES, st.integers(-1, 3), st.integers(1, 3))
+def test_masks(images: list[tuple[int, int]], identity: int, camera: int) -> None:
+    for protocol in (MARKET, ANY_CAMERA):
+        relevant, valid = protocol.masks(identity, camera, *columns(images))
+        for (other, seen_by), right, listed in zip(images, relevant, valid):
+            own_shot = protocol is MARKET and (other, seen_by) == (identity, camera)
+            assert listed == (other != -1 and not own_shot)
+            assert right == (listed and other == identity and identity > 0)
+
+
+def test_names_lead_to_protocols() -> None:
+    assert PROTOCOLS == {"market1501": MARKET, "any_camera": ANY_CAMERA}
+
+
+@settings(max_examples=300, deadline=None)
+@given(IMAGES, IMAGES)
+def test_only_hopeless_sets_are_refused(query: list[tuple[int, int]], gallery: list[tuple[int, int]]) -> None:
+    hope = any(i > 0 and i == j and c != d for i, c in query for j, d in gallery)
+    if hope:
+        require_matches(MARKET, *columns(query), *columns(gallery))
+    else:
+        with pytest.raises(DataError):
+            require_matches(MARKET, *columns(query), *columns(gallery))
+
+
+@pytest.mark.parametrize("query, gallery, message", [
+    ([(1, 1), (2, 1)], [(7, 1), (8, 2)], r"share no identity \(query: 1, 2; gallery: 7, 8\).*same data set"),
+    ([(0, 1)], [(0, 2), (-1, 2)], "share no identity"),
+    ([(1, 4), (2, 4)], [(1, 4), (3, 4)], r"one camera \(4\).*'market1501'.*use protocol 'any_camera'"),
+    ([(1, 1)], [(1, 1), (2, 2)], "every right answer comes from its query's own camera"),
+    ([], [(1, 1)], "query set is empty"),
+    ([(1, 1)], [], "gallery set is empty"),
+])
+def test_the_reason_and_the_remedy(query: list[tuple[int, int]], gallery: list[tuple[int, int]],
+                                   message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        require_matches(MARKET, *columns(query), *columns(gallery))
