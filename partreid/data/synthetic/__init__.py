@@ -1,0 +1,31 @@
+"""A procedural world of walking, clothed people, with exact truth about every pixel.
+
+    write(PRESETS["demo"], "datasets/synthetic")     # Market-1501 layout + label maps + annotations
+    render(PRESETS["demo"], identity=1, camera=2, index=0, occluded=True)
+
+It ranks design choices for alignment and occlusion; it does not predict scores on photographs.
+"""
+
+from partreid.data.synthetic.benchmark import write
+from partreid.data.synthetic.degrade import degrade
+from partreid.data.synthetic.leak import background_colour
+from partreid.data.synthetic.render import Rendered, render
+from partreid.data.synthetic.sheets import contact_sheet
+from partreid.data.synthetic.surfaces import JOINTS, LABEL_NAMES, SURFACES
+from partreid.data.synthetic.world import PRESETS, Shot, World, plan
+
+__all__ = [
+    "JOINTS",
+    "LABEL_NAMES",
+    "PRESETS",
+    "SURFACES",
+    "Rendered",
+    "Shot",
+    "World",
+    "background_colour",
+    "contact_sheet",
+    "degrade",
+    "plan",
+    "render",
+    "write",
+]

@@ -1,0 +1,212 @@
+"""Writing a synthetic world to disk in Market-1501's layout.
+
+root/bounding_box_train, bounding_box_test, query, query_occluded   JPEG, 0001_c1s1_000000_00.jpg
+root/labels/<split>/<stem>.png   label map: palette PNG, index = label
+root/iuv/<split>/<stem>.png      on request: RGB PNG of I, trunc(255 U), trunc(255 V); I is 1..24 or 0
+root/annotations.jsonl           one line per image
+root/world.json                  settings, counts; "complete": true is written last
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from partreid.data.synthetic.render import Rendered, render
+from partreid.data.synthetic.surfaces import JOINTS, LABEL_NAMES, SURFACES, TARGET_LABELS, label_palette
+from partreid.data.synthetic.world import FIRST_DISTRACTOR, GENERATOR_VERSION, SPLITS, Shot, World, plan
+from partreid.errors import DataError
+
+Progress = Callable[[int, int], None]
+_PALETTE: Final = label_palette().ravel().tolist()
+_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_CHUNK: Final = 24  # images of one person are drawn together, because building a person costs two images
+
+
+def write(
+    world: World,
+    root: str | Path,
+    *,
+    iuv: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Writes the world to `root` and gives `root` back.
+
+    iuv: also write DensePose-style IUV maps. workers: processes; None = one per core, 1 = none but this one.
+    progress: called with (images done, images in all).
+    Processes are spawned, so a script must call this under `if __name__ == "__main__":` unless workers=1.
+    An interrupted run continues where it stopped; a finished root with the same settings is left as it is.
+    Raises DataError if `root` holds anything else.
+    """
+    root = Path(root)
+    shots = list(plan(world))
+    header = _header(world, shots)
+    state = _state(root, header)
+    if state.get("complete") and (state.get("iuv") or not iuv):
+        if progress:
+            progress(len(shots), len(shots))
+        return root
+    iuv = iuv or bool(state.get("iuv"))
+    for split in SPLITS:
+        for folder in (split, f"labels/{split}", *((f"iuv/{split}",) if iuv else ())):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+    _write_text(root / "world.json", json.dumps({**header, "iuv": iuv, "complete": False}, indent=1))
+
+    scratch = root / ".annotations"
+    scratch.mkdir(exist_ok=True)
+    by_person = sorted(shots, key=lambda shot: shot.identity)
+    chunks = [(k, by_person[k : k + _CHUNK]) for k in range(0, len(shots), _CHUNK)]
+    job = partial(_write_chunk, world, root, iuv)
+    done = 0
+    for count in _map(job, chunks, workers):
+        done += count
+        if progress:
+            progress(done, len(shots))
+    lines: dict[tuple[str, str], str] = {}
+    for start, members in chunks:
+        text = (scratch / f"{start:07d}.jsonl").read_text().splitlines(keepends=True)
+        lines.update({(shot.split, shot.stem): line for shot, line in zip(members, text, strict=True)})
+    _write_text(root / "annotations.jsonl", "".join(lines[shot.split, shot.stem] for shot in shots))
+    for path in scratch.iterdir():
+        path.unlink()
+    scratch.rmdir()
+    _write_text(root / "world.json", json.dumps({**header, "iuv": iuv, "complete": True}, indent=1))
+    return root
+
+
+def _header(world: World, shots: list[Shot]) -> dict[str, Any]:
+    counts = {split: sum(shot.split == split for shot in shots) for split in SPLITS}
+    labels = {str(label): name for label, name in LABEL_NAMES.items()}
+    settings = json.loads(json.dumps(asdict(world)))
+    return {"generator_version": GENERATOR_VERSION, "world": settings, "images": counts, "labels": labels,
+            "joints": list(JOINTS)}  # fmt: skip
+
+
+def _state(root: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier run left in `root`; empty if nothing. DataError if it is something else."""
+    if not root.exists():
+        return {}
+    if not root.is_dir():
+        raise DataError(f"{root} is a file; a synthetic world needs a folder")
+    record = root / "world.json"
+    if not record.exists():
+        if any(root.iterdir()):
+            raise DataError(f"{root} is not empty and holds no synthetic world. Give an empty or a new folder")
+        return {}
+    try:
+        state: dict[str, Any] = json.loads(record.read_text())
+    except json.JSONDecodeError as error:
+        raise DataError(f"{record} is not readable ({error}). Remove the folder and write it again") from error
+    if not isinstance(state, dict):
+        raise DataError(f"{record} does not describe a synthetic world. Give an empty or a new folder")
+    for key in ("generator_version", "world"):
+        if state.get(key) != header[key]:
+            raise DataError(
+                f"{root} holds another synthetic world ({_difference(state.get(key), header[key])}). "
+                "Remove it or give another folder"
+            )
+    return state
+
+
+def _difference(there: Any, wanted: Any) -> str:
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = [k for k in wanted if there.get(k) != wanted[k]]
+        return ", ".join(f"{k}: there {there.get(k)!r}, wanted {wanted[k]!r}" for k in keys[:3])
+    return f"generator version there {there!r}, wanted {wanted!r}"
+
+
+Chunk = tuple[int, list[Shot]]
+
+
+def _map(job: Callable[[Chunk], int], chunks: list[Chunk], workers: int | None) -> Iterator[int]:
+    workers = min(workers or os.cpu_count() or 1, len(chunks))
+    if workers <= 1:
+        yield from map(job, chunks)
+        return
+    # NumPy reads these when a worker imports it; more threads than processes only get in each other's way.
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            yield from pool.imap_unordered(job, chunks)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _write_chunk(world: World, root: Path, iuv: bool, chunk: Chunk) -> int:
+    start, shots = chunk
+    record = root / ".annotations" / f"{start:07d}.jsonl"
+    if not (record.exists() and _all_there(root, shots, iuv)):
+        lines = [_write_shot(world, root, iuv, shot) for shot in shots]
+        _write_text(record, "".join(lines))
+    return len(shots)
+
+
+def _all_there(root: Path, shots: Iterable[Shot], iuv: bool) -> bool:
+    return all(path.exists() for shot in shots for path in _paths(root, shot, iuv))
+
+
+def _paths(root: Path, shot: Shot, iuv: bool) -> list[Path]:
+    paths = [root / shot.split / f"{shot.stem}.jpg", root / "labels" / shot.split / f"{shot.stem}.png"]
+    return [*paths, root / "iuv" / shot.split / f"{shot.stem}.png"] if iuv else paths
+
+
+def _write_shot(world: World, root: Path, iuv: bool, shot: Shot) -> str:
+    rendered = render(world, shot.identity, shot.camera, shot.index, shot.occluded)
+    paths = _paths(root, shot, iuv)
+    _save(Image.fromarray(rendered.image), paths[0], "JPEG", quality=rendered.jpeg_quality, subsampling=2)
+    labels = Image.fromarray(rendered.labels)
+    labels.putpalette(_PALETTE)
+    _save(labels, paths[1], "PNG", optimize=False)
+    if iuv:
+        _save(Image.fromarray(iuv_image(rendered)), paths[2], "PNG", optimize=False)
+    return json.dumps(annotation(shot, rendered), separators=(",", ":")) + "\n"
+
+
+def iuv_image(rendered: Rendered) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """DensePose's PNG form: uint8 [H, W, 3] of I (1..24, else 0), trunc(255 U), trunc(255 V)."""
+    surface = np.where(rendered.labels <= len(SURFACES), rendered.labels, 0).astype(np.uint8)
+    return np.concatenate([surface[..., None], (rendered.uv * 255).astype(np.uint8)], 2)
+
+
+def annotation(shot: Shot, rendered: Rendered) -> dict[str, Any]:
+    """One line of annotations.jsonl. `identity` is 0 for distractors, as in the file names."""
+    visible, amodal = rendered.visible_pixels, rendered.amodal_pixels
+    seen = [label for label in range(1, TARGET_LABELS) if amodal[label]]
+    return {
+        "file": f"{shot.split}/{shot.stem}.jpg",
+        "split": shot.split,
+        "identity": 0 if shot.identity >= FIRST_DISTRACTOR else shot.identity,
+        "camera": shot.camera,
+        "keypoints": [[round(float(x), 1), round(float(y), 1), int(v)] for x, y, v in rendered.joints],
+        "yaw": round(rendered.yaw, 1),
+        "occlusion": round(rendered.occlusion, 4),
+        "occluder": rendered.occluder,
+        "truncated": rendered.truncated,
+        "visible": {str(label): int(visible[label]) for label in seen},
+        "amodal": {str(label): int(amodal[label]) for label in seen},
+    }
+
+
+def _save(image: Image.Image, path: Path, form: str, **options: Any) -> None:
+    partial_file = path.with_name(f".{path.name}.part")
+    image.save(partial_file, form, **options)
+    os.replace(partial_file, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial_file = path.with_name(f".{path.name}.part")
+    partial_file.write_text(text)
+    os.replace(partial_file, path)
