@@ -122,6 +122,9 @@ def load(run: str | Path, device: str = "auto") -> Model:
     """The model of a finished run: its folder, or its ``model.safetensors``. DataError if there is none."""
     path = Path(run)
     tensors, meta = load_tensors(path / "model.safetensors" if path.is_dir() else path)
+    if "identities" not in meta:
+        raise DataError(f"{path} is not a finished model (a checkpoint or embeddings); end the training with "
+                        f"--resume, then give the run folder or its model.safetensors")
     recipe = from_plain(meta["recipe"])
     scheme = PartScheme(tuple(meta["parts"]["names"]), tuple(meta["parts"]["flip"])) if meta["parts"] else None
     method = restore(recipe, meta["identities"], scheme, tensors)
@@ -142,5 +145,7 @@ def listed(source: Path) -> list[Path] | Path:
     """A text file of paths, one a line (relative ones from the file's folder), or the folder or image itself."""
     if source.suffix.lower() in (".txt", ".lst", ".csv") and source.is_file():
         lines: Sequence[str] = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
+        if not any(lines):
+            raise DataError(f"{source} lists no images; write one path a line")
         return [Path(line) if Path(line).is_absolute() else source.parent / line for line in lines if line]
     return source

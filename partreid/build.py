@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from partreid.cues import CUES, Cue
-from partreid.data import BENCHMARKS
+from partreid.data.benchmarks import BENCHMARKS
 from partreid.data.transforms import TRANSFORMS, Transform
 from partreid.distance import PartDistance
 from partreid.errors import DataError, RecipeError

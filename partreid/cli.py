@@ -1,9 +1,8 @@
 """The command line: a thin skin over the library. Nothing heavy is imported before a command runs."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -92,7 +91,7 @@ def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments
 
     chosen = override(find(recipe), set_)
     from partreid import build
-    from partreid.data import check
+    from partreid.data.benchmarks import check
     from partreid.train.loop import Options
     from partreid.train.loop import train as run
 
@@ -126,6 +125,8 @@ def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | N
 
     rows = evaluate_run(run, data, name, report, visibility, device, devices)
     if rows and json is not None:
+        from partreid.files import write_json
+
         write_json(json, {"results": rows})
     if report is not None:
         ui.say(f"report: {report}")
@@ -143,6 +144,7 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
     device: auto, cpu or cuda.
     """
     from partreid.api import crop_paths, listed, load
+    from partreid.files import write_json
     from partreid.train.checkpoint import save_tensors
 
     paths = crop_paths(listed(crops))
@@ -171,6 +173,7 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
     from json import dumps
 
     from partreid.api import load
+    from partreid.explain.evidence import addends
     from partreid.explain.sheets import number
 
     found = load(run).compare(a, b)
@@ -178,9 +181,11 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
     if json:
         print(dumps({"a": str(a), "b": str(b), **e.to_dict()}))
     else:
+        adds, total = addends(e.share[e.shared]) if e.shared.any() else ([], number(e.distance))
         rows = [(name, f"{e.query_visibility[m]:.2f}", f"{e.match_visibility[m]:.2f}",
-                 number(e.parts[m]) if e.shared[m] else "-", number(e.share[m])) for m, name in enumerate(e.names)]
-        rows.append(("total", "", "", "", number(e.distance)))
+                 number(e.parts[m]) if e.shared[m] else "-", adds.pop(0) if e.shared[m] else "-")
+                for m, name in enumerate(e.names)]
+        rows.append(("total", "", "", "", total))
         ui.table("", ("part", "visible in a", "in b", "distance", "adds"), rows)
         print(e.sentence(hidden_in=("a", "b")))
     if picture is not None:
@@ -237,7 +242,7 @@ def check_data(name: str, folder: Path) -> None:
     folder: Its root.
     """
     from partreid import build
-    from partreid.data import BENCHMARKS, check, counts
+    from partreid.data.benchmarks import BENCHMARKS, check, counts
 
     found = build.benchmark(name, folder)
     splits = {"train": found.train, **found.queries, "gallery": found.gallery}
@@ -252,16 +257,9 @@ def check_data(name: str, folder: Path) -> None:
 @data.command(name="list")
 def list_data() -> None:
     """List the data sets that can be read, with their status."""
-    from partreid.data import BENCHMARKS
+    from partreid.data.benchmarks import BENCHMARKS
 
     ui.table("", ("data set", "status"), [(name, d.status) for name, d in BENCHMARKS.items()], left=2)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """A JSON file, whole or not at all."""
-    from partreid.train.checkpoint import write_atomically
-
-    write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """``partreid demo``: from nothing to trained, evaluated and explained models, in one command."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from partreid.evaluate.report import Report
 from partreid.evaluate.report import write as write_report
 from partreid.evaluate.score import Described, Scored, describe, score
 from partreid.evaluate.truth import Truth
+from partreid.files import write_json
 from partreid.match import bootstrap_difference
 from partreid.recipes import Recipe
 from partreid.recipes.synthetic import DEMO, QUICK
@@ -41,7 +41,6 @@ from partreid.reporting import (
     score_rows,
     telling_queries,
 )
-from partreid.train.checkpoint import write_atomically
 from partreid.train.journal import read as read_journal
 from partreid.train.loop import Options, train
 from partreid.types import Benchmark, Embeddings, Output, Sample
@@ -103,7 +102,7 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
     numbers |= {"seconds": {k: round(v, 2) for k, v in seconds.items()}, "peak_rss_bytes": peak_memory(), "seed": seed,
                 "preset": preset}
     for file in (out / "demo.json", *([results] if results else [])):
-        write_atomically(file, (json.dumps(numbers, indent=1) + "\n").encode())
+        write_json(file, numbers)
     print(f"{seconds['total']:.0f} seconds, {peak_memory() / 2**30:.1f} GiB at most. Report: {path}")
     return numbers
 

@@ -44,14 +44,22 @@ def read_labels(path: Path, table: NDArray[np.uint8], image: Path | None = None)
                 raise DataError(f"{path} is a {file.mode} picture; a label image holds one class per pixel (palette "
                                 f"or grey PNG). Export the class indices, not the colours")
             labels = np.asarray(file)
-            if image is not None:
-                with Image.open(image) as photo:
-                    same = abs(photo.width * file.height - photo.height * file.width) <= max(photo.size) * 2
-                    if not same:
-                        raise DataError(f"label {path} is {file.width} x {file.height} but its image is {photo.width} "
-                                        f"x {photo.height}: they do not show the same crop; make the label again")
     except (OSError, SyntaxError) as error:
         raise DataError(f"{path} cannot be read as a label image ({error}); make it again or remove it") from None
+    if image is not None:
+        (height, width), (photo_width, photo_height) = labels.shape, _image_size(image)
+        if abs(photo_width * height - photo_height * width) > max(photo_width, photo_height) * 2:
+            raise DataError(f"label {path} is {width} x {height} but its image is {photo_width} x {photo_height}: "
+                            f"they do not show the same crop; make the label again")
     return table[labels]
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    """(width, height) from the file's header."""
+    try:
+        with Image.open(path) as file:
+            return file.size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None
 
 

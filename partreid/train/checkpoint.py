@@ -1,9 +1,6 @@
 """Saving and loading: tensors in safetensors, everything else as JSON in its header. Nothing is ever unpickled."""
 
-import contextlib
-import errno
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from partreid.errors import DataError
+from partreid.files import write_atomically
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -24,30 +22,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
     write_atomically(path, save(plain, {"partreid": json.dumps(meta)}))
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Bytes to a file through a temporary one beside it. DataError with the remedy if they do not fit."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f"the disk is full: {path.name} ({len(data) / 2**20:.1f} MiB) could not be saved in "
-                            f"{path.parent}. Nothing saved before was touched; free some space and go on with "
-                            f"--resume") from None
-        raise DataError(f"{path} cannot be written ({error.strerror}); choose another folder with --out") from None
-
-
 def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that :func:`save_tensors` wrote. DataError if it is missing or broken."""
     if not path.is_file():
-        raise DataError(f"there is no {path}; a run folder holds model.safetensors once training has ended")
+        raise DataError(f"there is no {path}; a run folder holds model.safetensors once training has ended, see: "
+                        f"partreid train --help, or make one with: partreid demo")
     try:
         with safe_open(str(path), framework="pt", device=device) as file:
             meta = file.metadata() or {}

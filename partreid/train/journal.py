@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partreid.train.checkpoint import write_atomically
+from partreid.files import write_atomically
 
 
 class Journal:
@@ -18,11 +18,15 @@ class Journal:
         self._file: io.TextIOWrapper | None = None
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - kept open for the run
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
+        try:
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - kept open for the run
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be written ({error.strerror}); nothing saved before was touched: free "
+                            f"some space or choose another disk, then go on with --resume") from None
 
     def rewind(self, step: int) -> None:
         """Forget every entry after ``step``, and a last line that a kill cut short."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from partreid.cues import Cue
 from partreid.errors import DataError, RecipeError
+from partreid.files import write_json
 from partreid.methods import Method
 from partreid.recipes.base import Recipe, from_plain, to_plain
 from partreid.train.checkpoint import (
@@ -19,7 +20,6 @@ from partreid.train.checkpoint import (
     load_tensors,
     save_tensors,
     unflatten_optimiser,
-    write_atomically,
 )
 from partreid.train.journal import Journal, read, write_csv
 
@@ -54,7 +54,7 @@ class Run:
                                 f"folder with --out")
         if resume and self.checkpoint.is_file():
             self._found = load_tensors(self.checkpoint)
-        write_atomically(path, (json.dumps(to_plain(recipe), indent=1) + "\n").encode())
+        write_json(path, to_plain(recipe))
 
     def restore(self, method: Method, cues: Mapping[str, Cue]) -> Place:
         """Put the last checkpoint's weights, labels and random state back; the start if there is none."""
