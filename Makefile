@@ -18,6 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKE
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: help setup demo test check lint bench lock clean FORCE
 
@@ -39,9 +40,10 @@ lint: $(READY)  ## ruff and mypy
 	@echo "==> ruff"; $(BIN)/ruff check --quiet .
 	@echo "==> mypy"; $(BIN)/mypy partreid
 
-bench: $(READY)  ## how fast matching and loading are
+bench: $(READY)  ## how fast matching, loading and labelling are
 	@$(BIN)/python benchmarks/match.py
 	@$(BIN)/python benchmarks/loading.py
+	@$(BIN)/python -m benchmarks.labels
 
 lock: .venv/bin/python  ## resolve all packages anew and write requirements.lock
 	@$(BIN)/python tools/lock.py $(TORCH_LOCKED)

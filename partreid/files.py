@@ -25,8 +25,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             beside.unlink()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(f"the disk is full: {path.name} ({len(data) / 2**20:.1f} MiB) could not be saved in "
-                            f"{path.parent}. Nothing saved before was touched; free some space and go on with "
-                            f"--resume") from None
+                            f"{path.parent}. Nothing saved before was touched; free some space, then give the "
+                            f"same command again (train: with --resume)") from None
         raise DataError(f"{path} cannot be written ({error.strerror}); choose another folder with --out") from None
 
 

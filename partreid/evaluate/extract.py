@@ -26,7 +26,7 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
     it stands for, e.g. to score part maps. Several processes share the samples out and all get the whole result.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    own = list(samples[rank::world])
+    own = list(samples[rank::world] or samples[:1])  # with more processes than samples, some repeat the first
     method.eval().to(device)
     found: list[Embeddings] = []
     done = 0
@@ -41,7 +41,7 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
             e = method.describe(out)
             found.append(Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names))
             if see is not None:
-                see(at, out)
+                see(slice(rank + at.start * world, rank + at.stop * world, world), out)
             done = at.stop
             if progress is not None:
                 progress(done, len(own))

@@ -60,12 +60,22 @@ class Example:
 
 
 @dataclass(frozen=True, eq=False)
+class LabelStory:
+    """How a method's own labels of one training image changed: (caption, labels as part maps), oldest first."""
+
+    method: str
+    rounds: tuple[tuple[str, Shown], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Report:
     """All that the page shows.
 
     headline: the result in plain words. curves: journal rows per method (step, epoch, loss, lr, terms).
     part_iou, visibility_accuracy: 0..1 per part name, and ``mean`` if wanted. leak: Rank-1 in 0..1 of retrieval by
-    background colour alone, per query set, and ``chance``. facts: device, seconds, memory, data, seeds, in words.
+    background colour alone, per query set, and ``chance``. labels, label_quality: of methods that label the training
+    images themselves; the quality is IoU in 0..1 with the exact truth, by method and region. facts: device, seconds,
+    memory, data, seeds, in words.
     notes: limits and licence, a sentence or two each.
     """
 
@@ -80,6 +90,8 @@ class Report:
     leak: Mapping[str, float] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    labels: tuple[LabelStory, ...] = ()
+    label_quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def write(report: Report, path: Path) -> Path:
@@ -101,6 +113,7 @@ def render(report: Report) -> str:
     return env.get_template("report.html.j2").render(
         report=report, score_groups=_score_groups(report.scores), curves=curves,
         examples=[_example(e) for e in report.examples], parts=_parts(report), leak=_leak(report.leak),
+        stories=_stories(report.labels), regions=_regions(report.label_quality),
         intervals=any(s.rank1_interval or s.mAP_interval for s in report.scores),
         has_oracle=any(s.visibility == "oracle" for s in report.scores))
 
@@ -232,6 +245,22 @@ def _leak(leak: Mapping[str, float] | None) -> dict[str, Any] | None:
     if not leak:
         return None
     return {"chance": leak.get("chance"), "sets": {k: v for k, v in leak.items() if k != "chance"}}
+
+
+def _stories(labels: Sequence[LabelStory]) -> dict[str, list[dict[str, Any]]]:
+    """By method, a row for each image: its photograph, then a picture for each round."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for story in labels:
+        found.setdefault(story.method, []).append({
+            "image": _thumb(story.rounds[0][1]),
+            "rounds": [{"caption": caption, "map": _thumb_map(shown)} for caption, shown in story.rounds]})
+    return found
+
+
+def _regions(quality: Mapping[str, Mapping[str, float]]) -> dict[str, Any] | None:
+    """Regions as columns, methods as rows."""
+    names = list(dict.fromkeys(name for row in quality.values() for name in row))
+    return {"names": names, "rows": quality} if names else None
 
 
 def _thumb(shown: Shown) -> str:

@@ -136,10 +136,10 @@ class Residual(nn.Module):
 
 
 class SmallTrunk(nn.Module):
-    """About a million parameters at width 28: a stem and four residual blocks, 8 x width channels.
+    """About a million parameters at width 28: a stem and three residual blocks, 8 x width channels at stride 8.
 
-    For CPU work, tests and the synthetic benchmark; trained from scratch. ``stride`` 8 (default) or 4: where the
-    finer map comes from not striding in the third block.
+    For CPU work, tests and the synthetic benchmark; trained from scratch. With ``stride`` 4 the first block's finer
+    map is put beside the last one upsampled, the way HRNet fuses its branches: 10 x width channels.
     """
 
     def __init__(self, width: int = 28, stride: int = 8) -> None:
@@ -147,14 +147,15 @@ class SmallTrunk(nn.Module):
         if stride not in (4, 8):
             raise RecipeError(f"the small trunk has stride 4 or 8, got {stride}")
         self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.blocks = nn.Sequential(
-            Residual(width, width, 1), Residual(width, 2 * width, 2),
-            Residual(2 * width, 4 * width, stride // 4), Residual(4 * width, 8 * width, 1),
-        )
-        self.channels, self.stride = 8 * width, stride
+        self.fine = Residual(width, 2 * width, 2)
+        self.coarse = nn.Sequential(Residual(2 * width, 4 * width, 2), Residual(4 * width, 8 * width, 1))
+        self.channels, self.stride = (8 if stride == 8 else 10) * width, stride
 
     def forward(self, images: Tensor) -> Tensor:
-        f: Tensor = self.blocks(self.stem(images))
+        fine = self.fine(self.stem(images))
+        f: Tensor = self.coarse(fine)
+        if self.stride == 4:
+            f = torch.cat([fine, F.interpolate(f, scale_factor=2, mode="bilinear", align_corners=False)], 1)
         return f
 
 

@@ -1,6 +1,7 @@
 """From embeddings to scores, some queries at a time: memory does not grow with queries x gallery."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -126,19 +127,29 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
     require_matches(protocol, q_ids, q_cameras, g_ids, g_cameras)
     ranks: list[Ranks] = []
     best = np.full((len(q_ids), top), -1, np.int64)
-    for at, block in blocks:
-        if at.start != len(ranks) or tuple(block.shape) != (at.stop - at.start, len(g_ids)):
-            raise ShapeError(f"expected distances of queries from {len(ranks)} on, [rows, {len(g_ids)}]; "
-                             f"got {list(block.shape)} for queries {at.start} to {at.stop}")
-        distances = block.detach().cpu().numpy()
-        if block.numel() and bool(torch.isnan(block.min())):  # min hands NaN on
-            raise DataError(f"distances of queries {at.start} to {at.stop} are not all numbers; "
-                            f"the embeddings hold NaN, so the model has diverged or its weights are broken")
-        for i, row in enumerate(distances, at.start):
-            relevant, valid = protocol.masks(int(q_ids[i]), int(q_cameras[i]), g_ids, g_cameras)
-            ranks.append(match_ranks(row, relevant, valid))
-            if top:
-                best[i] = nearest(row, valid, top)
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:  # sorting lets go of Python's lock
+        for at, block in blocks:
+            if at.start != len(ranks) or tuple(block.shape) != (at.stop - at.start, len(g_ids)):
+                raise ShapeError(f"expected distances of queries from {len(ranks)} on, [rows, {len(g_ids)}]; "
+                                 f"got {list(block.shape)} for queries {at.start} to {at.stop}")
+            distances = block.detach().cpu().numpy()
+            if block.numel() and bool(torch.isnan(block.min())):  # min hands NaN on
+                raise DataError(f"distances of queries {at.start} to {at.stop} are not all numbers; "
+                                f"the embeddings hold NaN, so the model has diverged or its weights are broken")
+
+            def score(rows: range, distances: NDArray[np.float32] = distances, start: int = at.start) -> list[Ranks]:
+                found = []
+                for i in rows:
+                    relevant, valid = protocol.masks(int(q_ids[i]), int(q_cameras[i]), g_ids, g_cameras)
+                    found.append(match_ranks(distances[i - start], relevant, valid))
+                    if top:
+                        best[i] = nearest(distances[i - start], valid, top)
+                return found
+
+            share = max(1, -(-len(distances) // threads))
+            for found in pool.map(score, (range(i, min(i + share, at.stop)) for i in range(at.start, at.stop, share))):
+                ranks.extend(found)
     if len(ranks) != len(q_ids):
         raise ShapeError(f"distances came for {len(ranks)} of {len(q_ids)} queries")
     return Ranking(protocol.name, tuple(ranks), best, q_ids, tuple(ks))

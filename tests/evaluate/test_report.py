@@ -10,7 +10,7 @@ from PIL import Image
 
 from partreid.errors import DataError
 from partreid.evaluate.charts import curve, nice_above, ticks
-from partreid.evaluate.report import Example, Report, Score, percent, render, write
+from partreid.evaluate.report import Example, LabelStory, Report, Score, percent, render, write
 from partreid.explain.evidence import Evidence
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import Match
@@ -243,10 +243,20 @@ def test_write_is_atomic_and_explains_itself(report, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("partreid.evaluate.report.os.replace", full)
-    with pytest.raises(DataError, match=r"No space left on device.*free some space"):
+    monkeypatch.setattr("partreid.files.os.replace", full)
+    with pytest.raises(DataError, match=r"disk is full.*free some space"):
         write(replace(report, title="Another"), path)
     assert path.read_bytes() == first and list(path.parent.iterdir()) == [path]
+
+
+def test_labels_over_the_rounds_are_shown_beside_the_truth(report):
+    query = report.examples[0].query
+    html = render(replace(report, labels=(LabelStory("ISP", (("round one", query), ("the exact labels", query))),),
+                          label_quality={"ISP": {"foreground": 0.517, "bags": 0.219}}))
+    page = Page(html)
+    assert "labels" in page.ids and "51.7" in page.text and "21.9" in page.text
+    assert page.text.index("round one") < page.text.index("the exact labels")
+    assert "labels" not in Page(render(report)).ids
 
 
 def test_missing_crop_is_named(report, tmp_path):
