@@ -41,8 +41,8 @@ lint: $(READY)  ## ruff and mypy
 	@echo "==> mypy"; $(BIN)/mypy partreid
 
 bench: $(READY)  ## how fast matching, loading and labelling are
-	@$(BIN)/python benchmarks/match.py
-	@$(BIN)/python benchmarks/loading.py
+	@$(BIN)/python -m benchmarks.match
+	@$(BIN)/python -m benchmarks.loading
 	@$(BIN)/python -m benchmarks.labels
 
 lock: .venv/bin/python  ## resolve all packages anew and write requirements.lock

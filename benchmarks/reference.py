@@ -3,7 +3,9 @@
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 
 def part_distance(q: NDArray[np.float32], g: NDArray[np.float32], q_seen: NDArray[np.float32],
@@ -45,3 +47,72 @@ def scores_by_sorting(distances: NDArray[np.float32], q_ids: NDArray[np.int64], 
     hits = np.array(first)
     return {"mAP": float(np.mean(ap)), "mINP": float(np.mean(inp)),
             **{f"R{k}": float(np.mean(hits <= k)) for k in (1, 5, 10, 20)}}
+
+
+def cascade_by_kmeans(features: NDArray[np.float32], parts: int) -> tuple[str, NDArray[np.uint8]]:
+    """ISP's cascaded clustering of [n, C, h, w] by ordinary k-means, one start per stage (Eq. 3, 4): the name of the
+    implementation and labels uint8 [n, h, w] in no order of parts."""
+    n, C, h, w = features.shape
+    pixels = features.transpose(0, 2, 3, 1).reshape(-1, C)
+    length = np.linalg.norm(pixels, axis=1).reshape(n, -1)
+    energy = (length / length.max(1, keepdims=True)).reshape(-1, 1)
+    try:
+        from sklearn.cluster import KMeans
+
+        def kmeans(x: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+            found = KMeans(k, n_init=1, random_state=0).fit(x)
+            return found.labels_, found.cluster_centers_
+        name = "scikit-learn KMeans, n_init 1"
+    except ModuleNotFoundError:
+        kmeans, name = lloyd, "NumPy Lloyd"
+    side, middle = kmeans(energy, 2)
+    front = side == middle[:, 0].argmax()
+    found = pixels[front]
+    labels = np.zeros(len(pixels), np.uint8)
+    labels[front] = 1 + kmeans(found / np.linalg.norm(found, axis=1, keepdims=True), parts)[0]
+    return name, labels.reshape(n, h, w)
+
+
+def lloyd(x: NDArray[np.float32], k: int, steps: int = 100) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """k-means from random points: labels int64 [N] and centres [k, C]."""
+    centres = x[np.random.default_rng(0).choice(len(x), k, replace=False)]
+    labels = np.full(len(x), -1)
+    for _ in range(steps):
+        before = labels
+        labels = ((centres ** 2).sum(1) - 2 * x @ centres.T).argmin(1)
+        if (labels == before).all():
+            break
+        centres = np.stack([x[labels == j].mean(0) if (labels == j).any() else centres[j] for j in range(k)])
+    return labels, centres
+
+
+def co_parse_plainly(features: torch.Tensor, cameras: torch.Tensor, least_labels: int = 18, steps: int = 32,
+                     seed: int = 0) -> tuple[torch.Tensor, int]:
+    """HCGA's Algorithm 1 line by line, on all images and channels (L1, R = 3, weights 2, 1 and 1): raw labels int64
+    [n, h, w] and the steps taken."""
+    draw = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(features.shape[1], 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+                        nn.Conv2d(64, 32, 1), nn.BatchNorm2d(32), nn.ReLU(),
+                        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+                        nn.Conv2d(64, 32, 1), nn.BatchNorm2d(32))
+    torch.random.set_rng_state(draw)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    order = torch.sort(cameras, stable=True).indices
+    pairs = [(a, b) for a, b in zip(order[:-1], order[1:]) if cameras[a] == cameras[b]]
+    first, second = (torch.stack(side) for side in zip(*pairs))
+    taken, labels = 0, features
+    while taken < steps:
+        taken += 1
+        y = net(features)
+        labels = y.argmax(1)
+        down, right = (y[:, :, 1:] - y[:, :, :-1]).abs().mean(), (y[..., 1:] - y[..., :-1]).abs().mean()
+        slant = (y[:, :, 1:, 1:] - y[:, :, :-1, :-1]).abs().mean() + (y[:, :, 1:, :-1] - y[:, :, :-1, 1:]).abs().mean()
+        back = (y[first] - y[second]).abs().mean()
+        loss = nn.functional.cross_entropy(y, labels) + 2 * (down + right) + slant + back
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if len(labels.unique()) <= least_labels:
+            break
+    return labels, taken

@@ -1,7 +1,7 @@
 """What is known of a training image besides its pixels and identity."""
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ FeatureStream = Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]
 class Cue(Protocol):
     """One kind of knowledge, indexed like the training samples.
 
-    spatial: the items are maps on the image's grid and move with crop and erase.
+    spatial: the items are maps on the image's grid and move with crop and erase. refresh: called before every epoch;
+    a cue that made new items gives a table of what it found, for the journal, any other None.
     """
 
     spatial: bool
@@ -24,7 +25,7 @@ class Cue(Protocol):
 
     def __getitem__(self, index: int) -> NDArray[np.generic]: ...
     def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]: ...
-    def refresh(self, epoch: int, features: FeatureStream) -> None: ...
+    def refresh(self, epoch: int, features: FeatureStream) -> Mapping[str, Any] | None: ...
     def state(self) -> dict[str, Tensor]: ...
     def restore(self, state: dict[str, Tensor]) -> None: ...
 

@@ -36,7 +36,8 @@ _LEFT_ARM, _RIGHT_ARM = (5, 7, 9, 25, 27), (6, 8, 10, 26, 28)
 _TORSO = (11, 12, 21, 22, 23, 24)
 _LEGS, _FEET = (11, 12, 13, 14, 17, 18, 19, 20), (15, 16)
 
-# Facts of the released labels, oddities included: "five_v" misses channel 22, "eight" gives the hips to the left leg.
+# Facts of the released labels, oddities included: "five_v" misses channels 21 and 22, "eight" has the hips in the left
+# leg.
 PIFPAF: dict[str, Groups] = {
     "full": {"body": tuple(range(36))},
     "two_v": {"upper": (*_HEAD, 5, 6, 7, 8, 9, 10, 22, 23, 24, 25, 26, 27, 28),

@@ -155,7 +155,7 @@ class SmallTrunk(nn.Module):
         fine = self.fine(self.stem(images))
         f: Tensor = self.coarse(fine)
         if self.stride == 4:
-            f = torch.cat([fine, F.interpolate(f, scale_factor=2, mode="bilinear", align_corners=False)], 1)
+            f = torch.cat([fine, F.interpolate(f, fine.shape[2:], mode="bilinear", align_corners=False)], 1)
         return f
 
 

@@ -69,3 +69,23 @@ def cuhk03_single_shot(distances: Floats, identity: int, identities: NDArray[np.
         kept = np.sort([draw.choice(images) for images in people])
         ranks.append(1 + np.flatnonzero(listed[kept] == identity)[0])
     return {k: float(np.mean(np.array(ranks) <= k)) for k in ks}
+
+
+def isp_released(q: Embeddings, g: Embeddings) -> Tensor:
+    """Distances [Nq, Ng] of ISP's released matching: 1 - mean of (1 + cos) / 2 over what both images show.
+
+    The first embedding must be global and foreground joined into one vector (``ISP(matching="released")``): they
+    count once, where Eq. 10 counts them twice.
+    """
+    return PartDistance("cosine")(q, g) / 2
+
+
+def hcga_released(q: Embeddings, g: Embeddings) -> Tensor:
+    """Minus HCGA's released similarity [Nq, Ng]: the *sum* of (1 + cos) / 2 over what both images show.
+
+    Eq. 10's division was taken out there, so that whoever shares more parts is more similar. Holds M matrices: for
+    small sets.
+    """
+    similar = 1 - PartDistance("cosine").per_part(q, g) / 2
+    both = q.visibility.to(similar).T[:, :, None] * g.visibility.to(similar).T[:, None]
+    return -(both * similar).sum(0)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from partreid.errors import DataError
 from partreid.files import write_atomically
 
 
@@ -29,9 +30,9 @@ class Journal:
                             f"some space or choose another disk, then go on with --resume") from None
 
     def rewind(self, step: int) -> None:
-        """Forget every entry after ``step``, and a last line that a kill cut short."""
+        """Forget every entry after ``step``, a last line that a kill cut short, and that the run had finished."""
         self.close()
-        kept = [entry for entry in read(self.path) if entry["step"] <= step]
+        kept = [entry for entry in read(self.path) if entry["step"] <= step and entry.get("event") != "finished"]
         write_atomically(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -91,8 +92,10 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
                                           use_distributed_sampler=False)
         for epoch in range(place.epoch, stage.epochs):
             if place.within == 0:  # an epoch that is taken up again keeps the labels it began with
-                for cue in cues.values():
-                    cue.refresh(epoch, lambda: features_by_identity(method, benchmark.train, ids, recipe.size, device))
+                for name, cue in cues.items():
+                    found = cue.refresh(epoch, lambda: features_by_identity(
+                        method, benchmark.train, ids, recipe.size, fabric.device))
+                    run.note_labels(name, cue, place, epoch, found)
             step.train()
             sampler.enter(epoch, place.within)
             for within, batch in enumerate(loader, place.within):
@@ -145,18 +148,26 @@ def training_ids(benchmark: Benchmark) -> tuple[list[int], int]:
 
 
 def features_by_identity(method: Method, samples: Sequence[Sample], ids: Sequence[int], size: tuple[int, int],
-                         device: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Feature maps of the training images, one identity at a time: indices [n], cameras [n], [n, C, h, w]."""
+                         device: torch.device | str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Feature maps of the training images, one identity at a time: indices [n], cameras [n], [n, C, h, w].
+
+    Several processes share the identities out; all see them with the batch statistics of the first.
+    """
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     rows: dict[int, list[int]] = {}
     for index, identity in enumerate(ids):
         rows.setdefault(identity, []).append(index)
+    if world > 1:
+        for buffer in method.buffers():
+            dist.broadcast(buffer, 0)
     training = method.training
     method.eval()
-    with torch.no_grad():
-        for indices in rows.values():
-            own = [samples[i] for i in indices]
+    for indices in [rows[identity] for identity in sorted(rows)][rank::world]:
+        own = [samples[i] for i in indices]
+        with torch.no_grad():
             maps = [method(images.to(device)).features for images in image_batches(own, size)]
-            yield torch.tensor(indices), torch.tensor([s.camera for s in own]), torch.cat(maps)
+        whole = maps[0] if len(maps) == 1 else torch.cat(maps)  # a copy of the features only where it must be
+        yield torch.tensor(indices), torch.tensor([s.camera for s in own]), whole
     method.train(training)
 
 

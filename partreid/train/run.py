@@ -24,6 +24,9 @@ from partreid.train.checkpoint import (
 from partreid.train.journal import Journal, read, write_csv
 
 
+LOOKED_AT = 6  # training images whose labels are kept of every round
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a run stands: stage, epoch of it, steps done in that epoch, and steps in all."""
@@ -92,6 +95,24 @@ class Run:
             rests.append(rest)
         save_tensors(self.checkpoint, tensors, {"place": asdict(place), "optimisers": rests})
 
+    def note_labels(self, name: str, cue: Cue, place: Place, epoch: int, found: Mapping[str, Any] | None) -> None:
+        """What a cue found when it labelled the training set anew: a line, one for every fallback it needed, and its
+        labels of a few images, to be looked at.
+
+        The lines carry the number of the step that follows, so that a run which resumes before it does not keep them.
+        """
+        if not self.first or found is None:
+            return
+        at = {"step": place.step + 1, "stage": place.stage, "epoch": epoch}
+        self.journal.write(at | {"event": "labels", "cue": name,
+                           **{key: value for key, value in found.items() if key != "fallbacks"}})
+        for fallback, who in found.get("fallbacks", {}).items():
+            self.journal.write(at | {"event": "fallback", "cue": name, "fallback": fallback, **who})
+        labels = cue.state()["labels"]
+        rows = torch.arange(0, len(labels), max(1, len(labels) // LOOKED_AT))[:LOOKED_AT]
+        save_tensors(self.folder / "labels" / f"{name}-{epoch:04d}.safetensors", {"labels": labels[rows], "rows": rows},
+                     {"epoch": epoch})
+
     def end_epoch(self) -> None:
         """The journal so far as a table."""
         if self.first:
@@ -114,7 +135,7 @@ def start_from(method: Method, source: Path) -> None:
     tensors, _ = load_tensors(source / "model.safetensors" if source.is_dir() else source)
     own = method.state_dict()
     fitting = {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
-    if not any(name.startswith("trunk.") for name in fitting):
+    if not any(name.startswith("trunk.") and t.dim() > 0 for name, t in fitting.items()):  # counters always fit
         raise RecipeError(f"no trunk weight of {source} fits this method; its recipe has another backbone")
     method.load_state_dict(fitting, strict=False)
 
