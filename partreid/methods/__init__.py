@@ -3,8 +3,10 @@
 from partreid.methods.base import Method
 from partreid.methods.bot import BoT
 from partreid.methods.bpbreid import BPBreID
+from partreid.methods.hcga import HCGA
+from partreid.methods.isp import ISP
 from partreid.methods.pcb import PCB
 
-METHODS: dict[str, type[Method]] = {"bot": BoT, "pcb": PCB, "bpbreid": BPBreID}
+METHODS: dict[str, type[Method]] = {"bot": BoT, "pcb": PCB, "bpbreid": BPBreID, "isp": ISP, "hcga": HCGA}
 
-__all__ = ["METHODS", "BPBreID", "BoT", "Method", "PCB"]
+__all__ = ["HCGA", "ISP", "METHODS", "BPBreID", "BoT", "Method", "PCB"]

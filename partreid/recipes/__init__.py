@@ -1,7 +1,7 @@
 """Recipes: one Python file per paper, one entry per table row. Listing them imports no torch."""
 
 from partreid.errors import RecipeError
-from partreid.recipes import bot, bpbreid, pcb, synthetic
+from partreid.recipes import bot, bpbreid, hcga, isp, pcb, synthetic
 from partreid.recipes.base import (
     Expected,
     Frozen,
@@ -15,7 +15,8 @@ from partreid.recipes.base import (
     unknown,
 )
 
-ROWS: tuple[Recipe, ...] = (*bot.ROWS, *pcb.ROWS, *bpbreid.ROWS, *synthetic.ROWS)
+ROWS: tuple[Recipe, ...] = (*bot.ROWS, *pcb.ROWS, *bpbreid.ROWS, *isp.ROWS, *hcga.ROWS,
+                              *synthetic.ROWS)
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in ROWS}
 
 __all__ = ["RECIPES", "ROWS", "Expected", "Frozen", "Recipe", "Spec", "Stage", "find", "from_plain", "override", "row",

@@ -153,7 +153,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Twelve hex digits that change with every number of the recipe (but not with its name or notes)."""
-        data = to_plain(self)
+        data = to_plain(from_plain(to_plain(self)))  # so that 10 and 10.0 are one number, as they are in a file
         for key in ("name", "notes", "expect"):
             del data[key]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
@@ -274,7 +274,7 @@ def _assign(data: Any, keys: list[str], value: Any, path: str) -> None:
         return
     if not isinstance(data, dict):
         raise RecipeError(f"--set {path}: '{key}' has no fields below it")
-    free = "args" in data or path.split(".")[0] == "cues" or "weights" in path.split(".")[:-1]
+    free = "args" in data or path.split(".")[0] == "cues" or {"args", "weights"} & set(path.split(".")[:-1])
     if set(data) == {"name", "args"} and key not in data:  # method.dim=64 is short for method.args.dim=64
         data = data["args"]
     elif key not in data and not free:
