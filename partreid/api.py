@@ -17,10 +17,11 @@ from partreid.evaluate.extract import extract
 from partreid.explain.evidence import Evidence, explain_pair
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import compare_picture
+from partreid.files import write_json
 from partreid.layers.backbones import BACKBONES
 from partreid.methods import Method
 from partreid.recipes.base import Recipe, from_plain
-from partreid.train.checkpoint import load_tensors
+from partreid.train.checkpoint import load_tensors, save_tensors
 from partreid.types import Embeddings, PartScheme, Sample
 
 
@@ -116,6 +117,16 @@ def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
     if missing is not None:
         raise DataError(f"there is no image {missing}; give a crop, a folder of crops or a text file that lists them")
     return paths
+
+
+def save_embeddings(model: Model, crops: Sequence[Path], folder: Path) -> Embeddings:
+    """Embed crops into ``folder``: embeddings.safetensors with vectors and visibility, index.json with the rest."""
+    e = model.embed(crops)
+    index = {"crops": [str(path) for path in crops], "names": list(e.names), "recipe": model.recipe.name,
+             "digest": model.recipe.digest}
+    save_tensors(folder / "embeddings.safetensors", {"vectors": e.vectors, "visibility": e.visibility}, index)
+    write_json(folder / "index.json", index)
+    return e
 
 
 def load(run: str | Path, device: str = "auto") -> Model:

@@ -1,25 +1,30 @@
 """The command line: a thin skin over the library. Nothing heavy is imported before a command runs."""
 
+import os
 import sys
+from errno import ENOSPC
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from partreid import __version__, ui
 from partreid.errors import PartReidError
 
 app = App(name="partreid", version=__version__, help="Part-aligned person re-identification: train, evaluate, compare, "
-          "explain. Start with: partreid demo", help_format="plaintext")
+          "explain. Start with: partreid demo", help_format="plaintext", suppress_keyboard_interrupt=False)
 data = App(name="data", help="Make, check and look at data sets.")
 app.command(data)
 
 Assignments = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
 Preset = Literal["tiny", "demo", "full"]
+Picture = Annotated[Path, Parameter(validator=validators.Path(ext=("png", "jpg", "jpeg")))]
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 
 
 @app.command
-def demo(*, out: Path = Path("partreid-demo"), quick: bool = False, json: Path | None = None, seed: int = 1) -> None:
+def demo(*, out: Path = Path("partreid-demo"), quick: bool = False, json: Path | None = None, seed: int = 1,
+         methods: Literal["core", "all"] = "core") -> None:
     """Train and explain a part-based model against a global one, on made-up people, from nothing.
 
     Parameters
@@ -28,10 +33,11 @@ def demo(*, out: Path = Path("partreid-demo"), quick: bool = False, json: Path |
     quick: Everything at toy size, in under a minute; the scores then mean nothing.
     json: Also write the numbers to this file.
     seed: Of the training.
+    methods: core is BoT, PCB and BPBreID; all adds ISP and HCGA, which find their part labels themselves.
     """
     from partreid.demo import run
 
-    run(out, quick=quick, results=json, seed=seed)
+    run(out, quick=quick, results=json, seed=seed, every=methods == "all")
 
 
 @app.command
@@ -70,7 +76,7 @@ def recipes(name: str | None = None, *, filter: str = "", json: bool = False) ->
 
 @app.command
 def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments = (), resume: bool = False,
-          device: str = "auto", devices: int = 1, workers: int = 0, save_every: int = 200,
+          device: str = "auto", devices: Count = 1, workers: int = 0, save_every: Count = 200,
           tensorboard: bool = False) -> None:
     """Train a recipe.
 
@@ -107,7 +113,7 @@ def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments
 
 @app.command(name="eval")
 def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | None = None, json: Path | None = None,
-             visibility: bool = True, device: str = "auto", devices: int = 1) -> None:
+             visibility: bool = True, device: str = "auto", devices: Count = 1) -> None:
     """Score a trained run on the test images of a data set.
 
     Parameters
@@ -143,22 +149,15 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
     out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json (paths, names).
     device: auto, cpu or cuda.
     """
-    from partreid.api import crop_paths, listed, load
-    from partreid.files import write_json
-    from partreid.train.checkpoint import save_tensors
+    from partreid.api import crop_paths, listed, load, save_embeddings
 
     paths = crop_paths(listed(crops))
-    model = load(run, device)
-    e = model.embed(paths)
-    index = {"crops": [str(p) for p in paths], "names": list(e.names), "recipe": model.recipe.name,
-             "digest": model.recipe.digest}
-    save_tensors(out / "embeddings.safetensors", {"vectors": e.vectors, "visibility": e.visibility}, index)
-    write_json(out / "index.json", index)
+    e = save_embeddings(load(run, device), paths, out)
     ui.say(f"{len(paths)} crops -> {out}: {len(e.names)} embeddings of {e.vectors.shape[2]} numbers each")
 
 
 @app.command
-def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"), picture: Path | None = None,
+def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"), picture: Picture | None = None,
             json: bool = False) -> None:
     """Compare two crops: the distance, and what every body part says about it.
 
@@ -216,7 +215,8 @@ def synth(preset: Preset, folder: Path, *, iuv: bool = False, seed: int | None =
 
 
 @data.command
-def sheet(folder: Path, picture: Path, *, show: Literal["image", "labels", "iuv"] = "image", rows: int = 8) -> None:
+def sheet(folder: Path, picture: Picture, *, show: Literal["image", "labels", "iuv"] = "image",
+          rows: Count = 8) -> None:
     """Draw a contact sheet of a synthetic benchmark.
 
     Parameters
@@ -264,12 +264,24 @@ def list_data() -> None:
 
 def main() -> None:
     """Run a command. A user's mistake is one sentence and exit status 2; a bug keeps its traceback."""
+    # OpenMP's threads spin while they wait for each other, which on cores that others use too made training 3.5 times
+    # slower than letting them sleep; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        ui.fail(f"{error}; see: partreid --help")
+        ui.fail(f"{str(error).rstrip('.')}; see: partreid --help")
     except PartReidError as error:
         ui.fail(str(error))
+    except OSError as error:  # the ones that name a file or a full disk; any other is a bug
+        if error.filename is None and error.errno != ENOSPC:
+            raise
+        ui.fail(f"{error.filename or 'the disk'}: {error.strerror}; nothing written before was touched: mend that or "
+                f"choose another folder, then give the same command again (train: with --resume)")
+    except RuntimeError as error:  # of several processes, one stopped and has said why
+        if not any(sign in str(error) for sign in ("closed by peer", "reset by peer", "Broken pipe")):
+            raise
+        ui.fail("stopped, because another process of this run did; its own message says why")
     except KeyboardInterrupt:
         print("partreid: interrupted; nothing saved so far is lost, go on with the same command (train: --resume)",
               file=sys.stderr)

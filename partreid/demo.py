@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from partreid import ui
 from partreid.api import Model, load
@@ -20,14 +21,16 @@ from partreid.data.transforms import read_image
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.evaluate.extract import Labels, extract
-from partreid.evaluate.report import Report
+from partreid.evaluate.labels import label_quality
+from partreid.evaluate.report import LabelStory, Report
 from partreid.evaluate.report import write as write_report
 from partreid.evaluate.score import Described, Scored, describe, score
 from partreid.evaluate.truth import Truth
+from partreid.explain.overlays import Shown
 from partreid.files import write_json
 from partreid.match import bootstrap_difference
 from partreid.recipes import Recipe
-from partreid.recipes.synthetic import DEMO, QUICK
+from partreid.recipes.synthetic import DEMO, DEMO_ALL, QUICK, QUICK_ALL
 from partreid.reporting import (
     LIMITS,
     Judged,
@@ -41,21 +44,27 @@ from partreid.reporting import (
     score_rows,
     telling_queries,
 )
+from partreid.train.checkpoint import load_tensors
 from partreid.train.journal import read as read_journal
 from partreid.train.loop import Options, train
-from partreid.types import Benchmark, Embeddings, Output, Sample
+from partreid.types import UNKNOWN, Benchmark, Embeddings, Output, Sample
 
-NAMES = {"bot": "BoT", "pcb": "PCB", "bpbreid": "BPBReID"}
+NAMES = {"bot": "BoT", "pcb": "PCB", "bpbreid": "BPBreID", "isp": "ISP", "hcga": "HCGA"}
+SELF_TAUGHT = ("isp", "hcga")  # methods that label the training images themselves
 
 
-def run(out: Path, quick: bool = False, results: Path | None = None, seed: int = 1) -> dict[str, Any]:
+def run(out: Path, quick: bool = False, results: Path | None = None, seed: int = 1,
+        every: bool = False) -> dict[str, Any]:
     """The whole demo into the folder ``out``; returns (and writes to ``results``) its numbers.
 
-    Drawn people and finished runs that are already there with the same settings are used again.
+    every: ISP and HCGA too. Drawn people and finished runs that are already there with the same settings are used
+    again.
     """
     began = time.perf_counter()
     seconds: dict[str, float] = {}
-    preset, recipes = ("tiny", QUICK) if quick else ("demo", DEMO)
+    preset = "tiny" if quick else "demo"
+    recipes = {("tiny", False): QUICK, ("tiny", True): QUICK_ALL, ("demo", False): DEMO, ("demo", True): DEMO_ALL}[
+        preset, every]
     world = _world(out / f"world-{preset}", preset, seconds)
     benchmark = read_benchmark(recipes[0].train, world)
     models = {r.method.name: _model(replace(r, seed=seed), benchmark, out, seconds) for r in recipes}
@@ -65,10 +74,11 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
     truths: list[Truth] = []
     bot = judge("BoT", models["bot"], benchmark)
     pcb = judge("PCB", models["pcb"], benchmark)
-    seeing = judge("BPBReID", models["bpbreid"], benchmark, True, _watch(models["bpbreid"], labels, truths))
+    seeing = judge("BPBreID", models["bpbreid"], benchmark, True, _watch(models["bpbreid"], labels, truths))
     blind = ignoring_visibility(seeing, benchmark)
     oracle = _oracle(models["bpbreid"], benchmark, labels)
-    judged = (bot, pcb, blind, seeing, oracle)
+    taught = [judge(NAMES[m], models[m], benchmark, True) for m in SELF_TAUGHT if m in models]
+    judged = (bot, pcb, blind, seeing, oracle, *taught)
     leak = leak_check(benchmark, labels)
     seconds["evaluate"] = time.perf_counter() - clock
 
@@ -82,18 +92,24 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
           + ", ".join(f"{100 * leak[s.queries]:.1f} % ({s.queries})" for s in bot.scored)
           + f"; chance is {100 * leak['chance']:.1f} %.")
 
+    quality = {NAMES[m]: _quality(out / "runs" / m, benchmark, world) for m in SELF_TAUGHT if m in models}
+    print_quality(quality)
     clock = time.perf_counter()
     part_iou, seen = truths[-1].iou(), truths[-1].visibility_accuracy()
     numbers: dict[str, Any] = {
         "results": [plain(row) for row in rows], "part_iou": part_iou, "visibility_accuracy": seen, "leak": leak,
         "gain_over_bot": {name: {"mAP": g.value, "interval": [g.low, g.high]} for name, g in gain.items()},
     }
+    if quality:
+        numbers["label_quality"] = quality
     report = Report(
-        "Finding people who are half hidden", subtitle="BPBReID against BoT and PCB, all trained on this machine from "
+        "Finding people who are half hidden", subtitle="BPBreID against BoT and PCB, all trained on this machine from "
         "scratch on made-up people", headline=headline, scores=rows,
         examples=_examples(bot, seeing, benchmark), part_iou=part_iou, visibility_accuracy=seen, leak=leak,
         curves={NAMES[m]: [e for e in read_journal(out / "runs" / m / "journal.jsonl") if "loss" in e] for m in models},
-        facts=facts(models["bpbreid"], benchmark) | {
+        labels=tuple(story for m in SELF_TAUGHT if m in models
+                     for story in _stories(NAMES[m], out / "runs" / m, benchmark, world)),
+        label_quality=quality, facts=facts(models["bpbreid"], benchmark) | {
             "training": ", ".join(f"{NAMES[m]} {seconds[NAMES[m]]:.0f} s" for m in models)},
         notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS))
     path = write_report(report, out / "report.html")
@@ -169,7 +185,7 @@ def _oracle(model: Model, benchmark: Benchmark, labels: Labels) -> Judged:
     with ui.progress("embedding with exact masks") as step:
         described = describe(benchmark, lambda samples: extract(
             exact, samples, model.recipe.size, labels=labels, device=model.device, progress=step))
-    return Judged("BPBReID", "oracle", model, described, score(exact.distance, described, benchmark))
+    return Judged("BPBreID", "oracle", model, described, score(exact.distance, described, benchmark))
 
 
 def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
@@ -194,12 +210,56 @@ def _chance(query: Sample, gallery: Sequence[Sample]) -> float:
     return sum(g.identity == query.identity for g in valid) / len(valid)
 
 
+def _quality(folder: Path, benchmark: Benchmark, world: Path) -> dict[str, float]:
+    """How well the labels that a run ended with fit the exact surfaces."""
+    labels = load_tensors(folder / "checkpoint.safetensors")[0]["cue/parts/labels"].numpy()
+    return dict(label_quality(labels, benchmark.train, _surfaces(world)))
+
+
+def _surfaces(world: Path) -> Labels:
+    table = np.arange(256, dtype=np.uint8)
+    table[28:] = 0  # occluders and other people
+    return lambda sample: read_labels(label_path(world, sample.path), table)
+
+
+def print_quality(quality: Mapping[str, Mapping[str, float]]) -> None:
+    """The table of label quality in percent, if there is any."""
+    if quality:
+        names = list(next(iter(quality.values())))
+        ui.table("Labels found without a parser, overlap with the exact truth in %", ("method", *names),
+                 [(method, *(f"{100 * row[name]:.1f}" for name in names)) for method, row in quality.items()])
+
+
+def _stories(method: str, folder: Path, benchmark: Benchmark, world: Path) -> list[LabelStory]:
+    """What a run called parts on a few training images, round by round, and the truth."""
+    rounds = [load_tensors(path) for path in sorted((folder / "labels").glob("*.safetensors"))]
+    if not rounds:
+        return []
+    exact, truth_table = _surfaces(world), lookup(SURFACES["five"])
+    stories = []
+    for i, row in enumerate(rounds[0][0]["rows"].tolist()):
+        sample = benchmark.train[row]
+        pictures = [(f"epoch {meta['epoch'] + 1}", _as_maps(sample, tensors["labels"][i].numpy(), 0, "part"))
+                    for tensors, meta in rounds]
+        pictures.append(("truth", _as_maps(sample, truth_table[exact(sample)], 5, "")))
+        stories.append(LabelStory(method, tuple(pictures)))
+    return stories
+
+
+def _as_maps(sample: Sample, labels: NDArray[np.uint8], K: int, name: str) -> Shown:
+    """Labels drawn as if they were sure part maps."""
+    K = K or max(6, int(labels[labels != UNKNOWN].max(initial=0)))
+    probs = (labels == np.arange(K + 1)[:, None, None]).astype(np.float64)
+    names = tuple(f"{name}{k}" for k in range(1, K + 1)) if name else tuple(SURFACES["five"])
+    return Shown(sample.path, sample.identity, sample.camera, probs, names)
+
+
 def _headline(gain: Mapping[str, Any]) -> str:
     said = []
     for queries, g in gain.items():
         better = "ahead of" if g.value > 0 else "behind"
         sure = "" if g.low > 0 or g.high < 0 else ", which chance could explain"
-        said.append(f"on {queries} queries BPBReID is {abs(100 * g.value):.1f} points of mAP {better} BoT "
+        said.append(f"on {queries} queries BPBreID is {abs(100 * g.value):.1f} points of mAP {better} BoT "
                     f"(95 % interval {100 * g.low:.1f} to {100 * g.high:.1f}{sure})")
     sentence = "; ".join(said)
     return sentence[0].upper() + sentence[1:] + "."
@@ -211,10 +271,10 @@ def _examples(bot: Judged, own: Judged, benchmark: Benchmark) -> tuple[Any, ...]
     found = []
     for row in rescued:
         found.append(example(
-            "Half hidden, found", f"BPBReID's first answer is right; BoT's first right answer comes at place "
+            "Half hidden, found", f"BPBreID's first answer is right; BoT's first right answer comes at place "
             f"{rival.ranking.first[row]}.", (bot, own), benchmark, "occluded", row))
     for row in failed:
         found.append(example(
-            "Half hidden, missed", f"BPBReID's first right answer comes at place {mine.ranking.first[row]}, BoT's at "
+            "Half hidden, missed", f"BPBreID's first right answer comes at place {mine.ranking.first[row]}, BoT's at "
             f"{rival.ranking.first[row]}.", (bot, own), benchmark, "occluded", row))
     return tuple(found)

@@ -1,5 +1,7 @@
 """What the command line prints: progress, tables and sentences. Everything but results goes to standard error."""
 
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +17,19 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 def say(sentence: str) -> None:
-    """One line to the user, beside the results."""
-    console.print(sentence, soft_wrap=True, markup=False)
+    """One line to the user, beside the results; of several processes only the first speaks."""
+    if _first():
+        console.print(sentence, soft_wrap=True, markup=False)
+
+
+def _first() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"  # set for processes that Fabric or torchrun start
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[..., None]]:
     """A bar on a terminal, a line every ten seconds elsewhere; called with (done, total, note)."""
-    if not console.is_terminal:
+    if not (console.is_terminal and _first()):
         last = time.monotonic()
 
         def line(done: int, total: int, note: str = "") -> None:
@@ -62,5 +69,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], lef
 
 def fail(message: str) -> None:
     """A user's mistake: one sentence, exit status 2."""
+    if message.startswith("Caught "):  # from a loader process, which sends its traceback; the sentence comes last
+        message = re.split(r"\npartreid\.errors\.\w+: ", message)[-1].strip()
     print(f"partreid: {message}", file=sys.stderr)
     raise SystemExit(2)

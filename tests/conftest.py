@@ -1,12 +1,25 @@
-"""What all tests share: one thread per worker, the same seeds, patient but repeatable property tests."""
+"""What all tests share: one thread per worker, the same seeds, patient but repeatable property tests, a tiny world."""
 
+import fcntl
+import os
 import random
-from collections.abc import Iterator
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+from partreid import build
+from partreid.data.synthetic import PRESETS, write
+from partreid.recipes import Recipe, find, override
+from partreid.train.loop import train
+from partreid.types import Benchmark
 
 # The first example of a property may pay for an import; the machine may be busy. Neither is a failure.
 settings.register_profile(
@@ -15,6 +28,11 @@ settings.register_profile(
 settings.load_profile("partreid")
 
 torch.set_num_threads(1)
+
+# A training run of a second or two: what is learned does not matter, every line of code runs.
+TOY = ("stages.epochs=2", "stages.batch=[4,2]", "size=[64,32]", "backbone.width=8")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +45,103 @@ def _seeded() -> Iterator[None]:
     yield
     if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports the compiler: 5 s
         torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this test session share. Write there only inside :func:`alone`."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "common"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def alone(folder: Path, name: str) -> Iterator[Path]:
+    """``folder / name`` while no other worker is in here with the same name."""
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder / name
+
+
+@pytest.fixture(scope="session")
+def world(common: Path) -> Path:
+    """The tiny synthetic world on disk. Tests must not change it; ``own_world`` is a copy that they may."""
+    with alone(common, "world") as root:
+        return write(PRESETS["tiny"], root, workers=1)  # left alone if it is there
+
+
+@pytest.fixture()
+def own_world(world: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny world to break."""
+    return Path(shutil.copytree(world, tmp_path / "own_world"))
+
+
+@pytest.fixture(scope="session")
+def benchmark(world: Path) -> Benchmark:
+    return build.benchmark("synthetic-tiny", world)
+
+
+@pytest.fixture(scope="session")
+def toy() -> Callable[..., Recipe]:
+    """``toy("bpbreid", "stages.lr=0.1")``: the tiny recipe of a method, shrunk further."""
+
+    def shrink(method: str = "bpbreid", *changes: str) -> Recipe:
+        return override(find(f"synthetic/tiny/{method}"), (*TOY, *changes))
+
+    return shrink
+
+
+@pytest.fixture(scope="session")
+def toy_options() -> tuple[str, ...]:
+    """The command-line options that make ``synthetic/tiny/...`` a toy."""
+    return tuple(word for change in TOY for word in ("--set", change))
+
+
+@pytest.fixture(scope="session")
+def trained(common: Path, benchmark: Benchmark, toy: Callable[..., Recipe]) -> Callable[[str], Path]:
+    """The finished toy run of a method, trained once per session. Tests must not change it."""
+
+    def run(method: str = "bpbreid") -> Path:
+        with alone(common, f"run-{method}") as folder:
+            if not (folder / "model.safetensors").is_file():
+                train(toy(method), benchmark, folder)
+            return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def partreid() -> Run:
+    """``partreid("train", ...)`` in a process of its own, one thread, without a GPU."""
+
+    def run(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "partreid", *map(str, arguments)], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, cwd=cwd, timeout=timeout, env=quiet_environment())
+
+    return run
+
+
+def quiet_environment() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """Environment of a child process: one thread, no GPU, this checkout first."""
+    return quiet_environment()
+
+
+@pytest.fixture(scope="session")
+def quick_demo(common: Path, partreid: Run) -> Path:
+    """Working folder of ``partreid demo --quick --json demo.json``, run once per session; holds partreid-demo/."""
+    with alone(common, "demo") as folder:
+        if not (folder / "demo.json").is_file():
+            folder.mkdir(exist_ok=True)
+            done = partreid("demo", "--quick", "--json", "demo.json", cwd=folder)
+            assert done.returncode == 0, done.stderr
+            (folder / "said.txt").write_text(done.stdout)
+        return folder

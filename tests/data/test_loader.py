@@ -1,0 +1,93 @@
+"""Samples to batches: in the sampler's order, a function of the seed alone, whatever the number of workers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from partreid.cues.base import PartLabels
+from partreid.data.loader import TrainSet, image_batches, train_loader
+from partreid.data.sampler import IdentitySampler
+from partreid.data.transforms import crop, erase, mirror, read_image, to_batch
+from partreid.errors import DataError
+from partreid.types import Batch, PartScheme, Sample
+
+SIZE = (16, 8)
+SCHEME = PartScheme(("upper", "lower"))
+
+
+@pytest.fixture()
+def samples(tmp_path: Path) -> list[Sample]:
+    """Six people, four crops each; the crop's grey says which it is, its lower half is a little brighter."""
+    found = []
+    for i in range(24):
+        pixels = np.full((32, 16, 3), 10 * i, np.uint8)
+        pixels[16:] += 5
+        Image.fromarray(pixels).save(tmp_path / f"{i:02d}.png")
+        found.append(Sample(tmp_path / f"{i:02d}.png", i // 4, 1 + i % 3))
+    return found
+
+
+def batches(samples: list[Sample], workers: int = 0, seed: int = 1, epoch: int = 0, start: int = 0) -> list[Batch]:
+    ids = [s.identity for s in samples]
+    labels = np.repeat(np.array([1, 2], np.uint8), 4)[:, None].repeat(4, 1)  # [8, 4]: brought to the image's grid
+    cues = {"parts": PartLabels(SCHEME, lambda index: labels)}
+    dataset = TrainSet(samples, ids, SIZE, [crop(pad=2), mirror(), erase()], cues, seed)
+    sampler = IdentitySampler(ids, 3, 2, seed)
+    sampler.enter(epoch, start)
+    return list(train_loader(dataset, sampler, workers))  # type: ignore[arg-type]
+
+
+def equal(one: list[Batch], two: list[Batch]) -> bool:
+    return len(one) == len(two) and all(
+        torch.equal(a.images, b.images) and torch.equal(a.ids, b.ids) and torch.equal(a.cues["parts"], b.cues["parts"])
+        for a, b in zip(one, two))
+
+
+def test_batches_hold_what_the_sampler_drew(samples: list[Sample]) -> None:
+    ids = [s.identity for s in samples]
+    sampler = IdentitySampler(ids, 3, 2, 1)
+    for batch, draws in zip(batches(samples), sampler, strict=True):
+        assert batch.images.shape == (6, 3, *SIZE) and batch.cues["parts"].shape == (6, *SIZE)
+        assert batch.ids.tolist() == [ids[i] for i, _, _ in draws]
+        assert batch.cameras.tolist() == [samples[i].camera for i, _, _ in draws]
+        assert batch.ids.dtype == torch.int64 and batch.cues["parts"].dtype == torch.uint8
+
+
+def test_workers_change_nothing(samples: list[Sample]) -> None:
+    assert equal(batches(samples), batches(samples, workers=2))
+
+
+def test_every_epoch_and_seed_augments_anew_and_any_step_can_be_entered(samples: list[Sample]) -> None:
+    whole = batches(samples)
+    assert equal(whole, batches(samples))
+    assert equal(whole[2:], batches(samples, start=2))
+    assert not equal(whole, batches(samples, epoch=1)) and not equal(whole, batches(samples, seed=2))
+
+
+def test_labels_lie_where_their_pixels_are(samples: list[Sample]) -> None:
+    """Whatever was done to the image: the brighter half of each crop is the lower part, erased pixels nobody's."""
+    seen: set[int] = set()
+    for batch in batches(samples):
+        grey = batch.images[:, 0]
+        for image, labels in zip(grey, batch.cues["parts"]):
+            upper, lower = (image[labels == k] for k in (1, 2))
+            if len(upper) and len(lower):
+                assert upper.max() < lower.min()
+            seen |= set(labels.unique().tolist())
+    assert seen == {0, 1, 2}
+
+
+def test_test_images_come_whole_in_order_with_a_short_last_batch(samples: list[Sample]) -> None:
+    found = list(image_batches(samples, SIZE, batch=10))
+    assert [len(b) for b in found] == [10, 10, 4]
+    assert torch.equal(torch.cat(found), to_batch([read_image(s.path, SIZE) for s in samples]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_image_is_named(samples: list[Sample], workers: int) -> None:
+    samples[5].path.write_text("no picture")
+    with pytest.raises(DataError, match=r"05\.png cannot be read as an image"):
+        list(image_batches(samples, SIZE, workers=workers))

@@ -1,0 +1,135 @@
+"""The Python API on a toy run: load, embed, compare, rank."""
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import partreid
+from partreid.api import Model, crop_paths, listed
+from partreid.errors import DataError
+from partreid.evaluate.extract import extract
+from partreid.train.checkpoint import load_tensors, save_tensors
+from partreid.types import Benchmark, Sample
+
+PARTS = ("head", "torso", "arms", "upper_legs", "lower_legs")
+
+
+@pytest.fixture(scope="module")
+def model(trained: Callable[[str], Path]) -> Model:
+    return partreid.load(trained("bpbreid"))
+
+
+@pytest.fixture()
+def crops(benchmark: Benchmark, tmp_path: Path) -> Path:
+    """A folder of six crops, two of them one level down."""
+    for i, sample in enumerate(benchmark.gallery[:6]):
+        to = tmp_path / "crops" / ("sub" if i > 3 else "") / f"{i}.jpg"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample.path, to)
+    return tmp_path / "crops"
+
+
+def test_a_run_loads_from_its_folder_or_its_file(trained: Callable[[str], Path], model: Model) -> None:
+    other = partreid.load(trained("bpbreid") / "model.safetensors", device="cpu")
+    assert other.recipe == model.recipe and other.names == model.names == ("foreground", *PARTS)
+    weights = load_tensors(trained("bpbreid") / "model.safetensors")[0]
+    assert all(torch.equal(t, weights[n]) for n, t in model.method.state_dict().items())
+    assert not model.method.training
+
+
+def test_a_run_without_parts_loads_too(trained: Callable[[str], Path], benchmark: Benchmark) -> None:
+    bot = partreid.load(trained("bot"))
+    assert bot.scheme is None and bot.names == ("global",)
+    pair = bot.compare(benchmark.query[0].path, benchmark.query[1].path)
+    assert pair.picture().width > 100 and len(pair.evidence.parts) == 1
+
+
+def test_embed_takes_a_folder_a_file_or_a_list(model: Model, crops: Path) -> None:
+    whole = model.embed(crops)
+    assert whole.vectors.shape[:2] == (6, 6) and whole.names == model.names
+    torch.testing.assert_close(model.embed(str(crops / "2.jpg")).vectors, whole.vectors[2:3], atol=1e-5, rtol=1e-4)
+    chosen = model.embed([crops / "3.jpg", str(crops / "1.jpg")], batch=1)
+    torch.testing.assert_close(chosen.vectors, whole.vectors[[3, 1]], atol=1e-5, rtol=1e-4)
+    assert [p.name for p in crop_paths(crops)] == [f"{i}.jpg" for i in range(6)]
+
+
+def test_embed_is_what_evaluation_sees(model: Model, benchmark: Benchmark) -> None:
+    samples: list[Sample] = list(benchmark.query[:4])
+    same = extract(model.method, samples, model.recipe.size)
+    assert torch.equal(model.embed([s.path for s in samples]).vectors, same.vectors)
+
+
+def test_compare_adds_up_to_the_distance_of_the_embeddings(model: Model, crops: Path) -> None:
+    e = model.embed([crops / "0.jpg", crops / "sub" / "5.jpg"])
+    pair = model.compare(crops / "0.jpg", crops / "sub" / "5.jpg")
+    assert math.fsum(pair.evidence.share) == pair.distance
+    assert pair.distance == pytest.approx(float(model.method.distance(e, e)[0, 1]), abs=1e-4)
+    assert pair.evidence.names == model.names
+    assert pair.evidence.share[~pair.evidence.shared].tolist() == [0] * int((~pair.evidence.shared).sum())
+    assert pair.evidence.sentence()
+    picture = pair.picture()
+    assert picture.mode == "RGB" and picture.width > 200 and picture.height > 100
+
+
+def test_an_image_is_no_distance_from_itself(model: Model, crops: Path) -> None:
+    pair = model.compare(crops / "0.jpg", str(crops / "0.jpg"))
+    assert pair.distance == pytest.approx(0, abs=1e-5)
+
+
+def test_rank_is_the_order_of_distances(model: Model, crops: Path, benchmark: Benchmark) -> None:
+    queries = [s.path for s in benchmark.query[:3]]
+    found = model.rank(queries, crops, top=4)
+    far = model.method.distance(model.embed(queries), model.embed(crops))
+    paths = crop_paths(crops)
+    for row, hits in enumerate(found):
+        assert [hit.place for hit in hits] == [1, 2, 3, 4]
+        order = torch.argsort(far[row], stable=True)[:4].tolist()
+        assert [hit.path for hit in hits] == [paths[i] for i in order]
+        for hit, i in zip(hits, order):
+            assert hit.distance == pytest.approx(float(far[row, i]), abs=1e-4)
+    assert len(model.rank(queries[0], crops)[0]) == 6  # no more than there are
+    assert model.rank(crops / "3.jpg", crops, top=1)[0][0].path == crops / "3.jpg"
+
+
+def test_ties_keep_the_gallery_s_order(model: Model, crops: Path) -> None:
+    twice = [crops / "1.jpg", crops / "0.jpg", crops / "0.jpg", crops / "1.jpg"]
+    assert [hit.path.name for hit in model.rank(crops / "0.jpg", twice)[0]] == ["0.jpg", "0.jpg", "1.jpg", "1.jpg"]
+
+
+def test_lists_of_files(tmp_path: Path, crops: Path) -> None:
+    text = tmp_path / "some.txt"
+    text.write_text(f"crops/2.jpg\n\n{crops / '0.jpg'}\n")
+    assert listed(text) == [tmp_path / "crops" / "2.jpg", crops / "0.jpg"]
+    assert listed(crops) == crops and listed(crops / "0.jpg") == crops / "0.jpg"
+    text.write_text("\n \n")
+    with pytest.raises(DataError, match=r"some\.txt lists no images; write one path a line"):
+        listed(text)
+
+
+def test_what_is_missing_is_named(model: Model, crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no image .*gone\.jpg"):
+        model.embed([crops / "0.jpg", crops / "gone.jpg"])
+    with pytest.raises(DataError, match=r"there is no image .*gone\.jpg"):
+        model.compare(crops / "gone.jpg", crops / "0.jpg")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no images"):
+        model.embed(tmp_path / "empty")
+    (crops / "bad.jpg").write_text("no picture")
+    with pytest.raises(DataError, match=r"bad\.jpg cannot be read as an image"):
+        model.embed(crops)
+
+
+def test_what_is_no_finished_model_is_refused(trained: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no .*gone"):
+        partreid.load(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"there is no .*model\.safetensors; a run folder holds"):
+        partreid.load(tmp_path)
+    with pytest.raises(DataError, match="is not a finished model .*--resume"):
+        partreid.load(trained("bpbreid") / "checkpoint.safetensors")
+    save_tensors(tmp_path / "embeddings.safetensors", {"vectors": torch.zeros(1, 1, 1)}, {"recipe": "x"})
+    with pytest.raises(DataError, match="is not a finished model"):
+        partreid.load(tmp_path / "embeddings.safetensors")

@@ -1,0 +1,183 @@
+"""Each loss against loops that follow its equation, one number at a time."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from partreid.errors import ShapeError
+from partreid.losses import (
+    Combine,
+    centre_loss,
+    hard_triplet,
+    id_loss,
+    label_shares,
+    margin_loss,
+    mine_hardest,
+    part_loss,
+    resize_labels,
+)
+from partreid.types import UNKNOWN, Embeddings
+
+IDS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+
+
+def group(seed: int = 0, parts: int = 3, hide: bool = True) -> Embeddings:
+    draw = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(len(IDS), parts, 5, generator=draw)
+    seen = (torch.rand(len(IDS), parts, generator=draw) > 0.35).float()
+    return Embeddings(vectors, seen if hide else torch.ones_like(seen), tuple(f"p{m}" for m in range(parts)))
+
+
+def smoothed(logits: Tensor, target: int, eps: float) -> float:
+    """-sum q log p with q = (1 - eps) [c = target] + eps / C."""
+    p = torch.softmax(logits.double(), 0).tolist()
+    C = len(p)
+    return -sum(((1 - eps) * (c == target) + eps / C) * math.log(p[c]) for c in range(C))
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+def test_id_loss_is_smoothed_cross_entropy(eps: float) -> None:
+    logits, ids = torch.randn(5, 7), torch.tensor([0, 6, 3, 3, 1])
+    want = sum(smoothed(logits[n], int(ids[n]), eps) for n in range(5)) / 5
+    assert id_loss(logits, ids, eps).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_id_loss_of_parts_is_the_mean_over_those_that_count() -> None:
+    logits, ids, seen = torch.randn(4, 3, 6), torch.tensor([0, 5, 2, 2]), torch.rand(4, 3).round(decimals=1)
+    each = [[smoothed(logits[n, m], int(ids[n]), 0.1) for m in range(3)] for n in range(4)]
+    flat = [each[n][m] for n in range(4) for m in range(3)]
+    assert id_loss(logits, ids, 0.1).item() == pytest.approx(sum(flat) / 12, rel=1e-5)
+    weighed = sum(float(seen[n, m]) * each[n][m] for n in range(4) for m in range(3)) / float(seen.sum())
+    assert id_loss(logits, ids, 0.1, seen).item() == pytest.approx(weighed, rel=1e-5)
+    assert id_loss(logits, ids, 0.1, torch.zeros(4, 3)).item() == 0
+
+
+def pair(e: Embeddings, i: int, j: int, combine: str, same: bool) -> float:
+    """The distance of two images from their parts; inf if they share none. Eq. 7 is "mean"."""
+    far = [float((e.vectors[i, m].double() - e.vectors[j, m].double()).norm()) for m in range(len(e.names))
+           if e.visibility[i, m] and e.visibility[j, m]]
+    if not far:
+        return math.inf
+    how = ("max" if same else "min") if combine == "max_min" else combine
+    return {"mean": sum(far) / len(far), "max": max(far), "min": min(far)}[how]
+
+
+def triplet_by_loops(e: Embeddings, margin: float, combine: str) -> float:
+    """Eq. 8 over the anchors that have both a positive and a negative they share a part with."""
+    losses = []
+    for i in range(len(IDS)):
+        pos = [d for j in range(len(IDS)) if j != i and IDS[i] == IDS[j]
+               for d in [pair(e, i, j, combine, True)] if d < math.inf]
+        neg = [d for j in range(len(IDS)) if IDS[i] != IDS[j]
+               for d in [pair(e, i, j, combine, False)] if d < math.inf]
+        if pos and neg:
+            gap = max(pos) - min(neg)
+            losses.append(math.log1p(math.exp(gap)) if margin == 0 else max(gap + margin, 0))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@pytest.mark.parametrize("hide", [False, True])
+@pytest.mark.parametrize("margin", [0.3, 0.0])
+@pytest.mark.parametrize("combine", ["mean", "max", "min", "max_min"])
+def test_eq7_and_eq8_match_loops(combine: Combine, margin: float, hide: bool) -> None:
+    for seed in range(6):
+        e = group(seed, hide=hide)
+        assert hard_triplet(e, IDS, margin, combine).item() == pytest.approx(triplet_by_loops(e, margin, combine),
+                                                                            abs=1e-5)
+
+
+def test_each_part_on_its_own_is_the_mean_over_all_of_their_anchors() -> None:
+    e = group(1)
+    found = []
+    for name in e.names:
+        own = e.select(name)
+        kept = [i for i in range(len(IDS)) if any(
+            pair(own, i, j, "mean", True) < math.inf for j in range(len(IDS)) if j != i and IDS[i] == IDS[j])
+            and any(pair(own, i, j, "mean", True) < math.inf for j in range(len(IDS)) if IDS[i] != IDS[j])]
+        found.append((triplet_by_loops(own, 0.3, "mean"), len(kept)))
+    want = sum(loss * n for loss, n in found) / sum(n for _, n in found)
+    assert hard_triplet(e, IDS, 0.3, "each").item() == pytest.approx(want, abs=1e-5)
+
+
+def test_mining_never_pairs_an_image_with_itself_and_drops_lone_anchors() -> None:
+    far = torch.tensor([[9.0, 1.0, 5.0], [1.0, 9.0, 2.0], [5.0, 2.0, 9.0]])
+    positive, negative = mine_hardest(far, torch.tensor([0, 0, 1]))  # image 2 has no positive
+    assert positive.tolist() == [1, 1] and negative.tolist() == [5, 2]
+
+
+@pytest.mark.parametrize("ids", [torch.zeros(8, dtype=torch.long), torch.arange(8)])
+def test_nothing_to_rank_is_zero_with_a_gradient(ids: Tensor) -> None:
+    e = group(0)
+    e.vectors.requires_grad_()
+    loss = hard_triplet(e, ids)
+    loss.backward()
+    assert loss.item() == 0 and e.vectors.grad is not None and not e.vectors.grad.any()
+
+
+def test_margin_loss_is_zero_once_the_margin_is_kept() -> None:
+    positive, negative = torch.tensor([1.0, 1.0]), torch.tensor([1.1, 2.0])
+    assert margin_loss(positive, negative, 0.3).item() == pytest.approx(0.1)
+    assert margin_loss(positive, negative, 0.0).item() == pytest.approx(
+        (math.log1p(math.exp(-0.1)) + math.log1p(math.exp(-1))) / 2)
+
+
+def cells(length: int, n: int) -> list[range]:
+    """The rows that each of n cells covers, as adaptive pooling cuts them."""
+    return [range(i * length // n, -(-(i + 1) * length // n)) for i in range(n)]
+
+
+@pytest.mark.parametrize("size", [(4, 2), (3, 2), (1, 1), (8, 6)])
+def test_labels_go_to_the_coarser_grid_by_majority(size: tuple[int, int]) -> None:
+    labels = torch.randint(0, 5, (3, 8, 6)).to(torch.uint8)
+    labels[labels == 4] = UNKNOWN
+    labels[0, :4, :3] = UNKNOWN
+    got = resize_labels(labels, size, 4)
+    share = label_shares(labels, size, 4)
+    assert got.dtype == torch.uint8 and got.shape == (3, *size)
+    for b in range(3):
+        for i, rows in enumerate(cells(8, size[0])):
+            for j, columns in enumerate(cells(6, size[1])):
+                inside = [int(labels[b, r, c]) for r in rows for c in columns]
+                counts = [inside.count(k) for k in range(4)]
+                best = counts.index(max(counts))  # ties go to the lower class
+                assert got[b, i, j] == (best if sum(counts) else UNKNOWN)
+                torch.testing.assert_close(share[b, :, i, j], torch.tensor(counts) / len(inside))
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.5])
+def test_eq2_is_smoothed_cross_entropy_of_the_known_pixels(keep: float) -> None:
+    logits = torch.randn(2, 4, 4, 3)
+    labels = torch.randint(0, 4, (2, 8, 6)).to(torch.uint8)
+    labels[:, :2] = UNKNOWN
+    target = resize_labels(labels, (4, 3), 4)
+    each = [smoothed(logits[b, :, i, j], int(target[b, i, j]), 0.1)
+            for b in range(2) for i in range(4) for j in range(3) if target[b, i, j] != UNKNOWN]
+    assert len(each) == 18
+    easiest = sorted(each)[: int(len(each) * keep)]
+    assert part_loss(logits, labels, 0.1, keep).item() == pytest.approx(sum(easiest) / len(easiest), rel=1e-5)
+
+
+def test_nothing_known_costs_nothing_and_wrong_labels_are_refused() -> None:
+    logits = torch.randn(1, 4, 2, 2, requires_grad=True)
+    loss = part_loss(logits, torch.full((1, 4, 4), UNKNOWN, dtype=torch.uint8))
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
+    with pytest.raises(ShapeError, match=r"labels go up to 4, the part head knows 0\.\.3"):
+        part_loss(logits, torch.full((1, 4, 4), 4, dtype=torch.uint8))
+
+
+def test_centre_loss_pulls_embeddings_by_its_weight_and_centres_at_full_strength() -> None:
+    f, centres = torch.randn(5, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
+    ids = torch.tensor([0, 2, 2, 0, 1])
+    loss = centre_loss(f, centres, ids, 5e-4)
+    loss.backward()
+    half = sum(0.5 * float((f[n] - centres[ids[n]]).detach().square().sum()) for n in range(5)) / 5
+    assert loss.item() == pytest.approx(half * (1 + 5e-4), rel=1e-5)
+    assert f.grad is not None and centres.grad is not None
+    torch.testing.assert_close(f.grad, 5e-4 * (f - centres[ids]).detach() / 5)
+    for c in range(4):
+        own = [n for n in range(5) if ids[n] == c]
+        want = sum(((centres[c] - f[n]).detach() for n in own), torch.zeros(3)) / 5
+        torch.testing.assert_close(centres.grad[c], want)
