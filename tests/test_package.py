@@ -38,7 +38,7 @@ import importlib, pkgutil, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"tensorboard", "tensorboardX", "wandb"}:
+        if name.split(".")[0] in {"tensorboard", "tensorboardX"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -93,7 +93,7 @@ def test_no_file_above_300_lines(path: Path) -> None:
 def test_every_third_party_import_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + extras["tensorboard"] + extras["wandb"]
+    wanted = project["dependencies"] + extras["tensorboard"]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in wanted}
     known = sys.stdlib_module_names | {"partreid"}
     for path in SOURCES:

@@ -13,11 +13,13 @@ from partreid.types import NONE, Batch, Embeddings, Output
 class Method(nn.Module):
     """A re-ID method. Subclasses are one paper each and never inherit from one another.
 
-    needs: cues that must come with the images in training. TERMS: the loss terms it can compute; a recipe weighs
-    some of them, and only the heads that those need are built. distance: how its descriptions are compared.
+    needs: cues that must come with the images in training; needs_at_test: the ones that must come later too.
+    TERMS: the loss terms it can compute; a recipe weighs some of them, and only the heads that those need are built.
+    distance: how its descriptions are compared.
     """
 
     needs: frozenset[str] = frozenset()
+    needs_at_test: frozenset[str] = frozenset()
     TERMS: tuple[str, ...] = ()
     distance: PartDistance
 
@@ -34,13 +36,21 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def optimisers(self, optimiser: str, lr: float, weight_decay: float) -> list[Optimizer]:
-        """One optimiser over all parameters; a method with parameters that learn otherwise overrides this."""
+        """One optimiser over all parameters; a method with parameters that learn otherwise overrides this.
+
+        Groups marked ``fixed`` keep their rate, whatever the schedule.
+        """
         return [make_optimiser(optimiser, [p for p in self.parameters() if p.requires_grad], lr, weight_decay)]
 
 
 def make_optimiser(name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
-    """Adam, AdamW or SGD with momentum 0.9, single-tensor so that a seeded run repeats bit for bit."""
+    """Adam, AdamW or SGD with momentum 0.9."""
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay)
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
     return kind(parameters, lr=lr, weight_decay=weight_decay)
+
+
+def centre_optimiser(centres: list[nn.Parameter], lr: float) -> Optimizer:
+    """Plain SGD for the identity centres of a centre loss; its rate is ``fixed``: the schedule leaves it alone."""
+    return torch.optim.SGD([{"params": centres, "fixed": True}], lr=lr)

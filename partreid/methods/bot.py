@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from partreid.distance import PartDistance
 from partreid.layers.heads import IdHead
 from partreid.losses import centre_loss, hard_triplet, id_loss
-from partreid.methods.base import Method, make_optimiser
+from partreid.methods.base import Method, centre_optimiser, make_optimiser
 from partreid.types import NONE, Batch, Embeddings, Output
 
 
@@ -54,5 +54,5 @@ class BoT(Method):
         rest = [p for name, p in self.named_parameters() if p.requires_grad and name != "centres"]
         found = [make_optimiser(optimiser, rest, lr, weight_decay)]
         if self.centres is not None:
-            found.append(torch.optim.SGD([self.centres], lr=self.centre_lr))
+            found.append(centre_optimiser([self.centres], self.centre_lr))
         return found

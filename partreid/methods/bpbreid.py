@@ -56,6 +56,7 @@ class BPBreID(Method):
         self.attention, self.visibility, self.visible_above = attention, visibility, visible_above
         self.visibility_in_training, self.target, self.described = visibility_in_training, target, tuple(described)
         self.triplet, self.smoothing, self.margin = triplet, smoothing, margin
+        self.needs_at_test = frozenset({"parts"}) if attention == "given" else frozenset()
 
         wide = {"before": D, "both": 2 * D}.get(reduce, C)
         self.before: nn.Module = ReduceMap(C, wide) if reduce in ("before", "both") else nn.Identity()

@@ -13,7 +13,7 @@ from partreid.layers.heads import IdHead, PartHead, ReduceMap
 from partreid.layers.pooling import mean_pool
 from partreid.layers.spatial import SpatialMask
 from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss
-from partreid.methods.base import Method, make_optimiser
+from partreid.methods.base import Method, centre_optimiser, make_optimiser
 from partreid.types import NONE, Batch, Embeddings, Output, PartScheme
 
 GROUPS = ("global", "foreground", "joined")  # F_Image, F_Fore and all F_part end to end
@@ -126,7 +126,7 @@ class HCGA(Method):
         rest = [p for name, p in self.named_parameters() if p.requires_grad and not name.startswith("centres.")]
         found = [make_optimiser(optimiser, rest, lr, weight_decay)]
         if self.centres:
-            found.append(torch.optim.SGD(self.centres.parameters(), lr=self.centre_lr))
+            found.append(centre_optimiser(list(self.centres.parameters()), self.centre_lr))
         return found
 
     def _neck(self, name: str, e: Embeddings) -> Embeddings:

@@ -178,7 +178,7 @@ def _together(found: Any) -> list[Any]:
 def _set_rates(optimisers: Sequence[Optimizer], peaks: Sequence[float], rate: float) -> None:
     groups = (group for optimiser in optimisers for group in optimiser.param_groups)
     for group, peak in zip(groups, peaks, strict=True):
-        group["lr"] = peak * rate
+        group["lr"] = peak if group.get("fixed") else peak * rate
 
 
 def _report(fabric: Fabric, run: Run, options: Options, entry: Mapping[str, Any], done: int, expected: int) -> None:

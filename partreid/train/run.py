@@ -23,7 +23,6 @@ from partreid.train.checkpoint import (
 )
 from partreid.train.journal import Journal, read, write_csv
 
-
 LOOKED_AT = 6  # training images whose labels are kept of every round
 
 

@@ -9,7 +9,8 @@ from partreid.evaluate.labels import label_quality
 from partreid.types import Sample
 
 SAMPLE = Sample(Path("x.jpg"), 1, 1)
-EXACT = np.array([[0, 23, 24, 0], [0, 2, 2, 25], [0, 9, 10, 0], [0, 5, 6, 0]], np.uint8)  # head, torso + bag, legs, feet
+# head, torso and bag, legs, feet
+EXACT = np.array([[0, 23, 24, 0], [0, 2, 2, 25], [0, 9, 10, 0], [0, 5, 6, 0]], np.uint8)
 
 
 def quality(labels: list[list[int]]) -> dict[str, float]:

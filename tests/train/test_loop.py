@@ -15,10 +15,11 @@ from partreid.data.loader import TrainSet, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
 from partreid.methods import BoT
+from partreid.methods.base import centre_optimiser
 from partreid.recipes import Recipe, from_plain
 from partreid.train.checkpoint import load_tensors
 from partreid.train.journal import read
-from partreid.train.loop import Options, features_by_identity, train, training_ids, weighted_sum
+from partreid.train.loop import Options, _set_rates, features_by_identity, train, training_ids, weighted_sum
 from partreid.types import Benchmark
 
 Toy = Callable[..., Recipe]
@@ -162,3 +163,10 @@ def test_what_does_not_fit_is_said_before_the_first_batch(benchmark: Benchmark, 
     with pytest.raises(DataError, match=r"a step needs 16 identities, the training set has 8; .*batch=\[8,2\]"):
         train(toy("bot", "stages.batch=[16,2]"), benchmark, tmp_path / "c")
     assert not list(tmp_path.rglob("journal.jsonl"))
+
+
+def test_a_fixed_group_keeps_its_rate_whatever_the_schedule() -> None:
+    rows = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    optimisers = [torch.optim.SGD([rows[0]], lr=1.0), centre_optimiser([rows[1]], 0.5)]
+    _set_rates(optimisers, [1.0, 0.5], 0.1)
+    assert [group["lr"] for optimiser in optimisers for group in optimiser.param_groups] == [0.1, 0.5]
