@@ -56,9 +56,11 @@ def training(title: str) -> Iterator[Callable[[Mapping[str, Any], int, int], Non
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """A table on standard output; the first ``left`` columns are text, the others numbers."""
-    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    if title:
+        out.print(title, markup=False)
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if i < left else "right", no_wrap=i > 0)
+        drawn.add_column(column, justify="left" if i < left else "right", no_wrap=i == 0 or i >= left)
     for row in rows:
         drawn.add_row(*row)
     if out.is_terminal:

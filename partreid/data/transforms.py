@@ -135,7 +135,7 @@ def read_image(path: object, size: tuple[int, int]) -> Pixels:
             file.draft("RGB", (size[1], size[0]))
             image = file.convert("RGB")
     except FileNotFoundError:
-        raise DataError(f"there is no image {path}") from None
+        raise DataError(f"there is no image {path}; check the path") from None
     except Exception as error:
         raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None
     if image.size != (size[1], size[0]):

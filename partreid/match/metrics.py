@@ -21,26 +21,37 @@ def match_ranks(distances: Floats, relevant: NDArray[np.bool_], valid: NDArray[n
 
     distances: float [Ng], smaller is closer, no NaN. relevant, valid: bool [Ng].
     """
-    at = np.flatnonzero(relevant & valid)
+    row = _without(distances, valid)
+    return ranks_among(np.sort(row), row, np.flatnonzero(relevant & valid))
+
+
+def ranks_among(ordered: Floats, row: Floats, at: NDArray[np.int64]) -> Ranks:
+    """Ranks of the entries ``at`` of a row whose removed entries are NaN; ``ordered``: the row sorted, NaN last.
+
+    Only right entries need a rank, so the values alone are sorted: several times faster than sorting indices.
+    """
     if len(at) == 0:
         return np.empty(0, np.int64)
-    row = _without(distances, valid)
-    # Only the right entries need a rank, so sort the values alone: several times faster than sorting indices.
-    values = np.sort(row)
-    ranks = 1 + np.searchsorted(values, row[at], "left")
-    tied = np.searchsorted(values, row[at], "right") > ranks
+    values = row[at]
+    ranks = 1 + np.searchsorted(ordered, values, "left")
+    tied = np.searchsorted(ordered, values, "right") > ranks
     for i in np.flatnonzero(tied).tolist():
-        ranks[i] += np.count_nonzero(row[:at[i]] == row[at[i]])
+        ranks[i] += np.count_nonzero(row[:at[i]] == values[i])
     return np.sort(ranks)
 
 
 def nearest(distances: Floats, valid: NDArray[np.bool_], k: int) -> Ranks:
     """Indices of the k nearest valid entries, nearest first: int64 [k], ended by -1 where there are fewer."""
     row = _without(distances, valid)
-    found = min(k, int(np.count_nonzero(valid)))
+    return nearest_among(np.sort(row), row, int(np.count_nonzero(valid)), k)
+
+
+def nearest_among(ordered: Floats, row: Floats, valid: int, k: int) -> Ranks:
+    """The same of a row whose removed entries are NaN; ordered: the row sorted; valid: how many entries are left."""
+    found = min(k, valid)
     best = np.full(k, -1, np.int64)
     if found:
-        close = np.flatnonzero(row <= np.partition(row, found - 1)[found - 1])
+        close = np.flatnonzero(row <= ordered[found - 1])
         best[:found] = close[np.argsort(row[close], kind="stable")[:found]]
     return best
 

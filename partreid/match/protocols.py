@@ -24,6 +24,7 @@ class Protocol:
     name: str
     sentence: str
     removed: Callable[[int, int, Integers, Integers], Mask]
+    own_only: bool = False  # it removes images of the query's own identity alone, so the rest need no look
 
     def masks(self, identity: int, camera: int, identities: Integers, cameras: Integers) -> tuple[Mask, Mask]:
         """(relevant, valid), bool [Ng] each, for one query; relevant entries are always valid."""
@@ -31,6 +32,31 @@ class Protocol:
         if identity in (DISTRACTOR, JUNK):
             return np.zeros_like(valid), valid
         return valid & (identities == identity), valid
+
+
+class Lists:
+    """For any query the gallery indices that are right and that are removed, junk apart.
+
+    identities, cameras: int64 [Ng]. Agrees with :meth:`Protocol.masks`, without a pass over the gallery per query.
+    """
+
+    def __init__(self, protocol: Protocol, identities: Integers, cameras: Integers) -> None:
+        self.protocol, self.identities, self.cameras = protocol, identities, cameras
+        self.junk = np.flatnonzero(identities == JUNK)
+        order = np.argsort(identities, kind="stable")
+        people, starts = np.unique(identities[order], return_index=True)
+        self._images = dict(zip(people.tolist(), np.split(order, starts[1:]), strict=True)) if len(people) else {}
+
+    def of(self, identity: int, camera: int) -> tuple[Integers, Integers]:
+        """(right, removed) int64 indices, ascending."""
+        if not self.protocol.own_only:
+            right, valid = self.protocol.masks(identity, camera, self.identities, self.cameras)
+            return np.flatnonzero(right), np.flatnonzero(~valid & (self.identities != JUNK))
+        own = self._images.get(identity, np.empty(0, np.int64))
+        gone = self.protocol.removed(identity, camera, self.identities[own], self.cameras[own])
+        if identity in (DISTRACTOR, JUNK):
+            return own[:0], own[gone] if identity != JUNK else own[:0]
+        return own[~gone], own[gone]
 
 
 def _same_shot(identity: int, camera: int, identities: Integers, cameras: Integers) -> Mask:
@@ -43,8 +69,8 @@ def _nothing(identity: int, camera: int, identities: Integers, cameras: Integers
 
 
 MARKET = Protocol("market1501", "images of the query's identity from the query's own camera are left out",
-                  _same_shot)  # Market-1501, ICCV 2015
-ANY_CAMERA = Protocol("any_camera", "nothing is left out but junk", _nothing)
+                  _same_shot, own_only=True)  # Market-1501, ICCV 2015
+ANY_CAMERA = Protocol("any_camera", "nothing is left out but junk", _nothing, own_only=True)
 
 PROTOCOLS = {protocol.name: protocol for protocol in (MARKET, ANY_CAMERA)}
 

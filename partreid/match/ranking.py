@@ -18,15 +18,16 @@ from partreid.match.metrics import (
     average_precision,
     cumulative_matches,
     inverse_negative_penalty,
-    match_ranks,
-    nearest,
+    nearest_among,
+    ranks_among,
 )
-from partreid.match.protocols import MARKET, Protocol, require_matches
+from partreid.match.protocols import MARKET, Lists, Protocol, require_matches
 from partreid.types import Embeddings
 
 Whole: TypeAlias = Tensor | NDArray[np.integer] | Sequence[int]  # integers, one per image
 
 KS = (1, 5, 10, 20)
+AT_ONCE = 64  # queries a thread works on, few enough to stay in cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,30 +126,35 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
         if values.shape != (n,):
             raise ShapeError(f"{name} must be [{n}], one per image, got {list(values.shape)}")
     require_matches(protocol, q_ids, q_cameras, g_ids, g_cameras)
+    lists = Lists(protocol, g_ids, g_cameras)
     ranks: list[Ranks] = []
     best = np.full((len(q_ids), top), -1, np.int64)
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as pool:  # sorting lets go of Python's lock
+
+    def score(start: int, part: NDArray[np.float32]) -> list[Ranks]:
+        """Ranks of the queries from ``start`` on, whose distances ``part`` holds."""
+        if part.size and np.isnan(part.min()):  # min hands NaN on
+            raise DataError(f"distances of queries {start} to {start + len(part)} are not all numbers; "
+                            f"the embeddings hold NaN, so the model has diverged or its weights are broken")
+        kept = [lists.of(int(q_ids[i]), int(q_cameras[i])) for i in range(start, start + len(part))]
+        part = part.copy()
+        part[:, lists.junk] = np.nan
+        for row, (_, removed) in zip(part, kept, strict=True):
+            row[removed] = np.nan
+        ordered = np.sort(part, axis=1)
+        if top:
+            for i, (_, removed) in enumerate(kept):
+                left = len(g_ids) - len(lists.junk) - len(removed)
+                best[start + i] = nearest_among(ordered[i], part[i], left, top)
+        return [ranks_among(ordered[i], part[i], right) for i, (right, _) in enumerate(kept)]
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # sorting lets go of Python's lock
         for at, block in blocks:
             if at.start != len(ranks) or tuple(block.shape) != (at.stop - at.start, len(g_ids)):
                 raise ShapeError(f"expected distances of queries from {len(ranks)} on, [rows, {len(g_ids)}]; "
                                  f"got {list(block.shape)} for queries {at.start} to {at.stop}")
             distances = block.detach().cpu().numpy()
-            if block.numel() and bool(torch.isnan(block.min())):  # min hands NaN on
-                raise DataError(f"distances of queries {at.start} to {at.stop} are not all numbers; "
-                                f"the embeddings hold NaN, so the model has diverged or its weights are broken")
-
-            def score(rows: range, distances: NDArray[np.float32] = distances, start: int = at.start) -> list[Ranks]:
-                found = []
-                for i in rows:
-                    relevant, valid = protocol.masks(int(q_ids[i]), int(q_cameras[i]), g_ids, g_cameras)
-                    found.append(match_ranks(distances[i - start], relevant, valid))
-                    if top:
-                        best[i] = nearest(distances[i - start], valid, top)
-                return found
-
-            share = max(1, -(-len(distances) // threads))
-            for found in pool.map(score, (range(i, min(i + share, at.stop)) for i in range(at.start, at.stop, share))):
+            for found in pool.map(lambda i, d=distances, first=at.start: score(first + i, d[i:i + AT_ONCE]),
+                                  range(0, len(distances), AT_ONCE)):
                 ranks.extend(found)
     if len(ranks) != len(q_ids):
         raise ShapeError(f"distances came for {len(ranks)} of {len(q_ids)} queries")

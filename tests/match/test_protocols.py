@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partreid.errors import DataError
-from partreid.match.protocols import ANY_CAMERA, MARKET, PROTOCOLS, require_matches
+from partreid.match.protocols import ANY_CAMERA, MARKET, PROTOCOLS, Lists, Protocol, require_matches
 
 IMAGES = st.lists(st.tuples(st.integers(-1, 3), st.integers(1, 3)), min_size=1, max_size=15)
 
@@ -54,3 +54,16 @@ def test_the_reason_and_the_remedy(query: list[tuple[int, int]], gallery: list[t
                                    message: str) -> None:
     with pytest.raises(DataError, match=message):
         require_matches(MARKET, *columns(query), *columns(gallery))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(-1, 3), st.integers(1, 3)), max_size=15), st.integers(-1, 3), st.integers(1, 3))
+def test_lists_agree_with_masks(gallery: list[tuple[int, int]], identity: int, camera: int) -> None:
+    ids, cameras = (np.array([entry[side] for entry in gallery], np.int64) for side in (0, 1))
+    other_camera = Protocol("other", "images of the query's camera are left out", lambda i, c, ids, cams: cams == c)
+    for protocol in (MARKET, ANY_CAMERA, other_camera):
+        lists = Lists(protocol, ids, cameras)
+        right, removed = lists.of(identity, camera)
+        relevant, valid = protocol.masks(identity, camera, ids, cameras)
+        assert right.tolist() == np.flatnonzero(relevant).tolist()
+        assert sorted([*removed.tolist(), *lists.junk.tolist()]) == np.flatnonzero(~valid).tolist()
