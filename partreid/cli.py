@@ -113,7 +113,7 @@ def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments
 
 @app.command(name="eval")
 def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | None = None, json: Path | None = None,
-             visibility: bool = True, device: str = "auto", devices: Count = 1) -> None:
+             visibility: bool = True, rerank: bool = False, device: str = "auto", devices: Count = 1) -> None:
     """Score a trained run on the test images of a data set.
 
     Parameters
@@ -124,12 +124,13 @@ def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | N
     report: Write an HTML report to this file.
     json: Write the scores to this file.
     visibility: Compare only what both images show, where the method knows.
+    rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
     device: auto, cpu or cuda.
     devices: Number of processes that share the images out.
     """
     from partreid.reporting import evaluate_run
 
-    rows = evaluate_run(run, data, name, report, visibility, device, devices)
+    rows = evaluate_run(run, data, name, report, visibility, device, devices, rerank)
     if rows and json is not None:
         from partreid.files import write_json
 

@@ -21,6 +21,7 @@ from partreid.evaluate.score import Described, Scored, describe, score
 from partreid.explain.evidence import explain_pairs
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import Match
+from partreid.match import KReciprocal
 from partreid.types import Benchmark, Embeddings, Output, Sample
 
 LIMITS = (
@@ -174,7 +175,7 @@ def peak_memory() -> int:
 
 
 def evaluate_run(run: Path, root: Path, name: str | None, report: Path | None, visibility: bool, device: str,
-                 devices: int) -> list[dict[str, Any]]:
+                 devices: int, rerank: bool = False) -> list[dict[str, Any]]:
     """``partreid eval``: score, print, and write a report if asked. Rows are empty on all but the first process."""
     model = load(run, device)
     benchmark = build.benchmark(name or model.recipe.test[0], root)
@@ -191,7 +192,11 @@ def evaluate_run(run: Path, root: Path, name: str | None, report: Path | None, v
     judged = judge(model.recipe.method.name, model, benchmark, visibility if knows else None)
     if not first:
         return []
-    rows = score_rows([judged])
+    judges = [judged]
+    if rerank:
+        again = score(model.method.distance, judged.described, benchmark, rerank=KReciprocal())
+        judges.append(replace(judged, visibility="re-ranked", scored=again))
+    rows = score_rows(judges)
     print_scores(rows, f"{model.recipe.name} on {benchmark.name}")
     if report is not None:
         examples = []

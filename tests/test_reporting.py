@@ -17,3 +17,10 @@ def test_a_model_with_given_part_maps_is_scored_with_the_labels_of_the_test_imag
     rows = evaluate_run(tmp_path / "run", world, None, None, True, "cpu", 1)
     assert [row["queries"] for row in rows] == ["holistic", "occluded"]
     assert all(0 < row["mAP"] <= 1 and row["queries_scored"] == 16 for row in rows)
+
+
+def test_re_ranked_scores_stand_beside_the_plain_ones(world: Path, trained: Callable[[str], Path]) -> None:
+    rows = evaluate_run(trained("bot"), world, None, None, True, "cpu", 1, rerank=True)
+    assert [(row["queries"], row["visibility"]) for row in rows] == [
+        ("holistic", False), ("occluded", False), ("holistic", "re-ranked"), ("occluded", "re-ranked")]
+    assert any(a["mAP"] != b["mAP"] for a, b in zip(rows[:2], rows[2:]))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from partreid.distance import PartDistance
-from partreid.match import MARKET, Interval, Protocol, Ranking, bootstrap, evaluate
+from partreid.match import MARKET, Interval, KReciprocal, Protocol, Ranking, bootstrap, evaluate, rank
 from partreid.types import Benchmark, Embeddings, Sample
 
 
@@ -37,15 +37,21 @@ def describe(benchmark: Benchmark, extract: Callable[[Sequence[Sample]], Embeddi
                      extract(benchmark.gallery))
 
 
-def score(distance: PartDistance, described: Described, benchmark: Benchmark,
-          protocol: Protocol = MARKET) -> tuple[Scored, ...]:
-    """Rank the gallery for every query set, with 95 % intervals by bootstrap over identities."""
+def score(distance: PartDistance, described: Described, benchmark: Benchmark, protocol: Protocol = MARKET,
+          rerank: KReciprocal | None = None) -> tuple[Scored, ...]:
+    """Rank the gallery for every query set, with 95 % intervals by bootstrap over identities.
+
+    rerank: k-reciprocal re-ranking of the distances first, if wanted.
+    """
     found = []
     gallery_ids, gallery_cameras = identities(benchmark.gallery), cameras(benchmark.gallery)
     for name, samples in benchmark.queries.items():
         began = time.perf_counter()
-        ranking = evaluate(distance, described.queries[name], described.gallery, identities(samples),
-                           cameras(samples), gallery_ids, gallery_cameras, protocol)
+        asked = (identities(samples), cameras(samples), gallery_ids, gallery_cameras, protocol)
+        if rerank is None:
+            ranking = evaluate(distance, described.queries[name], described.gallery, *asked)
+        else:
+            ranking = rank(rerank(distance, described.queries[name], described.gallery), *asked)
         found.append(Scored(name, ranking, bootstrap(ranking), time.perf_counter() - began))
     return tuple(found)
 

@@ -12,3 +12,4 @@ from partreid.match.ranking import (
 
 __all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Interval", "Protocol", "Ranking", "bootstrap", "bootstrap_difference",
            "evaluate", "rank"]
+from partreid.match.rerank import KReciprocal

@@ -15,7 +15,7 @@ from partreid.distance import PartDistance
 from partreid.layers import backbones
 from partreid.layers.cluster import norms
 from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss, resize_labels
-from partreid.match import evaluate
+from partreid.match import KReciprocal, evaluate
 from partreid.match.legacy import isp_released, trapezoid_mAP
 from partreid.methods import ISP
 from partreid.methods.base import Method
@@ -178,6 +178,15 @@ def test_matching_without_visibility() -> None:
     ranking = ranked_by(PartDistance("cosine"), e, z)
     assert ranking.mAP == pytest.approx(float(z["mAP"]), abs=1e-6)
     assert [ranking.cmc[k] for k in (1, 5, 10)] == pytest.approx([z["cmc"][k - 1] for k in (1, 5, 10)])
+
+
+def test_re_ranking_without_visibility() -> None:
+    z = golden("isp_b_noarm_eval")
+    n = int(z["num_query"])
+    e = Embeddings.one("all", tensor(z["feat"]))
+    rerank = KReciprocal(k1=6, k2=3, weight=0.3)  # released: on squared Euclid of unit vectors
+    blocks = rerank(PartDistance("unit_euclidean"), e.rows(slice(0, n)), e.rows(slice(n, None)), rows=30)
+    np.testing.assert_allclose(torch.cat([block for _, block in blocks]), z["rerank_k1_6_k2_3_l03"], atol=1e-5)
 
 
 def test_activation() -> None:
