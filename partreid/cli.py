@@ -195,7 +195,8 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
 
 
 @data.command
-def synth(preset: Preset, folder: Path, *, iuv: bool = False, seed: int | None = None) -> None:
+def synth(preset: Preset, folder: Path, *, iuv: bool = False, seed: int | None = None,
+          train_occluded: float | None = None) -> None:
     """Draw the synthetic benchmark: made-up people with exact truth, in Market-1501's layout.
 
     Parameters
@@ -204,12 +205,17 @@ def synth(preset: Preset, folder: Path, *, iuv: bool = False, seed: int | None =
     folder: Where to; an interrupted run goes on, a finished one is left alone.
     iuv: Also write DensePose-style surface coordinates.
     seed: Another world of the same kind.
+    train_occluded: Share of training images with an occluder, 0 to 1, instead of the preset's.
     """
     from dataclasses import replace
 
     from partreid.data.synthetic import PRESETS, write
 
     world = PRESETS[preset] if seed is None else replace(PRESETS[preset], seed=seed)
+    if train_occluded is not None:
+        if not 0 <= train_occluded <= 1:
+            ui.fail(f"--train-occluded must be between 0 and 1, got {train_occluded}")
+        world = replace(world, train_occluded=train_occluded)
     with ui.progress(f"drawing {preset}") as step:
         write(world, folder, iuv=iuv, progress=step)
     ui.say(f"synthetic benchmark '{preset}': {folder}")
