@@ -337,3 +337,11 @@ def test_as_a_process_of_its_own(partreid: Callable[..., subprocess.CompletedPro
     done = partreid("eval", tmp_path / "gone", "--data", tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("partreid: there is no")
+
+
+def test_share_of_occluded_training_images(cli: Cli, tmp_path: Path) -> None:
+    assert_refused(cli("data", "synth", "tiny", tmp_path / "w", "--train-occluded", "2"), "between 0 and 1")
+    assert cli("data", "synth", "tiny", tmp_path / "w", "--train-occluded", "0.5").code == 0
+    lines = [json.loads(line) for line in (tmp_path / "w" / "annotations.jsonl").read_text().splitlines()]
+    hidden = [line["occluder"] is not None for line in lines if line["split"] == "bounding_box_train"]
+    assert 0.3 < sum(hidden) / len(hidden) < 0.7
