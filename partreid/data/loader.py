@@ -1,6 +1,7 @@
 """Samples to batches: in training with identities, augmentation and cues; at test time images alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +67,16 @@ def train_loader(dataset: TrainSet, sampler: IdentitySampler, workers: int = 0) 
     """Batches in the sampler's order; the number of workers changes nothing but the speed."""
     return DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate,
                       persistent_workers=False, prefetch_factor=4 if workers else None)
+
+
+def prefetched(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same batches in the same order, the next one prepared by a thread while one is trained on."""
+    source = iter(batches)
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(next, source, None)
+        while (batch := ahead.result()) is not None:
+            ahead = pool.submit(next, source, None)
+            yield batch
 
 
 class TestSet(Dataset[Pixels]):

@@ -155,7 +155,7 @@ def resize_nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArra
 
 def to_batch(images: Sequence[Pixels]) -> Tensor:
     """Images uint8 [H, W, 3] as one float32 tensor [B, 3, H, W], ImageNet-normalised."""
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    scale = torch.tensor([1 / (255 * s) for s in STD]).view(1, 3, 1, 1)
-    shift = torch.tensor([m / s for m, s in zip(MEAN, STD, strict=True)]).view(1, 3, 1, 1)
-    return (stacked * scale).sub_(shift)
+    pixels = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    pixels *= np.array([1 / (255 * s) for s in STD], np.float32)[:, None, None]
+    pixels -= np.array([m / s for m, s in zip(MEAN, STD, strict=True)], np.float32)[:, None, None]
+    return torch.from_numpy(pixels)

@@ -12,7 +12,7 @@ from partreid.recipes.isp import WEIGHTS as ISP_WEIGHTS
 
 AUGMENT = (Spec("crop", pad=5), Spec("mirror"), Spec("erase"))
 
-_PLAN = Stage(epochs=12, batch=(16, 4), lr=2e-3, warmup=2, warmup_from=0.05, schedule="cosine", per="step",
+_PLAN = Stage(epochs=9, batch=(16, 4), lr=2e-3, warmup=2, warmup_from=0.05, schedule="cosine", per="step",
               optimiser="adamw", weights=Frozen({"id_global": 1.0, "triplet_global": 1.0}))
 
 BOT = Recipe("synthetic/demo/bot", method=Spec("bot"), backbone=Spec("small", width=24), train="synthetic-demo",

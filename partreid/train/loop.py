@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partreid import build
-from partreid.data.loader import TrainSet, image_batches, train_loader
+from partreid.data.loader import TrainSet, image_batches, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
 from partreid.methods import Method
@@ -98,7 +98,7 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
                     run.note_labels(name, cue, place, epoch, found)
             step.train()
             sampler.enter(epoch, place.within)
-            for within, batch in enumerate(loader, place.within):
+            for within, batch in enumerate(prefetched(loader), place.within):
                 began = time.perf_counter()
                 rate = factor(stage, epoch, within / len(sampler))
                 _set_rates(optimisers, peaks, rate)
