@@ -88,8 +88,8 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
         run.restore_optimisers(optimisers)
         peaks = [group.setdefault("initial_lr", group["lr"]) for o in optimisers for group in o.param_groups]
         step, *optimisers = _together(fabric.setup(Step(method), *optimisers))
-        loader = fabric.setup_dataloaders(train_loader(dataset, sampler, options.workers),
-                                          use_distributed_sampler=False)
+        loader: Any = fabric.setup_dataloaders(train_loader(dataset, sampler, options.workers),
+                                               use_distributed_sampler=False)
         for epoch in range(place.epoch, stage.epochs):
             if place.within == 0:  # an epoch that is taken up again keeps the labels it began with
                 for name, cue in cues.items():
