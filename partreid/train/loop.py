@@ -98,7 +98,8 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
                     run.note_labels(name, cue, place, epoch, found)
             step.train()
             sampler.enter(epoch, place.within)
-            for within, batch in enumerate(prefetched(loader), place.within):
+            batches = loader if options.workers else prefetched(loader)  # workers prepare batches ahead themselves
+            for within, batch in enumerate(batches, place.within):
                 began = time.perf_counter()
                 rate = factor(stage, epoch, within / len(sampler))
                 _set_rates(optimisers, peaks, rate)

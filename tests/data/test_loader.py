@@ -1,5 +1,6 @@
 """Samples to batches: in the sampler's order, a function of the seed alone, whatever the number of workers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from partreid.cues.base import PartLabels
-from partreid.data.loader import TrainSet, image_batches, train_loader
+from partreid.data.loader import TrainSet, image_batches, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.data.transforms import crop, erase, mirror, read_image, to_batch
 from partreid.errors import DataError
@@ -91,3 +92,18 @@ def test_a_broken_image_is_named(samples: list[Sample], workers: int) -> None:
     samples[5].path.write_text("no picture")
     with pytest.raises(DataError, match=r"05\.png cannot be read as an image"):
         list(image_batches(samples, SIZE, workers=workers))
+
+
+def test_prefetching_keeps_the_order_and_hands_errors_on() -> None:
+    assert list(prefetched(iter([]))) == []
+
+    def batches() -> Iterator[Batch]:
+        for i in range(3):
+            yield Batch(torch.zeros(1, 3, 2, 2), torch.tensor([i]), torch.tensor([1]))
+        raise DataError("the fourth is broken")
+
+    seen = []
+    with pytest.raises(DataError, match="the fourth is broken"):
+        for batch in prefetched(batches()):
+            seen.append(int(batch.ids))
+    assert seen == [0, 1, 2]
