@@ -27,7 +27,8 @@ from partreid.types import Batch, Benchmark, Sample
 class Options:
     """How to run, as opposed to what.
 
-    devices: processes, each with its own device. workers: loader processes of each. save_every: steps between
+    devices: processes, each with its own device; they share out the identities of a step, and each mines triplets and
+    keeps batch statistics among its own. workers: loader processes of each. save_every: steps between
     checkpoints (one is also written after every epoch). stop_after: end early, at this step, with a checkpoint.
     progress: called with the journal entry of each step, the steps so far and (about) how many there will be.
     """
