@@ -109,7 +109,9 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
         curves={NAMES[m]: [e for e in read_journal(out / "runs" / m / "journal.jsonl") if "loss" in e] for m in models},
         labels=tuple(story for m in SELF_TAUGHT if m in models
                      for story in _stories(NAMES[m], out / "runs" / m, benchmark, world)),
-        label_quality=quality, facts=facts(models["bpbreid"], benchmark) | {
+        label_quality=quality,
+        label_rounds={NAMES[m]: _rounds(out / "runs" / m) for m in SELF_TAUGHT if m in models},
+        facts=facts(models["bpbreid"], benchmark) | {
             "training": ", ".join(f"{NAMES[m]} {seconds[NAMES[m]]:.0f} s" for m in models)},
         notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS))
     path = write_report(report, out / "report.html")
@@ -228,6 +230,17 @@ def print_quality(quality: Mapping[str, Mapping[str, float]]) -> None:
         names = list(next(iter(quality.values())))
         ui.table("Labels found without a parser, overlap with the exact truth in %", ("method", *names),
                  [(method, *(f"{100 * row[name]:.1f}" for name in names)) for method, row in quality.items()])
+
+
+def _rounds(folder: Path) -> list[dict[str, Any]]:
+    """The journal's lines on every round of labelling, with the number of people who needed a fallback."""
+    entries = read_journal(folder / "journal.jsonl")
+    needed: dict[int, int] = {}
+    for entry in entries:
+        if entry.get("event") == "fallback":
+            needed[entry["epoch"]] = needed.get(entry["epoch"], 0) + entry["people"]
+    rounds = [entry for entry in entries if entry.get("event") == "labels"]
+    return [{**entry, "fallbacks": needed.get(entry["epoch"], 0)} for entry in rounds]
 
 
 def _stories(method: str, folder: Path, benchmark: Benchmark, world: Path) -> list[LabelStory]:

@@ -74,7 +74,8 @@ class Report:
     headline: the result in plain words. curves: journal rows per method (step, epoch, loss, lr, terms).
     part_iou, visibility_accuracy: 0..1 per part name, and ``mean`` if wanted. leak: Rank-1 in 0..1 of retrieval by
     background colour alone, per query set, and ``chance``. labels, label_quality: of methods that label the training
-    images themselves; the quality is IoU in 0..1 with the exact truth, by method and region. facts: device, seconds,
+    images themselves; the quality is IoU in 0..1 with the exact truth, by method and region.
+    label_rounds: the journal's lines on every round, by method. facts: device, seconds,
     memory, data, seeds, in words.
     notes: limits and licence, a sentence or two each.
     """
@@ -92,6 +93,7 @@ class Report:
     notes: tuple[str, ...] = ()
     labels: tuple[LabelStory, ...] = ()
     label_quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    label_rounds: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def write(report: Report, path: Path) -> Path:

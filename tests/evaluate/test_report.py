@@ -252,9 +252,15 @@ def test_write_is_atomic_and_explains_itself(report, tmp_path, monkeypatch):
 def test_labels_over_the_rounds_are_shown_beside_the_truth(report):
     query = report.examples[0].query
     html = render(replace(report, labels=(LabelStory("ISP", (("round one", query), ("the exact labels", query))),),
-                          label_quality={"ISP": {"foreground": 0.517, "bags": 0.219}}))
+                          label_quality={"ISP": {"foreground": 0.517, "bags": 0.219}},
+                          label_rounds={"ISP": [
+                              {"epoch": 0, "foreground_share": 0.268, "agreement": None, "parts_per_image": 4.6,
+                               "seconds": 9.0, "fallbacks": 0},
+                              {"epoch": 2, "foreground_share": 0.423, "agreement": 0.607, "parts_per_image": 4.7,
+                               "seconds": 13.0, "fallbacks": 49}]}))
     page = Page(html)
     assert "labels" in page.ids and "51.7" in page.text and "21.9" in page.text
+    assert all(number in page.text for number in ("26.8", "42.3", "60.7", "fallbacks for 49 people"))
     assert page.text.index("round one") < page.text.index("the exact labels")
     assert "labels" not in Page(render(report)).ids
 
