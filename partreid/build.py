@@ -1,6 +1,7 @@
 """Recipe to objects: the only place that looks names up, and every check that can fail before the first batch."""
 
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,7 +47,7 @@ def fits(value: Any, kind: Any) -> bool:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value in inner
-    if origin is typing.Union or isinstance(kind, typing.types.UnionType):  # type: ignore[attr-defined]
+    if origin is typing.Union or isinstance(kind, types.UnionType):
         return any(fits(value, k) for k in inner)
     if kind is type(None):
         return value is None
