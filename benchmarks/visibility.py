@@ -15,7 +15,7 @@ from partreid import build
 from partreid.api import load
 from partreid.cues.parsing import label_path, read_labels
 from partreid.cues.schemes import SURFACES, lookup
-from partreid.evaluate.extract import Labels, extract
+from partreid.evaluate.extract import Labels, extract, on_grid
 from partreid.evaluate.score import Described, describe, score
 from partreid.evaluate.truth import exact_visibilities
 from partreid.files import write_json
@@ -50,7 +50,8 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
 
     def described(options: dict[str, Any], given: Labels | None = None) -> Described:
         seeing = model.method.seeing(**options)
-        return describe(benchmark, lambda s: extract(seeing, s, model.recipe.size, labels=given))
+        known = {"parts": on_grid(given, model.recipe.size)} if given is not None else None
+        return describe(benchmark, lambda s: extract(seeing, s, model.recipe.size, cues=known))
 
     for rule, options in RULES:
         add("learned", rule, described(options))

@@ -147,7 +147,7 @@ def restore(recipe: Recipe, identities: int, scheme: PartScheme | None, tensors:
     bare = recipe
     if "pretrained" in inspect.signature(BACKBONES[recipe.backbone.name]).parameters:
         bare = replace(recipe, backbone=recipe.backbone.but(pretrained=False))
-    method = build.method(bare, identities, scheme)
+    method = build.method(bare, identities, scheme).at_test()
     method.load_state_dict(tensors)
     return method
 

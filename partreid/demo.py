@@ -20,7 +20,7 @@ from partreid.data.synthetic import write as write_world
 from partreid.data.transforms import read_image
 from partreid.distance import PartDistance
 from partreid.errors import DataError
-from partreid.evaluate.extract import Labels, extract
+from partreid.evaluate.extract import Labels, extract, on_grid
 from partreid.evaluate.labels import label_quality
 from partreid.evaluate.report import LabelStory, Report
 from partreid.evaluate.report import write as write_report
@@ -186,7 +186,8 @@ def _oracle(model: Model, benchmark: Benchmark, labels: Labels) -> Judged:
     exact = model.method.seeing(attention="given", visibility="threshold", visible_above=0.0)  # type: ignore[operator]
     with ui.progress("embedding with exact masks") as step:
         described = describe(benchmark, lambda samples: extract(
-            exact, samples, model.recipe.size, labels=labels, device=model.device, progress=step))
+            exact, samples, model.recipe.size, cues={"parts": on_grid(labels, model.recipe.size)}, device=model.device,
+            progress=step))
     return Judged("BPBreID", "oracle", model, described, score(exact.distance, described, benchmark))
 
 

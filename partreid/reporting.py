@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from partreid import build, ui
 from partreid.api import Model, load
+from partreid.cues import Cue
 from partreid.data.loader import image_batches
-from partreid.evaluate.extract import Labels, extract
+from partreid.data.transforms import resize_nearest
+from partreid.evaluate.extract import Known, extract
 from partreid.evaluate.report import Example, Report, Score, write
 from partreid.evaluate.score import Described, Scored, describe, score
 from partreid.explain.evidence import explain_pairs
@@ -50,19 +52,22 @@ def judge(name: str, model: Model, benchmark: Benchmark, visibility: bool | None
     with ui.progress(f"embedding with {name}") as step:
         described = describe(benchmark, lambda samples: extract(
             model.method, samples, model.recipe.size, device=model.device, progress=step,
-            labels=_labels(model, benchmark, samples), see=see(samples) if see is not None else None))
+            cues=_known(model, benchmark, samples), see=see(samples) if see is not None else None))
     if visibility is False:
         described = described.change(Embeddings.all_visible)
     return Judged(name, visibility, model, described, score(model.method.distance, described, benchmark))
 
 
-def _labels(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Labels | None:
-    """Part labels of test images from the recipe's own source, for a method that cannot do without."""
-    if not model.method.needs_at_test:
-        return None
-    cue = build.cue(model.recipe.cues["parts"], replace(benchmark, train=tuple(samples)))
+def _known(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Known:
+    """Cues of test images from the recipe's own sources, for a method that cannot do without."""
+    of = replace(benchmark, train=tuple(samples))
     at = {sample.path: i for i, sample in enumerate(samples)}
-    return lambda sample: cue[at[sample.path]].astype(np.uint8)
+
+    def items(cue: Cue) -> Callable[[Sample], NDArray[np.generic]]:
+        size = model.recipe.size
+        return lambda sample: resize_nearest(cue[at[sample.path]], size) if cue.spatial else cue[at[sample.path]]
+
+    return {name: items(build.cue(model.recipe.cues[name], of)) for name in sorted(model.method.needs_at_test)}
 
 
 def ignoring_visibility(judged: Judged, benchmark: Benchmark) -> Judged:

@@ -21,6 +21,9 @@ UNKNOWN = 255  # label of pixels about which nothing is known; losses skip them
 DISTRACTOR = 0  # identity that is wrong for every query
 JUNK = -1  # identity that is removed before scoring
 
+MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in [0, 1]: what images are normalised by
+STD = (0.229, 0.224, 0.225)
+
 NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 

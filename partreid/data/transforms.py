@@ -14,9 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from partreid.errors import DataError
+from partreid.types import MEAN, STD
 
-MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in [0, 1]
-STD = (0.229, 0.224, 0.225)
 MEAN_PIXEL = (124, 116, 104)  # becomes about 0 when normalised
 
 Pixels = NDArray[np.uint8]
@@ -26,7 +25,7 @@ Pixels = NDArray[np.uint8]
 class View:
     """An image uint8 [H, W, 3] and the cues that move with it, each with its own way of being mirrored.
 
-    spatial cues are uint8 [H, W] maps on the image's grid; the others are left alone by crop and erase.
+    spatial cues are uint8 [H, W] or [H, W, C] maps on the image's grid; the others are left alone by crop and erase.
     """
 
     image: Pixels
@@ -59,6 +58,28 @@ def crop(pad: int = 10) -> Transform:
     return move
 
 
+def zoom(p: float = 0.5, by: float = 1.125) -> Transform:
+    """With probability ``p`` enlarge by the factor ``by`` and cut the old size out at random (DSA Sec. 4.2).
+
+    The image is enlarged bilinearly; of its cues every pixel takes what lies under its centre.
+    """
+
+    def move(view: View, random: Random) -> View:
+        if random.random() >= p:
+            return view
+        h, w = view.image.shape[:2]
+        size = round(h * by), round(w * by)
+        top, left = int(random.integers(0, size[0] - h + 1)), int(random.integers(0, size[1] - w + 1))
+
+        def cut(a: NDArray[np.generic]) -> NDArray[np.generic]:
+            return resize_nearest(a, size)[top:top + h, left:left + w]
+
+        large = Image.fromarray(view.image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        return view.with_spatial(cut, np.asarray(large)[top:top + h, left:left + w])
+
+    return move
+
+
 def mirror(p: float = 0.5) -> Transform:
     """Left becomes right, in the image and in every cue (part labels swap sides by their scheme)."""
 
@@ -72,12 +93,12 @@ def mirror(p: float = 0.5) -> Transform:
 
 
 def erase(p: float = 0.5, sides: tuple[float, float] | None = None, area: tuple[float, float] = (0.02, 0.4),
-          aspect: float = 0.3, fill: Literal["mean", "released"] = "mean") -> Transform:
+          aspect: float = 0.3, fill: Literal["mean", "released"] = "mean", cues: bool = True) -> Transform:
     """Random erasing (Zhong et al., AAAI 2020): one rectangle becomes the mean colour, its labels background.
 
     area, aspect: share of the image and least height/width ratio (1/aspect the greatest). sides: instead, height
     and width are each this share of theirs, drawn apart (BPBreID's released code). fill "released": the value that
-    code leaves in normalised space, (0.485, 0.456, 0.406), a light grey.
+    code leaves in normalised space, (0.485, 0.456, 0.406), a light grey. cues: False leaves them as they were.
     """
     colour = MEAN_PIXEL if fill == "mean" else tuple(
         round(255 * (m * s + m)) for m, s in zip(MEAN, STD, strict=True))
@@ -106,7 +127,7 @@ def erase(p: float = 0.5, sides: tuple[float, float] | None = None, area: tuple[
             a[top:top + tall, left:left + wide] = 0
             return a
 
-        return view.with_spatial(blank, image)
+        return view.with_spatial(blank, image) if cues else replace(view, image=image)
 
     return move
 
@@ -125,7 +146,8 @@ def jitter(p: float = 0.5, brightness: float = 0.2, contrast: float = 0.15) -> T
     return move
 
 
-TRANSFORMS: dict[str, Callable[..., Transform]] = {"crop": crop, "mirror": mirror, "erase": erase, "jitter": jitter}
+TRANSFORMS: dict[str, Callable[..., Transform]] = {"crop": crop, "zoom": zoom, "mirror": mirror, "erase": erase,
+                                                   "jitter": jitter}
 
 
 def read_image(path: object, size: tuple[int, int]) -> Pixels:

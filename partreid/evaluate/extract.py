@@ -15,14 +15,21 @@ from partreid.methods import Method
 from partreid.types import Embeddings, Output, Sample
 
 Labels = Callable[[Sample], NDArray[np.uint8]]
+Known = Mapping[str, Callable[[Sample], NDArray[Any]]]
+"""Per cue, its item of a sample; the items of one cue have one shape."""
+
+
+def on_grid(labels: Labels, size: tuple[int, int]) -> Labels:
+    """Part labels of a sample brought to the grid of the images, (H, W)."""
+    return lambda sample: resize_nearest(labels(sample), size).astype(np.uint8)
 
 
 def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *, batch: int = 64, workers: int = 0,
-            device: str = "cpu", labels: Labels | None = None, see: Callable[[slice, Output], Any] | None = None,
+            device: str = "cpu", cues: Known | None = None, see: Callable[[slice, Output], Any] | None = None,
             progress: Callable[[int, int], None] | None = None) -> Embeddings:
     """Describe every sample, in order: float32 vectors [N, M, D] on the CPU.
 
-    labels: part labels of a sample, for methods that pool with given maps. see: shown every output with the rows
+    cues: what is known of a sample, for methods that need it at test time too. see: shown every output with the rows
     it stands for, e.g. to score part maps. Several processes share the samples out and all get the whole result.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -33,11 +40,10 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
     with torch.inference_mode():
         for images in image_batches(own, size, batch, workers):
             at = slice(done, done + len(images))
-            cues: Mapping[str, Tensor] = {}
-            if labels is not None:
-                maps = [resize_nearest(labels(sample), size) for sample in own[at]]
-                cues = {"parts": torch.from_numpy(np.stack(maps)).to(device)}
-            out = method(images.to(device, memory_format=torch.channels_last), cues)
+            given: dict[str, Tensor] = {}
+            for name, item in (cues or {}).items():
+                given[name] = torch.from_numpy(np.stack([item(sample) for sample in own[at]])).to(device)
+            out = method(images.to(device, memory_format=torch.channels_last), given)
             e = method.describe(out)
             found.append(Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names))
             if see is not None:

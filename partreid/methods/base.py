@@ -35,6 +35,10 @@ class Method(nn.Module):
         """What a gallery stores of each image."""
         raise NotImplementedError
 
+    def at_test(self) -> "Method":
+        """The method itself, less whatever only training uses, which is dropped: what a finished run keeps."""
+        return self
+
     def optimisers(self, optimiser: str, lr: float, weight_decay: float) -> list[Optimizer]:
         """One optimiser over all parameters; a method with parameters that learn otherwise overrides this.
 

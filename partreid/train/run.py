@@ -118,10 +118,10 @@ class Run:
             write_csv(read(self.journal.path), self.folder / "metrics.csv")
 
     def finish(self, method: Method, identities: int, place: Place) -> Path:
-        """The finished model with all that is needed to build it again."""
+        """The finished model with all that is needed to build it again, and nothing that only training uses."""
         scheme = getattr(method, "scheme", None)
         if self.first:
-            save_tensors(self.model, method.state_dict(), {
+            save_tensors(self.model, method.at_test().state_dict(), {
                 "recipe": to_plain(self.recipe), "identities": identities, "steps": place.step,
                 "parts": {"names": scheme.names, "flip": scheme.flip} if scheme is not None else None})
             self.journal.write({"step": place.step, "event": "finished"})

@@ -25,6 +25,7 @@ from partreid.data.transforms import (
     read_image,
     resize_nearest,
     to_batch,
+    zoom,
 )
 from partreid.errors import DataError
 from partreid.types import PartScheme
@@ -66,6 +67,20 @@ def test_crops_reach_every_offset() -> None:
     view = View(np.zeros((4, 4, 3), np.uint8), {"at": np.arange(1, 17).reshape(4, 4)}, {}, frozenset({"at"}))
     corners = {tuple(crop(pad=1)(view, random).cues["at"].ravel()) for _ in range(300)}
     assert len(corners) == 9
+
+
+def test_zooming_moves_both_and_cuts_out_every_corner() -> None:
+    rows, columns = np.broadcast_arrays(np.arange(H)[:, None] * 6, np.arange(W)[None] * 12)
+    where = np.stack([rows, columns], -1).astype(np.uint8)
+    view = View(np.concatenate([where, where[..., :1]], -1), {"at": where, "whole": where}, {}, frozenset({"at"}))
+    starts = set()
+    for seed in range(60):
+        moved = zoom(p=1, by=1.25)(view, generator(seed))
+        assert moved.image.shape == (H, W, 3) and moved.cues["whole"] is where
+        np.testing.assert_allclose(moved.image[..., :2].astype(int), moved.cues["at"].astype(int), atol=7)
+        starts.add((int(moved.cues["at"][0, 0, 0]), int(moved.cues["at"][0, 0, 1])))
+    assert {0} < {row for row, _ in starts} and {0} < {column for _, column in starts}
+    assert zoom(p=0)(view, generator(0)) is view
 
 
 def test_a_mirror_turns_both_and_is_its_own_inverse() -> None:
@@ -116,6 +131,12 @@ def test_erasing_takes_one_rectangle_from_both(options: dict[str, object]) -> No
         if "sides" in options:
             assert 0.1 < len(rows) / H < 0.7 and 0.1 < len(columns) / W < 0.7
     assert min(areas) > 0.01 and max(areas) < 0.45 and max(areas) > 2 * min(areas)
+
+
+def test_erasing_can_leave_the_cues_alone() -> None:
+    before = picture()
+    view = erase(p=1, cues=False)(before, generator(2))
+    assert (view.image != before.image).any() and view.cues is before.cues
 
 
 def test_the_released_fill_is_what_that_code_leaves() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from partreid.data.transforms import read_image, to_batch
 from partreid.errors import DataError
 from partreid.evaluate import extract as module
-from partreid.evaluate.extract import extract
+from partreid.evaluate.extract import extract, on_grid
 from partreid.methods import Method
 from partreid.types import NONE, Embeddings, Output, Sample
 
@@ -60,7 +60,7 @@ def test_labels_come_with_their_images_on_the_images_grid(samples: list[Sample])
     def labels(sample: Sample) -> np.ndarray:
         return np.full((4, 2), sample.identity, np.uint8)  # half the size
 
-    e = extract(Mean(), samples, SIZE, batch=3, labels=labels)
+    e = extract(Mean(), samples, SIZE, batch=3, cues={"parts": on_grid(labels, SIZE)})
     assert e.vectors[:, 1, 0].tolist() == [32 * i for i in range(7)]
     assert e.visibility[:, 1].tolist() == [0, 1, 1, 1, 1, 1, 1]
 
