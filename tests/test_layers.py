@@ -14,8 +14,8 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
     {"distance", "losses", "layers"},
     {"data", "cues", "match", "gallery", "explain"},
     {"methods"},
-    {"build", "train", "evaluate", "export"},
-    {"cli", "api", "reporting", "demo", "ui", "__main__"},
+    {"build", "train", "evaluate", "export", "convert"},
+    {"cli", "api", "reporting", "demo", "claims", "ui", "__main__"},
 )
 NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "types": {"errors"},
@@ -24,9 +24,11 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "losses": {"distance"},
     "train": {"build", "evaluate"},
     "export": {"build"},
+    "convert": {"build", "train"},
     "reporting": {"api", "ui"},
     "demo": {"api", "reporting", "ui"},
-    "cli": {"api", "reporting", "demo", "ui"},
+    "claims": {"api", "reporting", "ui"},
+    "cli": {"api", "reporting", "demo", "claims", "ui"},
     "__main__": {"cli"},
 }
 NARROWER = {  # less than the floor allows

@@ -6,10 +6,11 @@ from partreid.match.ranking import (
     Ranking,
     bootstrap,
     bootstrap_difference,
+    bootstrap_values,
     evaluate,
     rank,
 )
-
-__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Interval", "Protocol", "Ranking", "bootstrap", "bootstrap_difference",
-           "evaluate", "rank"]
 from partreid.match.rerank import KReciprocal
+
+__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Interval", "KReciprocal", "Protocol", "Ranking", "bootstrap",
+           "bootstrap_difference", "bootstrap_values", "evaluate", "rank"]

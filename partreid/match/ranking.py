@@ -1,6 +1,6 @@
 """From embeddings to scores, some queries at a time: memory does not grow with queries x gallery."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,7 +176,7 @@ def bootstrap(ranking: Ranking, samples: int = 2000, seed: int = 0,
 
     Queries of one person stand or fall together: drawing single queries would give intervals far too narrow.
     """
-    return _resample(ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level)
+    return bootstrap_values(ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level)
 
 
 def bootstrap_difference(a: Ranking, b: Ranking, samples: int = 2000, seed: int = 0,
@@ -191,12 +191,13 @@ def bootstrap_difference(a: Ranking, b: Ranking, samples: int = 2000, seed: int 
                         f"{a.scored.sum()} of {len(a.ranks)} queries at {a.ks}, "
                         f"the second {b.scored.sum()} of {len(b.ranks)} at {b.ks}")
     mine, other = a.per_query(), b.per_query()
-    return _resample({name: mine[name] - other[name] for name in mine}, a.identities[a.scored],
-                     samples, seed, level)
+    return bootstrap_values({name: mine[name] - other[name] for name in mine}, a.identities[a.scored], samples, seed,
+                            level)
 
 
-def _resample(values: dict[str, NDArray[np.float64]], identities: NDArray[np.int64],
-              samples: int, seed: int, level: float) -> dict[str, Interval]:
+def bootstrap_values(values: Mapping[str, NDArray[np.float64]], identities: NDArray[np.int64], samples: int = 2000,
+                     seed: int = 0, level: float = 0.95) -> dict[str, Interval]:
+    """Percentile intervals of the means of named values float64 [n], one for each query; identities int64 [n]."""
     _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
     people = len(queries)
     drawn = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), samples)

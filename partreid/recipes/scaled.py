@@ -1,0 +1,68 @@
+"""Any row of any paper at the size of the synthetic benchmark: what makes the row a row stays, all else is made small.
+
+A row is its paper's main row with something changed: another pooling, a term less, a cue of another kind. The same
+change is made to the paper's recipe of the synthetic benchmark. Changes of data set, trunk and image size do not
+survive; a row that changes nothing else becomes the synthetic recipe itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from partreid.errors import RecipeError
+from partreid.recipes.base import Frozen, Recipe, Spec, Stage, unknown
+
+SIZES = ("tiny", "demo", "full")
+_CROPS = {"crop", "zoom"}  # two ways to shift an image; a synthetic recipe has one that suits its size
+_LABELS = {"pifpaf", "densepose", "surfaces"}  # parsers whose part labels the exact surfaces stand for
+_PARTS = {"five_v": "five", "six_new": "six", "three_v": "three"}  # groupings of pose joints, as surfaces
+
+
+def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
+    """``base``, a synthetic recipe, changed in the way in which ``recipe`` differs from ``main``."""
+    method = Spec(recipe.method.name, **_changed(recipe.method.args, main.method.args, base.method.args))
+    names = {spec.name for spec in recipe.augment}
+    names |= _CROPS if names & _CROPS else set()
+    return replace(
+        base, name=f"{recipe.name}@{base.train.removeprefix('synthetic-')}", method=method,
+        cues=Frozen({name: _cue(spec, main.cues.get(name), base.cues.get(name)) for name, spec in recipe.cues.items()}),
+        stages=tuple(_stage(stage, main.stages[min(i, len(main.stages) - 1)], base.stages[min(i, len(base.stages) - 1)])
+                     for i, stage in enumerate(recipe.stages)),
+        augment=tuple(spec for spec in base.augment if spec.name in names), distance=recipe.distance,
+        notes=(f"{recipe.name} at the size of {base.train}", *base.notes), expect=None,
+    )
+
+
+def _changed(row: Mapping[str, Any], main: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of ``base`` with what ``row`` has otherwise than ``main``; what the row drops goes."""
+    kept = {name: value for name, value in base.items() if name in row or name not in main}
+    return kept | {name: value for name, value in row.items() if name not in main or main[name] != value}
+
+
+def _cue(spec: Spec, main: Spec | None, base: Spec | None) -> Spec:
+    """The row's cue for the synthetic benchmark, whose exact surfaces stand for any parser."""
+    if spec.name in _LABELS:
+        parts = spec.args.get("parts", "five")
+        if main is not None and base is not None and main.args.get("parts") == parts:
+            return base
+        return Spec("surfaces", parts=_PARTS.get(parts, parts))
+    if main is None or base is None or spec.name != main.name:
+        return spec
+    return Spec(base.name, **_changed(spec.args, main.args, base.args))
+
+
+def _stage(row: Stage, main: Stage, base: Stage) -> Stage:
+    """The base's plan with the row's terms; a weight that the row keeps is the base's, one it scales is scaled."""
+    weights = {}
+    for term, weight in row.weights.items():
+        known = main.weights.get(term)
+        weights[term] = base.weights.get(term, weight) * (weight / known) if known else weight
+    return replace(base, weights=Frozen(weights))
+
+
+def split_size(name: str) -> tuple[str, str | None]:
+    """``dsa/table4/csa@demo`` -> (``dsa/table4/csa``, ``demo``). RecipeError for a size that there is not."""
+    plain, at, size = name.partition("@")
+    if at and size not in SIZES:
+        raise RecipeError(unknown("size", size, SIZES))
+    return plain, size or None
