@@ -1,0 +1,17 @@
+"""What all commands share: the application, its groups and the kinds of arguments."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter, validators
+
+from partreid import __version__
+
+app = App(name="partreid", version=__version__, help="Part-aligned person re-identification: train, evaluate, compare, "
+          "explain. Start with: partreid demo", help_format="plaintext", suppress_keyboard_interrupt=False)
+data = App(name="data", help="Make, check and look at data sets.")
+app.command(data)
+
+Assignments = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
+Picture = Annotated[Path, Parameter(validator=validators.Path(ext=("png", "jpg", "jpeg")))]
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]

@@ -1,0 +1,126 @@
+"""Commands that make and use models: train, eval, embed, compare."""
+
+from pathlib import Path
+
+from partreid import ui
+from partreid.cli.base import Assignments, Count, Picture, app
+
+
+@app.command
+def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments = (), resume: bool = False,
+          device: str = "auto", devices: Count = 1, workers: int = 0, save_every: Count = 200,
+          tensorboard: bool = False) -> None:
+    """Train a recipe.
+
+    Parameters
+    ----------
+    recipe: Its name, see: partreid recipes
+    data: Root folder of its training data.
+    out: Run folder; default runs/<recipe>.
+    set_: Change a field of the recipe, e.g. --set stages.epochs=60
+    resume: Go on from the last checkpoint in the run folder.
+    device: auto, cpu or cuda.
+    devices: Number of GPUs or CPU processes.
+    workers: Processes that load images.
+    save_every: Steps between checkpoints.
+    tensorboard: Also log for TensorBoard.
+    """
+    from partreid.recipes import find, override
+
+    chosen = override(find(recipe), set_)
+    from partreid import build
+    from partreid.data.benchmarks import check
+    from partreid.train.loop import Options
+    from partreid.train.loop import train as run
+
+    where = out or Path("runs") / recipe
+    benchmark = build.benchmark(chosen.train, data)
+    for note in check(chosen.train, benchmark):
+        ui.say(f"note: {note}")
+    with ui.training(f"training {chosen.name}") as shown:
+        model = run(chosen, benchmark, where, Options(device, devices, workers, save_every, resume,
+                                                      tensorboard=tensorboard, progress=shown))
+    ui.say(f"trained: {model}")
+
+
+@app.command(name="eval")
+def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | None = None, json: Path | None = None,
+             visibility: bool = True, rerank: bool = False, device: str = "auto", devices: Count = 1) -> None:
+    """Score a trained run on the test images of a data set.
+
+    Parameters
+    ----------
+    run: Run folder or model.safetensors.
+    data: Root folder of the test data.
+    name: Which data set that is; default what the recipe names.
+    report: Write an HTML report to this file.
+    json: Write the scores to this file.
+    visibility: Compare only what both images show, where the method knows.
+    rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
+    device: auto, cpu or cuda.
+    devices: Number of processes that share the images out.
+    """
+    from partreid.reporting import evaluate_run
+
+    rows = evaluate_run(run, data, name, report, visibility, device, devices, rerank)
+    if rows and json is not None:
+        from partreid.files import write_json
+
+        write_json(json, {"results": rows})
+    if report is not None:
+        ui.say(f"report: {report}")
+
+
+@app.command
+def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
+    """Embed crops: a folder, an image or a text file that lists images.
+
+    Parameters
+    ----------
+    run: Run folder or model.safetensors.
+    crops: The crops.
+    out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json (paths, names).
+    device: auto, cpu or cuda.
+    """
+    from partreid.api import crop_paths, listed, load, save_embeddings
+
+    paths = crop_paths(listed(crops))
+    e = save_embeddings(load(run, device), paths, out)
+    ui.say(f"{len(paths)} crops -> {out}: {len(e.names)} embeddings of {e.vectors.shape[2]} numbers each")
+
+
+@app.command
+def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"), picture: Picture | None = None,
+            json: bool = False) -> None:
+    """Compare two crops: the distance, and what every body part says about it.
+
+    Parameters
+    ----------
+    a: One crop.
+    b: The other.
+    run: Run folder or model.safetensors; default the demo's.
+    picture: Draw both crops, their part maps and the table to this PNG.
+    json: Print the evidence as JSON instead of a table.
+    """
+    from json import dumps
+
+    from partreid.api import load
+    from partreid.explain.evidence import addends
+    from partreid.explain.sheets import number
+
+    found = load(run).compare(a, b)
+    e = found.evidence
+    if json:
+        print(dumps({"a": str(a), "b": str(b), **e.to_dict()}))
+    else:
+        adds, total = addends(e.share[e.shared]) if e.shared.any() else ([], number(e.distance))
+        rows = [(name, f"{e.query_visibility[m]:.2f}", f"{e.match_visibility[m]:.2f}",
+                 number(e.parts[m]) if e.shared[m] else "-", adds.pop(0) if e.shared[m] else "-")
+                for m, name in enumerate(e.names)]
+        rows.append(("total", "", "", "", total))
+        ui.table("", ("part", "visible in a", "in b", "distance", "adds"), rows)
+        print(e.sentence(hidden_in=("a", "b")))
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        found.picture().save(picture)
+        ui.say(f"picture: {picture}")
