@@ -1,17 +1,20 @@
 """The command line: what it does at toy size, and that every mistake is one sentence that loses nothing."""
 
 import errno
+import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
+from cyclopts import App
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -345,3 +348,23 @@ def test_share_of_occluded_training_images(cli: Cli, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "w" / "annotations.jsonl").read_text().splitlines()]
     hidden = [line["occluder"] is not None for line in lines if line["split"] == "bounding_box_train"]
     assert 0.3 < sum(hidden) / len(hidden) < 0.7
+
+
+def commands(group: App = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Callable[..., object]]]:
+    for name in group:
+        if not name.startswith("-"):
+            command = group[name]
+            if command.default_command is None:
+                yield from commands(command, (*path, name))
+            else:
+                yield (*path, name), command.default_command
+
+
+@pytest.mark.parametrize(("path", "function"), [pytest.param(p, f, id=" ".join(p)) for p, f in commands()])
+def test_help_explains_every_argument(cli: Cli, path: tuple[str, ...], function: Callable[..., object]) -> None:
+    described = dict(re.findall(r"^ {8}(\w+): (.+)$", function.__doc__ or "", re.M))
+    named = {name.rstrip("_") for name in inspect.signature(function).parameters}
+    assert set(name.rstrip("_") for name in described) == named
+    said = " ".join(re.sub(r"[│─╭╮╰╯]", " ", cli(*path, "--help").out).split())
+    for name, words in described.items():
+        assert " ".join(words.split()[:2]) in said, name

@@ -15,3 +15,5 @@ app.command(data)
 Assignments = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
 Picture = Annotated[Path, Parameter(validator=validators.Path(ext=("png", "jpg", "jpeg")))]
 Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Papers = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
+Seeds = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")]

@@ -14,13 +14,12 @@ def synth(preset: Preset, folder: Path, *, iuv: bool = False, seed: int | None =
           train_occluded: float | None = None) -> None:
     """Draw the synthetic benchmark: made-up people with exact truth, in Market-1501's layout.
 
-    Parameters
-    ----------
-    preset: tiny (seconds), demo (under a minute on two cores) or full (about 1000 people, for a GPU).
-    folder: Where to; an interrupted run goes on, a finished one is left alone.
-    iuv: Also write DensePose-style surface coordinates.
-    seed: Another world of the same kind.
-    train_occluded: Share of training images with an occluder, 0 to 1, instead of the preset's.
+    Args:
+        preset: tiny (seconds), demo (under a minute on two cores) or full (about 1000 people, for a GPU).
+        folder: Where to; an interrupted run goes on, a finished one is left alone.
+        iuv: Also write DensePose-style surface coordinates.
+        seed: Another world of the same kind.
+        train_occluded: Share of training images with an occluder, 0 to 1, instead of the preset's.
     """
     from dataclasses import replace
 
@@ -41,12 +40,11 @@ def sheet(folder: Path, picture: Picture, *, show: Literal["image", "labels", "i
           rows: Count = 8) -> None:
     """Draw a contact sheet of a synthetic benchmark.
 
-    Parameters
-    ----------
-    folder: The benchmark.
-    picture: PNG or JPEG to write.
-    show: The images, their labels and joints, or their surface coordinates.
-    rows: Number of people.
+    Args:
+        folder: The benchmark.
+        picture: PNG or JPEG to write.
+        show: The images, their labels and joints, or their surface coordinates.
+        rows: Number of people.
     """
     from partreid.data.synthetic import contact_sheet
 
@@ -58,10 +56,9 @@ def sheet(folder: Path, picture: Picture, *, show: Literal["image", "labels", "i
 def check_data(name: str, folder: Path) -> None:
     """Say what is in a data set's folder, and what looks wrong.
 
-    Parameters
-    ----------
-    name: Which data set it should be, see: partreid data list
-    folder: Its root.
+    Args:
+        name: Which data set it should be, see: partreid data list
+        folder: Its root.
     """
     from partreid import build
     from partreid.data.benchmarks import BENCHMARKS, check, counts

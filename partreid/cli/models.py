@@ -12,18 +12,17 @@ def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments
           tensorboard: bool = False) -> None:
     """Train a recipe.
 
-    Parameters
-    ----------
-    recipe: Its name, see: partreid recipes
-    data: Root folder of its training data.
-    out: Run folder; default runs/<recipe>.
-    set_: Change a field of the recipe, e.g. --set stages.epochs=60
-    resume: Go on from the last checkpoint in the run folder.
-    device: auto, cpu or cuda.
-    devices: Number of GPUs or CPU processes.
-    workers: Processes that load images.
-    save_every: Steps between checkpoints.
-    tensorboard: Also log for TensorBoard.
+    Args:
+        recipe: Its name, see: partreid recipes
+        data: Root folder of its training data.
+        out: Run folder; default runs/<recipe>.
+        set_: Change a field of the recipe, e.g. --set stages.epochs=60
+        resume: Go on from the last checkpoint in the run folder.
+        device: auto, cpu or cuda.
+        devices: Number of GPUs or CPU processes.
+        workers: Processes that load images.
+        save_every: Steps between checkpoints.
+        tensorboard: Also log for TensorBoard.
     """
     from partreid.recipes import find, override
 
@@ -48,17 +47,16 @@ def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | N
              visibility: bool = True, rerank: bool = False, device: str = "auto", devices: Count = 1) -> None:
     """Score a trained run on the test images of a data set.
 
-    Parameters
-    ----------
-    run: Run folder or model.safetensors.
-    data: Root folder of the test data.
-    name: Which data set that is; default what the recipe names.
-    report: Write an HTML report to this file.
-    json: Write the scores to this file.
-    visibility: Compare only what both images show, where the method knows.
-    rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
-    device: auto, cpu or cuda.
-    devices: Number of processes that share the images out.
+    Args:
+        run: Run folder or model.safetensors.
+        data: Root folder of the test data.
+        name: Which data set that is; default what the recipe names.
+        report: Write an HTML report to this file.
+        json: Write the scores to this file.
+        visibility: Compare only what both images show, where the method knows.
+        rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
+        device: auto, cpu or cuda.
+        devices: Number of processes that share the images out.
     """
     from partreid.reporting import evaluate_run
 
@@ -75,12 +73,11 @@ def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | N
 def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
     """Embed crops: a folder, an image or a text file that lists images.
 
-    Parameters
-    ----------
-    run: Run folder or model.safetensors.
-    crops: The crops.
-    out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json (paths, names).
-    device: auto, cpu or cuda.
+    Args:
+        run: Run folder or model.safetensors.
+        crops: The crops.
+        out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json (paths, names).
+        device: auto, cpu or cuda.
     """
     from partreid.api import crop_paths, listed, load, save_embeddings
 
@@ -94,13 +91,12 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
             json: bool = False) -> None:
     """Compare two crops: the distance, and what every body part says about it.
 
-    Parameters
-    ----------
-    a: One crop.
-    b: The other.
-    run: Run folder or model.safetensors; default the demo's.
-    picture: Draw both crops, their part maps and the table to this PNG.
-    json: Print the evidence as JSON instead of a table.
+    Args:
+        a: One crop.
+        b: The other.
+        run: Run folder or model.safetensors; default the demo's.
+        picture: Draw both crops, their part maps and the table to this PNG.
+        json: Print the evidence as JSON instead of a table.
     """
     from json import dumps
 
