@@ -69,17 +69,26 @@ def assert_refused(said: Said, *words: str) -> None:
 # What commands do
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in ("demo", "recipes", "train", "eval", "embed", "compare",
-                                                              "data")),
-                                     *(("data", name) for name in ("synth", "sheet", "check", "list"))], ids=" ".join)
-def test_help_explains_every_parameter(command: tuple[str, ...], cli: Cli) -> None:
-    said = cli(*command, "--help")
-    assert said.code == 0 and said.err == "" and "Usage" in said.out
-    if len(command) and command != ("data",):
-        arguments = app[command[0]][command[1]] if len(command) > 1 else app[command[0]]
-        documented = said.out.split("Usage", 1)[1]
-        for name in arguments.assemble_argument_collection():
-            assert name.name.lstrip("-").split("=")[0].lower() in documented.lower()
+def commands(group: App = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Callable[..., object]]]:
+    for name in group:
+        if not name.startswith("-"):
+            command = group[name]
+            if command.default_command is None:
+                yield from commands(command, (*path, name))
+            else:
+                yield (*path, name), command.default_command
+
+
+@pytest.mark.parametrize(("path", "function"), [pytest.param(p, f, id=" ".join(p)) for p, f in commands()])
+def test_help_explains_every_argument(cli: Cli, path: tuple[str, ...], function: Callable[..., object]) -> None:
+    described = dict(re.findall(r"^ {8}(\w+): (.+)$", function.__doc__ or "", re.M))
+    named = {name.rstrip("_") for name in inspect.signature(function).parameters}
+    assert set(name.rstrip("_") for name in described) == named
+    page = cli(*path, "--help")
+    assert page.code == 0 and page.err == "" and "Usage" in page.out
+    said = " ".join(re.sub(r"[│─╭╮╰╯]", " ", page.out).split())
+    for name, words in described.items():
+        assert " ".join(words.split()[:2]) in said, name
 
 
 def test_nothing_asked_is_help_and_version_is_a_number(cli: Cli) -> None:
@@ -348,23 +357,3 @@ def test_share_of_occluded_training_images(cli: Cli, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "w" / "annotations.jsonl").read_text().splitlines()]
     hidden = [line["occluder"] is not None for line in lines if line["split"] == "bounding_box_train"]
     assert 0.3 < sum(hidden) / len(hidden) < 0.7
-
-
-def commands(group: App = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Callable[..., object]]]:
-    for name in group:
-        if not name.startswith("-"):
-            command = group[name]
-            if command.default_command is None:
-                yield from commands(command, (*path, name))
-            else:
-                yield (*path, name), command.default_command
-
-
-@pytest.mark.parametrize(("path", "function"), [pytest.param(p, f, id=" ".join(p)) for p, f in commands()])
-def test_help_explains_every_argument(cli: Cli, path: tuple[str, ...], function: Callable[..., object]) -> None:
-    described = dict(re.findall(r"^ {8}(\w+): (.+)$", function.__doc__ or "", re.M))
-    named = {name.rstrip("_") for name in inspect.signature(function).parameters}
-    assert set(name.rstrip("_") for name in described) == named
-    said = " ".join(re.sub(r"[│─╭╮╰╯]", " ", cli(*path, "--help").out).split())
-    for name, words in described.items():
-        assert " ".join(words.split()[:2]) in said, name
