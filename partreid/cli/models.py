@@ -1,4 +1,4 @@
-"""Commands that make and use models: train, eval, embed, compare."""
+"""Commands that make and use models: train, convert, eval, embed, compare."""
 
 from pathlib import Path
 
@@ -120,3 +120,30 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
         picture.parent.mkdir(parents=True, exist_ok=True)
         found.picture().save(picture)
         ui.say(f"picture: {picture}")
+
+
+@app.command
+def convert(checkpoint: Path, *, out: Path, layout: str | None = None, recipe: str | None = None,
+            set_: Assignments = (), least: float = 0.95, identities: Count | None = None) -> None:
+    """Turn a released checkpoint into a run folder that eval, embed and compare take.
+
+    Args:
+        checkpoint: A .pth, .pt, .tar or .safetensors file. No code in it is run.
+        out: Folder for model.safetensors, recipe.json and conversion.json.
+        layout: isp, hcga, bpbreid, strong-baseline, torchreid or trunk; default told from the names in the file.
+        recipe: How the model matches; default the release's own rules.
+        set_: Change a field of that recipe, e.g. --set cues.parts.parts=six_new
+        least: Share of both sides' numbers that must find a counterpart, 0 to 1.
+        identities: Their number, if the checkpoint has no classifier.
+    """
+    from partreid.recipes import find, override
+
+    if set_ and recipe is None:
+        ui.fail("--set changes a recipe; name it with --recipe")
+    chosen = None if recipe is None else override(find(recipe), set_)
+    from partreid.convert import convert as run
+
+    done = run(checkpoint, out, layout, chosen, least, identities)
+    for line in done.lines():
+        ui.say(line)
+    ui.say(f"converted: {done.model}")

@@ -7,13 +7,15 @@ work without a GPU are ours. timm is imported only when one of its models is ask
 import importlib
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partreid.errors import RecipeError
+
+Stem = Literal["usual", "no_relu", "unpadded"]
 
 _DECLARED: list[Any] = []  # keeps the operator declaration of _timm alive
 
@@ -51,25 +53,34 @@ def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
 
 
 class ResNetTrunk(nn.Module):
-    """A timm ResNet up to layer4, with layer4's stride 1 *without* dilation (re-ID's "last stride 1")."""
+    """A timm ResNet up to layer4, with layer4's stride 1 *without* dilation (re-ID's "last stride 1").
+
+    last_stride: 2 leaves it as ImageNet has it (torchreid's resnet50). stem: "no_relu" goes from the first batch norm
+    straight to pooling (reid-strong-baseline, its issue 4); "unpadded" pools from the corner of the map (BPBreID's
+    ResNet-50-IBN).
+    """
 
     stride = 16
 
-    def __init__(self, name: str, pretrained: bool, ibn: bool = False, upsample: int = 1) -> None:
+    def __init__(self, name: str, pretrained: bool, ibn: bool = False, upsample: int = 1, last_stride: int = 1,
+                 stem: Stem = "usual") -> None:
         super().__init__()
+        if last_stride not in (1, 2):
+            raise RecipeError(f"the last stride of a ResNet is 1 or 2, got {last_stride}")
         net: Any = _create(name, pretrained, num_classes=0, global_pool="")
-        stem = [net.conv1, net.bn1, net.act1] if hasattr(net, "act1") else [net.conv1, net.bn1, nn.ReLU()]
-        self.stem = nn.Sequential(*stem, net.maxpool)
+        act = nn.Identity() if stem == "no_relu" else getattr(net, "act1", nn.ReLU())
+        pool = nn.MaxPool2d(3, 2, ceil_mode=True) if stem == "unpadded" else net.maxpool
+        self.stem = nn.Sequential(net.conv1, net.bn1, act, pool)
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         for module in (m for m in self.layer4.modules() if isinstance(m, nn.Conv2d | nn.AvgPool2d)):
             if module.stride in (2, (2, 2)):
-                module.stride = (1, 1)
+                module.stride = (last_stride, last_stride)
         if ibn:
             for layer in (self.layer1, self.layer2, self.layer3):
                 for block in layer:
                     block.bn1 = IBN(block.bn1)
         self.upsample = upsample
-        self.stride = 16 // upsample
+        self.stride = 16 * last_stride // upsample
         self.channels = int(net.num_features)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -159,13 +170,13 @@ class SmallTrunk(nn.Module):
         return f
 
 
-def resnet50(pretrained: bool = True, upsample: int = 1) -> nn.Module:
-    return ResNetTrunk("resnet50", pretrained, upsample=upsample)
+def resnet50(pretrained: bool = True, upsample: int = 1, last_stride: int = 1, stem: Stem = "usual") -> nn.Module:
+    return ResNetTrunk("resnet50", pretrained, False, upsample, last_stride, stem)
 
 
-def resnet50_ibn_a(pretrained: bool = False) -> nn.Module:
+def resnet50_ibn_a(pretrained: bool = False, stem: Stem = "usual") -> nn.Module:
     """No library distributes ImageNet weights of IBN-a; ``pretrained`` starts from plain ResNet-50 elsewhere."""
-    return ResNetTrunk("resnet50", pretrained, ibn=True)
+    return ResNetTrunk("resnet50", pretrained, ibn=True, stem=stem)
 
 
 def seresnet50(pretrained: bool = True, upsample: int = 1) -> nn.Module:

@@ -68,7 +68,7 @@ class Bottleneck(nn.Module):
 
 def split(trunk: nn.Module) -> Split:
     """Cut a trunk before its last layer. RecipeError for trunks that have no single last layer."""
-    if isinstance(trunk, ResNetTrunk) and trunk.upsample == 1:
+    if isinstance(trunk, ResNetTrunk) and trunk.stride == 16:
         early = Early(trunk.stem, trunk.layer1, trunk.layer2, trunk.layer3, channels=trunk.channels // 2, stride=16)
         return Split(early, trunk.layer4, trunk.channels)
     if isinstance(trunk, SmallTrunk) and trunk.stride == 8:
@@ -76,4 +76,4 @@ def split(trunk: nn.Module) -> Split:
         early = Early(trunk.stem, trunk.fine, *blocks[:-1], channels=trunk.channels // 2, stride=8)
         return Split(early, blocks[-1], trunk.channels)
     raise RecipeError("this method branches before the trunk's last layer; choose the backbone resnet50, "
-                      "resnet50_ibn_a, seresnet50 (upsample=1) or small (stride=8)")
+                      "resnet50_ibn_a, seresnet50 (at stride 16) or small (stride=8)")

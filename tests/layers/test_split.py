@@ -49,7 +49,8 @@ def test_fresh_layers_of_the_small_trunk(share: int, inputs: int | None) -> None
     assert out.shape == (2, 32 // share, 8, 4) and (out >= 0).all()
 
 
-@pytest.mark.parametrize(("name", "options"), [("hrnet_w32", {}), ("resnet50", {"upsample": 4}), ("small", {"stride": 4})])
+@pytest.mark.parametrize(("name", "options"), [
+    ("hrnet_w32", {}), ("resnet50", {"upsample": 4}), ("resnet50", {"last_stride": 2}), ("small", {"stride": 4})])
 def test_trunks_without_a_single_last_layer_are_refused(name: str, options: dict[str, int]) -> None:
     with torch.device("meta"):
         trunk = BACKBONES[name](**({"pretrained": False} if name != "small" else {}), **options)

@@ -1,0 +1,214 @@
+"""Checkpoints of every form are read, and none can run code."""
+
+import os
+import pickle
+import struct
+import sys
+import types
+from argparse import Namespace
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from partreid.convert import read
+from partreid.convert.shells import KNOWN, MAGIC, Shell, read_module
+from partreid.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Couldn't retrieve source code", "ignore:Detected pickle protocol")
+
+
+def tensors() -> dict[str, Tensor]:
+    whole = torch.arange(24.0).view(4, 6)
+    return {"a.weight": whole.t(), "a.bias": whole[1, 2:5], "b": torch.tensor(3), "c": torch.ones(2, dtype=torch.half),
+            "none": torch.empty(0)}
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype and torch.equal(found[name], value), name
+
+
+FORMS = [True, False]  # of torch.save: today's zip, and the one before version 1.6
+
+
+@pytest.mark.parametrize("new", FORMS)
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "net"])
+def test_wrapped_and_parallel(tmp_path: Path, new: bool, wrapper: str | None) -> None:
+    plain = OrderedDict((f"module.{name}", value) for name, value in tensors().items())
+    saved: Any = plain if wrapper is None else {wrapper: plain, "epoch": 3, "rank1": np.float64(0.9),
+                                                "best": np.float32(1), "curve": np.arange(3), "optimizer": {"lr": 1.0}}
+    torch.save(saved, tmp_path / "a.pth.tar", _use_new_zipfile_serialization=new)
+    same(read(tmp_path / "a.pth.tar"), tensors())
+
+
+def test_numpy_numbers_under_both_module_names(tmp_path: Path) -> None:
+    """numpy 1 wrote numpy.core where numpy 2 writes numpy._core."""
+    torch.save({"rank1": np.float64(0.9), "at": np.int64(4), "w": torch.ones(2)}, tmp_path / "b.pth",
+               _use_new_zipfile_serialization=False)
+    new = (tmp_path / "b.pth").read_bytes()
+    old = new.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+    assert old != new
+    (tmp_path / "old.pth").write_bytes(old)
+    for name in ("b.pth", "old.pth"):
+        same(read(tmp_path / name), {"w": torch.ones(2)})
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    save_file({"module.x": torch.ones(3)}, tmp_path / "a.safetensors")
+    same(read(tmp_path / "a.safetensors"), {"x": torch.ones(3)})
+    (tmp_path / "b.safetensors").write_bytes(b"no")
+    with pytest.raises(DataError, match="not a readable safetensors"):
+        read(tmp_path / "b.safetensors")
+
+
+class Config(dict):  # type: ignore[type-arg]
+    """As HRNet's modules hold one."""
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
+        self.classifier = nn.Linear(4, 5)
+        self.register_buffer("seen", torch.arange(3))
+        self.empty: nn.Parameter | None = nn.Parameter(torch.empty(0))
+        self.settings, self.rank = Config(width=4, deep=Config(a=[1])), np.float64(0.5)
+        self.options = Namespace(lr=0.1)
+
+
+@pytest.fixture()
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> type[Net]:
+    """Net as a class of a project that will not be there when its file is read."""
+    project = types.ModuleType("modeling_of_a_paper")
+    for kind in (Net, Config):
+        monkeypatch.setattr(kind, "__module__", project.__name__)
+        setattr(project, kind.__name__, kind)
+    monkeypatch.setitem(sys.modules, project.__name__, project)
+    return Net
+
+
+@pytest.mark.parametrize("new", FORMS)
+@pytest.mark.parametrize("wrap", ["module", "parallel", "model", "parallel in model"])
+def test_whole_modules(tmp_path: Path, elsewhere: type[Net], new: bool, wrap: str) -> None:
+    model = elsewhere().train()
+    model.base(torch.randn(2, 3, 4, 4))  # moves the running statistics
+    saved: Any = nn.DataParallel(model) if "parallel" in wrap else model
+    saved = {"model": saved, "epoch": 2} if "model" in wrap else saved
+    torch.save(saved, tmp_path / "a.pth", _use_new_zipfile_serialization=new)
+    del sys.modules["modeling_of_a_paper"]
+    same(read(tmp_path / "a.pth"), {**model.state_dict(), "empty": model.state_dict()["empty"]})
+
+
+def test_views_that_share_a_storage(tmp_path: Path, elsewhere: type[Net]) -> None:
+    model = elsewhere()
+    whole = torch.arange(40.0).view(5, 8)
+    model.classifier.weight = nn.Parameter(whole[:, 1:5])
+    model.classifier.bias = nn.Parameter(whole[2, :5])
+    for new in FORMS:
+        torch.save(model, tmp_path / "a.pth", _use_new_zipfile_serialization=new)
+        found = read(tmp_path / "a.pth")
+        assert torch.equal(found["classifier.weight"], whole[:, 1:5])
+        assert torch.equal(found["classifier.bias"], whole[2, :5])
+
+
+def test_a_cuda_tensor_comes_to_the_cpu(tmp_path: Path, elsewhere: type[Net]) -> None:
+    """Files of GPU models name 'cuda:0' as the place of every storage."""
+    torch.save(elsewhere(), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "a.pth").read_bytes()
+    moved = data.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0").replace(
+        b"ctorch\nFloatStorage\n", b"ctorch.cuda\nFloatStorage\n")
+    assert moved != data
+    (tmp_path / "b.pth").write_bytes(moved)
+    assert read(tmp_path / "b.pth")["classifier.weight"].device.type == "cpu"
+
+
+class Attack:
+    """Pickles into a call."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.call = (function, args)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize("new", FORMS)
+@pytest.mark.parametrize("where", ["alone", "beside", "in a module"])
+@pytest.mark.parametrize("function", [os.system, exec, eval, getattr])
+def test_code_is_refused_and_does_not_run(tmp_path: Path, elsewhere: type[Net], new: bool, where: str,
+                                          function: Any) -> None:
+    sentinel = tmp_path / "ran"
+    args = {os.system: (f"touch {sentinel}",), getattr: (0, "real")}.get(
+        function, (f"open({str(sentinel)!r}, 'w')",))
+    attack: Any = Attack(function, *args)
+    saved: Any = {"alone": attack, "beside": {"model": tensors(), "extra": attack}}.get(where)
+    if where == "in a module":
+        saved = elsewhere()
+        saved.extra = attack
+    torch.save(saved, tmp_path / "a.pth", _use_new_zipfile_serialization=new)
+    with pytest.raises(DataError, match="asks to run '.*(system|exec|eval|getattr)'"):
+        read(tmp_path / "a.pth")
+    assert not sentinel.exists()
+    if function is not getattr:  # the file does what it is feared for
+        torch.load(tmp_path / "a.pth", weights_only=False)
+        assert sentinel.exists()
+
+
+def loaded(tmp_path: Path, code: bytes) -> Any:
+    """A legacy file whose object is this pickle program."""
+    head = b"".join(pickle.dumps(x, protocol=2) for x in (MAGIC, 1001, {"little_endian": True}))
+    (tmp_path / "a.pth").write_bytes(head + code + pickle.dumps([], protocol=2))
+    return read_module(tmp_path / "a.pth")
+
+
+def test_shells_cannot_be_called_or_changed(tmp_path: Path) -> None:
+    before = dict(vars(Shell))
+    for code, said in (
+        (b"\x80\x02csome.project\nmake\n)R.", "some.project.make"),  # a function of an unknown module
+        (b"\x80\x02csubprocess\nPopen\n)\x81.", "subprocess.Popen"),  # even a bare new object
+        (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b.", "state of a function"),  # writing on what is known
+        (b"\x80\x02ctorch.hub\nload\nX\x01\x00\x00\x00a\x85R.", "torch.hub.load"),
+    ):
+        with pytest.raises(DataError, match=said):
+            loaded(tmp_path, code)
+    for code in (b"\x80\x02cargparse\nNamespace\nN}X\x05\x00\x00\x00extraNs\x86b.",  # attributes of a class
+                 b"\x80\x02csome.project\nmake\nN}X\x05\x00\x00\x00extraNs\x86b."):
+        with pytest.raises(DataError):
+            loaded(tmp_path, code)
+    assert dict(vars(Shell)) == before and not hasattr(KNOWN["argparse.Namespace"], "extra")
+    assert isinstance(loaded(tmp_path, b"\x80\x02csome.project\nNet\n)\x81}X\x01\x00\x00\x00aK\x01sb."), Shell)
+
+
+def test_tensors_that_lie_about_themselves(tmp_path: Path, elsewhere: type[Net]) -> None:
+    model = nn.Module()
+    model.register_buffer("x", torch.arange(4.0))
+    model.note = elsewhere  # type: ignore[assignment]
+    torch.save(model, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "a.pth").read_bytes()
+    size = b"K\x04\x85"  # the tuple (4,)
+    assert data.count(size) == 1
+    for broken, said in ((data.replace(size, b"K\x09\x85"), "does not lie in its storage"), (data[:-3], "bytes"),
+                         (data[: len(data) // 2], "no checkpoint"), (b"", "cannot be read|no checkpoint"),
+                         (data[:-24] + struct.pack("<q", 2**40) + data[-16:], "numbers, not 4")):
+        (tmp_path / "b.pth").write_bytes(broken)
+        with pytest.raises(DataError, match=said):
+            read(tmp_path / "b.pth")
+
+
+def test_what_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no checkpoint"):
+        read(tmp_path)
+    for content in (b"<html>", b"PK\x03\x04", pickle.dumps({"a": 1})):
+        (tmp_path / "a.pth").write_bytes(content)
+        with pytest.raises(DataError, match="a.pth"):
+            read(tmp_path / "a.pth")
+    torch.save({"epoch": 3}, tmp_path / "a.pth")
+    with pytest.raises(DataError, match="no named tensors"):
+        read(tmp_path / "a.pth")
