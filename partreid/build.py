@@ -10,11 +10,12 @@ from typing import Any, Literal
 import torch
 
 from partreid.cues import CUES, Cue
-from partreid.data.benchmarks import BENCHMARKS
+from partreid.data.benchmarks import BENCHMARKS, protocol_of
 from partreid.data.transforms import TRANSFORMS, Transform
 from partreid.distance import PartDistance
 from partreid.errors import DataError, RecipeError
 from partreid.layers.backbones import BACKBONES
+from partreid.match import PROTOCOLS, Protocol
 from partreid.methods import METHODS, Method
 from partreid.recipes.base import Recipe, Spec, unknown
 from partreid.types import Benchmark, PartScheme
@@ -72,17 +73,23 @@ def words(kind: Any) -> str:
 def benchmark(name: str, root: Path) -> Benchmark:
     """The data set ``name`` as it lies below ``root``. RecipeError for a name, DataError for files."""
     data_set = look_up("data set", BENCHMARKS, name)
-    if not root.is_dir():
+    if not root.exists():
         raise DataError(f"there is no folder {root}; say where {name} lies with --data")
     return data_set.load(root)
 
 
+def protocol(of: Benchmark) -> Protocol:
+    """The rule by which a data set is scored."""
+    return PROTOCOLS[protocol_of(of.name, of)]
+
+
 def cues(recipe: Recipe, of: Benchmark) -> dict[str, Cue]:
     """The recipe's cues for the training images, after checking that the method gets what it needs."""
-    needs = look_up("method", METHODS, recipe.method.name).needs
+    needs = look_up("method", METHODS, recipe.method.name).needed(recipe.terms)
     for missing in sorted(needs - set(recipe.cues)):
+        kinds = [name for name in CUES if (name == "uv_tiles") == (missing == "uv_tiles")]
         raise RecipeError(f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; add one of "
-                          f"{', '.join(CUES)}: --set cues.{missing}=surfaces")
+                          f"{', '.join(kinds)}: --set cues.{missing}={kinds[0]}")
     return {name: cue(spec, of) for name, spec in recipe.cues.items()}
 
 

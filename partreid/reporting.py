@@ -55,7 +55,8 @@ def judge(name: str, model: Model, benchmark: Benchmark, visibility: bool | None
             cues=_known(model, benchmark, samples), see=see(samples) if see is not None else None))
     if visibility is False:
         described = described.change(Embeddings.all_visible)
-    return Judged(name, visibility, model, described, score(model.method.distance, described, benchmark))
+    return Judged(name, visibility, model, described,
+                  score(model.method.distance, described, benchmark, build.protocol(benchmark)))
 
 
 def _known(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Known:
@@ -74,7 +75,7 @@ def ignoring_visibility(judged: Judged, benchmark: Benchmark) -> Judged:
     """The same embeddings matched as if every part were visible in every image."""
     described = judged.described.change(Embeddings.all_visible)
     return Judged(judged.name, False, judged.model, described,
-                  score(judged.model.method.distance, described, benchmark))
+                  score(judged.model.method.distance, described, benchmark, build.protocol(benchmark)))
 
 
 def score_rows(judged: Sequence[Judged], seconds: Mapping[str, float] | None = None) -> tuple[Score, ...]:
@@ -147,8 +148,8 @@ def example(title: str, story: str, judged: Sequence[Judged], benchmark: Benchma
 def telling_queries(rival: Scored, own: Scored, rescued: int = 3, failed: int = 2) -> tuple[list[int], list[int]]:
     """Queries that ``own`` answers right at once and ``rival`` does not, by greatest gain in AP, one per identity;
     and the ones where ``own`` does worst against the rival."""
-    gain = np.nan_to_num(own.ranking.ap - rival.ranking.ap)
-    first, other = own.ranking.first, rival.ranking.first
+    gain = np.nan_to_num(own.ranking.ap_of_query - rival.ranking.ap_of_query)
+    first, other = own.ranking.first, rival.ranking.first  # the first draw's come first
 
     def pick(order: NDArray[np.int64], wanted: NDArray[np.bool_], n: int) -> list[int]:
         found: dict[int, int] = {}
@@ -166,7 +167,7 @@ def facts(model: Model, benchmark: Benchmark) -> dict[str, str]:
     return {
         "data": f"{benchmark.name}: {len(benchmark.gallery)} gallery images, " + ", ".join(
             f"{len(s)} {name} queries" for name, s in benchmark.queries.items()),
-        "protocol": "images of the query's person from the query's own camera are left out",
+        "protocol": f"{build.protocol(benchmark).name}: {build.protocol(benchmark).sentence}",
         "recipe": f"{model.recipe.name} ({model.recipe.digest}), seed {model.recipe.seed}",
         "device": f"{model.device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, "
                   f"Python {platform.python_version()}",
@@ -199,15 +200,14 @@ def evaluate_run(run: Path, root: Path, name: str | None, report: Path | None, v
         return []
     judges = [judged]
     if rerank:
-        again = score(model.method.distance, judged.described, benchmark, rerank=KReciprocal())
+        again = score(model.method.distance, judged.described, benchmark, build.protocol(benchmark), KReciprocal())
         judges.append(replace(judged, visibility="re-ranked", scored=again))
     rows = score_rows(judges)
     print_scores(rows, f"{model.recipe.name} on {benchmark.name}")
     if report is not None:
         examples = []
         for s in judged.scored:
-            worst = int(np.nanargmin(s.ranking.ap))
-            best = int(np.nanargmax(np.where(s.ranking.scored, s.ranking.ap, -1)))
+            worst, best = int(np.nanargmin(s.ranking.ap_of_query)), int(np.nanargmax(s.ranking.ap_of_query))
             for title, row in ((f"Found: {s.queries}", best), (f"Missed: {s.queries}", worst)):
                 examples.append(example(title, "", [judged], benchmark, s.queries, row))
         write(Report(f"{model.recipe.method.name} on {benchmark.name}", scores=rows, examples=tuple(examples),

@@ -110,9 +110,13 @@ def test_data_is_checked_listed_and_shown(cli: Cli, world: Path, tmp_path: Path)
     said = cli("data", "check", "synthetic-tiny", world)
     assert said.code == 0 and "nothing looks wrong" in said.out and "occluded" in said.out
     assert "1 thing(s) to look at" not in said.out
+    assert "protocol market1501: images of the query's identity" in said.out and "licence: none needed" in said.out
     noted = cli("data", "check", "market1501", world)
-    assert noted.code == 0 and "expected 751 in 12936" in noted.out and "3 thing(s) to look at" in noted.out
-    assert "withdrawn" in cli("data", "list").out
+    assert noted.code == 0 and "looks like synthetic-tiny, not market1501" in noted.out
+    assert "1 thing(s) to look at" in noted.out
+    listed = cli("data", "list").out
+    assert "dukemtmc (WITHDRAWN)" in listed and "agreed" in listed and "cuhk01-0 to cuhk01-9" in listed
+    assert "bounding_box_train" in cli("data", "list", "--layouts").out and "bounding_box_train" not in listed
     assert cli("data", "sheet", world, tmp_path / "new" / "sheet.png", "--rows", "2").code == 0
     assert Image.open(tmp_path / "new" / "sheet.png").width > 100
     assert "synthetic benchmark 'tiny'" in cli("data", "synth", "tiny", world).err  # finished: left alone

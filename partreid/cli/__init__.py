@@ -25,6 +25,9 @@ def main() -> None:
         ui.fail(f"{str(error).rstrip('.')}; see: partreid --help")
     except PartReidError as error:
         ui.fail(str(error))
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except OSError as error:  # the ones that name a file or a full disk; any other is a bug
         if error.filename is None and error.errno != ENOSPC:
             raise

@@ -54,28 +54,42 @@ def sheet(folder: Path, picture: Picture, *, show: Literal["image", "labels", "i
 
 @data.command(name="check")
 def check_data(name: str, folder: Path) -> None:
-    """Say what is in a data set's folder, and what looks wrong.
+    """Say what is in a data set's folder, what is wrong and how to mend it.
 
     Args:
         name: Which data set it should be, see: partreid data list
-        folder: Its root.
+        folder: Its root, or the file of a table.
     """
-    from partreid import build
-    from partreid.data.benchmarks import BENCHMARKS, check, counts
+    from partreid.data.benchmarks import BENCHMARKS
+    from partreid.data.findings import explain
+    from partreid.match import PROTOCOLS
 
-    found = build.benchmark(name, folder)
-    splits = {"train": found.train, **found.queries, "gallery": found.gallery}
-    ui.table(f"{name}: {BENCHMARKS[name].status}", ("split", "identities", "images", "cameras"),
-             [(split, *map(str, counts(s)), str(len({x.camera for x in s}))) for split, s in splits.items()])
-    notes = check(name, found)
-    for note in notes:
-        print(note)
-    print("nothing looks wrong" if not notes else f"{len(notes)} thing(s) to look at")
+    found = explain(name, folder)
+    if found.splits:
+        ui.table(f"{name}: {BENCHMARKS[name].status}", ("split", "identities", "images", "cameras"),
+                 [(s.name, str(s.identities), str(s.images), str(s.cameras or "unknown")) for s in found.splits])
+        print(f"licence: {BENCHMARKS[name].licence}")
+        print(f"protocol {found.protocol}: {PROTOCOLS[found.protocol].sentence}")
+    for problem in found.problems:
+        print(problem)
+    looked = f"{found.looked_at} images were opened" if found.looked_at else "no image was opened"
+    print(f"nothing looks wrong; {looked}" if found.sound else f"{len(found.problems)} thing(s) to look at; {looked}")
 
 
 @data.command(name="list")
-def list_data() -> None:
-    """List the data sets that can be read, with their status."""
+def list_data(*, layouts: bool = False) -> None:
+    """List the data sets that can be read: size, protocol, licence and status.
+
+    Args:
+        layouts: Also print where each expects its files.
+    """
     from partreid.data.benchmarks import BENCHMARKS
 
-    ui.table("", ("data set", "status"), [(name, d.status) for name, d in BENCHMARKS.items()], left=2)
+    for name, d in BENCHMARKS.items():
+        size = f"{d.size.images:,} images, {d.size.identities:,} people, {d.size.cameras or 'unknown'} cameras; " \
+            if d.size else ""
+        split = f"; {d.splits} splits, {name}-0 to {name}-{d.splits - 1}" if d.splits > 1 else ""
+        print(f"{name}{' (WITHDRAWN)' if d.withdrawn else ''}\n  {size}protocol {d.protocol}{split}\n"
+              f"  licence: {d.licence}\n  status: {d.status}")
+        if layouts:
+            print("\n".join(f"    {line}" for line in d.layout.splitlines()))

@@ -1,20 +1,40 @@
-"""Reading crops from folders whose file names carry identity and camera."""
+"""Reading crops from folders whose file names carry identity and camera, and what all data sets share."""
 
+import hashlib
+import importlib
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from partreid.errors import DataError
 from partreid.types import JUNK, Sample
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MARKET_NAME = re.compile(r"(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1
+UNSEEN = 0  # camera of a crop whose camera nobody knows
+
+Counts = tuple[int | None, int | None]  # identities and images; None where the release does not say
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name should hold an image; what begins with a dot never does."""
+    return os.path.splitext(name)[1].lower() in IMAGES and not name.startswith(".")
 
 
 def images_in(folder: Path, recursive: bool = False) -> Iterator[Path]:
-    """Image files below ``folder`` in the order of their names, the same on every file system."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    yield from sorted(p for p in found if p.suffix.lower() in IMAGES and not p.name.startswith("."))
+    """Image files below ``folder`` in the order of their names, the same on every file system.
+
+    One listing per folder; no file is looked at, so a slow disk costs little.
+    """
+    with os.scandir(folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        if is_image(entry.name):
+            yield folder / entry.name
+        elif recursive and not entry.name.startswith(".") and entry.is_dir():
+            yield from images_in(folder / entry.name, True)
 
 
 def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:
@@ -42,13 +62,52 @@ def read_folder(folder: Path, parse: Callable[[Path], tuple[int, int]], recursiv
     return samples
 
 
-def count_note(name: str, found: dict[str, tuple[int, int]], expected: dict[str, tuple[int, int]]) -> list[str]:
+def require_files(paths: Sequence[Path], listed_in: str) -> None:
+    """DataError if one of the paths is not there; every folder is listed once, no file is looked at."""
+    listings: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in listings:
+            listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in listings[folder]:
+            missing.append(path)
+    if missing:
+        raise DataError(f"{len(missing)} of {len(paths)} images that {listed_in} names are not there, first "
+                        f"{missing[0]}; unpack or copy the images again, or take those lines out")
+
+
+def drawn(identities: Iterable[int], n: int, seed: int) -> frozenset[int]:
+    """``n`` identities at random, the same on every machine and with every release of everything."""
+    def lot(identity: int) -> bytes:
+        return hashlib.sha256(f"{seed}:{identity}".encode()).digest()
+
+    return frozenset(sorted(set(identities), key=lot)[:n])
+
+
+def optional(module: str, extra: str, purpose: str) -> Any:
+    """A library that only some data sets need. DataError says how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise DataError(f"{purpose} needs {module.split('.')[0]}, which is not installed; install it with "
+                        f"pip install 'partreid[{extra}]'") from None
+
+
+def count_note(name: str, found: dict[str, tuple[int, int]], expected: dict[str, Counts]) -> list[str]:
     """Sentences for every split whose (identities, images) differ from what the data set should have."""
-    return [
-        f"{name}: {split} has {found[split][0]} identities in {found[split][1]} images, expected "
-        f"{expected[split][0]} in {expected[split][1]}: the copy is incomplete or another release"
-        for split in expected if split in found and found[split] != expected[split]
-    ]
+    notes = []
+    for split, (identities, images) in expected.items():
+        if split not in found or (identities in (None, found[split][0]) and images in (None, found[split][1])):
+            continue
+        wanted = " in ".join([f"{identities} identities"] * (identities is not None)
+                             + [f"{images} images"] * (images is not None))
+        fewer = any(want is not None and have < want for want, have in zip((identities, images), found[split]))
+        why = ("some are missing: unpack or copy this split again" if fewer
+               else "this is another release, or files were added")
+        notes.append(f"{name}: {split} has {found[split][0]} identities in {found[split][1]} images, expected "
+                     f"{wanted}; {why}")
+    return notes
 
 
 def counts(samples: Sequence[Sample]) -> tuple[int, int]:

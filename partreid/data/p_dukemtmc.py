@@ -1,15 +1,22 @@
 """P-DukeMTMC-reID (Zhuo et al., ICME 2018): occluded against whole crops. Made from the withdrawn DukeMTMC.
 
-root/{train,test}/{occluded,whole}_body_images/<identity>/<identity>_<n>.jpg; occluded = camera 1, whole = 2.
+The files carry no cameras: occluded crops count as camera 1 and whole ones as camera 2.
 """
 
 from pathlib import Path
 
-from partreid.data.folders import read_folder
+from partreid.data.folders import Counts, read_folder
 from partreid.data.occluded_reid import leading_identity
 from partreid.types import Benchmark, Sample
 
-COUNTS = {"train": (665, 12927), "query": (634, 2163), "gallery": (634, 9053)}
+LAYOUT = """\
+P-DukeMTMC-reID/
+  train/occluded_body_images/<identity>/<identity>_<n>.jpg
+  train/whole_body_images/...
+  test/occluded_body_images/...
+  test/whole_body_images/..."""
+
+COUNTS: dict[str, Counts] = {"train": (665, 12927), "query": (634, 2163), "gallery": (634, 9053)}
 
 
 def load(root: Path) -> Benchmark:

@@ -19,12 +19,15 @@ class Protocol:
 
     ``removed(identity, camera, identities, cameras) -> bool [Ng]`` says which gallery images a query may not
     see, besides junk (identity -1), which no query sees. Distractors (identity 0) are seen and always wrong.
+    ``draws``: 0 ranks the whole gallery; n > 0 says that a score is the mean over n galleries in each of which every
+    person has one image, drawn at random ("single shot").
     """
 
     name: str
     sentence: str
     removed: Callable[[int, int, Integers, Integers], Mask]
     own_only: bool = False  # it removes images of the query's own identity alone, so the rest need no look
+    draws: int = 0
 
     def masks(self, identity: int, camera: int, identities: Integers, cameras: Integers) -> tuple[Mask, Mask]:
         """(relevant, valid), bool [Ng] each, for one query; relevant entries are always valid."""
@@ -64,6 +67,11 @@ def _same_shot(identity: int, camera: int, identities: Integers, cameras: Intege
     return same
 
 
+def _same_camera(identity: int, camera: int, identities: Integers, cameras: Integers) -> Mask:
+    same: Mask = cameras == camera
+    return same
+
+
 def _nothing(identity: int, camera: int, identities: Integers, cameras: Integers) -> Mask:
     return np.zeros(len(identities), np.bool_)
 
@@ -71,8 +79,13 @@ def _nothing(identity: int, camera: int, identities: Integers, cameras: Integers
 MARKET = Protocol("market1501", "images of the query's identity from the query's own camera are left out",
                   _same_shot, own_only=True)  # Market-1501, ICCV 2015
 ANY_CAMERA = Protocol("any_camera", "nothing is left out but junk", _nothing, own_only=True)
+NO_CAMERA = Protocol("no_camera", "nobody knows which camera saw an image, so nothing is left out but junk; scores do "
+                     "not compare with those across cameras", _nothing, own_only=True)
+SINGLE_SHOT = Protocol("single_shot", "images from the query's own camera are left out, and every person in the "
+                       "gallery has one image, drawn at random ten times", _same_camera,
+                       draws=10)  # CUHK01, classic CUHK03
 
-PROTOCOLS = {protocol.name: protocol for protocol in (MARKET, ANY_CAMERA)}
+PROTOCOLS = {protocol.name: protocol for protocol in (MARKET, ANY_CAMERA, NO_CAMERA, SINGLE_SHOT)}
 
 
 def require_matches(protocol: Protocol, query_ids: Integers, query_cameras: Integers,

@@ -18,11 +18,13 @@ from partreid.match.metrics import (
     average_precision,
     cumulative_matches,
     inverse_negative_penalty,
+    match_ranks,
+    nearest,
     nearest_among,
     ranks_among,
 )
 from partreid.match.protocols import MARKET, Lists, Protocol, require_matches
-from partreid.types import Embeddings
+from partreid.types import JUNK, Embeddings
 
 Whole: TypeAlias = Tensor | NDArray[np.integer] | Sequence[int]  # integers, one per image
 
@@ -37,6 +39,9 @@ class Ranking:
     ``ranks``: for each of Nq queries the ranks of its right entries, ascending, from 1; empty if it has none:
     such a query is skipped by every score. ``top``: gallery indices of the nearest entries, int64 [Nq, k], -1
     where the list is shorter. ``identities``: int64 [Nq].
+
+    Under a protocol of n ``draws`` everything but ``top`` has n Nq entries, one draw after another, and ``top`` is of
+    the first.
     """
 
     protocol: str
@@ -44,6 +49,7 @@ class Ranking:
     top: NDArray[np.int64]
     identities: NDArray[np.int64]
     ks: tuple[int, ...] = KS
+    draws: int = 1
 
     @cached_property
     def scored(self) -> NDArray[np.bool_]:
@@ -69,6 +75,13 @@ class Ranking:
     def first(self) -> NDArray[np.int64]:
         """Rank of each query's first right entry [Nq]; 0 where skipped."""
         return np.array([r[0] if len(r) else 0 for r in self.ranks], np.int64)
+
+    @property
+    def ap_of_query(self) -> NDArray[np.float64]:
+        """Average precision of each query [Nq], over the draws in which it has an answer; NaN where it never has."""
+        ap = self.ap.reshape(self.draws, -1)
+        counted = (~np.isnan(ap)).sum(0)
+        return np.where(counted > 0, np.nansum(ap, 0) / np.maximum(counted, 1), np.nan)
 
     @property
     def cmc(self) -> dict[int, float]:
@@ -127,6 +140,8 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
             raise ShapeError(f"{name} must be [{n}], one per image, got {list(values.shape)}")
     require_matches(protocol, q_ids, q_cameras, g_ids, g_cameras)
     lists = Lists(protocol, g_ids, g_cameras)
+    shots = SingleShot(protocol, q_ids, q_cameras, g_ids, g_cameras) if protocol.draws else None
+    lists_each = protocol.draws or 1
     ranks: list[Ranks] = []
     best = np.full((len(q_ids), top), -1, np.int64)
 
@@ -135,6 +150,8 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
         if part.size and np.isnan(part.min()):  # min hands NaN on
             raise DataError(f"distances of queries {start} to {start + len(part)} are not all numbers; "
                             f"the embeddings hold NaN, so the model has diverged or its weights are broken")
+        if shots is not None:
+            return shots.score(start, part, best)
         kept = [lists.of(int(q_ids[i]), int(q_cameras[i])) for i in range(start, start + len(part))]
         part = part.copy()
         part[:, lists.junk] = np.nan
@@ -149,16 +166,47 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # sorting lets go of Python's lock
         for at, block in blocks:
-            if at.start != len(ranks) or tuple(block.shape) != (at.stop - at.start, len(g_ids)):
-                raise ShapeError(f"expected distances of queries from {len(ranks)} on, [rows, {len(g_ids)}]; "
+            done = len(ranks) // lists_each
+            if at.start != done or tuple(block.shape) != (at.stop - at.start, len(g_ids)):
+                raise ShapeError(f"expected distances of queries from {done} on, [rows, {len(g_ids)}]; "
                                  f"got {list(block.shape)} for queries {at.start} to {at.stop}")
             distances = block.detach().cpu().numpy()
             for found in pool.map(lambda i, d=distances, first=at.start: score(first + i, d[i:i + AT_ONCE]),
                                   range(0, len(distances), AT_ONCE)):
                 ranks.extend(found)
-    if len(ranks) != len(q_ids):
-        raise ShapeError(f"distances came for {len(ranks)} of {len(q_ids)} queries")
-    return Ranking(protocol.name, tuple(ranks), best, q_ids, tuple(ks))
+    if len(ranks) != len(q_ids) * lists_each:
+        raise ShapeError(f"distances came for {len(ranks) // lists_each} of {len(q_ids)} queries")
+    ranks = [found for draw in range(lists_each) for found in ranks[draw::lists_each]]
+    return Ranking(protocol.name, tuple(ranks), best, np.tile(q_ids, lists_each), tuple(ks), lists_each)
+
+
+class SingleShot:
+    """Galleries in which every person has one image, drawn at random for each draw among those a query may see.
+
+    A draw is the same for all queries that may see the same images, and the same in every run.
+    """
+
+    def __init__(self, protocol: Protocol, query_ids: NDArray[np.int64], query_cameras: NDArray[np.int64],
+                 gallery_ids: NDArray[np.int64], gallery_cameras: NDArray[np.int64]) -> None:
+        self.protocol, self.ids, self.cameras = protocol, query_ids, query_cameras
+        self.gallery, self.seen_by = gallery_ids, gallery_cameras
+        shuffled = [np.random.default_rng([20, draw]).permutation(len(gallery_ids)) for draw in range(protocol.draws)]
+        self.orders = [order[np.argsort(gallery_ids[order], kind="stable")] for order in shuffled]
+
+    def score(self, start: int, part: NDArray[np.float32], best: NDArray[np.int64]) -> list[Ranks]:
+        """Ranks of the queries from ``start`` on, all draws of one before the next; ``best`` gets the first draw's."""
+        found = []
+        for row, query in enumerate(range(start, start + len(part))):
+            relevant, valid = self.protocol.masks(int(self.ids[query]), int(self.cameras[query]), self.gallery,
+                                                  self.seen_by)
+            for draw, order in enumerate(self.orders):
+                left = order[valid[order]]
+                one = np.sort(left[np.diff(self.gallery[left], prepend=JUNK - 1) != 0])
+                found.append(match_ranks(part[row, one], relevant[one], np.ones(len(one), np.bool_)))
+                if draw == 0 and best.shape[1]:
+                    near = nearest(part[row, one], np.ones(len(one), np.bool_), best.shape[1])
+                    best[query] = np.where(near >= 0, one[near], -1)
+        return found
 
 
 @dataclass(frozen=True)

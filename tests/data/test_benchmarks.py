@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from partreid.build import benchmark
-from partreid.data.benchmarks import BENCHMARKS, WITHDRAWN, check
+from partreid.data import market1501
+from partreid.data.benchmarks import BENCHMARKS, WITHDRAWN, check, protocol_of
 from partreid.errors import DataError, RecipeError
+from partreid.match.protocols import PROTOCOLS
 from partreid.types import Benchmark, Sample
+from tests.data.trees import touch
 
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 
 
 @pytest.fixture()
@@ -35,6 +34,15 @@ def test_market_s_layout(name: str, market: Path) -> None:
     assert {k: [(s.identity, s.camera) for s in v] for k, v in found.queries.items()} == {
         "query": [(3, 1)], "occluded": [(3, 4)]}
     assert found.query == found.queries["query"]
+
+
+def test_market_without_and_with_more_distractors(market: Path) -> None:
+    assert {s.identity for s in market1501.load(market, distractors=False).gallery} == {3}
+    touch(market, "images/00000001.jpg", "images/b/x.jpg")
+    found = benchmark("market1501_500k", market)
+    assert found.gallery[:2] == benchmark("market1501", market).gallery
+    assert [(s.path.name, s.identity, s.camera) for s in found.gallery[2:]] == [("00000001.jpg", 0, 0), ("x.jpg", 0, 0)]
+    assert found.name == "market1501_500k" and protocol_of(found.name, found) == "market1501"
 
 
 def test_the_synthetic_world_names_its_query_sets(market: Path) -> None:
@@ -65,7 +73,7 @@ def test_p_dukemtmc(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))
 def test_a_root_that_lacks_a_folder_says_which(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no folder .*--data"):
+    with pytest.raises(DataError, match="there is no (folder|table.csv) .*--data"):
         benchmark(name, tmp_path)
     with pytest.raises(DataError, match=f"there is no folder .*gone; say where {name} lies with --data"):
         benchmark(name, tmp_path / "gone")
@@ -81,11 +89,29 @@ def test_what_was_withdrawn_says_so() -> None:
         "dukemtmc", "occluded_duke", "p_dukemtmc"}
 
 
+def test_every_row_says_what_may_be_done_how_large_it_is_and_how_it_is_scored() -> None:
+    for name, row in BENCHMARKS.items():
+        assert row.status.endswith(".") and row.licence and row.layout and row.protocol in PROTOCOLS, name
+        assert row.withdrawn == (row.status == WITHDRAWN)
+        query_is_gallery = row.protocol == "single_shot"
+        images = [n for split, (_, n) in row.counts.items() if not query_is_gallery or split != "query"]
+        if row.size is not None and None not in images:  # the size is that of the splits together
+            assert sum(images) == row.size.images, name  # type: ignore[arg-type]
+
+
+def test_the_page_about_data_has_every_name_and_every_tree() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for name, row in BENCHMARKS.items():
+        assert f"`{name}`" in text, name
+        for line in row.layout.splitlines():
+            assert line.split()[0] in text, (name, line)
+
+
 def made(query: list[tuple[int, int]], gallery: list[tuple[int, int]]) -> Benchmark:
     def samples(rows: list[tuple[int, int]]) -> tuple[Sample, ...]:
         return tuple(Sample(Path("x.jpg"), i, c) for i, c in rows)
 
-    return Benchmark("m", Path("."), samples([(1, 1)]), {"query": samples(query)}, samples(gallery))
+    return Benchmark("m", Path("."), samples([(9, 1)]), {"query": samples(query)}, samples(gallery))
 
 
 def test_a_sound_data_set_has_no_notes(benchmark: Benchmark) -> None:
@@ -96,7 +122,7 @@ def test_a_sound_data_set_has_no_notes(benchmark: Benchmark) -> None:
 def test_another_release_is_noted_split_by_split() -> None:
     notes = check("market1501", made([(1, 1)], [(1, 2)]))
     assert [n.split(" has ")[0] for n in notes] == ["market1501: train", "market1501: query", "market1501: gallery"]
-    assert "expected 751 in 12936" in notes[0]
+    assert "expected 751 identities in 12936 images" in notes[0]
 
 
 def test_sets_in_which_nothing_can_be_found_are_noted() -> None:

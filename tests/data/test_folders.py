@@ -1,10 +1,23 @@
 """Names of files to identities and cameras."""
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from partreid.data.folders import count_note, counts, images_in, market_folder, read_folder
+from partreid.data.folders import (
+    count_note,
+    counts,
+    drawn,
+    images_in,
+    market_folder,
+    optional,
+    read_folder,
+    require_files,
+)
+from partreid.data.own import load_folders
 from partreid.errors import DataError
 from partreid.types import JUNK, Sample
 
@@ -56,4 +69,66 @@ def test_counts_and_their_notes() -> None:
     expected = {"train": (2, 3), "query": (5, 5)}
     assert count_note("m", {"train": (2, 3)}, expected) == []
     (note,) = count_note("m", {"train": (2, 3), "query": (5, 4)}, expected)
-    assert note == "m: query has 5 identities in 4 images, expected 5 in 5: the copy is incomplete or another release"
+    assert note == ("m: query has 5 identities in 4 images, expected 5 identities in 5 images; some are missing: "
+                    "unpack or copy this split again")
+    (note,) = count_note("m", {"query": (6, 6)}, expected)
+    assert note.endswith("; this is another release, or files were added")
+
+
+def test_what_a_release_does_not_say_is_not_compared() -> None:
+    assert count_note("m", {"train": (9, 7)}, {"train": (None, 7)}) == []
+    (note,) = count_note("m", {"train": (9, 7)}, {"train": (8, None)})
+    assert "expected 8 identities; this is another release" in note
+
+
+def test_files_and_folders_of_the_system_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", ".cache/2.jpg", "__MACOSX/a/._1.jpg", "a.jpg", "a/.3.jpg")
+    assert list(images_in(tmp_path, recursive=True)) == [tmp_path / "a/1.jpg", tmp_path / "a.jpg"]
+
+
+def test_the_order_is_that_of_sorted_paths(tmp_path: Path) -> None:
+    touch(tmp_path, "b/1.jpg", "a-b/1.jpg", "a/2.jpg", "a/10.jpg", "a/B/1.jpg", "a.jpg", "Z.jpg", "a.b/1.jpg")
+    assert list(images_in(tmp_path, recursive=True)) == sorted(tmp_path.rglob("*.jpg"))
+
+
+def test_the_order_in_which_a_disk_lists_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, *(f"{split}/{person}/{n}.jpg" for split in ("train", "query", "gallery")
+                      for person in ("bo", "ida", "cleo") for n in range(3)))
+    as_listed = load_folders(tmp_path), list(images_in(tmp_path, recursive=True))
+    scandir = os.scandir
+
+    def backwards(folder: Path) -> Any:
+        with scandir(folder) as listing:
+            return nullcontext(sorted(listing, key=lambda entry: entry.name, reverse=True))
+
+    monkeypatch.setattr(os, "scandir", backwards)
+    assert (load_folders(tmp_path), list(images_in(tmp_path, recursive=True))) == as_listed
+
+
+def test_no_file_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, *(f"{i:04d}_c1_{i}.jpg" for i in range(20)))
+    looks = []
+    stat = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, *a, **k: looks.append(path) or stat(path, *a, **k))
+    assert len(market_folder(tmp_path)) == 20
+    assert [path for path in looks if str(path).endswith(".jpg")] == []
+
+
+def test_missing_files_of_a_list_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/1.jpg")
+    require_files([tmp_path / "a/1.jpg", tmp_path / "b/1.jpg"], "x")
+    with pytest.raises(DataError, match=r"2 of 3 images that list\.txt names are not there, first .*2\.jpg; unpack"):
+        require_files([tmp_path / "a/1.jpg", tmp_path / "b/2.jpg", tmp_path / "gone/1.jpg"], "list.txt")
+
+
+def test_lots_are_drawn_from_people_and_the_seed_alone() -> None:
+    assert drawn(range(1, 11), 5, 0) == drawn([*range(10, 0, -1)] * 2, 5, 0) == {3, 4, 7, 9, 10}  # for ever
+    assert len({drawn(range(100), 50, seed) for seed in range(10)}) == 10
+    share = [sum(i in drawn(range(50), 25, seed) for seed in range(200)) / 200 for i in range(50)]
+    assert all(0.35 < s < 0.65 for s in share)
+
+
+def test_an_absent_library_is_named_with_its_extra() -> None:
+    with pytest.raises(DataError, match=r"reading x needs nosuchlibrary, .* pip install 'partreid\[mat\]'$"):
+        optional("nosuchlibrary.io", "mat", "reading x")
+    assert optional("os.path", "mat", "reading x") is os.path

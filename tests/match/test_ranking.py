@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from partreid.distance import PartDistance
 from partreid.errors import DataError, ShapeError
 from partreid.match import ANY_CAMERA, Ranking, bootstrap, bootstrap_difference, evaluate, rank
-from partreid.types import Embeddings
+from partreid.match.protocols import SINGLE_SHOT
+from partreid.types import JUNK, Embeddings
 
 IMAGES = st.lists(st.tuples(st.integers(-1, 3), st.integers(1, 3)), min_size=1, max_size=12)
 Set = list[tuple[int, int]]
@@ -149,3 +150,30 @@ def test_paired_difference() -> None:
     assert 0 < gain.low < gain.value < gain.high < 1e-2 < alone.high - alone.low  # seen only when paired
     with pytest.raises(DataError, match="same queries"):
         bootstrap_difference(a, fake(100, 4, 0.5))
+
+
+def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() -> None:
+    """Against a plain loop over queries and draws; the mean over draws is what a score is."""
+    random = np.random.default_rng(3)
+    g_ids, g_cameras = np.repeat(np.arange(1, 7), 4), np.tile([1, 1, 2, 2], 6)
+    g_ids[-1] = JUNK
+    q_ids, q_cameras = np.array([1, 3, 6, 9]), np.array([1, 2, 1, 1])
+    distances = torch.from_numpy(random.random((4, 24)).astype(np.float32))
+    found = rank([(slice(0, 3), distances[:3]), (slice(3, 4), distances[3:])], q_ids, q_cameras, g_ids, g_cameras,
+                 SINGLE_SHOT, top=3)
+    assert found.draws == 10 and len(found.ranks) == 40 and found.identities.tolist() == q_ids.tolist() * 10
+    first = found.first.reshape(10, 4)
+    assert (first[:, 3] == 0).all() and (first[:, :3] > 0).all() and len(set(first[:, 0].tolist())) > 1
+    for draw in range(10):
+        order = np.random.default_rng([20, draw]).permutation(24).tolist()
+        for query in range(3):
+            may = [i for i in order if g_cameras[i] != q_cameras[query] and g_ids[i] != JUNK]
+            one = [next(i for i in may if g_ids[i] == person) for person in sorted({g_ids[i] for i in may})]
+            nearer = sorted(one, key=lambda i: (float(distances[query, i]), i))
+            assert first[draw, query] == 1 + [g_ids[i] for i in nearer].index(q_ids[query])
+            if draw == 0:
+                assert found.top[query].tolist() == nearer[:3]
+    np.testing.assert_allclose(found.ap_of_query[:3], (1 / first[:, :3]).mean(0))
+    assert np.isnan(found.ap_of_query[3]) and found.mAP == pytest.approx(float((1 / first[:, :3]).mean()))
+    again = rank([(slice(0, 4), distances)], q_ids, q_cameras, g_ids, g_cameras, SINGLE_SHOT, top=3)
+    assert all(np.array_equal(a, b) for a, b in zip(found.ranks, again.ranks, strict=True))

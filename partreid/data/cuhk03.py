@@ -1,0 +1,150 @@
+"""CUHK03 (Li et al., CVPR 2014): 1,467 people seen by one of five pairs of cameras.
+
+Boxes drawn by hand ("labeled", as the files spell it) or found by a detector ("detected"). Two ways to split it: the
+new protocol (Zhong et al., CVPR 2017: 767 people train, 700 test), which every paper of ours uses, and the classic
+one of 20 splits with 100 test people each. Read from the released cuhk-03.mat, whose images are unpacked once to
+images_labeled or images_detected beside it, or, for the new protocol, from folders in Market's layout.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from partreid.data import market1501
+from partreid.data.folders import Counts, images_in, optional, require_files
+from partreid.errors import DataError
+from partreid.types import Benchmark, Sample
+
+Kind = Literal["labeled", "detected"]
+
+LAYOUT = """\
+cuhk03/                         either, as released:
+  cuhk03_release/cuhk-03.mat
+  cuhk03_new_protocol_config_{kind}.mat
+cuhk03-np/                      or, as folders:
+  {kind}/bounding_box_train/0003_c1_21.png
+  {kind}/query/...
+  {kind}/bounding_box_test/..."""
+LAYOUT_CLASSIC = """\
+cuhk03/
+  cuhk03_release/cuhk-03.mat"""
+
+COUNTS: dict[str, dict[str, Counts]] = {
+    "labeled": {"train": (767, 7368), "query": (700, 1400), "gallery": (700, 5328)},
+    "detected": {"train": (767, 7365), "query": (700, 1400), "gallery": (700, 5332)}}
+COUNTS_CLASSIC: dict[str, Counts] = {"train": (1367, None), "query": (100, None), "gallery": (100, None)}
+SPLITS = 20
+TESTSETS = "testsets.json"  # beside the unpacked images: per split 100 pairs [pair of cameras, person], from 1
+
+
+def load(root: Path, kind: Kind) -> Benchmark:
+    """The new protocol. DataError if neither folders nor cuhk-03.mat with its split is there."""
+    name = f"cuhk03_{kind}"
+    other = "detected" if kind == "labeled" else "labeled"
+    if root.name == other and (root / "bounding_box_train").is_dir():
+        raise DataError(f"{root} holds the {other} crops; give the folder '{kind}' beside it, or use cuhk03_{other}")
+    for folder in (root / kind, root):
+        if (folder / "bounding_box_train").is_dir():
+            return replace(market1501.load(folder, name), root=root)
+    folder = images(root, kind)
+    config = f"cuhk03_new_protocol_config_{kind}.mat"
+    places = [place / config for place in (root, root / "cuhk03_release") if (place / config).is_file()]
+    if not places:
+        raise DataError(f"there is no {config} in {root}, which says who trains and who tests; put it there, or use "
+                        f"cuhk03_{kind}_classic")
+    train, query, gallery = (_named(folder, listed) for listed in _new_protocol(places[0]))
+    require_files([s.path for s in train + query + gallery], config)
+    return Benchmark(name, root, train, {"query": query}, gallery)
+
+
+def load_classic(root: Path, kind: Kind, split: int = 0) -> Benchmark:
+    """One of the 20 splits that cuhk-03.mat carries; all test crops ask and all answer."""
+    folder = images(root, kind)
+    record = folder / TESTSETS
+    if not record.is_file():
+        raise DataError(f"there is no {record}; remove {folder} so that cuhk-03.mat is unpacked again")
+    test = {1000 * pair + person for pair, person in json.loads(record.read_text(encoding="utf-8"))[split]}
+    samples = _named(folder, [path.name for path in images_in(folder)])
+    held_out = tuple(s for s in samples if s.identity in test)
+    return Benchmark(f"cuhk03_{kind}_classic", root, tuple(s for s in samples if s.identity not in test),
+                     {"query": held_out}, held_out)
+
+
+def images(root: Path, kind: Kind) -> Path:
+    """The folder of unpacked images, made from cuhk-03.mat if it is not there yet."""
+    folder = root / f"images_{kind}"
+    if folder.is_dir():
+        return folder
+    for mat in (root / "cuhk03_release" / "cuhk-03.mat", root / "cuhk-03.mat"):
+        if mat.is_file():
+            unpack(mat, kind, folder)
+            return folder
+    raise DataError(f"there is no folder {root / kind / 'bounding_box_train'} and no cuhk-03.mat in {root} or its "
+                    f"cuhk03_release; give the data set's root with --data")
+
+
+def unpack(mat: Path, kind: Kind, out: Path) -> int:
+    """All images of one kind to ``out``/<pair>_<person>_<view>_<n>.png, and the test sets; returns how many images.
+
+    ``out`` appears whole or not at all. Needs h5py: the file is MATLAB 7.3. DataError if it cannot be read.
+    """
+    h5py = optional("h5py", "mat", f"reading {mat.name}")
+    scratch = out.with_name(out.name + ".part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    n = 0
+    try:
+        with h5py.File(mat, "r") as file:
+            for name, pixels in _pictures(file, kind):
+                Image.fromarray(pixels).save(scratch / name, compress_level=1)
+                n += 1
+            tests = [np.asarray(file[cell]).T.astype(int).tolist() for cell in np.ravel(file["testsets"])]
+    except (OSError, KeyError) as error:
+        if getattr(error, "errno", None) is not None:  # the disk, not what the file holds
+            raise
+        raise DataError(f"{mat} is not the released file or was copied only in part ({str(error)[:80]}); unpack "
+                        f"cuhk03_release.zip again") from None
+    (scratch / TESTSETS).write_text(json.dumps(tests), encoding="utf-8")
+    os.replace(scratch, out)
+    return n
+
+
+def _pictures(file: Any, kind: Kind) -> Iterator[tuple[str, Any]]:
+    """Name and uint8 [H, W, 3] of every image. MATLAB's arrays lie transposed in the file."""
+    for pair, people in enumerate(np.ravel(file[kind]), 1):
+        for person, cells in enumerate(np.asarray(file[people]).T, 1):  # [people, 10]
+            for n, cell in enumerate(cells, 1):
+                if file[cell].ndim == 3:  # people with fewer than ten images have empty cells
+                    view = 1 if n <= 5 else 2
+                    yield f"{pair}_{person:03d}_{view}_{n:02d}.png", np.ascontiguousarray(np.asarray(file[cell]).T)
+
+
+def _new_protocol(config: Path) -> Iterator[list[str]]:
+    """Names of the training, query and gallery images; the file is MATLAB 5."""
+    io = optional("scipy.io", "mat", f"reading {config.name}")
+    try:
+        table = io.loadmat(config)
+        names = [str(np.ravel(cell)[0]) for cell in np.ravel(table["filelist"])]
+        chosen = [np.ravel(table[f"{split}_idx"]).astype(int) - 1 for split in ("train", "query", "gallery")]
+        yield from ([names[i] for i in index] for index in chosen)
+    except (ValueError, KeyError, IndexError, NotImplementedError) as error:
+        raise DataError(f"{config} cannot be read ({str(error)[:80]}); fetch it again") from None
+
+
+def _named(folder: Path, names: list[str]) -> tuple[Sample, ...]:
+    """1_003_2_07.png is pair 1, person 3, seen by its second camera: identity 1003, camera 2."""
+    samples = []
+    for name in names:
+        fields = name.split("_")
+        if len(fields) != 4 or not all(field.isdigit() for field in fields[:3]):
+            raise DataError(f"{folder / name} is not named like 1_003_2_07.png (pair, person, view, number); remove "
+                            f"{folder} so that cuhk-03.mat is unpacked again")
+        samples.append(Sample(folder / name, 1000 * int(fields[0]) + int(fields[1]), int(fields[2])))
+    return tuple(samples)

@@ -1,0 +1,165 @@
+"""Data of one's own: a folder for every person, or a table with a line for every crop.
+
+People and cameras may have any names. Where all are whole numbers from 1 they stay as they are; otherwise they are
+numbered from 1 in the order of their names. The names 'distractor' and 'junk' are people that are wrong for every
+query and that no query sees.
+"""
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from partreid.data.folders import UNSEEN, images_in, is_image, optional, require_files
+from partreid.errors import DataError
+from partreid.types import DISTRACTOR, JUNK, Benchmark, Sample
+
+FOLDERS_LAYOUT = """\
+mine/
+  train/anna/yard_c1_001.jpg    any names; _c1 is camera 1, for all crops or for none
+  query/ben/door_c1_007.jpg
+  gallery/ben/yard_c2_031.jpg"""
+TABLE_LAYOUT = """\
+mine/
+  table.csv                     or table.parquet; columns path, identity, camera (may be missing), split
+  ...                           the crops, where the column path says, seen from mine/"""
+
+CAMERA = re.compile(r"(?:^|_)c(\d+)(?=s\d|[_.-])", re.IGNORECASE)  # yard_c2_031.jpg, c2.jpg, 7_c2s1_3.jpg
+SPECIAL = {"distractor": DISTRACTOR, "junk": JUNK, "-1": JUNK}
+COLUMNS = ("path", "identity", "camera", "split")
+TABLES = ("table.csv", "table.parquet")
+
+
+class Row(NamedTuple):
+    """A crop as it is told: names of the person, the camera ("" if nobody knows) and the split."""
+
+    path: Path
+    identity: str
+    camera: str
+    split: str
+
+
+def load_folders(root: Path) -> Benchmark:
+    """root/<split>/<person>/<any>.jpg with splits train, query, query_<name> and gallery; train may be missing."""
+    rows: list[Row] = []
+    with os.scandir(root) as listing:
+        splits = sorted(entry.name for entry in listing if _is_split(entry.name) and entry.is_dir())
+    for split in splits:
+        with os.scandir(root / split) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+        for entry in entries:
+            if is_image(entry.name):
+                raise DataError(f"{entry.path} lies directly in {split}; every person needs a folder, as in "
+                                f"{split}/anna/{entry.name}, or a table.csv says who it is")
+            if not entry.name.startswith(".") and entry.is_dir():
+                for path in images_in(root / split / entry.name, recursive=True):
+                    camera = CAMERA.search(path.name)
+                    rows.append(Row(path, entry.name, camera[1] if camera else "", split))
+    for split in ("query", "gallery"):
+        if not any(name == split or (split == "query" and name.startswith("query_")) for name in splits):
+            raise DataError(f"there is no folder {root / split}; give the folder that holds train, query and gallery "
+                            f"with --data, each with a folder for every person")
+    return assemble("folders", root, rows)
+
+
+def load_table(root: Path) -> Benchmark:
+    """root/table.csv or root/table.parquet, or such a file itself; paths are seen from its folder."""
+    files = [root] if root.is_file() else [root / name for name in TABLES if (root / name).is_file()]
+    if len(files) != 1:
+        raise DataError(f"there is no {' or '.join(TABLES)} in {root}; give the folder of one with --data" if not files
+                        else f"{root} holds {' and '.join(TABLES)}; leave the one that counts")
+    read = _parquet if files[0].suffix.lower() == ".parquet" else _csv
+    rows = []
+    for line, (path, identity, camera, split) in read(files[0]):
+        if not path or not identity:
+            raise DataError(f"{files[0].name}, line {line}: {'path' if not path else 'identity'} is empty; fill it in "
+                            f"or take the line out")
+        if not _is_split(split):
+            raise DataError(f"{files[0].name}, line {line}: split is '{split}'; make it train, query, query_<name> or "
+                            f"gallery")
+        rows.append(Row(files[0].parent / path.replace("\\", "/"), identity, camera, split))
+    require_files([row.path for row in rows], files[0].name)
+    return assemble("table", files[0].parent, rows)
+
+
+def assemble(name: str, root: Path, rows: Sequence[Row]) -> Benchmark:
+    """Rows to a benchmark. DataError if there is nothing to ask or to answer, or only some test crops have cameras."""
+    people = numbered(row.identity for row in rows if row.identity.lower() not in SPECIAL)
+    cameras = numbered(row.camera for row in rows if row.camera)
+    test = [row for row in rows if row.split != "train"]
+    without = [row for row in test if not row.camera]
+    if 0 < len(without) < len(test):
+        raise DataError(f"{len(without)} of {len(test)} test crops do not say their camera, first {without[0].path}; "
+                        f"give all their cameras (_c1, _c2, ... or the column camera) or none")
+    splits: dict[str, list[Sample]] = {"train": [], "gallery": []}
+    for row in rows:
+        identity = SPECIAL.get(row.identity.lower(), people.get(row.identity, JUNK))
+        if identity != JUNK:
+            sample = Sample(row.path, identity, cameras.get(row.camera, UNSEEN))
+            splits.setdefault(row.split, []).append(sample)
+    train, gallery = tuple(splits.pop("train")), tuple(splits.pop("gallery"))
+    queries = {split.removeprefix("query_"): tuple(splits[split]) for split in sorted(splits)}
+    if not queries or not gallery:
+        raise DataError(f"{root} has no crops to {'answer: the gallery' if queries else 'ask with: query'} is empty; "
+                        f"put crops of the same people into query and gallery")
+    return Benchmark(name, root, train, queries, gallery)
+
+
+def numbered(names: Iterable[str]) -> dict[str, int]:
+    """Numbers from 1 for names: their own if all are different whole numbers from 1, else by their order."""
+    every = set(names)
+    values = {name: int(name) for name in every if name.isascii() and name.isdigit() and len(name) < 19}
+    if len(values) < len(every) or len(set(values.values())) < len(every):
+        return {name: i for i, name in enumerate(sorted(every), 1)}
+    if min(values.values(), default=1) > 0:
+        return values
+    return {name: i for i, name in enumerate(sorted(every, key=lambda name: values[name]), 1)}
+
+
+def _is_split(name: str) -> bool:
+    return name in ("train", "query", "gallery") or (name.startswith("query_") and len(name) > len("query_"))
+
+
+def _csv(file: Path) -> Iterable[tuple[int, tuple[str, str, str, str]]]:
+    with open(file, newline="", encoding="utf-8-sig") as lines:
+        try:
+            first = lines.readline()
+            reader = csv.reader(lines, delimiter=max(",;\t", key=first.count))
+            header = next(csv.reader([first], delimiter=max(",;\t", key=first.count)), [])
+            at = _columns(file, header)
+            for number, fields in enumerate(reader, 2):
+                if any(fields):
+                    yield number, _row([fields[i] if 0 <= i < len(fields) else "" for i in at])
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{file} is not a table in UTF-8 ({error}); save it as CSV with UTF-8") from None
+
+
+def _parquet(file: Path) -> Iterable[tuple[int, tuple[str, str, str, str]]]:
+    parquet = optional("pyarrow.parquet", "parquet", f"reading {file.name} (table.csv needs nothing)")
+    try:
+        table = parquet.read_table(file)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise DataError(f"{file} is not a whole Parquet file ({str(error)[:80]}); write it again") from None
+    at = _columns(file, table.column_names)
+    columns = [table.column(i).to_pylist() if i >= 0 else [None] * table.num_rows for i in at]
+    for number, values in enumerate(zip(*columns), 1):
+        yield number, _row(["" if value is None else str(value) for value in values])
+
+
+def _columns(file: Path, header: Sequence[str]) -> list[int]:
+    """Where path, identity, camera and split stand; -1 for a camera that is not there."""
+    names = [name.strip().lower() for name in header]
+    for column in COLUMNS:
+        if column not in names and column != "camera":
+            raise DataError(f"{file} has no column '{column}', only {', '.join(header) or 'none'}; rename the one that "
+                            f"is meant")
+    return [names.index(column) if column in names else -1 for column in COLUMNS]
+
+
+def _row(fields: Sequence[str]) -> tuple[str, str, str, str]:
+    """Trimmed; a number that a spreadsheet or a column with gaps has turned into 3.0 or nan is 3 or nothing again."""
+    path, identity, camera, split = (field.strip() for field in fields)
+    identity, camera = (re.sub(r"^(-?\d+)\.0+$", r"\1", field) for field in (identity, camera))
+    return path, identity, "" if camera.lower() == "nan" else camera, split.lower()

@@ -1,0 +1,146 @@
+"""Folders of people and tables of crops."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partreid.build import benchmark
+from partreid.data import own
+from partreid.data.benchmarks import check, protocol_of
+from partreid.data.own import load_table, numbered
+from partreid.errors import DataError
+from partreid.types import Benchmark
+from tests.data.trees import touch
+
+
+def rows(found: Benchmark, split: str) -> list[tuple[str, int, int]]:
+    samples = {"train": found.train, "gallery": found.gallery, **found.queries}[split]
+    return [(s.path.name, s.identity, s.camera) for s in samples]
+
+
+class TestFolders:
+    def test_people_by_folder_and_cameras_by_name(self, tmp_path: Path) -> None:
+        touch(tmp_path, "train/cleo/x_c1_1.jpg", "train/cleo/day 2/c2.jpg", "query/anna/7_c2s1_3.png",
+              "query_night/ben/a_c1.jpg", "gallery/anna/a_C1-b.jpg", "gallery/ben/b_c12.jpg", "notes.txt",
+              "gallery/readme.txt", "other/x.jpg")
+        found = benchmark("folders", tmp_path)
+        assert rows(found, "train") == [("c2.jpg", 3, 2), ("x_c1_1.jpg", 3, 1)]
+        assert rows(found, "query") == [("7_c2s1_3.png", 1, 2)] and rows(found, "night") == [("a_c1.jpg", 2, 1)]
+        assert rows(found, "gallery") == [("a_C1-b.jpg", 1, 1), ("b_c12.jpg", 2, 12)]
+        assert check("folders", found) == [] and protocol_of("folders", found) == "market1501"
+
+    def test_without_cameras_the_protocol_says_so(self, tmp_path: Path) -> None:
+        touch(tmp_path, "query/1/a.jpg", "gallery/1/my_c3po.jpg", "gallery/2/c.jpg")
+        found = benchmark("folders", tmp_path)
+        assert {s.camera for s in found.query + found.gallery} == {0}
+        assert protocol_of("folders", found) == "no_camera" and check("folders", found) == []
+
+    def test_cameras_of_some_are_refused(self, tmp_path: Path) -> None:
+        touch(tmp_path, "query/1/a_c1.jpg", "gallery/1/b.jpg", "gallery/2/c_c2.jpg")
+        with pytest.raises(DataError, match=r"1 of 3 test crops do not say their camera, first .*b\.jpg; give all"):
+            benchmark("folders", tmp_path)
+
+    def test_distractors_and_junk_by_name(self, tmp_path: Path) -> None:
+        touch(tmp_path, "query/0/a.jpg", "gallery/0/b.jpg", "gallery/1/b.jpg", "gallery/distractor/c.jpg",
+              "gallery/Junk/d.jpg")
+        found = benchmark("folders", tmp_path)
+        assert [s.identity for s in found.query] == [1]  # person "0" is a person
+        assert [s.identity for s in found.gallery] == [1, 2, 0]
+
+    def test_what_is_laid_out_otherwise_is_told_how(self, tmp_path: Path) -> None:
+        touch(tmp_path, "query/1/a.jpg", "train/1/a.jpg")
+        with pytest.raises(DataError, match="there is no folder .*gallery; give the folder that holds train"):
+            benchmark("folders", tmp_path)
+        (tmp_path / "gallery").mkdir()
+        with pytest.raises(DataError, match=r"no crops to answer: the gallery is empty"):
+            benchmark("folders", tmp_path)
+        touch(tmp_path, "gallery/b.jpg")
+        with pytest.raises(DataError, match=r"b\.jpg lies directly in gallery; every person needs a folder"):
+            benchmark("folders", tmp_path)
+
+
+def table(root: Path, text: str, *images: str, name: str = "table.csv") -> Path:
+    touch(root, *images)
+    (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+class TestTable:
+    def test_a_line_is_a_crop(self, tmp_path: Path) -> None:
+        table(tmp_path, "split,path,identity,camera,note\ntrain,a/1.jpg,ida,yard,x\nquery,a/2.jpg,bo,door,\n\n"
+              "gallery,a/3.jpg,bo,yard,\nquery_night,a/4.jpg,bo,door,\n", "a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg")
+        found = benchmark("table", tmp_path)
+        assert rows(found, "train") == [("1.jpg", 2, 2)] and rows(found, "query") == [("2.jpg", 1, 1)]
+        assert rows(found, "gallery") == [("3.jpg", 1, 2)] and rows(found, "night") == [("4.jpg", 1, 1)]
+        assert load_table(tmp_path / "table.csv") == found
+
+    @pytest.mark.parametrize("text", [
+        "path;identity;split\na.jpg;7;query\nb.jpg;7;gallery\n",
+        "path\tidentity\tcamera\tsplit\na.jpg\t7.0\tnan\tquery\nb.jpg\t7\t\tgallery\n",
+        "\ufeffPath,Identity,Split\r\n\"a.jpg\",7,Query\r\n./b.jpg,7,gallery\r\n",
+    ])
+    def test_what_spreadsheets_write(self, text: str, tmp_path: Path) -> None:
+        found = benchmark("table", table(tmp_path, text, "a.jpg", "b.jpg"))
+        assert rows(found, "query") == [("a.jpg", 7, 0)] and rows(found, "gallery") == [("b.jpg", 7, 0)]
+        assert protocol_of("table", found) == "no_camera"
+
+    @pytest.mark.parametrize(("text", "message"), [
+        ("path,person,split\na.jpg,1,query\n", "no column 'identity', only path, person, split; rename"),
+        ("", "no column 'path', only none"),
+        ("path,identity,split\na.jpg,1,query\na.jpg,,gallery\n", r"table\.csv, line 3: identity is empty"),
+        ("path,identity,split\na.jpg,1,test\n", "line 2: split is 'test'; make it train, query"),
+        ("path,identity,split\na.jpg,1,query\nz.jpg,1,gallery\n", "1 of 2 images that table.csv names are not there"),
+        ("path,identity,split\na.jpg,1,train\n", "no crops to ask with: query is empty"),
+    ])
+    def test_mistakes_are_told_by_their_line(self, text: str, message: str, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=message):
+            benchmark("table", table(tmp_path, text, "a.jpg"))
+
+    def test_other_encodings_and_two_tables_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "table.csv").write_bytes("path,identity,split\nö.jpg,1,query\n".encode("latin-1"))
+        with pytest.raises(DataError, match="not a table in UTF-8"):
+            benchmark("table", tmp_path)
+        (tmp_path / "table.parquet").touch()
+        with pytest.raises(DataError, match="holds table.csv and table.parquet; leave the one"):
+            benchmark("table", tmp_path)
+
+    def test_parquet(self, tmp_path: Path) -> None:
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        touch(tmp_path, "a.jpg", "b.jpg")
+        columns = {"path": ["a.jpg", "b.jpg"], "identity": [7, 7], "camera": [0.0, 3.0], "split": ["query", "gallery"]}
+        parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
+        found = benchmark("table", tmp_path)
+        assert rows(found, "query") == [("a.jpg", 7, 1)] and rows(found, "gallery") == [("b.jpg", 7, 2)]
+        (tmp_path / "table.parquet").write_bytes((tmp_path / "table.parquet").read_bytes()[:50])
+        with pytest.raises(DataError, match=r"table\.parquet is not a whole Parquet file"):
+            benchmark("table", tmp_path)
+
+    def test_parquet_without_its_library(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "table.parquet").touch()
+        monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+        monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+        with pytest.raises(DataError, match=r"parquet \(table\.csv needs nothing\) needs pyarrow, .*\[parquet\]"):
+            benchmark("table", tmp_path)
+
+
+@given(st.lists(st.sampled_from(["1", "2", "03", "3", "10", "0", "bo", "ida", "-4", "9" * 30])))
+def test_numbers_are_positive_distinct_and_blind_to_order(names: list[str]) -> None:
+    found = numbered(names)
+    assert set(found) == set(names) and len(set(found.values())) == len(found)
+    assert all(number >= 1 for number in found.values()) and numbered(reversed(names)) == found
+
+
+def test_own_numbers_stay_where_they_can() -> None:
+    assert numbered(["7", "0012"]) == {"7": 7, "0012": 12}
+    assert numbered(["0", "10", "2"]) == {"0": 1, "2": 2, "10": 3}
+    assert numbered(["3", "03"]) == {"03": 1, "3": 2} and numbered(["3", "bo"]) == {"3": 1, "bo": 2}
+
+
+@pytest.mark.parametrize(("name", "camera"), [("yard_c1_001.jpg", "1"), ("c2.jpg", "2"), ("0002_c1s1_0.jpg", "1"),
+                                              ("a_c03-x.jpg", "03"), ("my_c3po.jpg", None), ("abc1.jpg", None),
+                                              ("x_c1super.jpg", None)])
+def test_cameras_in_names(name: str, camera: str | None) -> None:
+    found = own.CAMERA.search(name)
+    assert (found and found[1]) == camera
