@@ -2,53 +2,112 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.cues.base import PartLabels
-from partreid.cues.schemes import PIFPAF, Groups, find, scheme_of
-from partreid.errors import DataError
+from partreid.cues.parsing import find_file, load_array
+from partreid.cues.schemes import JOINTS, LIMBS, PIFPAF, Groups, find, scheme_of
+from partreid.errors import DataError, RecipeError
+from partreid.recipes.base import unknown
 from partreid.types import Sample
 
 Background = Literal["threshold", "diff_from_max", "sum"]
-SUFFIXES = ("{stem}.npy", "{name}.npy", "{name}.confidence_fields.npy")  # the three spellings in circulation
+# The three spellings in circulation, then KPR's for the .tif crops of Occluded-REID, then raw outputs of OpenPifPaf.
+SUFFIXES = ("{stem}.npy", "{name}.npy", "{name}.confidence_fields.npy")
+OTHERS = ("{stem}.jpg.confidence_fields.npy", "{stem}.npz", "{name}.npz")
+FIELDS = JOINTS + len(LIMBS)
+RAW = (("pif", "paf"), ("cif", "caf"))  # names of the two heads' outputs, before and after OpenPifPaf 0.12
 
 
 def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
                   folder: str = "pifpaf_maskrcnn_filtering", background: Background = "threshold",
                   threshold: float = 0.5) -> PartLabels:
-    """Labels from fields float [36, h, w] in ``root/masks/<folder>/<split>/``, under any of their three names.
+    """Labels from fields float [36, h, w] in ``root/masks/<folder>/<split>/``, or raw outputs (.npz) in their place.
 
-    parts: a row of :data:`partreid.cues.schemes.PIFPAF`. background: which pixels belong to nobody. DataError
-    names the first image without a file.
+    parts: a row of :data:`partreid.cues.schemes.PIFPAF`. background: which pixels belong to nobody. Fields are
+    found under any name that BPBreID and KPR use, also with the identity's folder dropped or, as for Partial-REID,
+    beside the image. RecipeError for a row with parts that no pixel could have. DataError names the first image
+    without a file.
     """
     groups = find(PIFPAF, parts, "PifPaf grouping")
-    paths = [_find(root / "masks" / folder, sample.path) for sample in samples]
+    if covered := never_first(groups):
+        raise RecipeError(f"the PifPaf grouping '{parts}' cannot be labels: every field of {', '.join(covered)} "
+                          f"belongs to a part before it, so no pixel would be theirs. Choose another row, e.g. 'eight'")
+    if background not in get_args(Background):
+        raise RecipeError(unknown("background rule", background, get_args(Background)))
+    paths = [_find(root, folder, sample.path) for sample in samples]
 
     def read(index: int) -> NDArray[np.uint8]:
-        try:
-            fields = np.load(paths[index], allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{paths[index]} cannot be read as a NumPy array ({error}); copy it again") from None
-        if fields.ndim != 3 or fields.shape[0] != 36:
-            raise DataError(f"{paths[index]} should hold 36 confidence fields [36, h, w], it is {fields.shape}")
-        masks = part_masks(fields, groups, background, threshold)
+        masks = part_masks(read_fields(paths[index]), groups, background, threshold)
         return masks.argmax(0).astype(np.uint8)
 
     return PartLabels(scheme_of(groups), read)
 
 
-def _find(folder: Path, image: Path) -> Path:
-    place = folder / image.parent.name
-    for suffix in SUFFIXES:
-        path = place / suffix.format(stem=image.stem, name=image.name)
-        if path.is_file():
-            return path
-    raise DataError(f"{image.name} has no label in {place}; expected {image.stem}.npy or "
-                    f"{image.name}.confidence_fields.npy. Copy the label files there, or name their folder with "
-                    f"--set cues.parts.folder=...")
+def _find(root: Path, folder: str, image: Path) -> Path:
+    beside = image.with_name(f"{image.name}.confidence_fields.npy")
+    path = find_file(root, f"masks/{folder}", image, SUFFIXES + OTHERS) or (beside if beside.is_file() else None)
+    if path is None:
+        raise DataError(f"{image.name} has no label in {root / 'masks' / folder / image.parent.name}; expected "
+                        f"{image.stem}.npy or {image.name}.confidence_fields.npy. Copy the label files there, or name "
+                        f"their folder with --set cues.parts.folder=...")
+    return path
+
+
+def never_first(groups: Groups) -> tuple[str, ...]:
+    """Parts whose fields all belong to earlier parts, which win where values are equal."""
+    taken: set[int] = set()
+    covered = []
+    for name, members in groups.items():
+        if taken.issuperset(members):
+            covered.append(name)
+        taken.update(members)
+    return tuple(covered)
+
+
+def read_fields(path: Path) -> NDArray[np.floating]:
+    """Confidence fields float [36, h, w] from a .npy, or from the .npz of both heads' outputs. DataError otherwise."""
+    if path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                pair = next((names for names in RAW if set(names) <= set(file.files)), None)
+                if pair is None:
+                    raise DataError(f"{path} should hold the arrays 'pif' and 'paf' (or 'cif' and 'caf'), it has "
+                                    f"{', '.join(file.files) or 'none'}")
+                return confidence_fields(file[pair[0]], file[pair[1]], str(path))
+        except (OSError, ValueError, EOFError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path} cannot be read as NumPy arrays ({error}); copy it again") from None
+    fields: NDArray[Any] = load_array(path)
+    if fields.ndim != 3 or fields.shape[0] != FIELDS:
+        raise DataError(f"{path} should hold 36 confidence fields [36, h, w], it is {fields.shape}")
+    if not np.issubdtype(fields.dtype, np.floating):
+        raise DataError(f"{path} should hold confidences, floats in [0, 1], it is {fields.dtype}")
+    return fields
+
+
+def confidence_fields(pif: NDArray[np.generic], paf: NDArray[np.generic], where: str = "pif, paf"
+                      ) -> NDArray[np.float32]:
+    """OpenPifPaf's raw joints [17, 5, h, w] and limbs [19, 9, h, w] as confidences float32 [36, h, w].
+
+    Confidence is plane 0 in old releases and plane 1 in later ones; it is the one whose values all lie in [0, 1] in
+    both heads. DataError if that is true of neither or both.
+    """
+    if pif.ndim != 4 or paf.ndim != 4 or (len(pif), len(paf)) != (JOINTS, len(LIMBS)) \
+            or pif.shape[2:] != paf.shape[2:] or min(pif.shape[1], paf.shape[1]) < 2:
+        raise DataError(f"{where}: expected joints [17, 5, h, w] and limbs [19, 9, h, w] of one size, got {pif.shape} "
+                        f"and {paf.shape}")
+    planes = [np.concatenate([pif[:, i], paf[:, i]]).astype(np.float32) for i in (0, 1)]
+    within = [plane for plane in planes if plane.size and plane.min() >= 0 and plane.max() <= 1]
+    if len(within) != 1:
+        raise DataError(f"{where}: {'both' if within else 'neither'} of the planes 0 and 1 lie in [0, 1] throughout, "
+                        f"so it cannot be told which is confidence. Save the confidences alone, float [36, h, w], as "
+                        f".npy")
+    return within[0]
 
 
 def part_masks(fields: NDArray[np.floating], groups: Groups, background: Background = "threshold",

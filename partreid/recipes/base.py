@@ -281,8 +281,10 @@ def _assign(data: Any, keys: list[str], value: Any, path: str) -> None:
         raise RecipeError(unknown("recipe field", key, data))
     if not rest:
         data[key] = value
-    else:
-        _assign(data.setdefault(key, {"name": key, "args": {}}), rest, value, path)
+        return
+    if isinstance(data.get(key), str) and (path.startswith("cues.") or key in ("method", "backbone", "distance")):
+        data[key] = {"name": data[key], "args": {}}  # set by an assignment before this one
+    _assign(data.setdefault(key, {"name": key, "args": {}}), rest, value, path)
 
 
 def row(base: Recipe, name: str, **changes: Any) -> Recipe:
