@@ -16,13 +16,15 @@ FeatureStream = Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]
 class Cue(Protocol):
     """One kind of knowledge, indexed like the training samples.
 
-    spatial: the items are maps on the image's grid and move with crop and erase. scheme: of part labels. refresh: called before every epoch;
-    a cue that made new items gives a table of what it found, for the journal, any other None.
+    spatial: the items are maps on the image's grid and move with crop and erase. scheme: of part labels, None for other
+    knowledge. refresh: called before every epoch; a cue that made new items gives a table of what it found, for the
+    journal, any other None.
     """
 
     spatial: bool
-    scheme: PartScheme | None
 
+    @property
+    def scheme(self) -> PartScheme | None: ...
     def __getitem__(self, index: int) -> NDArray[np.generic]: ...
     def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]: ...
     def refresh(self, epoch: int, features: FeatureStream) -> Mapping[str, Any] | None: ...
