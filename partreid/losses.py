@@ -99,15 +99,53 @@ def part_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, keep: floa
     majority. smoothing: eps / (K+1) on every class. keep: share of the easiest pixels that count (1 = all).
     """
     classes = logits.shape[1]
-    if int(labels[labels != UNKNOWN].max() if (labels != UNKNOWN).any() else 0) >= classes:
-        raise ShapeError(f"part labels go up to {int(labels[labels != UNKNOWN].max())}, the part head knows "
-                         f"0..{classes - 1}; the label source and the scheme of the recipe do not match")
+    _check_labels(labels, classes)
     target = resize_labels(labels, (logits.shape[2], logits.shape[3]), classes).long()
     target = target.masked_fill(target == UNKNOWN, -100)
     each = F.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")[target != -100]
     if keep < 1:
         each = each.topk(int(len(each) * keep), largest=False).values
     return each.mean() if len(each) else logits.sum() * 0.0
+
+
+def mask_loss(logits: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:
+    """Pixel cross-entropy of MagnifierNet's mask module, L_mask of its Eq. 4.
+
+    logits: float [B, K+1, h, w]. labels: uint8 [B, H, W] (0 background, 1..K, 255 unknown); each cell takes the pixel
+    under its centre. balanced: the mean over the classes that occur in the batch, of the mean over their pixels;
+    otherwise the mean over all known pixels. 0 if none is known.
+    """
+    classes = logits.shape[1]
+    _check_labels(labels, classes)
+    rows, columns = (((torch.arange(m, device=labels.device) + 0.5) * n / m).long()
+                     for n, m in zip(labels.shape[1:], logits.shape[2:], strict=True))
+    target = labels[:, rows[:, None], columns].long()
+    known = target != UNKNOWN
+    each = F.cross_entropy(logits, target.masked_fill(~known, -100), reduction="none")
+    if not balanced:
+        return each.sum() / known.sum().clamp_min(1)
+    member = target[:, None] == torch.arange(classes, device=labels.device)[:, None, None]  # [B, K+1, h, w]
+    total, count = (each[:, None] * member).sum((0, 2, 3)), member.sum((0, 2, 3))
+    return (total / count.clamp_min(1)).sum() / (count > 0).sum().clamp_min(1)
+
+
+def diversity_loss(z: Tensor, diagonal: bool = False, eps: float = 1e-8) -> Tensor:
+    """Mean cosine similarity of the K regions of an image, two by two (MagnifierNet Eq. 3). z: float [N, K, D].
+
+    A zero vector is similar to nothing. diagonal: also each region with itself, as the printed sum begins, which adds
+    a constant without gradient.
+    """
+    K = z.shape[1]
+    length = torch.linalg.vector_norm(z, dim=2)
+    similar = z @ z.mT / (length[:, :, None] * length[:, None]).clamp_min(eps)
+    return similar.triu(0 if diagonal else 1).sum() / (len(z) * K * (K - 1) / 2)  # Eq. 3
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    highest = int(labels.masked_fill(labels == UNKNOWN, 0).max())
+    if highest >= classes:
+        raise ShapeError(f"part labels go up to {highest}, the part head knows 0..{classes - 1}; the label source and "
+                         f"the scheme of the recipe do not match")
 
 
 def centre_loss(f: Tensor, centres: Tensor, ids: Tensor, weight: float) -> Tensor:

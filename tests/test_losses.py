@@ -10,10 +10,12 @@ from partreid.errors import ShapeError
 from partreid.losses import (
     Combine,
     centre_loss,
+    diversity_loss,
     hard_triplet,
     id_loss,
     label_shares,
     margin_loss,
+    mask_loss,
     mine_hardest,
     part_loss,
     resize_labels,
@@ -181,3 +183,48 @@ def test_centre_loss_pulls_embeddings_by_its_weight_and_centres_at_full_strength
         own = [n for n in range(5) if ids[n] == c]
         want = sum(((centres[c] - f[n]).detach() for n in own), torch.zeros(3)) / 5
         torch.testing.assert_close(centres.grad[c], want)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_mask_loss_counts_classes_or_pixels_alike(balanced: bool) -> None:
+    logits, labels = torch.randn(2, 5, 4, 3), torch.randint(0, 4, (2, 8, 6)).to(torch.uint8)  # class 4 is nowhere
+    labels[:, :3] = UNKNOWN
+    each: dict[int, list[float]] = {}
+    for b in range(2):
+        for i in range(4):
+            for j in range(3):
+                label = int(labels[b, int((i + 0.5) * 2), int((j + 0.5) * 2)])  # the pixel under the cell's centre
+                if label != UNKNOWN:
+                    each.setdefault(label, []).append(smoothed(logits[b, :, i, j], label, 0.0))
+    assert len(each) == 4 and len({len(found) for found in each.values()}) > 1
+    means = [sum(found) / len(found) for found in each.values()]
+    flat = [x for found in each.values() for x in found]
+    want = sum(means) / 4 if balanced else sum(flat) / len(flat)
+    assert mask_loss(logits, labels, balanced).item() == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_mask_loss_of_nothing_is_zero_and_wrong_labels_are_refused(balanced: bool) -> None:
+    logits = torch.randn(1, 4, 2, 2, requires_grad=True)
+    loss = mask_loss(logits, torch.full((1, 4, 4), UNKNOWN, dtype=torch.uint8), balanced)
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
+    with pytest.raises(ShapeError, match=r"labels go up to 4, the part head knows 0\.\.3"):
+        mask_loss(logits, torch.full((1, 4, 4), 4, dtype=torch.uint8), balanced)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_magnifier_eq3_matches_loops(diagonal: bool) -> None:
+    z = torch.randn(3, 4, 5)
+    z[1, 2] = 0  # a region that is not there
+    total = 0.0
+    for n in range(3):
+        for j in range(4):
+            for i in range(j if diagonal else j + 1, 4):
+                norms = float(z[n, i].norm()) * float(z[n, j].norm())
+                total += float(z[n, i] @ z[n, j]) / max(norms, 1e-8)
+    z.requires_grad_()
+    loss = diversity_loss(z, diagonal)
+    assert loss.item() == pytest.approx(total / (3 * 6), abs=1e-6)
+    loss.backward()
+    assert z.grad is not None and z.grad.isfinite().all() and z.grad[0].any()
