@@ -68,7 +68,7 @@ def alone(folder: Path, name: str) -> Iterator[Path]:
 def world(common: Path) -> Path:
     """The tiny synthetic world on disk. Tests must not change it; ``own_world`` is a copy that they may."""
     with alone(common, "world") as root:
-        return write(PRESETS["tiny"], root, workers=1)  # left alone if it is there
+        return write(PRESETS["tiny"], root, iuv=True, workers=1)  # left alone if it is there
 
 
 @pytest.fixture()

@@ -1,6 +1,6 @@
 """What every method is: three verbs, two facts and the optimisers it wants."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,11 @@ class Method(nn.Module):
     needs_at_test: frozenset[str] = frozenset()
     TERMS: tuple[str, ...] = ()
     distance: PartDistance
+
+    @classmethod
+    def needed(cls, terms: Sequence[str]) -> frozenset[str]:
+        """The cues that training with these loss terms needs: ``needs``, unless some terms do without."""
+        return cls.needs
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
         """images float32 [B, 3, H, W] -> Output. Cues change what is computed only where a method says so."""

@@ -1,7 +1,7 @@
 """Recipes: one Python file per paper, one entry per table row. Listing them imports no torch."""
 
 from partreid.errors import RecipeError
-from partreid.recipes import bot, bpbreid, hcga, isp, pcb, synthetic
+from partreid.recipes import bot, bpbreid, claims, dsa, hcga, isp, magnifier, pcb, synthetic
 from partreid.recipes.base import (
     Expected,
     Frozen,
@@ -14,17 +14,29 @@ from partreid.recipes.base import (
     to_plain,
     unknown,
 )
+from partreid.recipes.scaled import scaled, split_size
 
-ROWS: tuple[Recipe, ...] = (*bot.ROWS, *pcb.ROWS, *bpbreid.ROWS, *isp.ROWS, *hcga.ROWS,
-                              *synthetic.ROWS)
+ROWS: tuple[Recipe, ...] = (*bot.ROWS, *pcb.ROWS, *bpbreid.ROWS, *isp.ROWS, *hcga.ROWS, *dsa.ROWS, *magnifier.ROWS,
+                             *claims.CONTROLS, *synthetic.ROWS)
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in ROWS}
+MAIN = {"bot": bot.MARKET, "pcb": pcb.MARKET, "bpbreid": bpbreid.DUKE, "isp": isp.DUKE, "hcga": hcga.OCCLUDED,
+        "dsa": dsa.MARKET, "magnifier": magnifier.CUHK03}  # the row that a paper's other rows are variants of
 
 __all__ = ["RECIPES", "ROWS", "Expected", "Frozen", "Recipe", "Spec", "Stage", "find", "from_plain", "override", "row",
            "to_plain"]
 
 
 def find(name: str) -> Recipe:
-    """The recipe called ``name``. RecipeError suggests the nearest one."""
-    if name not in RECIPES:
-        raise RecipeError(unknown("recipe", name, RECIPES))
-    return RECIPES[name]
+    """The recipe called ``name``; ``name@demo`` (tiny, full) is the same row at the size of a synthetic benchmark.
+
+    RecipeError suggests the nearest name.
+    """
+    plain, size = split_size(name)
+    if plain not in RECIPES:
+        raise RecipeError(unknown("recipe", plain, RECIPES))
+    recipe = RECIPES[plain]
+    if size is None:
+        return recipe
+    if plain.startswith("synthetic/"):
+        raise RecipeError(f"{plain} is a recipe of the synthetic benchmark already; leave out '@{size}'")
+    return scaled(recipe, MAIN[recipe.method.name], RECIPES[f"synthetic/{size}/{recipe.method.name}"])

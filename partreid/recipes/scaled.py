@@ -26,8 +26,7 @@ def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
     return replace(
         base, name=f"{recipe.name}@{base.train.removeprefix('synthetic-')}", method=method,
         cues=Frozen({name: _cue(spec, main.cues.get(name), base.cues.get(name)) for name, spec in recipe.cues.items()}),
-        stages=tuple(_stage(stage, main.stages[min(i, len(main.stages) - 1)], base.stages[min(i, len(base.stages) - 1)])
-                     for i, stage in enumerate(recipe.stages)),
+        stages=_stages(recipe, main, base),
         augment=tuple(spec for spec in base.augment if spec.name in names), distance=recipe.distance,
         notes=(f"{recipe.name} at the size of {base.train}", *base.notes), expect=None,
     )
@@ -49,6 +48,15 @@ def _cue(spec: Spec, main: Spec | None, base: Spec | None) -> Spec:
     if main is None or base is None or spec.name != main.name:
         return spec
     return Spec(base.name, **_changed(spec.args, main.args, base.args))
+
+
+def _stages(row: Recipe, main: Recipe, base: Recipe) -> tuple[Stage, ...]:
+    """As many stages as the row has, and as many epochs in all as the base has."""
+    plans = list(base.stages[:len(row.stages)])
+    plans[-1] = replace(plans[-1], epochs=sum(stage.epochs for stage in base.stages[len(plans) - 1:]))
+    plans += plans[-1:] * (len(row.stages) - len(plans))
+    return tuple(_stage(stage, main.stages[min(i, len(main.stages) - 1)], plan)
+                 for i, (stage, plan) in enumerate(zip(row.stages, plans, strict=True)))
 
 
 def _stage(row: Stage, main: Stage, base: Stage) -> Stage:

@@ -7,8 +7,11 @@ from dataclasses import replace
 
 from partreid.recipes.base import Frozen, Recipe, Spec, Stage, row
 from partreid.recipes.bpbreid import GILT
+from partreid.recipes.dsa import WEIGHTS as DSA_WEIGHTS
 from partreid.recipes.hcga import WEIGHTS as HCGA_WEIGHTS
 from partreid.recipes.isp import WEIGHTS as ISP_WEIGHTS
+from partreid.recipes.magnifier import DIVERSITY
+from partreid.recipes.magnifier import WEIGHTS as MAGNIFIER_WEIGHTS
 
 AUGMENT = (Spec("crop", pad=5), Spec("mirror"), Spec("erase"))
 
@@ -64,8 +67,26 @@ def _self_taught(bot: Recipe) -> tuple[Recipe, ...]:
     )
 
 
-DEMO_ALL = (*DEMO, *_self_taught(DEMO[0]))
-QUICK_ALL = (*QUICK, *_self_taught(QUICK[0]))
-FULL_ALL = (*FULL, *_self_taught(FULL[0]))
+def _surface_taught(bot: Recipe) -> tuple[Recipe, ...]:
+    """DSA-reID and MagnifierNet under the plan of ``bot``, taught by the exact surfaces."""
+    base, plan = bot.name.removesuffix("bot"), bot.stages[0]
+    last = max(1, plan.epochs // 9)  # as the paper shares out its 500 epochs
+    return (
+        row(bot, base + "dsa", method=Spec("dsa"), stages=(replace(plan, weights=DSA_WEIGHTS),),
+            cues=Frozen({"uv_tiles": Spec("uv_tiles")})),
+        row(bot, base + "magnifier", method=Spec("magnifier"), cues=Frozen({"parts": Spec("surfaces", parts="seven")}),
+            stages=(replace(plan, epochs=plan.epochs - last, weights=MAGNIFIER_WEIGHTS | {"diversity": 0.0}),
+                    replace(plan, epochs=last, lr=plan.lr / 10, warmup=0, schedule="step", drop_at=(),
+                            weights=MAGNIFIER_WEIGHTS | {"diversity": DIVERSITY})),
+            notes=("stage two at a tenth of the first rate: the paper's, three times that rate, undoes stage one in so "
+                   "short a training.",)),
+    )
+
+
+def _all(three: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+    return (*three, *_self_taught(three[0]), *_surface_taught(three[0]))
+
+
+DEMO_ALL, QUICK_ALL, FULL_ALL = _all(DEMO), _all(QUICK), _all(FULL)
 
 ROWS = (*QUICK_ALL, *DEMO_ALL, *FULL_ALL)

@@ -1,6 +1,7 @@
 """What every method promises, asked of each of them and of every recipe that uses it."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def scheme(recipe: Recipe) -> PartScheme | None:
     if "parts" not in recipe.cues:
         return None
     spec = recipe.cues["parts"]
-    named = {"surfaces": (SURFACES, "five"), "pifpaf": (PIFPAF, "eight")}
+    named = {"surfaces": (SURFACES, "five"), "pifpaf": (PIFPAF, "eight"), "densepose": (SURFACES, "five")}
     if spec.name in named:
         table, default = named[spec.name]
         return scheme_of(table[spec.args.get("parts", default)])
@@ -51,11 +52,20 @@ def batch(recipe: Recipe) -> Batch:
     if parts is not None:
         rows = torch.arange(SIZE[0]) * (parts.K + 1) // SIZE[0]
         cues["parts"] = rows.to(torch.uint8)[None, :, None].expand(8, *SIZE).clone()
+    if "uv_tiles" in recipe.cues:
+        tiles = torch.randint(256, (8, 24, 4, 16, 16), generator=draw, dtype=torch.uint8)
+        tiles[:, :, 3] = torch.rand(8, 24, 16, 16, generator=draw) < 0.3
+        cues["uv_tiles"] = tiles
     return Batch(torch.randn(8, 3, *SIZE, generator=draw), torch.arange(8) // 2, torch.arange(8) % 2, cues)
 
 
 def pools_given_maps(recipe: Recipe) -> bool:
     return recipe.method.args.get("attention") == "given"
+
+
+def asks_at_test(recipe: Recipe) -> bool:
+    """Whether a description needs cues: given part maps, or DSA's fused vectors."""
+    return pools_given_maps(recipe) or any("fused" in name for name in recipe.method.args.get("described") or ())
 
 
 def described(method: Method, images: Tensor) -> Embeddings:
@@ -76,13 +86,13 @@ class TestEveryRecipe:
         assert [n for n, p in learning.items() if not p.grad.isfinite().all() or not p.grad.any()] == []
 
     def test_needs_are_given(self, recipe: Recipe) -> None:
-        assert METHODS[recipe.method.name].needs <= set(recipe.cues)
+        assert METHODS[recipe.method.name].needed(recipe.terms) <= set(recipe.cues)
         assert set(recipe.terms) <= set(METHODS[recipe.method.name].TERMS)
 
     def test_its_distance_fits_what_it_describes(self, recipe: Recipe) -> None:
         method, some = built(recipe).eval(), batch(recipe)
         with torch.inference_mode():
-            e = method.describe(method(some.images, some.cues if pools_given_maps(recipe) else {}))
+            e = method.describe(method(some.images, some.cues if asks_at_test(recipe) else {}))
             far = method.distance(e, e)
         assert far.shape == (8, 8) and not far.isnan().any()
 
@@ -133,9 +143,16 @@ class TestEveryMethod:
         method = built(recipe).eval()
         bare = replace(recipe, backbone=Spec("small", width=4))
         torch.manual_seed(99)
-        again = api.restore(bare, IDENTITIES, scheme(recipe), method.state_dict()).eval()
+        again = api.restore(bare, IDENTITIES, scheme(recipe), deepcopy(method).at_test().state_dict()).eval()
         images = batch(recipe).images
         assert torch.equal(described(again, images).vectors, described(method, images).vectors)
+
+    def test_what_is_kept_at_test_time_describes_the_same(self, recipe: Recipe) -> None:
+        method, images = built(recipe).eval(), batch(recipe).images
+        e = described(method, images)
+        kept = method.at_test()
+        assert torch.equal(described(kept, images).vectors, e.vectors)
+        assert kept.at_test() is kept and torch.equal(described(kept, images).vectors, e.vectors)
 
 
 @pytest.mark.parametrize("recipe", [p for p in EVERY if pools_given_maps(p.values[0])])  # type: ignore[arg-type]
