@@ -18,7 +18,8 @@ from partreid.cues import Cue
 from partreid.data.loader import image_batches
 from partreid.data.transforms import resize_nearest
 from partreid.evaluate.extract import Known, extract
-from partreid.evaluate.report import Example, Report, Score, write
+from partreid.evaluate.content import Example, Report, Score
+from partreid.evaluate.report import write
 from partreid.evaluate.score import Described, Scored, describe, score
 from partreid.explain.evidence import explain_pairs
 from partreid.explain.overlays import Shown

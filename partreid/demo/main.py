@@ -12,9 +12,10 @@ from partreid.build import benchmark as read_benchmark
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic import write as write_world
 from partreid.demo.labels import print_quality, quality_of, rounds, stories
+from partreid.demo.lessons import lessons
 from partreid.demo.truth import exact_labels, leak_check, watch, with_exact_masks
 from partreid.errors import DataError
-from partreid.evaluate.report import Report
+from partreid.evaluate.content import Report
 from partreid.evaluate.report import write as write_report
 from partreid.evaluate.truth import Truth
 from partreid.files import write_json
@@ -104,6 +105,7 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
                      for story in stories(NAMES[m], out / "runs" / m, benchmark, world)),
         label_quality=quality,
         label_rounds={NAMES[m]: rounds(out / "runs" / m) for m in SELF_TAUGHT if m in models},
+        lessons=lessons(models, benchmark),
         facts=facts(models["bpbreid"], benchmark) | {
             "training": ", ".join(f"{NAMES[m]} {seconds[NAMES[m]]:.0f} s" for m in models)},
         notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS))

@@ -24,6 +24,8 @@ PALETTE: Mapping[str, str] = {
     "legs": "#d2649a", "upper_legs": "#d2649a", "lower_legs": "#6b3158", "feet": "#8a8f2a",
     "left_arm": "#7ccbee", "right_arm": "#3f96c4", "left_leg": "#d2649a", "right_leg": "#a33a72",
     "left_foot": "#6b3158", "right_foot": "#8a8f2a",
+    "chest": "#2a5cb8", "upper_arm": "#b5dc92", "lower_arm": "#7ccbee", "upper_leg": "#d2649a", "lower_leg": "#6b3158",
+    "foot": "#8a8f2a", "hand": "#e0763c",
     "body": "#2a5cb8", "person": "#2a5cb8",
     "foreground": "#8f8f88", "global": "#8f8f88", "joined": "#8f8f88",
     "mean": "#8f8f88",

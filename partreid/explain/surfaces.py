@@ -20,9 +20,6 @@ PAIRS = (
     (("upper legs, front", "upper_leg", (9, 10)), ("upper legs, back", "upper_leg", (7, 8)),
      ("lower legs, front", "lower_leg", (13, 14)), ("lower legs, back", "lower_leg", (11, 12))),
 )
-COLOURS = {"head": PALETTE["head"], "torso": PALETTE["torso"], "hand": "#e0763c", "foot": PALETTE["feet"],
-           "upper_arm": PALETTE["right_arm"], "lower_arm": PALETTE["arms"], "upper_leg": PALETTE["upper_legs"],
-           "lower_leg": PALETTE["lower_legs"]}
 EMPTY, FAINT = "#e6e6e1", "#85857e"
 
 
@@ -88,5 +85,5 @@ def _tinted(crop: Image.Image, labels: NDArray[np.uint8]) -> Image.Image:
 def _tint(chart: int) -> str:
     """``#rrggbb`` of a chart: its region's colour, lighter for the second of a pair."""
     region, second = next((region, pair[1] == chart) for row in PAIRS for _, region, pair in row if chart in pair)
-    shade = [round(c + (255 - c) * 0.45 * second) for c in ImageColor.getrgb(COLOURS[region])[:3]]
+    shade = [round(c + (255 - c) * 0.45 * second) for c in ImageColor.getrgb(PALETTE[region])[:3]]
     return "#" + "".join(f"{c:02x}" for c in shade)

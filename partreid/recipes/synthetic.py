@@ -71,14 +71,17 @@ def _surface_taught(bot: Recipe) -> tuple[Recipe, ...]:
     """DSA-reID and MagnifierNet under the plan of ``bot``, taught by the exact surfaces."""
     base, plan = bot.name.removesuffix("bot"), bot.stages[0]
     last = max(1, plan.epochs // 9)  # as the paper shares out its 500 epochs
+    weights = MAGNIFIER_WEIGHTS | {"mask": 8.0}
     return (
         row(bot, base + "dsa", method=Spec("dsa"), stages=(replace(plan, weights=DSA_WEIGHTS),),
-            cues=Frozen({"uv_tiles": Spec("uv_tiles")})),
+            cues=Frozen({"uv_tiles": Spec("uv_tiles", size=32 if bot.size[0] > 128 else 16)}),
+            notes=() if bot.size[0] > 128 else ("tiles of 16 x 16, not 32 x 32: limbs are some five pixels wide here.",)),
         row(bot, base + "magnifier", method=Spec("magnifier"), cues=Frozen({"parts": Spec("surfaces", parts="seven")}),
-            stages=(replace(plan, epochs=plan.epochs - last, weights=MAGNIFIER_WEIGHTS | {"diversity": 0.0}),
+            stages=(replace(plan, epochs=plan.epochs - last, weights=weights | {"diversity": 0.0}),
                     replace(plan, epochs=last, lr=plan.lr / 10, warmup=0, schedule="step", drop_at=(),
-                            weights=MAGNIFIER_WEIGHTS | {"diversity": DIVERSITY})),
-            notes=("stage two at a tenth of the first rate: the paper's, three times that rate, undoes stage one in so "
+                            weights=weights | {"diversity": DIVERSITY})),
+            notes=("the mask loss weighs 8.0, not 2.0: nothing is pretrained here, and the regions have to be found first.",
+                   "stage two at a tenth of the first rate: the paper's, three times that rate, undoes stage one in so "
                    "short a training.",)),
     )
 

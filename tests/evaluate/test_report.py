@@ -10,7 +10,8 @@ from PIL import Image
 
 from partreid.errors import DataError
 from partreid.evaluate.charts import curve, nice_above, ticks
-from partreid.evaluate.report import Example, LabelStory, Report, Score, percent, render, write
+from partreid.evaluate.content import Example, LabelStory, Lesson, Report, Score
+from partreid.evaluate.report import percent, render, write
 from partreid.explain.evidence import Evidence
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import Match

@@ -123,7 +123,8 @@ def lab(hexadecimal: str, eyes: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("eyes", MACHADO)
 @pytest.mark.parametrize("names", [("head", "torso", "arms", "legs", "feet"),
-                                   ("head", "torso", "arms", "upper_legs", "lower_legs", "feet")])
+                                   ("head", "torso", "arms", "upper_legs", "lower_legs", "feet"),
+                                   ("head", "chest", "upper_arm", "lower_arm", "upper_leg", "lower_leg", "foot")])
 def test_parts_stay_apart_for_colour_blind_readers(names, eyes):
     seen = {name: lab(colour(name), np.array(MACHADO[eyes])) for name in names}
     for a, b in combinations(names, 2):
