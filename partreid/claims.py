@@ -55,7 +55,7 @@ class Checked:
         return "fails" if self.gain.high < 0 else "undecided"
 
 
-def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "demo", results: Path | None = None,
+def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "small", results: Path | None = None,
         device: str = "auto") -> dict[str, Any]:
     """Train what the claims of ``papers`` (all if empty) need, check and print them; the numbers go to ``results``.
 
@@ -71,10 +71,11 @@ def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "dem
     names = list(dict.fromkeys([*(name for c in claims for name in (c.better, c.worse)),
                                 *(name for rows in studies.values() for name in rows)]))
     recipes = {name: find(f"{name}@{size}") for name in names}
-    world = out / f"world-{size}"
+    preset = recipes[names[0]].train.removeprefix("synthetic-")
+    world = out / f"world-{preset}"
     with ui.progress("drawing people") as step:
-        write_world(PRESETS[size], world, iuv=any(NEEDS_IUV in r.cues for r in recipes.values()), progress=step)
-    benchmark = read_benchmark(f"synthetic-{size}", world)
+        write_world(PRESETS[preset], world, iuv=any(NEEDS_IUV in r.cues for r in recipes.values()), progress=step)
+    benchmark = read_benchmark(recipes[names[0]].train, world)
     first: dict[str, Recipe] = {}  # rows of several tables are often one and the same
     for recipe in recipes.values():
         first.setdefault(recipe.digest, recipe)

@@ -17,8 +17,8 @@ from partreid.api import Model, load
 from partreid.cues import Cue
 from partreid.data.loader import image_batches
 from partreid.data.transforms import resize_nearest
-from partreid.evaluate.extract import Known, extract
 from partreid.evaluate.content import Example, Report, Score
+from partreid.evaluate.extract import Known, extract
 from partreid.evaluate.report import write
 from partreid.evaluate.score import Described, Scored, describe, score
 from partreid.explain.evidence import explain_pairs
@@ -195,7 +195,7 @@ def evaluate_run(run: Path, root: Path, name: str | None, report: Path | None, v
         first = fabric.is_global_zero
     else:
         first = True
-    knows = model.scheme is not None
+    knows = model.scheme is not None and len(model.names) > 1
     judged = judge(model.recipe.method.name, model, benchmark, visibility if knows else None)
     if not first:
         return []

@@ -112,6 +112,25 @@ def test_an_interrupted_demo_goes_on_and_other_settings_are_refused(quick_demo: 
         demo.run(out, quick=True, seed=2)
 
 
+def test_all_five_papers_in_one_table_and_one_report(quick_demo: Path, numbers: dict[str, Any], tmp_path: Path) -> None:
+    out = Path(shutil.copytree(quick_demo / "partreid-demo", tmp_path / "all"))
+    found = demo.run(out, quick=True, every=True)
+    papers = {"BPBreID", "ISP", "HCGA", "DSA-reID", "MagnifierNet"}
+    assert {r["method"] for r in found["results"]} == papers | {"BoT", "PCB"}
+    assert set(found["gains_over_bot"]) == papers and set(found["label_quality"]) == {"ISP", "HCGA"}
+    ap = {(r["method"], r["queries"], r["visibility"]): r["mAP"] for r in found["results"]}
+    for method, gains in found["gains_over_bot"].items():
+        for queries, gain in gains.items():
+            own = ap.get((method, queries, True), ap.get((method, queries, False)))
+            assert gain["mAP"] == pytest.approx(own - ap["BoT", queries, False])
+            assert gain["interval"][0] <= gain["mAP"] <= gain["interval"][1]
+    html = (out / "report.html").read_text()
+    for words in ("the surface unwrapped", "regions hidden on purpose", "Labels that the network found", *papers):
+        assert words in html
+    tensors = load_tensors(out / "runs" / "dsa" / "model.safetensors")[0]
+    assert tensors and not [name for name in tensors if name.startswith(("guide.", "id."))]
+
+
 def test_chance_is_the_share_of_right_answers(quick_demo: Path, numbers: dict[str, Any]) -> None:
     benchmark = build.benchmark("synthetic-tiny", quick_demo / "partreid-demo" / "world-tiny")
     shares = []

@@ -25,44 +25,66 @@ def demo(*, out: Path = Path("partreid-demo"), quick: bool = False, json: Path |
 
 
 @app.command
-def recipes(name: str | None = None, *, filter: str = "", json: bool = False) -> None:
-    """List the recipes: one for every row of the papers' tables, with the published numbers.
+def recipes(name: str | None = None, *, filter: str = "", paper: str | None = None, where: str | None = None,
+            data_set: str | None = None, json: bool = False, table: bool = False, out: Path | None = None,
+            ledger: Path | None = None) -> None:
+    """List the recipes: one for every row of the papers' tables, with the published numbers and ours.
 
     Args:
         name: Show this recipe in full.
         filter: Only names that contain this text.
+        paper: Only this paper's, e.g. --paper isp
+        where: Only this table's or figure's, e.g. --where table5
+        data_set: Only those that train or test on this data set.
         json: Print as JSON.
+        table: Print the tables as Markdown.
+        out: Write the Markdown to this file instead.
+        ledger: Where our numbers stand; default results/ledger.jsonl.
     """
     from json import dumps
 
-    from partreid.recipes import ROWS, Expected, find, to_plain
+    from partreid.ledger import LEDGER, read
+    from partreid.recipes import find, to_plain
+    from partreid.recipes.costs import ASSUMED, WITHDRAWN
+    from partreid.tables import chosen, cost, lines, mean, page, percent
 
     if name is not None:
         print(dumps(to_plain(find(name)), indent=1))
         return
-    rows = [r for r in ROWS if filter in r.name]
+    if out is not None and not table:
+        ui.fail("--out is where the Markdown goes; ask for it with --table")
+    rows = chosen(filter, paper, where, data_set)
     if json:
         print(dumps([to_plain(r) for r in rows]))
         return
+    entries = read(ledger or LEDGER)
+    if table:
+        text = page(rows, entries)
+        if out is None:
+            print(text, end="")
+            return
+        from partreid.files import write_atomically
 
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.1f}"
-
-    unknown = Expected("")
-    shown = [(r.name, r.train, number((r.expect or unknown).rank1), number((r.expect or unknown).mAP),
-              (r.expect or unknown).where) for r in rows]
-    ui.table("", ("recipe", "trains on", "paper R-1", "paper mAP", "source"), shown, left=2)
-    if any("duke" in r.train for r in rows):
+        write_atomically(out, text.encode())
+        ui.say(f"{len(rows)} recipes -> {out}")
+        return
+    shown = [(f"{line.recipe.name}, {line.queries}" if line.queries not in (None, "query") else line.recipe.name,
+              line.recipe.train, line.expect.where, percent(line.expect.rank1), percent(line.expect.mAP),
+              mean(line.ours("rank1"), len(line.runs)), mean(line.ours("mAP"), len(line.runs)), cost(line.recipe))
+             for line in lines(rows, entries)]
+    ui.table("", ("recipe", "trains on", "source", "paper R-1", "mAP", "our R-1", "mAP", "hours"), shown, left=3)
+    ui.say(ASSUMED)
+    if any({r.train, *r.test} & set(WITHDRAWN) for r in rows):
         ui.say("dukemtmc, occluded_duke and p_dukemtmc were withdrawn by their authors' institution; see: "
                "partreid data list")
 
 
 @app.command
 def claims(*, papers: Papers = (), seeds: Seeds = (1, 2, 3), out: Path = Path("partreid-claims"),
-           size: Literal["tiny", "demo", "full"] = "demo", json: Path | None = None, device: str = "auto") -> None:
+           size: Literal["tiny", "small", "demo", "full"] = "small", json: Path | None = None, device: str = "auto") -> None:
     """Check what the papers' tables say of their own variants, on made-up people.
 
-    Trains every variant with every seed (a minute or two each at demo size on two cores), then prints which orderings
+    Trains every variant with every seed (about a minute each at small size on two cores), then prints which orderings
     hold. Interrupted or repeated, it goes on with what is there.
 
     Args:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from partreid import ui
 from partreid.cues.parsing import label_path, read_labels
 from partreid.cues.schemes import SURFACES, lookup
+from partreid.evaluate.content import LabelStory
 from partreid.evaluate.extract import Labels
 from partreid.evaluate.labels import label_quality
-from partreid.evaluate.content import LabelStory
 from partreid.explain.overlays import Shown
 from partreid.train.checkpoint import load_tensors
 from partreid.train.journal import read as read_journal

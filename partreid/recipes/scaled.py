@@ -12,7 +12,7 @@ from typing import Any
 from partreid.errors import RecipeError
 from partreid.recipes.base import Frozen, Recipe, Spec, Stage, unknown
 
-SIZES = ("tiny", "demo", "full")
+SIZES = ("tiny", "small", "demo", "full")
 _CROPS = {"crop", "zoom"}  # two ways to shift an image; a synthetic recipe has one that suits its size
 _LABELS = {"pifpaf", "densepose", "surfaces"}  # parsers whose part labels the exact surfaces stand for
 _PARTS = {"five_v": "five", "six_new": "six", "three_v": "three"}  # groupings of pose joints, as surfaces
@@ -24,7 +24,7 @@ def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
     names = {spec.name for spec in recipe.augment}
     names |= _CROPS if names & _CROPS else set()
     return replace(
-        base, name=f"{recipe.name}@{base.train.removeprefix('synthetic-')}", method=method,
+        base, name=f"{recipe.name}@{base.name.split('/')[1]}", method=method,
         cues=Frozen({name: _cue(spec, main.cues.get(name), base.cues.get(name)) for name, spec in recipe.cues.items()}),
         stages=_stages(recipe, main, base),
         augment=tuple(spec for spec in base.augment if spec.name in names), distance=recipe.distance,

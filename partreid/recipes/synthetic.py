@@ -1,4 +1,5 @@
-"""All methods on the synthetic benchmark: tiny for tests, demo for two CPU cores, full for a GPU.
+"""All methods on the synthetic benchmark: tiny for tests, demo for two CPU cores, full for a GPU, and small, the demo
+with half as wide a trunk, to compare many variants on two cores.
 
 All train with the same plan, images and trunk; only the method differs.
 """
@@ -42,6 +43,7 @@ def _methods(bot: Recipe) -> tuple[Recipe, ...]:
 DEMO = _methods(BOT)
 QUICK = _methods(row(BOT, "synthetic/tiny/bot", train="synthetic-tiny", test=("synthetic-tiny",),
                      backbone=Spec("small", width=8), stages=(replace(_PLAN, epochs=4, batch=(4, 4), warmup=1),)))
+SMALL = _methods(row(BOT, "synthetic/small/bot", backbone=Spec("small", width=12)))
 FULL = _methods(row(BOT, "synthetic/full/bot", train="synthetic-full", test=("synthetic-full",), size=(256, 128),
                     backbone=Spec("resnet50", pretrained=False), precision="bf16-mixed",
                     stages=(replace(_PLAN, epochs=60, batch=(16, 4), lr=3.5e-4, warmup=5),)))
@@ -75,12 +77,13 @@ def _surface_taught(bot: Recipe) -> tuple[Recipe, ...]:
     return (
         row(bot, base + "dsa", method=Spec("dsa"), stages=(replace(plan, weights=DSA_WEIGHTS),),
             cues=Frozen({"uv_tiles": Spec("uv_tiles", size=32 if bot.size[0] > 128 else 16)}),
-            notes=() if bot.size[0] > 128 else ("tiles of 16 x 16, not 32 x 32: limbs are some five pixels wide here.",)),
+            notes=() if bot.size[0] > 128 else (
+                "tiles of 16 x 16, not 32 x 32: limbs are some five pixels wide here.",)),
         row(bot, base + "magnifier", method=Spec("magnifier"), cues=Frozen({"parts": Spec("surfaces", parts="seven")}),
             stages=(replace(plan, epochs=plan.epochs - last, weights=weights | {"diversity": 0.0}),
                     replace(plan, epochs=last, lr=plan.lr / 10, warmup=0, schedule="step", drop_at=(),
                             weights=weights | {"diversity": DIVERSITY})),
-            notes=("the mask loss weighs 8.0, not 2.0: nothing is pretrained here, and the regions have to be found first.",
+            notes=("the mask loss weighs 8.0, not 2.0: nothing is pretrained here, and regions have to be found first.",
                    "stage two at a tenth of the first rate: the paper's, three times that rate, undoes stage one in so "
                    "short a training.",)),
     )
@@ -90,6 +93,6 @@ def _all(three: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
     return (*three, *_self_taught(three[0]), *_surface_taught(three[0]))
 
 
-DEMO_ALL, QUICK_ALL, FULL_ALL = _all(DEMO), _all(QUICK), _all(FULL)
+DEMO_ALL, QUICK_ALL, SMALL_ALL, FULL_ALL = _all(DEMO), _all(QUICK), _all(SMALL), _all(FULL)
 
-ROWS = (*QUICK_ALL, *DEMO_ALL, *FULL_ALL)
+ROWS = (*QUICK_ALL, *SMALL_ALL, *DEMO_ALL, *FULL_ALL)

@@ -266,6 +266,15 @@ def test_labels_over_the_rounds_are_shown_beside_the_truth(report):
     assert "labels" not in Page(render(report)).ids
 
 
+def test_what_only_training_sees_is_drawn(report):
+    picture = Image.new("RGB", (40, 20), "#336699")
+    page = Page(html := render(replace(report, lessons=(
+        Lesson("Tiles of a person", "Why they are there.", (("identity 7", picture), ("identity 8", picture))),))))
+    assert "lessons" in page.ids and "Tiles of a person" in page.text and "identity 8" in page.text
+    assert html.count('alt="identity') == 2
+    assert "lessons" not in Page(render(report)).ids
+
+
 def test_missing_crop_is_named(report, tmp_path):
     gone = Shown(tmp_path / "gone.jpg", 1, 1)
     with pytest.raises(DataError, match=r"gone\.jpg"):
