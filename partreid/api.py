@@ -147,8 +147,9 @@ def restore(recipe: Recipe, identities: int, scheme: PartScheme | None, tensors:
     bare = recipe
     if "pretrained" in inspect.signature(BACKBONES[recipe.backbone.name]).parameters:
         bare = replace(recipe, backbone=recipe.backbone.but(pretrained=False))
-    method = build.method(bare, identities, scheme).at_test()
-    method.load_state_dict(tensors)
+    with torch.device("meta"):  # what only training uses (DSA's guide: 162 million numbers) is never allocated
+        method = build.method(bare, identities, scheme).at_test()
+    method.load_state_dict(tensors, assign=True)
     return method
 
 

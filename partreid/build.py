@@ -21,6 +21,7 @@ from partreid.recipes.base import Recipe, Spec, unknown
 from partreid.types import Benchmark, PartScheme
 
 T = typing.TypeVar("T")
+Progress = Callable[[int, int], None]
 
 
 def look_up(what: str, table: Mapping[str, T], name: str) -> T:
@@ -83,19 +84,24 @@ def protocol(of: Benchmark) -> Protocol:
     return PROTOCOLS[protocol_of(of.name, of)]
 
 
-def cues(recipe: Recipe, of: Benchmark) -> dict[str, Cue]:
-    """The recipe's cues for the training images, after checking that the method gets what it needs."""
+def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dict[str, Cue]:
+    """The recipe's cues for the training images, after checking that the method gets what it needs.
+
+    progress: called with (images done, images in all) by cues that prepare something.
+    """
     needs = look_up("method", METHODS, recipe.method.name).needed(recipe.terms)
     for missing in sorted(needs - set(recipe.cues)):
         kinds = [name for name in CUES if (name == "uv_tiles") == (missing == "uv_tiles")]
         raise RecipeError(f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; add one of "
                           f"{', '.join(kinds)}: --set cues.{missing}={kinds[0]}")
-    return {name: cue(spec, of) for name, spec in recipe.cues.items()}
+    return {name: cue(spec, of, progress) for name, spec in recipe.cues.items()}
 
 
-def cue(spec: Spec, of: Benchmark) -> Cue:
+def cue(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Cue:
     """One cue for the training images of a data set."""
-    return call("cue", look_up("cue", CUES, spec.name), spec, root=of.root, samples=of.train)
+    make = look_up("cue", CUES, spec.name)
+    told = {"progress": progress} if "progress" in inspect.signature(make).parameters else {}
+    return call("cue", make, spec, root=of.root, samples=of.train, **told)
 
 
 def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method:

@@ -51,7 +51,8 @@ def progress(title: str) -> Iterator[Callable[..., None]]:
 def training(title: str) -> Iterator[Callable[[Mapping[str, Any], int, int], None]]:
     """Progress of a training run, fed with its journal entries."""
     with progress(title) as step:
-        yield lambda entry, done, total: step(done, total, f"epoch {entry['epoch'] + 1}, loss {entry['loss']:.3f}")
+        yield lambda entry, done, total: step(done, total, f"epoch {entry['epoch'] + 1}, loss {entry['loss']:.3f}"
+                                              if "loss" in entry else str(entry.get("event", "")))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:

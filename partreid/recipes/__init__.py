@@ -27,7 +27,7 @@ __all__ = ["RECIPES", "ROWS", "Expected", "Frozen", "Recipe", "Spec", "Stage", "
 
 
 def find(name: str) -> Recipe:
-    """The recipe called ``name``; ``name@demo`` (tiny, small, full) is the same row at the size of a synthetic benchmark.
+    """The recipe called ``name``; ``name@demo`` (tiny, small, full) is that row at the size of a synthetic benchmark.
 
     RecipeError suggests the nearest name.
     """

@@ -30,7 +30,8 @@ class Options:
     devices: processes, each with its own device; they share out the identities of a step, and each mines triplets and
     keeps batch statistics among its own. workers: loader processes of each. save_every: steps between
     checkpoints (one is also written after every epoch). stop_after: end early, at this step, with a checkpoint.
-    progress: called with the journal entry of each step, the steps so far and (about) how many there will be.
+    progress: called with the journal entry of each step, the steps so far and (about) how many there will be; before
+    the first step perhaps with {"event": "preparing"}, the images looked at and all of them.
     """
 
     device: str = "auto"
@@ -66,7 +67,7 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
     device = build.device(options.device)
     ids, identities = training_ids(benchmark)
     run = Run(folder, recipe, options.resume)
-    cues = build.cues(recipe, benchmark)
+    cues = build.cues(recipe, benchmark, _preparing(options))
     fabric = Fabric(accelerator=device, devices=options.devices, precision=recipe.precision,  # type: ignore[arg-type]
                     strategy="ddp" if options.devices > 1 else "auto", loggers=_loggers(folder, options))
     fabric.launch()
@@ -82,6 +83,7 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
                 for stage in recipe.stages]
     expected = sum(len(sampler) * stage.epochs for sampler, stage in zip(samplers, recipe.stages, strict=True))
     place = run.restore(method, cues)
+    run.note_cues(cues, place)
 
     for number in range(place.stage, len(recipe.stages)):
         stage, sampler = recipe.stages[number], samplers[number]
@@ -171,6 +173,11 @@ def features_by_identity(method: Method, samples: Sequence[Sample], ids: Sequenc
         whole = maps[0] if len(maps) == 1 else torch.cat(maps)  # a copy of the features only where it must be
         yield torch.tensor(indices), torch.tensor([s.camera for s in own]), whole
     method.train(training)
+
+
+def _preparing(options: Options) -> build.Progress | None:
+    told = options.progress
+    return None if told is None else lambda done, total: told({"event": "preparing"}, done, total)
 
 
 def _together(found: Any) -> list[Any]:

@@ -112,6 +112,12 @@ class Run:
         save_tensors(self.folder / "labels" / f"{name}-{epoch:04d}.safetensors", {"labels": labels[rows], "rows": rows},
                      {"epoch": epoch})
 
+    def note_cues(self, cues: Mapping[str, Cue], place: Place) -> None:
+        """A line on each cue that has something to say of what it knows, when the run begins."""
+        for name, cue in cues.items():
+            if self.first and place.step == 0 and hasattr(cue, "sentence"):
+                self.journal.write({"step": 0, "event": "cue", "cue": name, "says": cue.sentence()})
+
     def end_epoch(self) -> None:
         """The journal so far as a table."""
         if self.first:
