@@ -19,8 +19,9 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test check lint bench lock clean FORCE
+.PHONY: help setup demo test check lint bench docs lock clean FORCE
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,12 +45,17 @@ bench: $(READY)  ## how fast matching, loading and labelling are
 	@$(BIN)/python -m benchmarks.match
 	@$(BIN)/python -m benchmarks.loading
 	@$(BIN)/python -m benchmarks.labels
+	@$(BIN)/python -m benchmarks.indexing
+
+docs: $(READY)  ## build the documentation to site/, strictly and without a network
+	@$(BIN)/python -m mkdocs build --strict $(ARGS)
+	@echo "documentation: site/index.html (with search: $(BIN)/python -m http.server -d site)"
 
 lock: .venv/bin/python  ## resolve all packages anew and write requirements.lock
 	@$(BIN)/python tools/lock.py $(TORCH_LOCKED)
 
 clean:  ## remove .venv, caches and build outputs
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --no-compile: Python compiles what is imported at its first import, which takes half the time.
