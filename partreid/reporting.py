@@ -182,8 +182,12 @@ def peak_memory() -> int:
 
 
 def evaluate_run(run: Path, root: Path, name: str | None, report: Path | None, visibility: bool, device: str,
-                 devices: int, rerank: bool = False) -> list[dict[str, Any]]:
-    """``partreid eval``: score, print, and write a report if asked. Rows are empty on all but the first process."""
+                 devices: int, rerank: bool = False,
+                 keep: Callable[[Benchmark, Sequence[Judged]], None] | None = None) -> list[dict[str, Any]]:
+    """``partreid eval``: score, print, and write a report if asked. Rows are empty on all but the first process.
+
+    keep: called there with what was scored, plain and re-ranked.
+    """
     model = load(run, device)
     benchmark = build.benchmark(name or model.recipe.test[0], root)
     if devices > 1:
@@ -195,16 +199,20 @@ def evaluate_run(run: Path, root: Path, name: str | None, report: Path | None, v
         first = fabric.is_global_zero
     else:
         first = True
-    knows = model.scheme is not None and len(model.names) > 1
+    knows = model.scheme is not None
     judged = judge(model.recipe.method.name, model, benchmark, visibility if knows else None)
     if not first:
         return []
+    if judged.described.gallery.vectors.shape[1] == 1:  # one vector for all parts: there is nothing to leave out
+        judged = replace(judged, visibility=None)
     judges = [judged]
     if rerank:
         again = score(model.method.distance, judged.described, benchmark, build.protocol(benchmark), KReciprocal())
         judges.append(replace(judged, visibility="re-ranked", scored=again))
     rows = score_rows(judges)
     print_scores(rows, f"{model.recipe.name} on {benchmark.name}")
+    if keep is not None:
+        keep(benchmark, judges)
     if report is not None:
         examples = []
         for s in judged.scored:

@@ -37,8 +37,10 @@ Cli = Callable[..., Said]
 
 
 @pytest.fixture()
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run a command in this process."""
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+        tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """Run a command in this process, in a folder of its own, where it may leave a ledger."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
     def run(*arguments: str | Path) -> Said:
         monkeypatch.setattr(sys, "argv", ["partreid", *map(str, arguments)])
@@ -337,7 +339,7 @@ def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("partreid.ui.table", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
-        cli("data", "list")
+        cli("recipes")
 
 
 def test_an_interrupt_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +347,7 @@ def test_an_interrupt_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr("partreid.ui.table", interrupt)
-    said = cli("data", "list")
+    said = cli("recipes")
     assert said.code == 130 and "interrupted" in said.err and "--resume" in said.err
 
 

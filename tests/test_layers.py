@@ -14,8 +14,8 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
     {"distance", "losses", "layers"},
     {"data", "cues", "match", "gallery", "explain"},
     {"methods"},
-    {"build", "train", "evaluate", "export", "convert"},
-    {"cli", "api", "reporting", "demo", "claims", "ui", "__main__"},
+    {"build", "train", "evaluate", "export", "convert", "labels"},
+    {"cli", "api", "reporting", "demo", "claims", "ledger", "tables", "smoke", "ui", "__main__"},
 )
 NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "types": {"errors"},
@@ -25,10 +25,13 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "train": {"build", "evaluate"},
     "export": {"build"},
     "convert": {"build", "train"},
+    "labels": {"build"},
     "reporting": {"api", "ui"},
     "demo": {"api", "reporting", "ui"},
     "claims": {"api", "reporting", "ui"},
-    "cli": {"api", "reporting", "demo", "claims", "ui"},
+    "ledger": {"reporting"},
+    "tables": {"ledger"},
+    "cli": {"api", "reporting", "demo", "claims", "ledger", "tables", "smoke", "ui"},
     "__main__": {"cli"},
 }
 NARROWER = {  # less than the floor allows

@@ -1,23 +1,28 @@
 """Commands that make and use models: train, convert, eval, embed, compare."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from partreid import ui
 from partreid.cli.base import Assignments, Count, Picture, app
 
 
 @app.command
-def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments = (), resume: bool = False,
-          device: str = "auto", devices: Count = 1, workers: int = 0, save_every: Count = 200,
-          tensorboard: bool = False) -> None:
+def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set_: Assignments = (),
+          resume: bool = False, smoke: bool = False, device: str = "auto", devices: Count = 1, workers: int = 0,
+          save_every: Count = 200, tensorboard: bool = False) -> None:
     """Train a recipe.
 
     Args:
         recipe: Its name, see: partreid recipes
-        data: Root folder of its training data.
+        data: Root folder of its training data. With --smoke a tiny synthetic world; drawn if not given.
         out: Run folder; default runs/<recipe>.
         set_: Change a field of the recipe, e.g. --set stages.epochs=60
         resume: Go on from the last checkpoint in the run folder.
+        smoke: Only build it at full size, without memory, and take two steps of every stage at toy size.
         device: auto, cpu or cuda.
         devices: Number of GPUs or CPU processes.
         workers: Processes that load images.
@@ -27,6 +32,15 @@ def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments
     from partreid.recipes import find, override
 
     chosen = override(find(recipe), set_)
+    if smoke:
+        from partreid.smoke import smoked
+
+        print(smoked(chosen, data, out))
+        return
+    if data is None:
+        ui.fail("train needs --data, the root folder of the training data (or --smoke, which does without); see: "
+                "partreid train --help")
+        return
     from partreid import build
     from partreid.data.benchmarks import check
     from partreid.train.loop import Options
@@ -44,6 +58,7 @@ def train(recipe: str, *, data: Path, out: Path | None = None, set_: Assignments
 
 @app.command(name="eval")
 def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | None = None, json: Path | None = None,
+             ledger: Annotated[Path | None, Parameter(negative_none="no-")] = Path("results/ledger.jsonl"),
              visibility: bool = True, rerank: bool = False, device: str = "auto", devices: Count = 1) -> None:
     """Score a trained run on the test images of a data set.
 
@@ -53,20 +68,31 @@ def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | N
         name: Which data set that is; default what the recipe names.
         report: Write an HTML report to this file.
         json: Write the scores to this file.
+        ledger: Add the scores to this file, from which partreid recipes reads our numbers; --no-ledger to leave it.
         visibility: Compare only what both images show, where the method knows.
         rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
         device: auto, cpu or cuda.
         devices: Number of processes that share the images out.
     """
-    from partreid.reporting import evaluate_run
+    from partreid.ledger import append, entries, read
+    from partreid.reporting import Judged, evaluate_run
+    from partreid.types import Benchmark
 
-    rows = evaluate_run(run, data, name, report, visibility, device, devices, rerank)
+    if ledger is not None:
+        read(ledger)  # a broken one is said before the work, not after
+    kept: list[tuple[Benchmark, Sequence[Judged]]] = []
+    rows = evaluate_run(run, data, name, report, visibility, device, devices, rerank,
+                        lambda benchmark, judged: kept.append((benchmark, judged)))
     if rows and json is not None:
         from partreid.files import write_json
 
         write_json(json, {"results": rows})
     if report is not None:
         ui.say(f"report: {report}")
+    if ledger is not None:
+        for benchmark, judged in kept:
+            new = append(ledger, entries(run, name or judged[0].model.recipe.test[0], benchmark, judged))
+            ui.say(f"ledger: {new} new line(s) in {ledger}")
 
 
 @app.command

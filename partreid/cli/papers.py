@@ -81,7 +81,8 @@ def recipes(name: str | None = None, *, filter: str = "", paper: str | None = No
 
 @app.command
 def claims(*, papers: Papers = (), seeds: Seeds = (1, 2, 3), out: Path = Path("partreid-claims"),
-           size: Literal["tiny", "small", "demo", "full"] = "small", json: Path | None = None, device: str = "auto") -> None:
+           size: Literal["tiny", "small", "demo", "full"] = "small", json: Path | None = None,
+           device: str = "auto") -> None:
     """Check what the papers' tables say of their own variants, on made-up people.
 
     Trains every variant with every seed (about a minute each at small size on two cores), then prints which orderings

@@ -39,6 +39,10 @@ SURFACES: dict[str, Groups] = {
         "torso": (1, 2, 25, 26), "left_leg": (8, 10, 12, 14), "right_leg": (7, 9, 11, 13),
         "left_foot": (5,), "right_foot": (6,),
     },
+    "six_new": {  # BPBreID's Table 3
+        "head": (23, 24, 27), "torso": (1, 2, 25, 26), "left_arm": (4, 15, 17, 19, 21),
+        "right_arm": (3, 16, 18, 20, 22), "legs": tuple(range(7, 15)), "feet": (5, 6),
+    },
     "seven": {  # MagnifierNet; hands count as lower arms
         "head": (23, 24, 27), "chest": (1, 2, 25, 26), "upper_arm": (15, 16, 17, 18),
         "lower_arm": (3, 4, 19, 20, 21, 22), "upper_leg": (7, 8, 9, 10), "lower_leg": (11, 12, 13, 14), "foot": (5, 6),

@@ -38,6 +38,7 @@ CONTROLS: tuple[Recipe, ...] = (
 )
 
 _MAG = "magnifier/table2/cuhk03_labeled"
+_HCGA6 = "hcga/table6/occluded_duke"
 CLAIMS = (
     Claim("dsa/table2/market1501", "dsa/table3/baseline-re-ls", "87.6 > 81.2", "DSA Table 3"),
     Claim("dsa/table2/market1501", "dsa/table3/baseline-two-branches", "87.6 > 83.4", "DSA Table 3"),
@@ -51,6 +52,27 @@ CLAIMS = (
     Claim(f"{_MAG}/g+m+sab+sfb+sd", "magnifier/control/no-sd", "79.6 > 78.5", "MagnifierNet Table 2"),
     Claim("magnifier/figure4/sfb", "magnifier/figure4/ab", "drawn", "MagnifierNet Fig. 4"),
     Claim("magnifier/figure5/torso-4", "magnifier/figure5/baseline-4", "drawn", "MagnifierNet Fig. 5"),
+    Claim("bpbreid/table2/full", "bpbreid/table2/no-learnable-attention", "54.1 > 39.2", "BPBreID Table 2", "occluded"),
+    Claim("bpbreid/table2/full", "bpbreid/table2/no-visibility", "54.1 > 45.3", "BPBreID Table 2", "occluded"),
+    Claim("bpbreid/table2/full", "bpbreid/table2/no-part-averaged-triplet", "54.1 > 51.7", "BPBreID Table 2",
+          "occluded"),
+    Claim("bpbreid/table4/gilt", "pcb/bpbreid-table4/gilt", "54.1 > 46.3", "BPBreID Table 4", "occluded"),
+    Claim("bpbreid/table1/resnet50/occluded_duke", "bot/bpbreid-table1/occluded_duke", "54.1 > 44.7", "BPBreID Table 1",
+          "occluded"),
+    Claim("bpbreid/table1/resnet50/market1501", "bot/bpbreid-table1/market1501", "87.0 > 85.9", "BPBreID Table 1"),
+    Claim("isp/table2/occluded_duke", "isp/table2/occluded_duke/no-visibility", "52.3 > 51.4", "ISP Table 2",
+          "occluded"),
+    Claim("isp/table5/dukemtmc/extra-info", "isp/table5/dukemtmc/baseline", "79.1 > 77.2", "ISP Table 5"),
+    Claim("isp/table5/dukemtmc/isp", "isp/table5/dukemtmc/extra-info", "80.0 > 79.1", "ISP Table 5"),
+    Claim("hcga/table1/occluded_duke", "hcga/table1/occluded_duke/no-gam", "57.5 > 56.0", "HCGA Table I", "occluded"),
+    Claim(f"{_HCGA6}/extra-info", f"{_HCGA6}/baseline", "50.2 > 49.7", "HCGA Table VI", "occluded"),
+    Claim(f"{_HCGA6}/coparsing", f"{_HCGA6}/extra-info", "56.0 > 50.2", "HCGA Table VI", "occluded"),
+    Claim(f"{_HCGA6}/coparsing", f"{_HCGA6}/isp", "56.0 > 52.3", "HCGA Table VI", "occluded"),
+    *(Claim("hcga/table7/all", f"hcga/table7/{name}", f"56.0 > {mAP}", "HCGA Table VII", "occluded")
+      for name, mAP in (("semantic", 52.9), ("semantic+local", 53.0), ("semantic+background", 52.3))),
+    *(Claim("hcga/table8/f+p", f"hcga/table8/{name}", f"56.0 > {mAP}", "HCGA Table VIII", "occluded")
+      for name, mAP in (("f", 55.2), ("p", 55.6), ("i+f+p", 54.9))),
+    Claim("hcga/table8/gam-t4", "hcga/table8/gam-t2", "57.5 > 54.7", "HCGA Table VIII", "occluded"),
 )
 
 # Title -> (paper, variants): tables printed beside the claims.

@@ -15,21 +15,27 @@ from partreid.recipes.base import Frozen, Recipe, Spec, Stage, unknown
 SIZES = ("tiny", "small", "demo", "full")
 _CROPS = {"crop", "zoom"}  # two ways to shift an image; a synthetic recipe has one that suits its size
 _LABELS = {"pifpaf", "densepose", "surfaces"}  # parsers whose part labels the exact surfaces stand for
-_PARTS = {"five_v": "five", "six_new": "six", "three_v": "three"}  # groupings of pose joints, as surfaces
+_TAUGHT = {"isp_clusters", "hcga_coparsing"}  # labellers that learn from the features; these arguments both have
+_SHARED = ("every", "central")
+_PARTS = {"five_v": "five", "three_v": "three"}  # groupings of pose joints that surfaces have by another name
 
 
 def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
     """``base``, a synthetic recipe, changed in the way in which ``recipe`` differs from ``main``."""
     method = Spec(recipe.method.name, **_changed(recipe.method.args, main.method.args, base.method.args))
-    names = {spec.name for spec in recipe.augment}
-    names |= _CROPS if names & _CROPS else set()
+    dropped = _augments(main) - _augments(recipe)
     return replace(
         base, name=f"{recipe.name}@{base.name.split('/')[1]}", method=method,
         cues=Frozen({name: _cue(spec, main.cues.get(name), base.cues.get(name)) for name, spec in recipe.cues.items()}),
         stages=_stages(recipe, main, base),
-        augment=tuple(spec for spec in base.augment if spec.name in names), distance=recipe.distance,
+        augment=tuple(spec for spec in base.augment if spec.name not in dropped), distance=recipe.distance,
         notes=(f"{recipe.name} at the size of {base.train}", *base.notes), expect=None,
     )
+
+
+def _augments(recipe: Recipe) -> set[str]:
+    names = {spec.name for spec in recipe.augment}
+    return names | _CROPS if names & _CROPS else names
 
 
 def _changed(row: Mapping[str, Any], main: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,6 +51,8 @@ def _cue(spec: Spec, main: Spec | None, base: Spec | None) -> Spec:
         if main is not None and base is not None and main.args.get("parts") == parts:
             return base
         return Spec("surfaces", parts=_PARTS.get(parts, parts))
+    if base is not None and {spec.name, base.name} <= _TAUGHT and spec.name != base.name:
+        return Spec(spec.name, **{name: base.args[name] for name in _SHARED if name in base.args}).but(**spec.args)
     if main is None or base is None or spec.name != main.name:
         return spec
     return Spec(base.name, **_changed(spec.args, main.args, base.args))

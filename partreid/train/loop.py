@@ -45,13 +45,17 @@ class Options:
 
 
 class Step(nn.Module):
-    """A method and its losses as one call, which is what several processes wrap."""
+    """A method and its losses as one call, which is what several processes wrap.
+
+    It takes a batch's tensors one by one: Fabric converts them in mixed precision, and cannot look into a frozen batch.
+    """
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, ids: Tensor, cameras: Tensor, cues: dict[str, Tensor]) -> dict[str, Tensor]:
+        batch = Batch(images, ids, cameras, cues)
         terms: dict[str, Tensor] = self.method.losses(self.method(batch.images, batch.cues), batch)
         return terms
 
@@ -106,7 +110,7 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
                 began = time.perf_counter()
                 rate = factor(stage, epoch, within / len(sampler))
                 _set_rates(optimisers, peaks, rate)
-                terms = step(batch)
+                terms = step(batch.images, batch.ids, batch.cameras, dict(batch.cues))
                 loss = weighted_sum(terms, stage.weights)
                 if not torch.isfinite(loss):
                     raise DataError(f"the loss is {loss.item()} at step {place.step + 1}; train anew with a lower "

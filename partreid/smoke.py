@@ -1,0 +1,123 @@
+"""``partreid train ROW --smoke``: does a row build at its full size and learn at a small one? Seconds, no data set."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from partreid import build
+from partreid.data.synthetic import PRESETS, write
+from partreid.layers.backbones import BACKBONES
+from partreid.recipes import MAIN, RECIPES, Recipe, Spec
+from partreid.recipes.costs import TRAINING
+from partreid.recipes.scaled import scaled
+from partreid.train.journal import read
+from partreid.train.loop import train
+from partreid.types import Benchmark, Embeddings, Sample
+
+WORLD = "synthetic-tiny"
+PEOPLE, IMAGES = 2, 4  # of each person, so that an epoch of batches of two people with two images has two steps
+SIZE = (64, 32)
+TRUNK = Spec("small", width=4)
+UNLISTED = 100  # people of a data set that nobody has counted
+
+
+@dataclass(frozen=True)
+class Built:
+    """A row at its full size. described: (M, D) of what a gallery stores of an image."""
+
+    parameters: int
+    size: tuple[int, int]
+    described: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Smoked:
+    """A row at full size, and the loss terms of its last step at small size, after ``steps`` in ``stages``."""
+
+    name: str
+    built: Built
+    stages: int
+    steps: int
+    terms: Mapping[str, float]
+
+    def __str__(self) -> str:
+        b = self.built
+        stages = "" if self.stages == 1 else f" of {self.stages} stages"
+        terms = ", ".join(f"{name} {value:.3f}" for name, value in self.terms.items())
+        return (f"{self.name}: {b.parameters / 1e6:.1f} M parameters at {b.size[0]} x {b.size[1]} build and describe "
+                f"an image by {b.described[0]} x {b.described[1]} numbers; after {self.steps} small steps{stages}: "
+                f"{terms}")
+
+
+def smoke(recipe: Recipe, world: Path, folder: Path) -> Smoked:
+    """Build ``recipe`` at full size without memory, then train it small in ``folder``: two steps of every stage.
+
+    world: a tiny synthetic world with IUV pictures; its exact surfaces stand for any parser's labels. RecipeError,
+    DataError or ShapeError say what does not fit.
+    """
+    full = built(recipe)
+    small = shrunk(recipe)
+    benchmark = build.benchmark(WORLD, world)
+    train(small, replace(benchmark, train=_few(benchmark)), folder)
+    last = [entry for entry in read(folder / "journal.jsonl") if "loss" in entry][-1]
+    return Smoked(recipe.name, full, len(small.stages), last["step"], {term: last[term] for term in small.terms})
+
+
+def smoked(recipe: Recipe, world: Path | None, folder: Path | None) -> Smoked:
+    """:func:`smoke`; what is not given is drawn or put into a temporary folder."""
+    with TemporaryDirectory() as rest:
+        if world is None:
+            world = write(PRESETS["tiny"], Path(rest) / "world", iuv=True, workers=1)
+        return smoke(recipe, world, folder or Path(rest) / "run")
+
+
+def built(recipe: Recipe) -> Built:
+    """The method with its trunk and heads on the meta device, where a batch of two leaves shapes and no numbers."""
+    cues = build.cues(recipe, empty(recipe.train))
+    people = TRAINING[recipe.train].identities if recipe.train in TRAINING else UNLISTED
+    scheme = cues["parts"].scheme if "parts" in cues else None
+    with torch.device("meta"), torch.no_grad():
+        method = build.method(replace(recipe, backbone=unfetched(recipe.backbone)), people, scheme).train()
+        for module in method.modules():
+            if isinstance(module, nn.BatchNorm2d):  # it keeps the shape, and takes longer than all else on this device
+                module.forward = same  # type: ignore[method-assign]
+        given = {name: torch.zeros((2, 24, 4, 32, 32) if name == "uv_tiles" else (2, *recipe.size), dtype=torch.uint8)
+                 for name in cues}
+        e: Embeddings = method.describe(method(torch.zeros(2, 3, *recipe.size), given))
+    return Built(sum(p.numel() for p in method.parameters()), recipe.size, (e.vectors.shape[1], e.vectors.shape[2]))
+
+
+def empty(name: str) -> Benchmark:
+    """A data set without images, whose cues still know their parts."""
+    return Benchmark(name, Path(), (), {}, ())
+
+
+def unfetched(backbone: Spec) -> Spec:
+    """The trunk without ImageNet's weights."""
+    has = "pretrained" in inspect.signature(BACKBONES[backbone.name]).parameters
+    return backbone.but(pretrained=False) if has else backbone
+
+
+def same(input: Tensor) -> Tensor:
+    return input
+
+
+def shrunk(recipe: Recipe) -> Recipe:
+    """The row at the size of the tiny world, and smaller: every stage is one epoch of two steps at full rate."""
+    if not recipe.train.startswith("synthetic-"):
+        recipe = scaled(recipe, MAIN[recipe.method.name], RECIPES[f"synthetic/tiny/{recipe.method.name}"])
+    stages = tuple(replace(stage, epochs=1, batch=(PEOPLE, IMAGES // 2), warmup=0, accumulate=1)
+                   for stage in recipe.stages)
+    return replace(recipe, train=WORLD, test=(WORLD,), backbone=TRUNK, size=SIZE, stages=stages)
+
+
+def _few(benchmark: Benchmark) -> tuple[Sample, ...]:
+    chosen: list[Sample] = []
+    for identity in sorted({s.identity for s in benchmark.train})[:PEOPLE]:
+        chosen += [s for s in benchmark.train if s.identity == identity][:IMAGES]
+    return tuple(chosen)

@@ -1,0 +1,90 @@
+"""Every row of every paper builds at its full size and takes real steps at a small one."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from partreid import build
+from partreid.cli.base import app
+from partreid.cues.schemes import SURFACES, scheme_of
+from partreid.errors import RecipeError
+from partreid.recipes import MAIN, ROWS, Recipe, find, override
+from partreid.smoke import IMAGES, PEOPLE, SIZE, TRUNK, built, shrunk, smoke, smoked
+from partreid.train.checkpoint import load_tensors
+from partreid.train.journal import read
+
+logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+
+
+@pytest.mark.parametrize("recipe", [pytest.param(r, id=r.name) for r in ROWS])
+def test_every_row_builds_and_takes_two_steps_of_every_stage(recipe: Recipe, world: Path, tmp_path: Path) -> None:
+    found = smoke(recipe, world, tmp_path / "run")
+    steps = [entry for entry in read(tmp_path / "run" / "journal.jsonl") if "loss" in entry]
+    assert [entry["stage"] for entry in steps] == [n for n in range(len(recipe.stages)) for _ in range(2)]
+    assert found.steps == len(steps) and found.stages == len(recipe.stages)
+    assert set(found.terms) == set(recipe.terms) and found.built.size == recipe.size
+    assert all(entry["lr"] > 0 for entry in steps)
+
+
+def test_the_full_size_is_the_real_model_s() -> None:
+    """Counted on the meta device as in memory: a trunk and a classifier of the data set's people."""
+    recipe = find("synthetic/demo/bpbreid")
+    method = build.method(recipe, 150, scheme_of(SURFACES["five"]))
+    found = built(recipe)
+    assert found.parameters == sum(p.numel() for p in method.parameters())
+    assert found.described == (6, 8 * 24)  # foreground and five parts of the small trunk's channels
+    assert 30e6 < built(find("bpbreid/table2/full")).parameters < 31e6
+
+
+def test_what_does_not_fit_the_row_is_found_without_its_data() -> None:
+    with pytest.raises(RecipeError, match="unknown argument of method 'isp': 'dimm'"):
+        built(override(MAIN["isp"], ["method.dimm=3"]))
+    with pytest.raises(RecipeError, match="unknown PifPaf grouping: 'nine'"):
+        built(override(MAIN["bpbreid"], ["cues.parts.parts=nine"]))
+    with pytest.raises(RecipeError, match="bpbreid cannot describe 'tail'"):
+        built(override(MAIN["bpbreid"], ['method.described=["tail"]']))
+
+
+def test_changes_of_the_row_reach_the_small_one() -> None:
+    row = override(find("isp/table1/dukemtmc"), ["method.matching=concat", "stages.epochs=7"])
+    small = shrunk(row)
+    assert small.method.args["matching"] == "concat" and (small.train, small.size) == ("synthetic-tiny", SIZE)
+    assert small.backbone == TRUNK and small.stages[0].batch == (PEOPLE, IMAGES // 2) and small.stages[0].epochs == 1
+
+
+def test_a_synthetic_row_is_its_own_small_one() -> None:
+    full = find("synthetic/full/magnifier")
+    small = shrunk(full)
+    assert small.method == full.method and small.cues == full.cues and small.precision == full.precision
+    assert [s.weights for s in small.stages] == [s.weights for s in full.stages]
+    at = find("dsa/table4/csa@demo")
+    assert shrunk(at).cues == at.cues == {"uv_tiles": find("synthetic/demo/dsa").cues["uv_tiles"].but(source="coarse")}
+
+
+def test_a_loss_that_is_not_finite_is_refused(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the loss is"):
+        smoke(override(MAIN["bot"], ["stages.weights.id_global=1e39"]), world, tmp_path / "run")
+
+
+def test_on_the_command_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    app(["train", "magnifier/table1/dukemtmc", "--smoke", "--data", str(world), "--out", str(run)],
+        result_action="return_value")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("magnifier/table1/dukemtmc: 67.8 M parameters at 384 x 192 build and describe an image by ")
+    assert "4 small steps of 2 stages: id_global " in line and "diversity" in line
+    assert load_tensors(run / "model.safetensors")[1]["steps"] == 4
+
+
+def test_without_data_people_are_drawn(monkeypatch: pytest.MonkeyPatch, world: Path) -> None:
+    drawn: list[Path] = []
+
+    def write(preset: object, root: Path, **options: object) -> Path:
+        drawn.append(root)
+        assert options["iuv"] is True
+        return world
+
+    monkeypatch.setattr("partreid.smoke.write", write)
+    found = smoked(MAIN["bot"], None, None)
+    assert found.steps == 2 and not drawn[0].parent.exists()  # the folder was temporary
