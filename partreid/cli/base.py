@@ -11,6 +11,8 @@ app = App(name="partreid", version=__version__, help="Part-aligned person re-ide
           "explain. Start with: partreid demo", help_format="plaintext", suppress_keyboard_interrupt=False)
 data = App(name="data", help="Make, check and look at data sets.")
 app.command(data)
+labels = App(name="labels", help="Import, check, look at and make part labels.")
+app.command(labels)
 
 Assignments = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
 Picture = Annotated[Path, Parameter(validator=validators.Path(ext=("png", "jpg", "jpeg")))]

@@ -144,7 +144,8 @@ def surfaces_of(root: Path, samples: Sequence[Sample], folder: str = "iuv") -> t
         place = root / folder / samples[0].path.parent.name
         raise DataError(f"none of {len(samples)} images has a DensePose picture; expected for the first one "
                         f"{place / samples[0].path.stem}.png or ..._IUV.png. Import a dump of detectron2 into "
-                        f"{root / folder}, or copy DensePose's *_IUV.png there")
+                        f"{root / folder}, or copy DensePose's *_IUV.png there; part labels can be stripes instead: "
+                        f"--set cues.parts=stripes")
     return paths
 
 
@@ -222,7 +223,7 @@ def densepose_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
     if without and missing == "error":
         raise DataError(f"DensePose found nobody in {len(without)} of {len(samples)} training images: "
                         f"{_some(without)}. Say what they count as: --set cues.parts.missing=unknown (losses skip "
-                        f"them) or =background")
+                        f"them) or =background; stripes for all are --set cues.parts=stripes")
     table, blank = lookup(groups), UNKNOWN if missing == "unknown" else 0
 
     def read(index: int) -> NDArray[np.uint8]:

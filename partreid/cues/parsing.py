@@ -32,7 +32,8 @@ def surface_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
     if first is not None:
         missing = sum(not p.is_file() for p in paths)
         raise DataError(f"{missing} of {len(paths)} training images have no label; the first missing is {first}. "
-                        f"Make or copy the labels to that folder, or choose a method that needs none (bot, pcb)")
+                        f"Make or copy the labels to that folder, or choose a method that needs none (bot, pcb); "
+                        f"stripes in their place are --set cues.parts=stripes")
     table = lookup(groups)
     return PartLabels(scheme_of(groups), lambda index: read_labels(paths[index], table, samples[index].path))
 
@@ -94,7 +95,8 @@ def require_files(paths: Sequence[object | None], samples: Sequence[Sample], fol
         leave = "" if missing == "unknown" else ", or leave such images out of the part loss with missing=unknown"
         raise DataError(f"{len(lost)} of {len(paths)} training images have no label in {folder}; the first is "
                         f"{lost[0].parent.name}/{lost[0].name}. Make or copy the labels to that folder, name another "
-                        f"one with --set cues.parts.folder=...{leave}")
+                        f"one with --set cues.parts.folder=...{leave}; stripes in their place are --set "
+                        f"cues.parts=stripes")
 
 
 def read_labels(path: Path, table: NDArray[np.uint8], image: Path | None = None) -> NDArray[np.uint8]:

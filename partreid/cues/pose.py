@@ -53,7 +53,8 @@ def _find(root: Path, folder: str, image: Path) -> Path:
     if path is None:
         raise DataError(f"{image.name} has no label in {root / 'masks' / folder / image.parent.name}; expected "
                         f"{image.stem}.npy or {image.name}.confidence_fields.npy. Copy the label files there, or name "
-                        f"their folder with --set cues.parts.folder=...")
+                        f"their folder with --set cues.parts.folder=...; stripes in their place are --set "
+                        f"cues.parts=stripes")
     return path
 
 

@@ -17,10 +17,10 @@ from partreid.errors import RecipeError
 
 Stem = Literal["usual", "no_relu", "unpadded"]
 
-_DECLARED: list[Any] = []  # keeps the operator declaration of _timm alive
+_DECLARED: list[Any] = []  # keeps the operator declaration of import_timm alive
 
 
-def _timm() -> ModuleType:
+def import_timm() -> ModuleType:
     """timm, also beside a torchvision whose compiled operators were built for another torch.
 
     timm imports torchvision for a batch norm class; a CPU torch next to a CUDA torchvision then fails on an
@@ -40,7 +40,7 @@ def _timm() -> ModuleType:
 
 def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
     try:
-        model: nn.Module = _timm().create_model(name, pretrained=pretrained, **options)
+        model: nn.Module = import_timm().create_model(name, pretrained=pretrained, **options)
     except Exception as error:
         if pretrained and ("connect" in str(error).lower() or "offline" in str(error).lower()
                            or type(error).__module__.split(".")[0] in ("huggingface_hub", "requests", "httpx")):

@@ -53,7 +53,7 @@ def test_the_last_stride_is_removed_without_dilation(name: str) -> None:
 
 def test_resnet_is_timm_s_but_for_that_stride(resnet: Any) -> None:
     own = {n: p.shape for n, p in resnet.named_parameters()}
-    theirs: Any = backbones._timm().create_model("resnet50", num_classes=0, global_pool="")
+    theirs: Any = backbones.import_timm().create_model("resnet50", num_classes=0, global_pool="")
     assert sum(p.numel() for p in resnet.parameters()) == sum(p.numel() for p in theirs.parameters())
     assert {n: p.shape for n, p in theirs.named_parameters() if n.startswith("layer")}.items() <= own.items()
     theirs.load_state_dict({n.replace("stem.0", "conv1").replace("stem.1", "bn1"): t
@@ -128,7 +128,7 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch: pytest.Mon
         def create_model(*arguments: object, **named: object) -> nn.Module:
             raise OSError("couldn't connect to the hub")
 
-    monkeypatch.setattr(backbones, "_timm", lambda: NoNetwork)
+    monkeypatch.setattr(backbones, "import_timm", lambda: NoNetwork)
     with pytest.raises(RecipeError, match="weights of resnet50 could not be fetched.*--set backbone.pretrained=false"):
         BACKBONES["resnet50"](pretrained=True)
     with pytest.raises(OSError):  # not a question of the network: a bug keeps its traceback

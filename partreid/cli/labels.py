@@ -1,0 +1,214 @@
+"""Commands about part labels: import, check, count, draw, cache and make them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from partreid import ui
+from partreid.cli.base import Assignments, Count, Picture, labels
+
+if TYPE_CHECKING:
+    from partreid.labels.base import Written
+    from partreid.recipes import Spec
+
+Source = Literal["densepose", "pifpaf", "keypoints", "parsing", "parts"]
+
+
+def _cue(cue: str | None, settings: tuple[str, ...]) -> "Spec":
+    """A cue from its name and ``key=value``, which may be those of a training, ``cues.parts.key=value``."""
+    from json import JSONDecodeError, loads
+
+    from partreid.errors import RecipeError
+    from partreid.recipes import Spec
+
+    args = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--set needs the form key=value, got '{setting}'")
+        keys = path.split(".")
+        keys = keys[2:] if keys[0] == "cues" and len(keys) > 1 else keys
+        if not keys or keys == ["name"]:
+            cue = text
+        elif len(keys) > 1:
+            raise RecipeError(f"--set {path} is no argument of a cue; give key=value or cues.parts.key=value")
+        else:
+            try:
+                args[keys[0]] = loads(text)
+            except JSONDecodeError:
+                args[keys[0]] = text
+    if cue is None:
+        raise RecipeError("which labels? Name the cue that reads them: --cue parsing, densepose, pifpaf, keypoints, "
+                          "surfaces, cached, stripes or uv_tiles, or --set cues.parts=...")
+    return Spec(cue, **args)
+
+
+def _told(written: "Written") -> None:
+    ui.say(written.sentence)
+    print(written.settings)
+
+
+@labels.command(name="import")
+def import_(source: Source, given: Path, *, data: Path, name: str | None = None, out: Path | None = None,
+            parser: str | None = None, parts: str | None = None, overwrite: bool = False,
+            cache: bool = False) -> None:
+    """Take over label files of another tool: check them all, then write them under the crops' own names.
+
+    Ends with the settings for partreid train, on standard output.
+
+    Args:
+        source: densepose (a dump, or a folder of IUV pictures), pifpaf (36 fields or raw outputs), keypoints (COCO's 17
+            as JSON), parsing (class images of a human parser) or parts (images that hold the parts themselves).
+        given: The file or folder of labels.
+        data: Root of the data set, or a folder of crops.
+        name: Which data set it is, see: partreid data list; without it, all crops below the folder.
+        out: Where to; default iuv, masks/pifpaf, keypoints or parsing in the root.
+        parser: Whose classes these are: lip, atr, pascal, sapiens, densepose14 or densepose24.
+        parts: Part set to train with; default five, for pifpaf and keypoints eight, for parts seven.
+        overwrite: Replace labels that are there.
+        cache: Also write them to one file, as partreid labels cache does.
+    """
+    from partreid.labels.base import crops
+    from partreid.labels.importing import import_labels
+
+    of = crops(data, name)
+    with ui.progress("checking") as checking, ui.progress("writing") as writing:
+        written = import_labels(source, given, of, out, parser=parser, parts=parts, overwrite=overwrite,
+                                checking=checking, writing=writing)
+    if cache:
+        from partreid.labels.caching import cache as keep
+
+        ui.say(written.sentence)
+        with ui.progress("caching") as step:
+            written = keep(written.cue, of, progress=step)
+    _told(written)
+
+
+@labels.command(name="check")
+def check_labels(*, data: Path, name: str | None = None, cue: str | None = None, set_: Assignments = ()) -> None:
+    """Read every label of the training images, say what is wrong and how to mend it.
+
+    Args:
+        data: Root of the data set, or a folder of crops.
+        name: Which data set it is; without it, all crops below the folder.
+        cue: What reads the labels: parsing, densepose, pifpaf, keypoints, surfaces, cached, stripes or uv_tiles.
+        set_: An argument of it, e.g. --set parts=eight; settings of a training (cues.parts.parts=eight) do as well.
+    """
+    from partreid.labels.base import crops
+    from partreid.labels.findings import check
+
+    spec, of = _cue(cue, set_), crops(data, name)
+    with ui.progress("reading labels") as step:
+        found = check(spec, of, step)
+    print(found.sentence())
+    for problem in found.problems:
+        print(problem)
+    print("nothing looks wrong" if found.sound else f"{len(found.problems)} thing(s) to look at")
+
+
+@labels.command
+def stats(*, data: Path, name: str | None = None, cue: str | None = None, set_: Assignments = (),
+          json: bool = False) -> None:
+    """Count how often each part is labelled, how large it is, and whether left and right are in balance.
+
+    Args:
+        data: Root of the data set, or a folder of crops.
+        name: Which data set it is; without it, all crops below the folder.
+        cue: What reads the labels, see: partreid labels check --help
+        set_: An argument of it, e.g. --set parts=eight
+        json: Print as JSON instead of a table.
+    """
+    from json import dumps
+
+    from partreid import build
+    from partreid.labels.base import crops
+    from partreid.labels.stats import measure
+
+    spec, of = _cue(cue, set_), crops(data, name)
+    with ui.progress("reading labels") as step:
+        found = measure(build.cue(spec, of), of.train, step)
+    if json:
+        print(dumps(found.to_dict()))
+        return
+    rows = [(part.name, f"{part.images:,}", f"{100 * part.images / found.images:.1f} %", f"{100 * part.pixels:.1f} %")
+            for part in found.parts]
+    rows.append(("any part", f"{found.labelled:,}", f"{100 * found.coverage:.1f} %", f"{100 * found.person:.1f} %"))
+    ui.table("", ("part", "images", "of all", "of the crop, where shown"), rows)
+    for pair, left in found.balance.items():
+        print(f"{pair}: {100 * left:.0f} % left, {100 - 100 * left:.0f} % right")
+    if found.broken:
+        ui.say(f"{len(found.broken)} could not be read, the first: {found.broken[0][1]}")
+
+
+@labels.command(name="preview")
+def preview_labels(*, data: Path, out: Picture, name: str | None = None, cue: str | None = None,
+                   set_: Assignments = (), rows: Count = 4) -> None:
+    """Draw crops with their labels on them, to see whether they are right.
+
+    Args:
+        data: Root of the data set, or a folder of crops.
+        out: PNG or JPEG to write.
+        name: Which data set it is; without it, all crops below the folder.
+        cue: What reads the labels, see: partreid labels check --help
+        set_: An argument of it, e.g. --set parts=eight
+        rows: Rows of crops.
+    """
+    from partreid.labels.base import crops
+    from partreid.labels.sheet import preview
+
+    picture = preview(_cue(cue, set_), crops(data, name), rows)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(out)
+    ui.say(f"preview: {out}")
+
+
+@labels.command(name="cache")
+def cache_labels(*, data: Path, name: str | None = None, cue: str | None = None, set_: Assignments = (),
+                 size: tuple[Count, Count] = (256, 128), out: Path | None = None) -> None:
+    """Keep the part labels of all training images in one file, which the cue cached reads.
+
+    Ends with the settings for partreid train, on standard output.
+
+    Args:
+        data: Root of the data set, or a folder of crops.
+        name: Which data set it is; without it, all crops below the folder.
+        cue: What reads the labels, see: partreid labels check --help
+        set_: An argument of it, e.g. --set parts=eight
+        size: Height and width; at those of the recipe's images training sees the very same labels.
+        out: File to write; default labels.safetensors in the root.
+    """
+    from partreid.labels.base import crops
+    from partreid.labels.caching import cache
+
+    spec, of = _cue(cue, set_), crops(data, name)
+    with ui.progress("caching") as step:
+        written = cache(spec, of, size, out, step)
+    _told(written)
+
+
+@labels.command
+def make(crops: Path, *, model: str, out: Path, device: str = "auto", download: bool = False,
+         parser: str | None = None, target: Literal["centre", "all"] = "centre", batch: Count = 16,
+         overwrite: bool = False) -> None:
+    """Label crops with a model that transformers can load; needs pip install 'partreid[labels]'.
+
+    Ends with the settings for partreid train, on standard output.
+
+    Args:
+        crops: Folder of crops, folders in it included.
+        model: clothes (a SegFormer parser), keypoints (ViTPose), a folder with such a model, or its name on the hub.
+        out: Folder for the labels, for training parsing or keypoints in the data set's root; goes on where it was.
+        device: auto, cpu or cuda.
+        download: Fetch the model from huggingface.co if it is not here; without this nothing is fetched.
+        parser: Whose classes a parser of your own has, if their names do not tell: lip, atr, pascal, sapiens, ...
+        target: Whose pixels a parser's labels keep: the person in the centre, or all people.
+        batch: Crops at once.
+        overwrite: Make labels anew that are there.
+    """
+    from partreid import build
+    from partreid.labels.making import make as run
+    from partreid.labels.models import load
+
+    loaded = load(model, build.device(device), download, parser)
+    with ui.progress("labelling") as step:
+        written = run(loaded, crops, out, model, target, batch, overwrite, step)
+    _told(written)
