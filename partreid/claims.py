@@ -5,21 +5,23 @@ same queries, with the people drawn anew for the interval.
 """
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from partreid import ui
+from partreid import __version__, build, ui
 from partreid.api import load
-from partreid.build import benchmark as read_benchmark
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic import write as write_world
 from partreid.errors import DataError
 from partreid.files import write_json
+from partreid.ledger import commit_of
 from partreid.match import Interval, bootstrap_values
 from partreid.recipes import Recipe, find
 from partreid.recipes.claims import CLAIMS, STUDIES, Claim
@@ -56,8 +58,10 @@ class Checked:
 
 
 def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "small", results: Path | None = None,
-        device: str = "auto") -> dict[str, Any]:
+        device: str = "auto", where: str = "") -> dict[str, Any]:
     """Train what the claims of ``papers`` (all if empty) need, check and print them; the numbers go to ``results``.
+
+    where: only claims whose source contains this, e.g. "Table 2".
 
     Finished runs in ``out`` are used again and interrupted ones taken up, so several processes with different seeds
     can share the work if the people are drawn already.
@@ -66,7 +70,10 @@ def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "sma
     for paper in papers:
         if paper not in known:
             raise DataError(f"there are no claims of '{paper}'; choose of {', '.join(known)}")
-    claims = [claim for claim in CLAIMS if not papers or claim.paper in papers]
+    claims = [claim for claim in CLAIMS if (not papers or claim.paper in papers) and where in claim.where]
+    if not claims:
+        raise DataError(f"no claim of {', '.join(papers) or 'any paper'} has '{where}' in its source; leave out "
+                        f"--where")
     studies = {title: rows for title, (paper, rows) in STUDIES.items() if not papers or paper in papers}
     names = list(dict.fromkeys([*(name for c in claims for name in (c.better, c.worse)),
                                 *(name for rows in studies.values() for name in rows)]))
@@ -75,7 +82,7 @@ def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "sma
     world = out / f"world-{preset}"
     with ui.progress("drawing people") as step:
         write_world(PRESETS[preset], world, iuv=any(NEEDS_IUV in r.cues for r in recipes.values()), progress=step)
-    benchmark = read_benchmark(recipes[names[0]].train, world)
+    benchmark = build.benchmark(recipes[names[0]].train, world)
     first: dict[str, Recipe] = {}  # rows of several tables are often one and the same
     for recipe in recipes.values():
         first.setdefault(recipe.digest, recipe)
@@ -86,7 +93,7 @@ def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "sma
     table = {name: _scores([outcomes[name, s] for s in seeds]) for name in names}
     _print(checked, table, studies, seeds)
     numbers = {
-        "size": size, "seeds": list(seeds), "variants": table,
+        "size": size, "seeds": list(seeds), "made": _made(build.device(device)), "variants": table,
         "studies": {title: list(rows) for title, rows in studies.items()},
         "claims": [{"better": c.claim.better, "worse": c.claim.worse, "where": c.claim.where, "said": c.claim.said,
                     "queries": c.claim.queries, "gain": c.gain.value, "interval": [c.gain.low, c.gain.high],
@@ -109,6 +116,12 @@ def check(claim: Claim, pairs: Sequence[tuple[Outcome, Outcome]]) -> Checked:
     mean = np.mean(gains, 0)
     interval = bootstrap_values({"mAP": mean}, pairs[0][0].identities[claim.queries])["mAP"]
     return Checked(claim, interval, tuple(float(g.mean()) for g in gains))
+
+
+def _made(device: str) -> dict[str, str | None]:
+    """By what the numbers were put together; runs that were there already may be older."""
+    return {"version": __version__, "commit": commit_of(Path.cwd()), "device": device,
+            "torch": torch.__version__, "python": platform.python_version()}
 
 
 def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> Outcome:

@@ -28,7 +28,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "labels": {"build"},
     "reporting": {"api", "ui"},
     "demo": {"api", "reporting", "ui"},
-    "claims": {"api", "reporting", "ui"},
+    "claims": {"api", "ledger", "reporting", "ui"},
     "ledger": {"reporting"},
     "tables": {"ledger"},
     "cli": {"api", "reporting", "demo", "claims", "ledger", "tables", "smoke", "ui"},

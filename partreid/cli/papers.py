@@ -82,7 +82,7 @@ def recipes(name: str | None = None, *, filter: str = "", paper: str | None = No
 @app.command
 def claims(*, papers: Papers = (), seeds: Seeds = (1, 2, 3), out: Path = Path("partreid-claims"),
            size: Literal["tiny", "small", "demo", "full"] = "small", json: Path | None = None,
-           device: str = "auto") -> None:
+           device: str = "auto", where: str = "") -> None:
     """Check what the papers' tables say of their own variants, on made-up people.
 
     Trains every variant with every seed (about a minute each at small size on two cores), then prints which orderings
@@ -95,7 +95,8 @@ def claims(*, papers: Papers = (), seeds: Seeds = (1, 2, 3), out: Path = Path("p
         size: Of the synthetic benchmark.
         json: Also write the numbers to this file.
         device: auto, cpu or cuda.
+        where: Only claims whose source contains this, e.g. --where "Table 2"
     """
     from partreid.claims import run
 
-    run(papers, seeds, out, size, json, device)
+    run(papers, seeds, out, size, json, device, where)

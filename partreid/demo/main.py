@@ -96,9 +96,10 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
         numbers["gains_over_bot"] = {name: _plain_gain(gain) for name, gain in gains.items()}
     if quality:
         numbers["label_quality"] = quality
+    who = "Five papers and two baselines" if every else "BPBreID against BoT and PCB"
     report = Report(
-        "Finding people who are half hidden", subtitle="BPBreID against BoT and PCB, all trained on this machine from "
-        "scratch on made-up people", headline=headline, scores=rows,
+        "Finding people who are half hidden", subtitle=f"{who}, all trained on this machine from scratch on made-up "
+        "people", headline=headline, scores=rows,
         examples=_examples(bot, seeing, benchmark), part_iou=part_iou, visibility_accuracy=seen, leak=leak,
         curves={NAMES[m]: [e for e in read_journal(out / "runs" / m / "journal.jsonl") if "loss" in e] for m in models},
         labels=tuple(story for m in SELF_TAUGHT if m in models
