@@ -1,0 +1,25 @@
+"""Tables in the pages are the recorded results, word for word."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.claims import tables
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED = re.compile(r"<!-- claims (\S+) (\w+) -->\n(.*?)\n<!-- /claims -->", re.S)
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if MARKED.search(page.read_text(encoding="utf-8"))]
+
+
+def test_there_are_pages_with_claims() -> None:
+    assert {"dsa.md", "magnifier.md"} <= {page.name for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_claims_are_the_recorded_ones(page: Path) -> None:
+    for file, paper, shown in MARKED.findall(page.read_text(encoding="utf-8")):
+        found = json.loads((ROOT / file).read_text(encoding="utf-8"))
+        again = f"python -m benchmarks.claims {file} {paper}"
+        assert shown.strip() == "\n".join(tables(found, paper)), f"{page.name} is not what this prints: {again}"
