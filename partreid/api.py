@@ -1,6 +1,5 @@
 """The small Python API: load a trained run, embed crops, compare two, rank a gallery."""
 
-import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +17,6 @@ from partreid.explain.evidence import Evidence, explain_pair
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import compare_picture
 from partreid.files import write_json
-from partreid.layers.backbones import BACKBONES
 from partreid.methods import Method
 from partreid.recipes.base import Recipe, from_plain
 from partreid.train.checkpoint import load_tensors, save_tensors
@@ -144,9 +142,7 @@ def load(run: str | Path, device: str = "auto") -> Model:
 
 def restore(recipe: Recipe, identities: int, scheme: PartScheme | None, tensors: dict[str, torch.Tensor]) -> Method:
     """The method of a recipe with trained weights; nothing is fetched for the trunk."""
-    bare = recipe
-    if "pretrained" in inspect.signature(BACKBONES[recipe.backbone.name]).parameters:
-        bare = replace(recipe, backbone=recipe.backbone.but(pretrained=False))
+    bare = replace(recipe, backbone=build.unfetched(recipe.backbone))
     with torch.device("meta"):  # what only training uses (DSA's guide: 162 million numbers) is never allocated
         method = build.method(bare, identities, scheme).at_test()
     method.load_state_dict(tensors, assign=True)

@@ -122,6 +122,12 @@ def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method
     return built
 
 
+def unfetched(backbone: Spec) -> Spec:
+    """The same backbone, with no ImageNet weights fetched for it."""
+    known = inspect.signature(look_up("backbone", BACKBONES, backbone.name)).parameters
+    return backbone.but(pretrained=False) if "pretrained" in known else backbone
+
+
 def augment(recipe: Recipe) -> list[Transform]:
     """The recipe's transforms in order."""
     return [call("transform", look_up("transform", TRANSFORMS, spec.name), spec) for spec in recipe.augment]

@@ -1,6 +1,5 @@
 """``partreid train ROW --smoke``: does a row build at its full size and learn at a small one? Seconds, no data set."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 
 from partreid import build
 from partreid.data.synthetic import PRESETS, write
-from partreid.layers.backbones import BACKBONES
 from partreid.recipes import MAIN, RECIPES, Recipe, Spec
 from partreid.recipes.costs import TRAINING
 from partreid.recipes.scaled import scaled
@@ -82,7 +80,7 @@ def built(recipe: Recipe) -> Built:
     people = TRAINING[recipe.train].identities if recipe.train in TRAINING else UNLISTED
     scheme = cues["parts"].scheme if "parts" in cues else None
     with torch.device("meta"), torch.no_grad():
-        method = build.method(replace(recipe, backbone=unfetched(recipe.backbone)), people, scheme).train()
+        method = build.method(replace(recipe, backbone=build.unfetched(recipe.backbone)), people, scheme).train()
         for module in method.modules():
             if isinstance(module, nn.BatchNorm2d):  # it keeps the shape, and takes longer than all else on this device
                 module.forward = same  # type: ignore[method-assign]
@@ -95,12 +93,6 @@ def built(recipe: Recipe) -> Built:
 def empty(name: str) -> Benchmark:
     """A data set without images, whose cues still know their parts."""
     return Benchmark(name, Path(), (), {}, ())
-
-
-def unfetched(backbone: Spec) -> Spec:
-    """The trunk without ImageNet's weights."""
-    has = "pretrained" in inspect.signature(BACKBONES[backbone.name]).parameters
-    return backbone.but(pretrained=False) if has else backbone
 
 
 def same(input: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """A checkpoint to a model that every command accepts, or to a trunk that training starts from."""
 
 import hashlib
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -105,7 +104,7 @@ def _model(checkpoint: Path, tensors: Mapping[str, Tensor], name: str, out: Path
            least: float, identities: int | None) -> Conversion:
     layout = LAYOUTS[name]
     fitted, people, scheme = plan(layout, canonical(tensors), recipe, identities)
-    method = build.method(replace(fitted, backbone=_offline(fitted.backbone)), people, scheme)
+    method = build.method(replace(fitted, backbone=build.unfetched(fitted.backbone)), people, scheme)
     found = matched(layout, tensors, method)
     _check(checkpoint, name, found, least)
     fitted = replace(fitted, notes=(*fitted.notes, f"weights converted from {checkpoint.name} ({name})"))
@@ -196,15 +195,9 @@ def _check(checkpoint: Path, layout: str, found: Matched, least: float) -> None:
                     f"are asked for and all that matching reads. " + ". ".join(found.lines()))
 
 
-def _offline(backbone: Spec) -> Spec:
-    """The same backbone, with nothing fetched for it."""
-    known = inspect.signature(build.look_up("backbone", BACKBONES, backbone.name)).parameters
-    return backbone.but(pretrained=False) if "pretrained" in known else backbone
-
-
 def _bare(backbone: Spec) -> nn.Module:
     with torch.device("meta"):  # only names and shapes are wanted
-        return build.call("backbone", BACKBONES[backbone.name], _offline(backbone))
+        return build.call("backbone", BACKBONES[backbone.name], build.unfetched(backbone))
 
 
 def _origin(checkpoint: Path, layout: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.cues.base import PartLabels
+from partreid.cues.parsing import image_size
 from partreid.cues.schemes import SURFACES, find, lookup, scheme_of
 from partreid.errors import DataError, ShapeError
 from partreid.layers.warp import CHARTS
@@ -238,12 +239,3 @@ def densepose_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
         return table[surfaces.labels]
 
     return PartLabels(scheme_of(groups), read)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of an image from its header. DataError if it has none."""
-    try:
-        with Image.open(path) as file:
-            return file.size
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from partreid.cues.densepose import Coverage, Progress, Surfaces, encode_iuv, image_size, read_iuv
+from partreid.cues.densepose import Coverage, Progress, Surfaces, encode_iuv, read_iuv
 from partreid.cues.dumps import Detection, read_dump
+from partreid.cues.parsing import image_size
 from partreid.errors import DataError, RecipeError
 from partreid.files import write_atomically
 from partreid.recipes.base import unknown

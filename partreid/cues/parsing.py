@@ -242,11 +242,11 @@ def squared_distance(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) from the file's header."""
+    """(width, height) of an image from its header. DataError if it has none."""
     try:
         with Image.open(path) as file:
             return file.size
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from partreid.cues.densepose import encode_iuv, image_size, read_iuv
+from partreid.cues.densepose import encode_iuv, read_iuv
 from partreid.cues.importing import import_dump
 from partreid.cues.keypoints import Person, read_coco, read_people
-from partreid.cues.parsing import palette, read_classes
+from partreid.cues.parsing import image_size, palette, read_classes
 from partreid.cues.pose import read_fields
 from partreid.cues.schemes import PIFPAF, SURFACES, find
 from partreid.cues.sources import SOURCES, require

@@ -13,7 +13,7 @@ from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic.benchmark import plan
 from partreid.recipes import ROWS, Spec, find
 from partreid.recipes.costs import FLOPS, TRAINING, WITHDRAWN, Training, gmac, hours
-from partreid.smoke import empty, same, unfetched
+from partreid.smoke import empty, same
 
 COUNTED = (
     "bot/bpbreid-table1/market1501", "pcb/market1501", "bpbreid/table1/resnet50_ibn_a/market1501",
@@ -32,7 +32,7 @@ def test_multiply_adds_are_those_of_the_model(name: str) -> None:
     cues = build.cues(recipe, empty(recipe.train))
     scheme = cues["parts"].scheme if "parts" in cues else None
     with torch.device("meta"), torch.no_grad():
-        method = build.method(replace(recipe, backbone=unfetched(recipe.backbone)), 10, scheme).train()
+        method = build.method(replace(recipe, backbone=build.unfetched(recipe.backbone)), 10, scheme).train()
         for module in method.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.forward = same  # type: ignore[method-assign]
