@@ -1,16 +1,23 @@
 """Matching: distances -> ranks -> scores."""
 
+from partreid.match.openset import Searches, Watchlist, searches
 from partreid.match.protocols import ANY_CAMERA, MARKET, PROTOCOLS, Protocol
-from partreid.match.ranking import (
+from partreid.match.ranking import Ranking, Watcher, evaluate, rank
+from partreid.match.rerank import KReciprocal
+from partreid.match.statistics import (
+    Difference,
     Interval,
-    Ranking,
     bootstrap,
     bootstrap_difference,
+    bootstrap_roc,
+    bootstrap_searches,
     bootstrap_values,
-    evaluate,
-    rank,
+    difference_over_seeds,
+    over_seeds,
 )
-from partreid.match.rerank import KReciprocal
+from partreid.match.verification import Pairs, Roc, verification
 
-__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Interval", "KReciprocal", "Protocol", "Ranking", "bootstrap",
-           "bootstrap_difference", "bootstrap_values", "evaluate", "rank"]
+__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Difference", "Interval", "KReciprocal", "Pairs", "Protocol", "Ranking",
+           "Roc", "Searches", "Watcher", "Watchlist", "bootstrap", "bootstrap_difference", "bootstrap_roc",
+           "bootstrap_searches", "bootstrap_values", "difference_over_seeds", "evaluate", "over_seeds", "rank",
+           "searches", "verification"]

@@ -22,11 +22,11 @@ def match_ranks(distances: Floats, relevant: NDArray[np.bool_], valid: NDArray[n
     distances: float [Ng], smaller is closer, no NaN. relevant, valid: bool [Ng].
     """
     row = _without(distances, valid)
-    return ranks_among(np.sort(row), row, np.flatnonzero(relevant & valid))
+    return np.sort(ranks_among(np.sort(row), row, np.flatnonzero(relevant & valid)))
 
 
 def ranks_among(ordered: Floats, row: Floats, at: NDArray[np.int64]) -> Ranks:
-    """Ranks of the entries ``at`` of a row whose removed entries are NaN; ``ordered``: the row sorted, NaN last.
+    """Ranks of the entries ``at``, in their order, of a row whose removed entries are NaN; ordered: the row sorted.
 
     Only right entries need a rank, so the values alone are sorted: several times faster than sorting indices.
     """
@@ -37,7 +37,7 @@ def ranks_among(ordered: Floats, row: Floats, at: NDArray[np.int64]) -> Ranks:
     tied = np.searchsorted(ordered, values, "right") > ranks
     for i in np.flatnonzero(tied).tolist():
         ranks[i] += np.count_nonzero(row[:at[i]] == values[i])
-    return np.sort(ranks)
+    return ranks
 
 
 def nearest(distances: Floats, valid: NDArray[np.bool_], k: int) -> Ranks:

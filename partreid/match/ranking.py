@@ -1,10 +1,11 @@
 """From embeddings to scores, some queries at a time: memory does not grow with queries x gallery."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from partreid.match.metrics import (
     average_precision,
     cumulative_matches,
     inverse_negative_penalty,
-    match_ranks,
     nearest,
     nearest_among,
     ranks_among,
@@ -30,6 +30,7 @@ Whole: TypeAlias = Tensor | NDArray[np.integer] | Sequence[int]  # integers, one
 
 KS = (1, 5, 10, 20)
 AT_ONCE = 64  # queries a thread works on, few enough to stay in cache
+BLOCK = 1 << 25  # distances held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +38,9 @@ class Ranking:
     """Where the right answers stand in each query's list; every score follows from that.
 
     ``ranks``: for each of Nq queries the ranks of its right entries, ascending, from 1; empty if it has none:
-    such a query is skipped by every score. ``top``: gallery indices of the nearest entries, int64 [Nq, k], -1
-    where the list is shorter. ``identities``: int64 [Nq].
+    such a query is skipped by every score. ``hits``: the gallery indices of these entries, in the same order, and
+    ``distances``, float32. ``top``: gallery indices of the nearest entries, int64 [Nq, k], -1 where the list is
+    shorter. ``identities``: int64 [Nq]. ``size``: of each query's list, int64 [Nq].
 
     Under a protocol of n ``draws`` everything but ``top`` has n Nq entries, one draw after another, and ``top`` is of
     the first.
@@ -50,6 +52,9 @@ class Ranking:
     identities: NDArray[np.int64]
     ks: tuple[int, ...] = KS
     draws: int = 1
+    hits: tuple[NDArray[np.int64], ...] = ()
+    distances: tuple[NDArray[np.float32], ...] = ()
+    size: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @cached_property
     def scored(self) -> NDArray[np.bool_]:
@@ -110,23 +115,38 @@ class Ranking:
                 **{f"R{k}": (first <= k).astype(np.float64) for k in self.ks}}
 
 
+class Watcher(Interface):
+    """What else looks at the distances as they stream by, such as :class:`partreid.match.verification.Pairs`.
+
+    ``look(start, part, ordered, right)`` is called in threads with the distances of the queries from ``start`` on,
+    float32 [n, Ng] with NaN where the protocol removes an entry, the same sorted along each row, NaN last, and the
+    right entries of each of these queries. What it returns is given to ``add``, in the order of the queries.
+    """
+
+    def look(self, start: int, part: NDArray[np.float32], ordered: NDArray[np.float32],
+             right: Sequence[NDArray[np.int64]]) -> Any: ...
+
+    def add(self, seen: Any) -> None: ...
+
+
 def evaluate(distance: PartDistance, query: Embeddings, gallery: Embeddings,
              query_ids: Whole, query_cameras: Whole, gallery_ids: Whole, gallery_cameras: Whole,
-             protocol: Protocol = MARKET, ks: Sequence[int] = KS, top: int = 10, rows: int = 1024) -> Ranking:
-    """Rank the gallery for each query, holding ``rows`` x Ng distances at a time.
+             protocol: Protocol = MARKET, ks: Sequence[int] = KS, top: int = 10, rows: int | None = None,
+             watchers: Sequence[Watcher] = ()) -> Ranking:
+    """Rank the gallery for each query, holding ``rows`` x Ng distances at a time (default: some 128 MiB of them).
 
     query_ids, query_cameras: int [Nq]; gallery_ids, gallery_cameras: int [Ng]. ks: ranks of the CMC. top: how
     many nearest entries to remember for sheets. DataError if no query has a right answer, before any distance
     is computed.
     """
-    blocks = distance.blocks(query, gallery, rows)
+    blocks = distance.blocks(query, gallery, rows or min(1024, max(AT_ONCE, BLOCK // max(1, len(gallery)))))
     return rank(blocks, query_ids, query_cameras, gallery_ids, gallery_cameras, protocol, ks, top,
-                shape=(len(query), len(gallery)))
+                shape=(len(query), len(gallery)), watchers=watchers)
 
 
 def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras: Whole,
          gallery_ids: Whole, gallery_cameras: Whole, protocol: Protocol = MARKET, ks: Sequence[int] = KS,
-         top: int = 10, shape: tuple[int, int] | None = None) -> Ranking:
+         top: int = 10, shape: tuple[int, int] | None = None, watchers: Sequence[Watcher] = ()) -> Ranking:
     """The same from distances, which come as (slice of queries, float [rows, Ng]) in order.
 
     A whole matrix is ``[(slice(0, Nq), matrix)]``.
@@ -141,43 +161,62 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
     require_matches(protocol, q_ids, q_cameras, g_ids, g_cameras)
     lists = Lists(protocol, g_ids, g_cameras)
     shots = SingleShot(protocol, q_ids, q_cameras, g_ids, g_cameras) if protocol.draws else None
-    lists_each = protocol.draws or 1
-    ranks: list[Ranks] = []
+    draws = protocol.draws or 1
+    found: list[Found] = []
     best = np.full((len(q_ids), top), -1, np.int64)
 
-    def score(start: int, part: NDArray[np.float32]) -> list[Ranks]:
-        """Ranks of the queries from ``start`` on, whose distances ``part`` holds."""
+    def score(start: int, part: NDArray[np.float32]) -> tuple[list[Found], list[Any]]:
+        """What the queries from ``start`` on find, whose distances ``part`` holds, and what the watchers saw."""
         if part.size and np.isnan(part.min()):  # min hands NaN on
             raise DataError(f"distances of queries {start} to {start + len(part)} are not all numbers; "
                             f"the embeddings hold NaN, so the model has diverged or its weights are broken")
-        if shots is not None:
-            return shots.score(start, part, best)
+        drawn = None if shots is None else shots.score(start, part, best)
+        if drawn is not None and not watchers:
+            return drawn, []
         kept = [lists.of(int(q_ids[i]), int(q_cameras[i])) for i in range(start, start + len(part))]
-        part = part.copy()
+        part = part + np.float32(0)  # a copy in which -0 is 0
         part[:, lists.junk] = np.nan
         for row, (_, removed) in zip(part, kept, strict=True):
             row[removed] = np.nan
         ordered = np.sort(part, axis=1)
-        if top:
-            for i, (_, removed) in enumerate(kept):
-                left = len(g_ids) - len(lists.junk) - len(removed)
+        seen = [watcher.look(start, part, ordered, [right for right, _ in kept]) for watcher in watchers]
+        if drawn is not None:
+            return drawn, seen
+        each: list[Found] = []
+        for i, (right, removed) in enumerate(kept):
+            left = len(g_ids) - len(lists.junk) - len(removed)
+            if top:
                 best[start + i] = nearest_among(ordered[i], part[i], left, top)
-        return [ranks_among(ordered[i], part[i], right) for i, (right, _) in enumerate(kept)]
+            each.append(_found(ranks_among(ordered[i], part[i], right), right, part[i], left))
+        return each, seen
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # sorting lets go of Python's lock
         for at, block in blocks:
-            done = len(ranks) // lists_each
+            done = len(found) // draws
             if at.start != done or tuple(block.shape) != (at.stop - at.start, len(g_ids)):
                 raise ShapeError(f"expected distances of queries from {done} on, [rows, {len(g_ids)}]; "
                                  f"got {list(block.shape)} for queries {at.start} to {at.stop}")
             distances = block.detach().cpu().numpy()
-            for found in pool.map(lambda i, d=distances, first=at.start: score(first + i, d[i:i + AT_ONCE]),
-                                  range(0, len(distances), AT_ONCE)):
-                ranks.extend(found)
-    if len(ranks) != len(q_ids) * lists_each:
-        raise ShapeError(f"distances came for {len(ranks) // lists_each} of {len(q_ids)} queries")
-    ranks = [found for draw in range(lists_each) for found in ranks[draw::lists_each]]
-    return Ranking(protocol.name, tuple(ranks), best, np.tile(q_ids, lists_each), tuple(ks), lists_each)
+            for each, seen in pool.map(lambda i, d=distances, first=at.start: score(first + i, d[i:i + AT_ONCE]),
+                                       range(0, len(distances), AT_ONCE)):
+                found.extend(each)
+                for watcher, sight in zip(watchers, seen, strict=True):
+                    watcher.add(sight)
+    if len(found) != len(q_ids) * draws:
+        raise ShapeError(f"distances came for {len(found) // draws} of {len(q_ids)} queries")
+    found = [one for draw in range(draws) for one in found[draw::draws]]
+    return Ranking(protocol.name, tuple(one[0] for one in found), best, np.tile(q_ids, draws), tuple(ks), draws,
+                   tuple(one[1] for one in found), tuple(one[2] for one in found),
+                   np.array([one[3] for one in found], np.int64))
+
+
+Found: TypeAlias = tuple[Ranks, NDArray[np.int64], NDArray[np.float32], int]  # ranks, hits, distances, size of the list
+
+
+def _found(ranks: Ranks, right: NDArray[np.int64], row: NDArray[np.float32], size: int) -> Found:
+    order = np.argsort(ranks)
+    hits = right[order]
+    return ranks[order], hits, row[hits].astype(np.float32), size
 
 
 class SingleShot:
@@ -193,70 +232,22 @@ class SingleShot:
         shuffled = [np.random.default_rng([20, draw]).permutation(len(gallery_ids)) for draw in range(protocol.draws)]
         self.orders = [order[np.argsort(gallery_ids[order], kind="stable")] for order in shuffled]
 
-    def score(self, start: int, part: NDArray[np.float32], best: NDArray[np.int64]) -> list[Ranks]:
-        """Ranks of the queries from ``start`` on, all draws of one before the next; ``best`` gets the first draw's."""
-        found = []
+    def score(self, start: int, part: NDArray[np.float32], best: NDArray[np.int64]) -> list[Found]:
+        """What the queries from ``start`` on find, all draws of one before the next; ``best``: the first draw's."""
+        found: list[Found] = []
         for row, query in enumerate(range(start, start + len(part))):
             relevant, valid = self.protocol.masks(int(self.ids[query]), int(self.cameras[query]), self.gallery,
                                                   self.seen_by)
             for draw, order in enumerate(self.orders):
                 left = order[valid[order]]
                 one = np.sort(left[np.diff(self.gallery[left], prepend=JUNK - 1) != 0])
-                found.append(match_ranks(part[row, one], relevant[one], np.ones(len(one), np.bool_)))
+                short = part[row, one]
+                ranks = ranks_among(np.sort(short), short, np.flatnonzero(relevant[one]))
+                found.append(_found(ranks, one[relevant[one]], part[row], len(one)))
                 if draw == 0 and best.shape[1]:
-                    near = nearest(part[row, one], np.ones(len(one), np.bool_), best.shape[1])
+                    near = nearest(short, np.ones(len(one), np.bool_), best.shape[1])
                     best[query] = np.where(near >= 0, one[near], -1)
         return found
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and the range that holds it with the stated confidence."""
-
-    value: float
-    low: float
-    high: float
-
-
-def bootstrap(ranking: Ranking, samples: int = 2000, seed: int = 0,
-              level: float = 0.95) -> dict[str, Interval]:
-    """Percentile intervals of all scores, by drawing identities with replacement.
-
-    Queries of one person stand or fall together: drawing single queries would give intervals far too narrow.
-    """
-    return bootstrap_values(ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level)
-
-
-def bootstrap_difference(a: Ranking, b: Ranking, samples: int = 2000, seed: int = 0,
-                         level: float = 0.95) -> dict[str, Interval]:
-    """Intervals of a - b on the same queries, drawn together: an interval without 0 is a difference.
-
-    DataError if the two did not score the same queries.
-    """
-    same = np.array_equal(a.identities, b.identities) and np.array_equal(a.scored, b.scored)
-    if not same or a.ks != b.ks:
-        raise DataError(f"two rankings can be compared only on the same queries and ranks; the first scored "
-                        f"{a.scored.sum()} of {len(a.ranks)} queries at {a.ks}, "
-                        f"the second {b.scored.sum()} of {len(b.ranks)} at {b.ks}")
-    mine, other = a.per_query(), b.per_query()
-    return bootstrap_values({name: mine[name] - other[name] for name in mine}, a.identities[a.scored], samples, seed,
-                            level)
-
-
-def bootstrap_values(values: Mapping[str, NDArray[np.float64]], identities: NDArray[np.int64], samples: int = 2000,
-                     seed: int = 0, level: float = 0.95) -> dict[str, Interval]:
-    """Percentile intervals of the means of named values float64 [n], one for each query; identities int64 [n]."""
-    _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
-    people = len(queries)
-    drawn = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), samples)
-    weight = drawn @ queries  # queries in each draw
-    tail = 100 * (1 - level) / 2
-    result = {}
-    for name, value in values.items():
-        means = drawn @ np.bincount(person, value, people) / weight
-        low, high = np.percentile(means, (tail, 100 - tail))
-        result[name] = Interval(float(value.mean()), float(low), float(high))
-    return result
 
 
 def _whole(name: str, values: Whole) -> NDArray[np.int64]:

@@ -1,0 +1,263 @@
+"""How far scores can be trusted: intervals by drawing people, comparisons of two runs, several seeds.
+
+Queries of one person stand or fall together: drawing single queries would give intervals far too narrow. So people are
+drawn with replacement, each with all of his queries; the gallery stays as it is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.errors import DataError
+from partreid.match.openset import FPIRS, Searches
+from partreid.match.ranking import Ranking
+from partreid.match.verification import FPRS, Roc
+
+Integers = NDArray[np.int64]
+Doubles = NDArray[np.float64]
+Scores = Mapping[str, Doubles]  # what is averaged, by name: float64 [n], one for each query
+
+SAMPLES = 2000
+_GRID = 512  # distances at which the curves of all draws are read
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the range that holds it with the stated confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """A difference, its range, and p: how often one as large would come by chance if neither were better."""
+
+    p: float
+
+
+def bootstrap(ranking: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95) -> dict[str, Interval]:
+    """Percentile intervals of all scores of a ranking."""
+    return bootstrap_values(ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level)
+
+
+def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: int = 0,
+                         level: float = 0.95) -> dict[str, Difference]:
+    """a - b on the same queries: percentile intervals of people drawn together, p by exchanging the two for people.
+
+    p is two-sided: for every person at random, all of his queries keep or change sign. DataError if the two did not
+    score the same queries.
+    """
+    mine, other = same_queries([a, b])
+    change = {name: mine[name] - other[name] for name in mine}
+    people = a.identities[a.scored]
+    found = bootstrap_values(change, people, samples, seed, level)
+    p = _exchanged(change, people, samples, seed)
+    return {name: Difference(i.value, i.low, i.high, p[name]) for name, i in found.items()}
+
+
+def bootstrap_values(values: Scores, identities: Integers, samples: int = SAMPLES, seed: int = 0,
+                     level: float = 0.95) -> dict[str, Interval]:
+    """Percentile intervals of the means of named values; identities: int64 [n]."""
+    _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
+    drawn = _draws(len(queries), samples, seed)
+    weight = drawn @ queries  # queries in each draw
+    result = {}
+    for name, value in values.items():
+        means = drawn @ np.bincount(person, value, len(queries)) / weight
+        result[name] = _percentiles(float(value.mean()), means, level)
+    return result
+
+
+def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
+               level: float = 0.95) -> dict[str, Interval]:
+    """Mean scores of runs that differ in their seed alone, and the range that holds those of all seeds and people.
+
+    Two sources of error add: the people who were drawn (bootstrap of each query's mean over the runs) and the few
+    seeds (variance between runs over their number). The range is Student's with Welch's degrees of freedom, so three
+    seeds that differ much make it wide. With one run it is :func:`bootstrap`: what other seeds do remains unknown.
+    """
+    if len(runs) == 1:
+        return bootstrap(runs[0], samples, seed, level)
+    each = same_queries(runs)
+    mean = {name: np.mean([scores[name] for scores in each], 0) for name in each[0]}
+    people = runs[0].identities[runs[0].scored]
+    found = {}
+    for name, value in mean.items():
+        parts = [_by_people(value, people, samples, seed), _by_seed([scores[name] for scores in each])]
+        half, _ = _student(float(value.mean()), parts, level)
+        found[name] = Interval(float(value.mean()), float(value.mean()) - half, float(value.mean()) + half)
+    return found
+
+
+def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
+                          level: float = 0.95) -> dict[str, Difference]:
+    """Mean of the runs a less mean of the runs b; one run each: :func:`bootstrap_difference`.
+
+    Seeds are not paired, people are. p is that of Student's t.
+    """
+    if len(a) == len(b) == 1:
+        return bootstrap_difference(a[0], b[0], samples, seed, level)
+    each = same_queries([*a, *b])
+    mine, other = each[:len(a)], each[len(a):]
+    people = a[0].identities[a[0].scored]
+    found = {}
+    for name in each[0]:
+        change = np.mean([s[name] for s in mine], 0) - np.mean([s[name] for s in other], 0)
+        parts = [_by_people(change, people, samples, seed), *(_by_seed([s[name] for s in side])
+                                                              for side in (mine, other) if len(side) > 1)]
+        value = float(change.mean())
+        half, p = _student(value, parts, level)
+        found[name] = Difference(value, value - half, value + half, p)
+    return found
+
+
+def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: int = 0,
+                  level: float = 0.95) -> dict[str, Interval]:
+    """Percentile intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; identities: of queries.
+
+    Curves are read at 512 distances. A score whose threshold lies above the pairs that were kept one by one has no
+    interval and is left out.
+    """
+    if not len(roc.own) or not len(roc.near):
+        return {}
+    people, person = np.unique(identities, return_inverse=True)
+    counts = np.unique(np.geomspace(1, len(roc.near), _GRID).astype(np.int64))
+    edges = np.append(roc.near[counts - 1], roc.near[-1])
+    strangers = _histogram(roc.near, person[roc.near_query], edges, len(people))
+    own = _histogram(roc.own, person[roc.own_query], edges, len(people))
+    total = np.bincount(person, roc.others_of_query, len(people))
+    matches = np.bincount(person[roc.own_query], minlength=len(people))
+    found: dict[str, list[float]] = {name: [] for name in roc.scores}
+    for drawn in _portions(_draws(len(people), samples, seed)):
+        fpr = np.cumsum(drawn @ strangers, 1) / np.maximum(drawn @ total, 1)[:, None]
+        tpr = np.cumsum(drawn @ own, 1) / np.maximum(drawn @ matches, 1)[:, None]
+        for x, y in zip(fpr, tpr):
+            for rate in FPRS:
+                # The grid is read where the last threshold within the rate lies: rates between its points are kept low.
+                at = int(np.searchsorted(x, rate + 1e-12, "right"))
+                if at < len(x):
+                    found[f"TPR@{rate:.0e}".replace("e-0", "e-")].append(_between(x, y, at, rate))
+            crossed = int(np.argmax(x + y >= 1))
+            if x[crossed] + y[crossed] >= 1:
+                found["EER"].append(float(x[crossed] + 1 - y[crossed]) / 2)
+    scores = roc.scores
+    return {name: _percentiles(scores[name], np.array(values), level) for name, values in found.items()
+            if len(values) == samples}
+
+
+def bootstrap_searches(found: Searches, identities: Integers, samples: int = SAMPLES, seed: int = 0,
+                       level: float = 0.95) -> dict[str, Interval]:
+    """Percentile intervals of :attr:`Searches.scores`, the limit being chosen anew in each draw.
+
+    identities: of queries. Empty without queries of both kinds.
+    """
+    if not found.mated.any() or found.mated.all():
+        return {}
+    people, person = np.unique(identities, return_inverse=True)
+    away, at_home = np.flatnonzero(~found.mated), np.flatnonzero(found.mated)
+    strangers = away[np.argsort(found.nearest[away], kind="stable")]
+    mated = at_home[np.argsort(found.own[at_home], kind="stable")]
+    far, own = found.nearest[strangers], found.own[mated]
+    below, upto = (np.searchsorted(far, found.nearest[mated], side) for side in ("left", "right"))
+    means: dict[str, list[Doubles]] = {name: [] for name in found.scores}
+    for drawn in _portions(_draws(len(people), samples, seed)):
+        weight = drawn[:, person].astype(np.float64)
+        strange = np.cumsum(weight[:, strangers], 1)
+        home, right = np.cumsum(weight[:, mated], 1), np.cumsum(weight[:, mated] * found.first[mated], 1)
+        many, hosts = np.maximum(strange[:, -1], 1e-9), np.maximum(home[:, -1], 1e-9)
+        for fpir in FPIRS:
+            at = (strange <= fpir * many[:, None] + 1e-9).sum(1)
+            limit = np.where(at < len(far), far[np.minimum(at, len(far) - 1)], np.inf)
+            nearer = np.searchsorted(own, limit, "left")
+            for name, summed in ((f"FNIR@{fpir:.0%}", home), (f"DIR@{fpir:.0%}", right)):
+                got = np.where(nearer > 0, np.take_along_axis(summed, np.maximum(nearer - 1, 0)[:, None], 1)[:, 0], 0)
+                means[name].append(1 - got / hosts if summed is home else got / hosts)
+        padded = np.pad(strange, ((0, 0), (1, 0)))
+        lost = ((padded[:, below] + padded[:, upto]) * weight[:, mated]).sum(1) / (2 * many * hosts)
+        means["AUROC"].append(1 - lost)
+    scores = found.scores
+    return {name: _percentiles(scores[name], np.concatenate(values), level) for name, values in means.items()}
+
+
+def same_queries(runs: Sequence[Ranking]) -> list[dict[str, Doubles]]:
+    """What each run's scores average, query by query. DataError if they did not score the same queries."""
+    first = runs[0]
+    for other in runs[1:]:
+        same = np.array_equal(first.identities, other.identities) and np.array_equal(first.scored, other.scored)
+        if not same or first.ks != other.ks:
+            raise DataError(f"two rankings can be compared only on the same queries and ranks; the first scored "
+                            f"{first.scored.sum()} of {len(first.ranks)} queries at {first.ks}, "
+                            f"the second {other.scored.sum()} of {len(other.ranks)} at {other.ks}")
+    return [run.per_query() for run in runs]
+
+
+def _draws(people: int, samples: int, seed: int) -> Integers:
+    """How often each person is drawn, int64 [samples, people]."""
+    return np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), samples)
+
+
+def _portions(drawn: Integers, rows: int = 100) -> Iterator[Integers]:
+    return (drawn[at:at + rows] for at in range(0, len(drawn), rows))
+
+
+def _percentiles(value: float, means: Doubles, level: float) -> Interval:
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(means, (tail, 100 - tail))
+    return Interval(value, float(low), float(high))
+
+
+def _exchanged(change: Scores, identities: Integers, samples: int, seed: int) -> dict[str, float]:
+    """Two-sided p of each mean change, from exchanging the two runs person by person."""
+    _, person = np.unique(identities, return_inverse=True)
+    signs = np.random.default_rng([seed, 1]).choice((-1.0, 1.0), (samples, person.max() + 1))
+    found = {}
+    for name, value in change.items():
+        sums = np.bincount(person, value)
+        chance = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
+        found[name] = float(1 + chance.sum()) / (1 + samples)
+    return found
+
+
+def _by_people(values: Doubles, identities: Integers, samples: int, seed: int) -> tuple[float, float]:
+    """(variance of the mean, degrees of freedom) from drawing people."""
+    _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
+    drawn = _draws(len(queries), samples, seed)
+    means = drawn @ np.bincount(person, values, len(queries)) / (drawn @ queries)
+    return float(means.var(ddof=1)), max(len(queries) - 1.0, 1.0)
+
+
+def _by_seed(values: Sequence[Doubles]) -> tuple[float, float]:
+    """(variance of the mean over runs, degrees of freedom)."""
+    return float(np.var([v.mean() for v in values], ddof=1)) / len(values), len(values) - 1.0
+
+
+def _student(value: float, parts: Sequence[tuple[float, float]], level: float) -> tuple[float, float]:
+    """(half the range, two-sided p) of a value whose variances add up (Welch and Satterthwaite)."""
+    total = sum(variance for variance, _ in parts)
+    if total <= 0:
+        return 0.0, 1.0 if value == 0 else 0.0
+    freedom = total ** 2 / sum(variance ** 2 / f for variance, f in parts)
+    # With t = sqrt(f) tan(a), Student's density is that of cos(a)^(f - 1).
+    angle = np.linspace(0, np.pi / 2, 20001)
+    inside = np.cumsum(np.cos(angle) ** (freedom - 1))
+    inside = (inside - inside[0]) / (inside[-1] - inside[0])  # share of |t| below each angle
+    half = float(np.sqrt(freedom * total) * np.tan(np.interp(level, inside, angle)))
+    return half, float(1 - np.interp(np.arctan(abs(value) / np.sqrt(freedom * total)), angle, inside))
+
+
+def _histogram(values: NDArray[np.float32], person: Integers, edges: NDArray[np.float32], people: int) -> Doubles:
+    """How many values of each person lie at or below each edge and above the one before: float64 [people, edges]."""
+    at = np.searchsorted(edges, values, "left")
+    inside = at < len(edges)
+    flat = np.bincount(person[inside] * len(edges) + at[inside], minlength=people * len(edges))
+    return flat.reshape(people, len(edges)).astype(np.float64)
+
+
+def _between(x: Doubles, y: Doubles, at: int, rate: float) -> float:
+    """y where x reaches the rate, straight between the points before and at ``at``."""
+    x0, y0 = (x[at - 1], y[at - 1]) if at else (0.0, 0.0)
+    return float(y0 + (y[at] - y0) * (rate - x0) / max(x[at] - x0, 1e-300))
