@@ -97,19 +97,19 @@ class Watchlist:
         both = both[both > 0]
         self.unknown = np.sort(np.random.default_rng(seed).permutation(both)[:round(unknown * len(both))])
         self._stranger = np.isin(query_ids, self.unknown)
-        self._columns = np.flatnonzero(~np.isin(gallery_ids, self.unknown))
+        self._out = np.where(np.isin(gallery_ids, self.unknown), np.nan, 0).astype(np.float32)  # added, it removes them
         self._seen: list[tuple[Mask, Singles, Singles, Mask]] = []
 
     def look(self, start: int, part: Singles, ordered: Singles,
              right: Sequence[Integers]) -> tuple[Mask, Singles, Singles, Mask]:
         mated = np.array([len(at) > 0 and not self._stranger[start + i] for i, at in enumerate(right)], np.bool_)
         own = np.full(len(part), np.inf, np.float32)
-        wrong = part[:, self._columns]
+        wrong = part + self._out
         for i in np.flatnonzero(mated).tolist():
             own[i] = part[i, right[i]].min()
-            wrong[i, np.searchsorted(self._columns, right[i])] = np.nan
+            wrong[i, right[i]] = np.nan
         other = _nearest(wrong)
-        first = [bool(m) and _first(row[self._columns], np.searchsorted(self._columns, at), o, w)
+        first = [bool(m) and _first(row, at, o, w, self._out)
                  for m, row, at, o, w in zip(mated, part, right, own, other, strict=True)]
         return mated, own, other, np.array(first, np.bool_)
 
@@ -129,8 +129,9 @@ def _nearest(rows: Singles) -> Singles:
     return np.where(np.isnan(least), np.float32(np.inf), least).astype(np.float32)
 
 
-def _first(row: Singles, right: Integers, own: np.float32, other: np.float32) -> bool:
-    """Whether a right entry comes first; ties keep the order of the row."""
+def _first(row: Singles, right: Integers, own: np.float32, other: np.float32, out: Singles | None = None) -> bool:
+    """Whether a right entry comes first; ties keep the order of the row, less what is NaN in ``out``."""
     if own != other or not len(right):
         return bool(own < other)
-    return int(right[row[right] == own][0]) == int(np.flatnonzero(row == own)[0])
+    left = row if out is None else row + out
+    return int(right[row[right] == own][0]) == int(np.flatnonzero(left == own)[0])

@@ -126,7 +126,7 @@ class Pairs:
     and of more than that the nearest ``share`` to twice as many, 8 bytes each. Thresholds there are exact.
     """
 
-    def __init__(self, least: int = 1 << 20, share: float = 0.02) -> None:
+    def __init__(self, least: int = 1 << 20, share: float = 0.01) -> None:
         self.least, self.share = least, share
         self._own: list[Integers] = []
         self._near: list[Integers] = []
