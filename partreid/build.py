@@ -1,5 +1,6 @@
 """Recipe to objects: the only place that looks names up, and every check that can fail before the first batch."""
 
+import dataclasses
 import inspect
 import types
 import typing
@@ -117,8 +118,13 @@ def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method
             raise RecipeError(f"{recipe.method.name} needs a part scheme; give it the cue 'parts'")
         given["scheme"] = scheme
     built = call("method", kind, recipe.method, **given)
-    if recipe.distance is not None:
-        built.distance = call("distance", PartDistance, recipe.distance)
+    if recipe.distance is not None:  # what it does not say stays as the method has it
+        own = {f.name: getattr(built.distance, f.name) for f in dataclasses.fields(PartDistance)}
+        own = {name: value for name, value in own.items() if name not in recipe.distance.args}
+        try:
+            built.distance = call("distance", PartDistance, recipe.distance, **own)
+        except ValueError as error:
+            raise RecipeError(f"distance of the recipe: {error}") from None
     return built
 
 

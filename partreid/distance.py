@@ -5,12 +5,13 @@ With v, v' the visibilities of part m in two images, e, e' its embeddings and a 
 * Euclid: ``d = sum_m a v v' |e - e'| / sum_m v v'`` (BPBreID Eq. 9);
 * cosine: ``d = 1 - sum_m a v v' cos(e, e') / sum_m v v'`` (ISP Eq. 10; HCGA Eq. 10 with weights).
 
-Images that share no part are infinitely far apart.
+Images that share no part are infinitely far apart, unless distances on little evidence are shrunk (no paper does):
+with S = sum_m v v' parts of evidence and ``lambda`` more that say ``far``, ``d' = (S d + lambda far) / (S + lambda)``.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import ceil, isfinite
+from dataclasses import dataclass, replace
+from math import ceil, isfinite, sqrt
 from typing import Literal, get_args
 
 import torch
@@ -30,12 +31,16 @@ _TILE_GPU = (8192, 8192)
 
 @dataclass(frozen=True)
 class PartDistance:
-    """A metric and, for HCGA, one weight per part.
+    """A metric, for HCGA one weight per part, and how little evidence is taken at its word.
 
     ``metric``: ``cosine``; ``euclidean``, on the embeddings as they come; or ``unit_euclidean``, which scales
     each embedding to length 1 first, as the released code of BPBreID does when it tests.
     ``weights``: M numbers >= 0, in the order of the embeddings; None means all 1. They scale the numerator
     alone, so with weights below 1 the cosine distance of an image to itself is not 0 (HCGA Eq. 10).
+    ``shrink``: lambda >= 0, counted in parts; 0 is the papers. Above 0 a distance that rests on few shared parts is
+    drawn towards ``far``: a pair that shares none lies there, and no image is 0 from itself.
+    ``far``: the distance >= 0 that missing evidence counts as. None is that of unrelated directions, 1 for cosine and
+    sqrt(2) for unit_euclidean; euclidean has no such number and needs one to shrink, e.g. from :func:`typical`.
 
     All methods take embeddings with the same names and width, else ValueError; work on any device; compute in
     float32 whatever the autocast, or in float64 if the vectors are; and are differentiable where not said
@@ -44,23 +49,35 @@ class PartDistance:
 
     metric: Metric
     weights: tuple[float, ...] | None = None
+    shrink: float = 0.0
+    far: float | None = None
 
     def __post_init__(self) -> None:
         if self.metric not in get_args(Metric):
             raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}, got '{self.metric}'")
-        if self.weights is not None and not all(isfinite(a) and a >= 0 for a in self.weights):
-            raise ValueError(f"weights of a distance must be finite and >= 0, got {self.weights}")
+        for name, values in (("weights", self.weights or ()), ("shrink", (self.shrink,)), ("far", (self.far or 0.0,))):
+            if not all(isfinite(a) and a >= 0 for a in values):
+                raise ValueError(f"{name} of a distance must be finite and >= 0, got {getattr(self, name)}")
+        if self.shrink and self.far is None and self.metric == "euclidean":
+            raise ValueError("shrink on metric euclidean needs far, what missing evidence counts as: give it, e.g. "
+                             "typical(PartDistance('euclidean'), embeddings), or take unit_euclidean")
+
+    @property
+    def missing(self) -> float:
+        """What missing evidence adds to the numerator, ``lambda far``; 0 in the papers."""
+        unrelated = 1.0 if self.metric == "cosine" else sqrt(2)
+        return self.shrink * (unrelated if self.far is None else self.far)
 
     def __call__(self, q: Embeddings, g: Embeddings) -> Tensor:
-        """Distances float32 [Nq, Ng], +inf where a pair shares no part.
+        """Distances float32 [Nq, Ng], +inf where a pair shares no part (``far`` if shrunk).
 
         Without gradients this runs in tiles and needs little memory beyond the result.
         """
         self._check(q, g)
-        if _needs_grad(q, g):
-            dtype = _dtype(q, g)
+        inputs = (q.vectors, q.visibility, g.vectors, g.visibility)
+        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
             with _full_precision(q):
-                return self._combine(self.per_part(q, g), _shared_parts(q, g, dtype))
+                return self._combine(self.per_part(q, g), _shared_parts(q, g, _dtype(q, g)))
         return self._tiled(q, g, *self._sides(q, g))
 
     def blocks(self, q: Embeddings, g: Embeddings, rows: int = 1024) -> Iterator[tuple[slice, Tensor]]:
@@ -79,7 +96,7 @@ class PartDistance:
     def within(self, e: Embeddings) -> Tensor:
         """All distances inside a batch, for triplet losses: float32 [N, N], +inf where a pair shares no part.
 
-        An image that shows something is exactly 0 from itself, save with weights (see above).
+        An image that shows something is exactly 0 from itself, save with weights or shrunk (see above).
         """
         self._check(e, e)
         with _full_precision(e):
@@ -91,34 +108,36 @@ class PartDistance:
         This holds M matrices at once: for tables and small sets.
         """
         self._check(q, g)
-        dtype = _dtype(q, g)
         with _full_precision(q):
-            x, y = (self._unit(e.vectors.to(dtype).transpose(0, 1)) for e in (q, g))
+            x, y = (self._unit(e.vectors.to(_dtype(q, g)).transpose(0, 1)) for e in (q, g))
             if self.metric == "cosine":
                 return 1 - x @ y.mT
             return _root(x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None] - 2 * (x @ y.mT))
 
     def parts(self, q: Embeddings, g: Embeddings) -> Tensor:
         """Distance of each part of row i in both: float32 [N, M], unweighted, NaN where it is not shared."""
-        self._check_paired(q, g)
-        far = self._paired(q, g)
-        return far.masked_fill(q.visibility * g.visibility == 0, torch.nan)
+        return self._paired(q, g).masked_fill(q.visibility * g.visibility == 0, torch.nan)
 
     def terms(self, q: Embeddings, g: Embeddings) -> Tensor:
         """What each part adds to the distance of row i in both: float32 [N, M], summing to that distance.
 
-        A part that is not shared adds 0. Where nothing is shared every term is +inf, as the distance is.
+        A part that is not shared adds 0. Where nothing is shared every term is +inf, as the distance is. Shrunk, each
+        of the M parts brings lambda / M of missing evidence, so that hidden ones add something too.
         """
-        self._check_paired(q, g)
         far = self._paired(q, g)
         weight = far.new_tensor(self.weights or (1.0,) * len(q.names))
         both = q.visibility.to(far.dtype) * g.visibility.to(far.dtype)
         total = both.sum(1, keepdim=True)
         cost = 1 - weight * (1 - far) if self.metric == "cosine" else weight * far
+        if self.shrink:
+            return (both * cost + self.missing / len(q.names)) / (total + self.shrink)
         share = both / total.masked_fill(total == 0, 1)
         return (share * cost).masked_fill(total == 0, torch.inf)  # BPBreID Eq. 9, HCGA Eq. 10, term by term
 
     def _paired(self, q: Embeddings, g: Embeddings) -> Tensor:
+        self._check(q, g)
+        if len(q) != len(g):
+            raise ValueError(f"pairs need as many rows on both sides, got {len(q)} and {len(g)}")
         x, y = (self._unit(e.vectors.to(_dtype(q, g))) for e in (q, g))
         return 1 - (x * y).sum(2) if self.metric == "cosine" else _root((x - y).square().sum(2))
 
@@ -139,6 +158,8 @@ class PartDistance:
         weight = far.new_tensor(self.weights or (1.0,) * len(far))[:, None, None]
         total = both.sum(0)
         cost = 1 - weight * (1 - far) if self.metric == "cosine" else weight * far
+        if self.shrink:
+            return ((both * cost).sum(0) + self.missing) / (total + self.shrink)
         mean = (both * cost).sum(0) / total.masked_fill(total == 0, 1)  # BPBreID Eq. 9, ISP, HCGA Eq. 10
         return mean.masked_fill(total == 0, torch.inf)
 
@@ -147,19 +168,12 @@ class PartDistance:
 
     def _check(self, q: Embeddings, g: Embeddings) -> None:
         if q.names != g.names or q.vectors.shape[2] != g.vectors.shape[2]:
-            raise ValueError(
-                "query and gallery must have the same embeddings; "
-                f"query has {', '.join(q.names)}, {q.vectors.shape[2]} wide; "
-                f"gallery has {', '.join(g.names)}, {g.vectors.shape[2]} wide"
-            )
+            raise ValueError("query and gallery must have the same embeddings; query has "
+                             f"{', '.join(q.names)}, {q.vectors.shape[2]} wide; gallery has "
+                             f"{', '.join(g.names)}, {g.vectors.shape[2]} wide")
         if self.weights is not None and len(self.weights) != len(q.names):
             raise ValueError(f"{len(self.weights)} weights {self.weights} for {len(q.names)} embeddings: "
                              f"{', '.join(q.names)}")
-
-    def _check_paired(self, q: Embeddings, g: Embeddings) -> None:
-        self._check(q, g)
-        if len(q) != len(g):
-            raise ValueError(f"pairs need as many rows on both sides, got {len(q)} and {len(g)}")
 
     # The path without gradients: tiles, in place.
 
@@ -170,14 +184,17 @@ class PartDistance:
         norms = [torch.linalg.vector_norm(e.vectors.detach(), dim=2, dtype=dtype) for e in (q, g)]
         x, y = [torch.ones_like(n) if self.metric == "euclidean" else n.clamp_min(1e-12).reciprocal() for n in norms]
         left, right = (e.visibility.detach().to(dtype) for e in (q, g))
+        shown = [v.T.contiguous() for v in (left, right)]
+        if self.shrink:  # one more row, so that the product of both sides is S + lambda without a pass of its own
+            shown = [torch.cat([v, v.new_full((1, v.shape[1]), a)]) for v, a in zip(shown, (self.shrink, 1.0))]
         if self.metric == "cosine":
-            return _Side(left.T.contiguous(), x * left * weight, None), _Side(right.T.contiguous(), y * right, None)
+            return _Side(shown[0], x * left * weight, None), _Side(shown[1], y * right, None)
         # |e - e'|^2 = |e|^2 - 2 e e' + |e'|^2 is one product of vectors with two more columns. A product costs
         # little more; each further pass over a tile is a pass over memory and a meeting of all threads.
         square, one = (left * weight).square(), torch.ones_like(y)
         ends = (torch.stack([square * (norms[0] * x).square(), square], 2),
                 torch.stack([one, (norms[1] * y).square()], 2))
-        return _Side(left.T.contiguous(), -2 * x * square, ends[0]), _Side(right.T.contiguous(), y, ends[1])
+        return _Side(shown[0], -2 * x * square, ends[0]), _Side(shown[1], y, ends[1])
 
     def _tiled(self, q: Embeddings, g: Embeddings, query: "_Side", gallery: "_Side") -> Tensor:
         out = torch.empty(len(q), len(g), dtype=query.shown.dtype, device=q.vectors.device)
@@ -192,13 +209,16 @@ class PartDistance:
                     tile = out[rows, columns]
                     if self.metric == "cosine":
                         torch.mm(x.flatten(1), y.flatten(1).T, out=tile)
+                        if self.missing != self.shrink:  # far is not 1; a pass, for the one saved below
+                            tile.add_(self.shrink - self.missing)
                     else:
-                        _sum_euclid(tile, x, y, right.shown)
+                        _sum_euclid(tile.fill_(self.missing), x, y, right.shown)
                     both = left.shown.T @ right.shown
                     tile.div_(both)  # BPBreID Eq. 9, ISP Eq. 10, HCGA Eq. 10
                     if self.metric == "cosine":
                         tile.neg_().add_(1)
-                    tile.masked_fill_(both == 0, torch.inf)
+                    if not self.shrink:
+                        tile.masked_fill_(both == 0, torch.inf)
         return out
 
 
@@ -206,7 +226,7 @@ class PartDistance:
 class _Side:
     """What a query or gallery brings to the tiles besides its vectors."""
 
-    shown: Tensor  # visibilities [M, N]
+    shown: Tensor  # visibilities [M, N]; [M + 1, N] if shrunk
     factor: Tensor  # [N, M], to multiply the vectors by
     ends: Tensor | None  # [N, M, 2], columns to append to them after that; None for cosine
 
@@ -219,9 +239,8 @@ class _Side:
 
 
 def _sum_euclid(out: Tensor, x: Tensor, y: Tensor, shown: Tensor) -> None:
-    """Numerator of BPBreID Eq. 9 for one tile: x [rows, M, D+2], y [columns, M, D+2], out [rows, columns]."""
+    """Add the numerator of BPBreID Eq. 9 for a tile [rows, columns]: x [rows, M, D+2], y [columns, M, D+2]."""
     far = torch.empty(out.shape, dtype=out.dtype, device=out.device)
-    out.zero_()
     for m in range(x.shape[1]):
         torch.mm(x[:, m], y[:, m].T, out=far)
         far.clamp_min_(0).sqrt_()
@@ -238,6 +257,23 @@ def shared(q: Embeddings, g: Embeddings) -> Tensor:
         return q.visibility.to(dtype) @ g.visibility.to(dtype).T
 
 
+def typical(distance: PartDistance, e: Embeddings, pairs: int = 10_000, seed: int = 0) -> float:
+    """A ``far`` without labels: the median distance, not shrunk, of random pairs of different images.
+
+    Nearly all such pairs are of two people. ValueError if no pair shares a part.
+    """
+    if (n := len(e)) < 2 or pairs < 1:
+        raise ValueError(f"a typical distance needs at least 2 images and 1 pair, got {n} and {pairs}")
+    draw, plain = torch.Generator().manual_seed(seed), replace(distance, shrink=0.0)
+    one = torch.randint(n, (pairs,), generator=draw)
+    other = (one + torch.randint(1, n, (pairs,), generator=draw)) % n
+    with torch.no_grad():
+        far = torch.cat([plain.terms(e.rows(one[at]), e.rows(other[at])).sum(1) for at in _spans(pairs, 1024)])
+    if bool(far.isinf().all()):
+        raise ValueError(f"no typical distance: of {pairs} drawn pairs of {n} images none shares a part")
+    return float(far[~far.isinf()].median())
+
+
 def _shared_parts(q: Embeddings, g: Embeddings, dtype: torch.dtype) -> Tensor:
     return q.visibility.to(dtype).T[:, :, None] * g.visibility.to(dtype).T[:, None]
 
@@ -250,11 +286,6 @@ def _root(square: Tensor) -> Tensor:
 
 def _dtype(q: Embeddings, g: Embeddings) -> torch.dtype:
     return torch.float64 if torch.float64 in (q.vectors.dtype, g.vectors.dtype) else torch.float32
-
-
-def _needs_grad(q: Embeddings, g: Embeddings) -> bool:
-    inputs = (q.vectors, q.visibility, g.vectors, g.visibility)
-    return torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
 
 
 def _full_precision(e: Embeddings) -> torch.autocast:

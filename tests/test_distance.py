@@ -1,13 +1,19 @@
 """The one formula against loops in double precision, and what else the losses and the gallery rely on."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
+from partreid import build
 from partreid import distance as module
-from partreid.distance import Metric, PartDistance, shared
+from partreid.distance import Metric, PartDistance, shared, typical
+from partreid.recipes import find, override
 from partreid.types import Embeddings
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean", "unit_euclidean")
@@ -30,8 +36,9 @@ def some(n: int, seed: int, seen: str = "mixed", width: int = 5) -> Embeddings:
     return Embeddings(vectors, visibility, NAMES)
 
 
-def by_loops(metric: str, weights: tuple[float, ...] | None, q: Embeddings, g: Embeddings) -> Tensor:
-    """BPBreID Eq. 9, ISP Eq. 10 and HCGA Eq. 10, one pair and one part at a time."""
+def by_loops(metric: str, weights: tuple[float, ...] | None, q: Embeddings, g: Embeddings, shrink: float = 0,
+             far: float = 0) -> Tensor:
+    """BPBreID Eq. 9, ISP Eq. 10 and HCGA Eq. 10, one pair and one part at a time; then shrunk."""
     result = torch.empty(len(q), len(g), dtype=torch.float64)
     for i in range(len(q)):
         for j in range(len(g)):
@@ -46,7 +53,18 @@ def by_loops(metric: str, weights: tuple[float, ...] | None, q: Embeddings, g: E
                 bottom += both
             mean = top / bottom if bottom else math.inf
             result[i, j] = 1 - mean if metric == "cosine" and bottom else mean
+            if shrink:
+                known = bottom * float(result[i, j]) if bottom else 0.0
+                result[i, j] = (known + shrink * far) / (bottom + shrink)
     return result
+
+
+FAR = {"cosine": 1.0, "unit_euclidean": math.sqrt(2), "euclidean": 3.0}
+
+
+def shrunk(metric: Metric, shrink: float = 1.0, weights: tuple[float, ...] | None = None,
+           far: float | None = None) -> PartDistance:
+    return PartDistance(metric, weights, shrink, FAR[metric] if metric == "euclidean" and far is None else far)
 
 
 @pytest.mark.parametrize("seen", ["all", "mixed", "soft"])
@@ -97,6 +115,165 @@ class TestFormula:
             torch.testing.assert_close(torch.cat([block for _, block in parts]), whole, atol=2e-6, rtol=1e-6)
         monkeypatch.setattr(module, "_TILE_CPU", (7, 4))
         torch.testing.assert_close(measure(q, g), whole, atol=2e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seen", ["all", "mixed", "soft"])
+@pytest.mark.parametrize(("shrink", "far"), [(0.25, None), (1.0, None), (1.0, 0.7), (8.0, 0.0)])
+@pytest.mark.parametrize("metric", METRICS)
+class TestShrunk:
+    """Every path on the same definition: distances of little evidence, drawn towards ``far``."""
+
+    def test_matches_loops(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
+        for weights in WEIGHTS:
+            q, g = some(6, 1, seen), some(9, 2, seen)
+            measure = shrunk(metric, shrink, weights, far)
+            want = by_loops(metric, weights, q, g, shrink, FAR[metric] if far is None else far)
+            torch.testing.assert_close(measure(q, g).double(), want, atol=1e-5, rtol=1e-5)
+            assert measure(q, g).dtype == torch.float32
+            q, g = (replace(e, vectors=e.vectors.double()) for e in (q, g))
+            want = by_loops(metric, weights, q, g, shrink, FAR[metric] if far is None else far)
+            torch.testing.assert_close(measure(q, g), want, atol=1e-9, rtol=1e-9)
+            torch.testing.assert_close(measure.within(g), by_loops(metric, weights, g, g, shrink, FAR[metric] if far
+                                                                   is None else far), atol=1e-7, rtol=1e-9)
+
+    def test_same_with_gradients(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
+        for weights in WEIGHTS:
+            q, g = some(6, 1, seen), some(9, 2, seen)
+            measure = shrunk(metric, shrink, weights, far)
+            plain = measure(q, g)
+            q = replace(q, vectors=q.vectors.requires_grad_(), visibility=q.visibility.requires_grad_())
+            value = measure(q, g)
+            torch.testing.assert_close(value, plain, atol=1e-5, rtol=1e-5)
+            for each in (value, measure.within(q)):
+                vectors, visibility = torch.autograd.grad(each.sum(), (q.vectors, q.visibility))
+                assert vectors.isfinite().all() and vectors.any() and visibility.isfinite().all()
+
+    def test_terms_add_up(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
+        for weights in WEIGHTS:
+            q, g = (replace(e, vectors=e.vectors.double()) for e in (some(40, 3, seen), some(40, 4, seen)))
+            measure = shrunk(metric, shrink, weights, far)
+            terms = measure.terms(q, g)
+            torch.testing.assert_close(terms.sum(1), measure(q, g).diagonal(), atol=1e-9, rtol=1e-9)
+            both = q.visibility * g.visibility
+            each = (measure.missing / 4 / (both.sum(1, keepdim=True) + shrink)).expand_as(both).double()
+            torch.testing.assert_close(terms[both == 0], each[both == 0], atol=1e-6, rtol=1e-6)  # lambda / M for each
+            assert torch.equal(measure.parts(q, g).isnan(), both == 0)
+
+    def test_tiles_and_blocks_change_nothing(self, metric: Metric, shrink: float, far: float | None, seen: str,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+        q, g = some(23, 6, seen), some(31, 7, seen)
+        measure = shrunk(metric, shrink, None, far)
+        whole = measure(q, g)
+        parts = torch.cat([block for _, block in measure.blocks(q, g, 5)])
+        torch.testing.assert_close(parts, whole, atol=2e-6, rtol=1e-6)
+        monkeypatch.setattr(module, "_TILE_CPU", (7, 4))
+        torch.testing.assert_close(measure(q, g), whole, atol=2e-6, rtol=1e-6)
+
+    def test_what_shares_nothing_is_at_far(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
+        q, g = some(6, 1, seen), some(9, 2, seen)
+        blind = replace(q, visibility=torch.zeros_like(q.visibility))
+        measure = shrunk(metric, shrink, None, far)
+        at = FAR[metric] if far is None else far
+        for value in (measure(blind, g), measure.within(blind), measure.terms(blind, q).sum(1)):
+            torch.testing.assert_close(value, torch.full_like(value, at), atol=1e-5, rtol=1e-5)
+        assert not measure(q, g).isnan().any() and measure(q, g).isfinite().all()
+
+
+_LAMBDA = st.floats(0.01, 50)
+_MANY = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+@_MANY
+@given(st.sampled_from(METRICS), _LAMBDA, st.floats(0, 5), st.integers(0, 2**16), st.permutations(range(4)),
+       st.sampled_from(("all", "mixed", "soft")), st.sampled_from(WEIGHTS))
+def test_shrinking_lies_between_and_ignores_the_order_of_parts(metric: Metric, shrink: float, far: float, seed: int,
+                                                               order: list[int], seen: str,
+                                                               weights: tuple[float, ...] | None) -> None:
+    q, g = (replace(e, vectors=e.vectors.double()) for e in (some(5, seed, seen), some(7, seed + 1, seen)))
+    plain, value = PartDistance(metric, weights)(q, g), PartDistance(metric, weights, shrink, far)(q, g)
+    plain = plain.masked_fill(plain.isinf(), far)  # where it lies that shares nothing
+    low, high = plain.clamp(max=far), plain.clamp(min=far)
+    assert ((value >= low - 1e-6) & (value <= high + 1e-6)).all()
+    more = PartDistance(metric, weights, 2 * shrink, far)(q, g)
+    assert ((more - far).abs() <= (value - far).abs() + 1e-6).all()  # more lambda, nearer to far
+    moved = tuple(weights[m] for m in order) if weights else None
+    names = [NAMES[m] for m in order]
+    again = PartDistance(metric, moved, shrink, far)
+    torch.testing.assert_close(again(q.select(*names), g.select(*names)), value, atol=1e-9, rtol=1e-9)
+    paired = PartDistance(metric, weights, shrink, far).terms(q, g.rows(slice(0, 5)))
+    torch.testing.assert_close(again.terms(q.select(*names), g.rows(slice(0, 5)).select(*names)), paired[:, order],
+                               atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_ends_of_shrinking(metric: Metric, weights: tuple[float, ...] | None) -> None:
+    """lambda = 0 is the papers bit for bit, whatever far; a huge lambda makes all pairs equally far."""
+    q, g = some(30, 1, "soft"), some(40, 2, "soft")
+    papers, none, much = PartDistance(metric, weights), PartDistance(metric, weights, 0.0, 0.3), \
+        PartDistance(metric, weights, 1e6, 0.3)
+    assert papers.missing == none.missing == 0
+    for run in (lambda d: d(q, g), lambda d: d.within(q), lambda d: d.terms(q, g.rows(slice(0, 30))),
+                lambda d: torch.cat([block for _, block in d.blocks(q, g, 7)])):
+        assert torch.equal(run(none), run(papers))
+        value = run(much)
+        constant = 0.3 / 4 if value.shape == (30, 4) else 0.3  # spread over the terms
+        torch.testing.assert_close(value, torch.full_like(value, constant), atol=1e-4, rtol=0)
+
+
+def test_luck_with_one_part_no_longer_wins() -> None:
+    """By hand: 0.3 on one part, 0.4 on each of three. The mean prefers the first, lambda = 1 the second."""
+    names = ("head", "torso", "legs")
+    q = Embeddings(torch.zeros(1, 3, 1), torch.ones(1, 3), names)
+    g = Embeddings(torch.tensor([[0.3, 9.0, 9.0], [0.4, 0.4, 0.4]])[..., None],
+                   torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), names)
+    assert PartDistance("euclidean")(q, g)[0].tolist() == pytest.approx([0.3, 0.4])
+    assert PartDistance("euclidean", shrink=1, far=1)(q, g)[0].tolist() == pytest.approx([1.3 / 2, 2.2 / 4])
+    terms = PartDistance("euclidean", shrink=1, far=1).terms(q.rows([0, 0]), g)
+    assert terms[0].tolist() == pytest.approx([(0.3 + 1 / 3) / 2, 1 / 6, 1 / 6])
+    assert terms[1].tolist() == pytest.approx([(0.4 + 1 / 3) / 4] * 3)
+
+
+def test_one_vector_for_all_is_ranked_alike_however_much_is_shrunk() -> None:
+    """Where all evidence is there, shrinking moves all distances by one rule: the methods of one vector keep theirs."""
+    q, g = some(9, 1, "all"), some(40, 2, "all")
+    for metric in METRICS:
+        assert torch.equal(shrunk(metric, 4.0)(q, g).argsort(1), PartDistance(metric)(q, g).argsort(1))
+
+
+def test_typical_is_the_median_of_different_images() -> None:
+    e = some(12, 3, "soft")
+    for metric in METRICS:
+        far = PartDistance(metric, (1.0, 0.5, 0.5, 0.0))(e, e)
+        every = far[~torch.eye(12, dtype=torch.bool) & far.isfinite()]
+        near, high = every.quantile(0.45).item(), every.quantile(0.55).item()
+        measure = PartDistance(metric, (1.0, 0.5, 0.5, 0.0))
+        assert near <= typical(measure, e, 20_000) <= high
+        assert typical(measure, e) == typical(measure, e, seed=0)
+        assert typical(replace(measure, shrink=2.0, far=9.0), e) == typical(measure, e)  # of the papers' distance
+    two = Embeddings.seen(torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]]]), ("legs",))
+    assert typical(PartDistance("euclidean"), two) == pytest.approx(5)  # never an image and itself
+    blind = replace(two, visibility=torch.zeros(2, 1))
+    with pytest.raises(ValueError, match="none shares a part"):
+        typical(PartDistance("euclidean"), blind)
+    for wrong in (two.rows([0]), two.rows([])):
+        with pytest.raises(ValueError, match="at least 2 images"):
+            typical(PartDistance("euclidean"), wrong)
+
+
+def test_a_recipe_can_say_it() -> None:
+    row = find("synthetic/demo/bpbreid")
+    said = override(row, ["distance=shrunk", "distance.metric=unit_euclidean", "distance.shrink=1"])
+    assert said.distance is not None and said.digest != row.digest
+    measure = build.call("distance", PartDistance, said.distance)
+    assert measure == PartDistance("unit_euclidean", shrink=1)
+    given_far = override(said, ["distance.metric=euclidean", "distance.far=2.5"])
+    assert given_far.distance is not None
+    assert build.call("distance", PartDistance, given_far.distance).missing == 2.5
+    with pytest.raises(ValueError, match="expected a number, got 'much'"):
+        wrong = override(said, ["distance.shrink=much"]).distance
+        assert wrong is not None
+        build.call("distance", PartDistance, wrong)
 
 
 def test_many_random_cases_match_loops() -> None:
@@ -165,8 +342,12 @@ def test_gradient_is_right() -> None:
         def inner(x: Tensor, metric: Metric = metric) -> Tensor:
             return PartDistance(metric).within(Embeddings.seen(x, NAMES))[torch.tril_indices(3, 3, -1).unbind()]
 
+        def soft(x: Tensor, v: Tensor, g: Embeddings = g, metric: Metric = metric) -> Tensor:
+            other = Embeddings(g.vectors.double(), g.visibility.double(), NAMES)
+            return shrunk(metric, 0.7, (1.0, 0.5, 0.5, 2.0))(Embeddings(x, v, NAMES), other)
+
         x, v = q.vectors.double().requires_grad_(), (q.visibility.double() + 0.1).requires_grad_()
-        assert torch.autograd.gradcheck(value, (x, v))
+        assert torch.autograd.gradcheck(value, (x, v)) and torch.autograd.gradcheck(soft, (x, v))
         assert torch.autograd.gradcheck(inner, (x,))
 
 
@@ -235,16 +416,42 @@ def test_errors_name_both_sides() -> None:
         next(PartDistance("cosine").blocks(q, q, 0))
     with pytest.raises(ValueError, match="unit_euclidean, got 'manhattan'"):
         PartDistance("manhattan")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=">= 0"):
+    with pytest.raises(ValueError, match=r"weights.*>= 0, got \(1.0, -1.0\)"):
         PartDistance("cosine", (1.0, -1.0))
+    for wrong in (-0.5, math.inf, math.nan):
+        with pytest.raises(ValueError, match=r"shrink.*>= 0"):
+            PartDistance("cosine", shrink=wrong)
+        with pytest.raises(ValueError, match=r"far.*>= 0"):
+            PartDistance("cosine", far=wrong)
+    with pytest.raises(ValueError, match=r"needs far.*typical.*or take unit_euclidean"):
+        PartDistance("euclidean", shrink=1.0)
+    PartDistance("euclidean", far=2.0)  # waits for a shrink
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("shrink", [0.0, 1.0])
+@pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("metric", METRICS)
-def test_gpu_equals_cpu(metric: Metric) -> None:
+def test_gpu_equals_cpu(metric: Metric, weights: tuple[float, ...] | None, shrink: float,
+                        monkeypatch: pytest.MonkeyPatch) -> None:
     q, g = some(300, 1, "soft", 64), some(500, 2, "soft", 64)
-    measure = PartDistance(metric, (1.0, 0.5, 0.5, 0.0))
-    torch.testing.assert_close(measure(q.to("cuda"), g.to("cuda")).cpu(), measure(q, g), atol=2e-5, rtol=1e-5)
-    torch.testing.assert_close(measure.within(q.to("cuda")).cpu(), measure.within(q), atol=2e-3, rtol=1e-5)
-    torch.testing.assert_close(measure.terms(q.to("cuda"), q.to("cuda")).cpu(), measure.terms(q, q),
-                               atol=2e-5, rtol=1e-5)
+    measure, (x, y) = shrunk(metric, shrink, weights), (q.to("cuda"), g.to("cuda"))
+    close: dict[str, Any] = {"atol": 1e-4, "rtol": 1e-5, "check_device": False}
+    want = measure(q, g)
+    torch.testing.assert_close(measure(x, y), want, **close)
+    torch.testing.assert_close(torch.cat([block for _, block in measure.blocks(x, y, 77)]), want, **close)
+    monkeypatch.setattr(module, "_TILE_GPU", (128, 200))
+    torch.testing.assert_close(measure(x, y), want, **close)
+    within = (measure.within(x).cpu(), measure.within(q))
+    apart = ~torch.eye(300, dtype=torch.bool)  # the root of a rounded 0 on the diagonal may be 1e-3
+    torch.testing.assert_close(within[0][apart], within[1][apart], **close)
+    torch.testing.assert_close(within[0], within[1], atol=2e-3, rtol=1e-5)
+    torch.testing.assert_close(measure.terms(x, x), measure.terms(q, q), **close)
+    one, other = g.rows(slice(0, 300)), y.rows(slice(0, 300))
+    torch.testing.assert_close(measure.terms(x, other), measure.terms(q, one), **close)
+    torch.testing.assert_close(measure.parts(x, other), measure.parts(q, one), equal_nan=True, **close)
+    assert typical(measure, y) == pytest.approx(typical(measure, g), abs=1e-4)
+    value = measure(replace(x, vectors=x.vectors.requires_grad_()), y)
+    torch.testing.assert_close(value.detach(), want, **close)
+    (slope,) = torch.autograd.grad(value[value.isfinite()].sum(), x.vectors)
+    assert slope.isfinite().all()

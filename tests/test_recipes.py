@@ -219,6 +219,12 @@ def test_build_checks_transforms_distance_and_scheme() -> None:
         build.augment(replace(BASE, augment=(Spec("crop", pad=0.5),)))
     with pytest.raises(RecipeError, match="needs a part scheme; give it the cue 'parts'"):
         build.method(BASE, 4, None)
+    shrunk = override(find("synthetic/tiny/bot"), ["distance.shrink=1.5"])
+    assert build.method(shrunk, 4, None).distance == PartDistance("cosine", shrink=1.5)  # the rest is the method's own
+    with pytest.raises(RecipeError, match="distance of the recipe: shrink on metric euclidean needs far"):
+        build.method(override(shrunk, ["distance.metric=euclidean"]), 4, None)
+    with pytest.raises(RecipeError, match="argument 'shrink' of distance"):
+        build.method(override(shrunk, ["distance.shrink=much"]), 4, None)
     own = replace(find("synthetic/tiny/bot"), distance=Spec("unit_euclidean", metric="euclidean"))
     assert build.method(own, 4, None).distance == PartDistance("euclidean")
 

@@ -28,6 +28,8 @@ class Evidence:
     share: float64 [M], what each part adds to ``distance``; 0 where it is not visible in both. The shares sum to
     the distance; where nothing is shared each is +inf, as the distance is.
     query_visibility, match_visibility: float64 [M] in [0, 1].
+    shrink, missing: of the ``PartDistance``; with ``shrink`` above 0 every distance and share is finite, and each part
+    adds missing / (M (S + shrink)) for evidence that is not there, seen or not: see ``counted``.
     """
 
     names: tuple[str, ...]
@@ -36,6 +38,8 @@ class Evidence:
     share: Array
     query_visibility: Array
     match_visibility: Array
+    shrink: float = 0.0
+    missing: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("parts", "share", "query_visibility", "match_visibility"):
@@ -49,6 +53,11 @@ class Evidence:
     def shared(self) -> NDArray[np.bool_]:
         """Bool [M]: the parts that are visible in both images and so count."""
         return self.query_visibility * self.match_visibility > 0
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Bool [M]: the parts whose shares sum to the distance; the shared ones, or all if distances are shrunk."""
+        return np.ones(len(self.names), np.bool_) if self.shrink else self.shared
 
     @property
     def percent(self) -> Array:
@@ -74,7 +83,8 @@ class Evidence:
     def _cost(self) -> Array:
         """What each shared part claims before the mean is taken, weights included; 0 for the others."""
         both = self.query_visibility * self.match_visibility
-        return np.where(self.shared, self.share, 0) * both.sum() / np.where(self.shared, both, 1)
+        claim = np.where(self.shared, self.share, 0) * (both.sum() + self.shrink) - self.missing / len(self.names)
+        return np.where(self.shared, claim, 0) / np.where(self.shared, both, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has neither NaN nor infinity: those become None."""
@@ -96,7 +106,8 @@ class Evidence:
         tells the two candidates apart. ``hidden_in`` are the words for the two images.
         """
         if not self.shared.any():
-            return "The two images show no part in common, so they cannot be compared."
+            say = f"; {self.distance:.2f} is what missing evidence counts as" if self.shrink else ""
+            return f"The two images show no part in common, so they cannot be compared{say}."
         said = [self._against(other, other_is) or self._range(), self._hidden(hidden_in)]
         return " ".join(s for s in said if s)
 
@@ -153,8 +164,8 @@ def explain_pairs(distance: PartDistance, q: Embeddings, g: Embeddings, rows_q: 
     with torch.no_grad():
         parts, share = distance.parts(query, match).cpu().numpy(), distance.terms(query, match).cpu().numpy()
     seen = (query.visibility.cpu().numpy(), match.visibility.cpu().numpy())
-    return [Evidence(q.names, math.fsum(share[i]), parts[i], share[i], seen[0][i], seen[1][i])
-            for i in range(len(rows_q))]
+    return [Evidence(q.names, math.fsum(share[i]), parts[i], share[i], seen[0][i], seen[1][i], distance.shrink,
+                     distance.missing) for i in range(len(rows_q))]
 
 
 def explain_pair(distance: PartDistance, q: Embeddings, g: Embeddings, row_q: int = 0, row_g: int = 0) -> Evidence:

@@ -104,7 +104,8 @@ def _part_table(draw: ImageDraw.ImageDraw, evidence: Evidence, x: int, y: int, w
     draw.text((x + 150, y), "distance", QUIET, _font(14))
     draw.text((right, y), "adds", QUIET, _font(14), anchor="ra")
     shared = [m for m in range(len(evidence.names)) if evidence.shared[m]]
-    printed, total = addends(evidence.share[shared]) if shared else ([], "")
+    counted = [m for m in range(len(evidence.names)) if evidence.counted[m]]
+    printed, total = addends(evidence.share[counted]) if counted else ([], "")
     longest = max((abs(float(evidence.parts[m])) for m in shared), default=0.0) or 1.0
     y += 24
     for m, name in enumerate(evidence.names):
@@ -118,18 +119,19 @@ def _part_table(draw: ImageDraw.ImageDraw, evidence: Evidence, x: int, y: int, w
             if length >= 1:
                 draw.rectangle((x + 150, y + 12, x + 150 + length, y + 22), fill=colour(name))
             draw.text((x + 160 + bar, y + 8), f"{evidence.parts[m]:.3f}", INK, _font(16))
-            draw.text((right, y + 8), printed[shared.index(m)], INK, _font(16), anchor="ra")
         else:
             gone = [w for w, v in (("first", evidence.query_visibility), ("second", evidence.match_visibility))
                     if v[m] == 0]
             draw.text((x + 150, y + 8), f"not compared: hidden in the {' and the '.join(gone)}", QUIET, _font(15))
+        if m in counted:
+            draw.text((right, y + 8), printed[counted.index(m)], ink, _font(16), anchor="ra")
         y += line
     draw.line((x, y, right, y), fill=INK)
-    draw.text((x, y + 9), "sum" if shared else "no shared part", INK, _font(16))
+    draw.text((x, y + 9), "sum" if counted else "no shared part", INK, _font(16))
     draw.text((right, y + 9), total, INK, _font(16), anchor="ra")
-    if shared and evidence.distance > 0:
+    if counted and evidence.distance > 0:
         at = float(x)
-        for m in shared:
+        for m in counted:
             step = width * max(0.0, float(evidence.percent[m]))
             if step >= 1:
                 draw.rectangle((at, y + 40, at + step - 1, y + 54), fill=colour(evidence.names[m]))

@@ -284,7 +284,9 @@ def _assign(data: Any, keys: list[str], value: Any, path: str) -> None:
         return
     if isinstance(data.get(key), str) and (path.startswith("cues.") or key in ("method", "backbone", "distance")):
         data[key] = {"name": data[key], "args": {}}  # set by an assignment before this one
-    _assign(data.setdefault(key, {"name": key, "args": {}}), rest, value, path)
+    if data.get(key) is None:
+        data[key] = {"name": key, "args": {}}
+    _assign(data[key], rest, value, path)
 
 
 def row(base: Recipe, name: str, **changes: Any) -> Recipe:

@@ -30,11 +30,13 @@ def evidence(parts: list[float], query: list[float], match: list[float], names: 
     return Evidence(names, float(share.sum()), np.where(both > 0, far, np.nan), share, np.array(query), np.array(match))
 
 
+@pytest.mark.parametrize("shrink", [0.0, 1.5])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "unit_euclidean"])
-def test_shares_add_up_to_the_distance(metric, soft, weights):
-    distance, q, g = PartDistance(metric, weights), embeddings(5, 1, soft), embeddings(7, 2, soft)
+def test_shares_add_up_to_the_distance(metric, soft, weights, shrink):
+    far = 3.0 if metric == "euclidean" else None
+    distance, q, g = PartDistance(metric, weights, shrink, far), embeddings(5, 1, soft), embeddings(7, 2, soft)
     rows = [(i, j) for i in range(5) for j in range(7)]
     found = explain_pairs(distance, q, g, [i for i, _ in rows], [j for _, j in rows])
     all_distances = distance(q, g)
@@ -45,6 +47,30 @@ def test_shares_add_up_to_the_distance(metric, soft, weights):
         assert e.distance == pytest.approx(float(exact[i, j]), abs=1e-7)  # the matrix takes roots of differences
         assert e.distance == pytest.approx(float(all_distances[i, j]), abs=1e-5)
         assert e.percent.sum() == pytest.approx(1)
+        assert e.counted.all() if shrink else (e.counted == e.shared).all()
+        assert math.fsum(e.share[e.counted]) == pytest.approx(e.distance, abs=1e-12)
+        printed, total = addends(e.share[e.counted])
+        assert round(sum(map(float, printed)), 6) == float(total) == round(e.distance, 3)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("metric", ["cosine", "unit_euclidean"])
+def test_what_shrinking_adds_decides_nothing(metric, weights):
+    """A part claims the same whatever is added for evidence that is not there."""
+    q, g = embeddings(4, 9, True), embeddings(9, 10, True)
+    rows = ([i for i in range(4) for _ in range(9)], [j for _ in range(4) for j in range(9)])
+    plain, shrunk = (explain_pairs(PartDistance(metric, weights, a), q, g, *rows) for a in (0.0, 2.0))
+    for one, other in zip(plain, shrunk, strict=True):
+        np.testing.assert_allclose(other._cost(), one._cost(), atol=1e-12)
+        np.testing.assert_array_equal(other.parts, one.parts)
+    decided = 0
+    for i in range(0, 36, 9):  # evidence of one query
+        for j in range(i, i + 9):
+            for k in range(i, i + 9):
+                if (plain[j].distance < plain[k].distance) == (shrunk[j].distance < shrunk[k].distance):
+                    assert shrunk[j].deciding(shrunk[k]) == plain[j].deciding(plain[k])
+                    decided += bool(plain[j].deciding(plain[k]))
+    assert decided > 20
 
 
 def test_parts_that_are_not_shared_add_nothing_and_have_no_distance():
@@ -66,6 +92,11 @@ def test_nothing_shared_is_infinitely_far_and_says_so():
     assert e.sentence() == "The two images show no part in common, so they cannot be compared."
     assert (e.percent == 0).all()
     assert e.to_dict()["distance"] is None
+    shrunk = explain_pair(PartDistance("cosine", shrink=1.0), q, g)
+    assert shrunk.distance == 1 and shrunk.share.tolist() == [0.5, 0.5]
+    assert shrunk.sentence() == ("The two images show no part in common, so they cannot be compared; 1.00 is what "
+                                 "missing evidence counts as.")
+    assert shrunk.deciding(e) == () and shrunk.to_dict()["distance"] == 1
 
 
 def test_to_dict_is_strict_json_and_keeps_every_number():
