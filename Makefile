@@ -41,8 +41,9 @@ lint: $(READY)  ## ruff and mypy
 	@echo "==> ruff"; $(BIN)/ruff check --quiet .
 	@echo "==> mypy"; $(BIN)/mypy partreid
 
-bench: $(READY)  ## how fast matching, loading and labelling are
+bench: $(READY)  ## how fast matching, re-ranking, loading and labelling are
 	@$(BIN)/python -m benchmarks.match
+	@$(BIN)/python -m benchmarks.rerank
 	@$(BIN)/python -m benchmarks.loading
 	@$(BIN)/python -m benchmarks.labels
 	@$(BIN)/python -m benchmarks.indexing

@@ -116,3 +116,49 @@ def co_parse_plainly(features: torch.Tensor, cameras: torch.Tensor, least_labels
         if len(labels.unique()) <= least_labels:
             break
     return labels, taken
+
+
+def cosine_matrix(vectors: NDArray[np.float32], seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    """ISP Eq. 10 of all pairs [n, n] at once: vectors [n, M, D], visibilities [n, M]; +inf where nothing is shared."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-12)
+    shown = (unit * seen[:, :, None]).reshape(len(unit), -1)
+    both = seen @ seen.T
+    return np.where(both > 0, 1 - shown @ shown.T / np.maximum(both, 1e-12), np.float32(np.inf))
+
+
+def k_reciprocal(far: NDArray[np.float32], queries: int, k1: int = 20, k2: int = 6, weight: float = 0.3,
+                 power: int = 2) -> NDArray[np.float32]:
+    """Re-ranking as its definition says (Zhong et al., CVPR 2017, Eq. 1-12), every matrix whole: distances [n, n] of
+    queries and gallery to each other in, [Nq, Ng] out. Ties by index; +inf is as far as the largest, and comes last."""
+    n = len(far)
+    far = np.maximum(far, 0)  # below 0 by rounding
+    largest = np.where(np.isfinite(far), far, 0).max(1, keepdims=True)
+    scaled = np.minimum(far / np.maximum(largest, 1e-12), 1) ** power
+    order = np.argsort(far, axis=1, kind="stable")
+
+    def mutual(i: int, k: int) -> NDArray[np.int64]:
+        near = order[i, :k + 1]
+        return near[(order[near, :k + 1] == i).any(1)]
+
+    sets = np.zeros((n, n), np.float32)
+    for i in range(n):
+        own = mutual(i, k1)
+        grown = own
+        for candidate in own:
+            theirs = mutual(candidate, int(np.around(k1 / 2)))
+            if len(np.intersect1d(own, theirs)) > 2 / 3 * len(theirs):
+                grown = np.append(grown, theirs)
+        grown = np.unique(grown)
+        kernel = np.exp(-scaled[i, grown])
+        sets[i, grown] = kernel / kernel.sum()
+    if k2 > 1:
+        sets = np.stack([sets[order[i, :k2]].mean(0) for i in range(n)])
+    holders = [np.flatnonzero(column) for column in sets.T]
+    result = np.empty((queries, n - queries), np.float32)
+    for i in range(queries):
+        shared = np.zeros(n, np.float32)
+        for j in np.flatnonzero(sets[i]):
+            shared[holders[j]] += np.minimum(sets[i, j], sets[holders[j], j])
+        jaccard = 1 - shared / (2 - shared)
+        result[i] = ((1 - weight) * jaccard + weight * scaled[i])[queries:]
+    return result

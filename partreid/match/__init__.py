@@ -1,5 +1,6 @@
 """Matching: distances -> ranks -> scores."""
 
+from partreid.match.expand import Expansion
 from partreid.match.openset import Searches, Watchlist, searches
 from partreid.match.protocols import ANY_CAMERA, MARKET, PROTOCOLS, Protocol
 from partreid.match.ranking import Ranking, Watcher, evaluate, rank
@@ -17,7 +18,7 @@ from partreid.match.statistics import (
 )
 from partreid.match.verification import Pairs, Roc, verification
 
-__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Difference", "Interval", "KReciprocal", "Pairs", "Protocol", "Ranking",
-           "Roc", "Searches", "Watcher", "Watchlist", "bootstrap", "bootstrap_difference", "bootstrap_roc",
+__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Difference", "Expansion", "Interval", "KReciprocal", "Pairs", "Protocol",
+           "Ranking", "Roc", "Searches", "Watcher", "Watchlist", "bootstrap", "bootstrap_difference", "bootstrap_roc",
            "bootstrap_searches", "bootstrap_values", "difference_over_seeds", "evaluate", "over_seeds", "rank",
            "searches", "verification"]
