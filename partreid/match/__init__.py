@@ -18,7 +18,7 @@ from partreid.match.statistics import (
 )
 from partreid.match.verification import Pairs, Roc, verification
 
-__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Difference", "Expansion", "Interval", "KReciprocal", "Pairs", "Protocol",
-           "Ranking", "Roc", "Searches", "Watcher", "Watchlist", "bootstrap", "bootstrap_difference", "bootstrap_roc",
-           "bootstrap_searches", "bootstrap_values", "difference_over_seeds", "evaluate", "over_seeds", "rank",
-           "searches", "verification"]
+__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Difference", "Expansion", "Interval", "KReciprocal", "Pairs",
+           "Protocol", "Ranking", "Roc", "Searches", "Watcher", "Watchlist", "bootstrap", "bootstrap_difference",
+           "bootstrap_roc", "bootstrap_searches", "bootstrap_values", "difference_over_seeds", "evaluate", "over_seeds",
+           "rank", "searches", "verification"]
