@@ -70,13 +70,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set split. ``queries`` maps the name of a query set to its samples; all share ``gallery``."""
+    """A data set split. ``queries`` maps the name of a query set to its samples; all share ``gallery``.
+
+    ``more``: further images of the people asked for, by the queries' cameras, for multi-query scores
+    (:func:`partreid.match.pooled.pooled`); empty where a data set ships none. They take part in nothing else.
+    """
 
     name: str
     root: Path
     train: tuple[Sample, ...]
     queries: Mapping[str, tuple[Sample, ...]]
     gallery: tuple[Sample, ...]
+    more: tuple[Sample, ...] = ()
 
     @property
     def query(self) -> tuple[Sample, ...]:

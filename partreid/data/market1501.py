@@ -14,6 +14,7 @@ Market-1501-v15.09.15/
   bounding_box_train/0002_c1s1_000451_03.jpg
   query/0001_c1s1_001051_00.jpg
   bounding_box_test/0000_c1s1_000151_01.jpg"""
+MORE = "gt_bbox"  # optional: 25,259 images for multi-query scores, named as those of the query are
 LAYOUT_500K = LAYOUT + """
   images/*.jpg                  the further 500,000 distractors"""
 
@@ -25,7 +26,8 @@ COUNTS_500K: dict[str, Counts] = {**COUNTS, "gallery": (751, None)}  # "over 500
 def load(root: Path, name: str = "market1501", distractors: bool = True) -> Benchmark:
     """Read the three folders below ``root``; a further query set is any folder query_<name>. DataError if absent.
 
-    distractors: keep the gallery's images of identity 0, as every published number does.
+    distractors: keep the gallery's images of identity 0, as every published number does. If there is a folder
+    gt_bbox, its images become ``more``.
     """
     query = {"query": market_folder(root / "query")}
     query |= {folder.name.removeprefix("query_"): market_folder(folder)
@@ -33,7 +35,8 @@ def load(root: Path, name: str = "market1501", distractors: bool = True) -> Benc
     gallery = market_folder(root / "bounding_box_test")
     if not distractors:
         gallery = tuple(s for s in gallery if s.identity != DISTRACTOR)
-    return Benchmark(name, root, market_folder(root / "bounding_box_train"), query, gallery)
+    more = market_folder(root / MORE) if (root / MORE).is_dir() else ()
+    return Benchmark(name, root, market_folder(root / "bounding_box_train"), query, gallery, more)
 
 
 def load_500k(root: Path) -> Benchmark:

@@ -151,8 +151,8 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
 
     A whole matrix is ``[(slice(0, Nq), matrix)]``.
     """
-    q_ids, g_ids = _whole("query_ids", query_ids), _whole("gallery_ids", gallery_ids)
-    q_cameras, g_cameras = _whole("query_cameras", query_cameras), _whole("gallery_cameras", gallery_cameras)
+    q_ids, g_ids = whole("query_ids", query_ids), whole("gallery_ids", gallery_ids)
+    q_cameras, g_cameras = whole("query_cameras", query_cameras), whole("gallery_cameras", gallery_cameras)
     expected = shape or (len(q_ids), len(g_ids))
     for name, values, n in (("query_ids", q_ids, expected[0]), ("query_cameras", q_cameras, expected[0]),
                             ("gallery_ids", g_ids, expected[1]), ("gallery_cameras", g_cameras, expected[1])):
@@ -179,7 +179,8 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
         for row, (_, removed) in zip(part, kept, strict=True):
             row[removed] = np.nan
         ordered = np.sort(part, axis=1)
-        seen = [watcher.look(start, part, ordered, [right for right, _ in kept]) for watcher in watchers]
+        single, same = (a if a.dtype == np.float32 else a.astype(np.float32) + np.float32(0) for a in (part, ordered))
+        seen = [watcher.look(start, single, same, [right for right, _ in kept]) for watcher in watchers]
         if drawn is not None:
             return drawn, seen
         each: list[Found] = []
@@ -246,11 +247,12 @@ class SingleShot:
                 found.append(_found(ranks, one[relevant[one]], part[row], len(one)))
                 if draw == 0 and best.shape[1]:
                     near = nearest(short, np.ones(len(one), np.bool_), best.shape[1])
-                    best[query] = np.where(near >= 0, one[near], -1)
+                    best[query] = np.append(one, -1)[near]  # -1 stays -1, in an empty list too
         return found
 
 
-def _whole(name: str, values: Whole) -> NDArray[np.int64]:
+def whole(name: str, values: Whole) -> NDArray[np.int64]:
+    """One integer per image as int64 [N]. ShapeError if they are not integers."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise ShapeError(f"{name} must be integers, got {array.dtype}")

@@ -2,10 +2,16 @@
 
 Queries of one person stand or fall together: drawing single queries would give intervals far too narrow. So people are
 drawn with replacement, each with all of his queries; the gallery stays as it is.
+
+Plain percentiles of such draws are too narrow for few people: of 50, 95 % intervals of R1 held the truth 91-94 times in
+100, of 20 people 86-92 times. So intervals are bias-corrected and accelerated (BCa: Efron, JASA 1987), with Student's
+quantile and sqrt(n / (n - 1)) in place of the normal one (Hesterberg, American Statistician 2015), n being the people
+there would be if all had equally many queries. Of one person nothing is known: both ends are then the value.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +19,7 @@ from numpy.typing import NDArray
 from partreid.errors import DataError
 from partreid.match.openset import FPIRS, Searches
 from partreid.match.ranking import Ranking
+from partreid.match.student import by_people, by_seed, people_of, quantile, student, together
 from partreid.match.verification import FPRS, Roc
 
 Integers = NDArray[np.int64]
@@ -40,13 +47,13 @@ class Difference(Interval):
 
 
 def bootstrap(ranking: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95) -> dict[str, Interval]:
-    """Percentile intervals of all scores of a ranking."""
+    """Intervals of all scores of a ranking."""
     return bootstrap_values(ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level)
 
 
 def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: int = 0,
                          level: float = 0.95) -> dict[str, Difference]:
-    """a - b on the same queries: percentile intervals of people drawn together, p by exchanging the two for people.
+    """a - b on the same queries: intervals of people drawn together, p by exchanging the two for people.
 
     p is two-sided: for every person at random, all of his queries keep or change sign. DataError if the two did not
     score the same queries.
@@ -61,14 +68,15 @@ def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: i
 
 def bootstrap_values(values: Scores, identities: Integers, samples: int = SAMPLES, seed: int = 0,
                      level: float = 0.95) -> dict[str, Interval]:
-    """Percentile intervals of the means of named values; identities: int64 [n]."""
+    """Intervals of the means of named values; identities: int64 [n]."""
     _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
     drawn = _draws(len(queries), samples, seed)
     weight = drawn @ queries  # queries in each draw
     result = {}
     for name, value in values.items():
-        means = drawn @ np.bincount(person, value, len(queries)) / weight
-        result[name] = _percentiles(float(value.mean()), means, level)
+        sums = np.bincount(person, value, len(queries))
+        without = (sums.sum() - sums) / np.maximum(queries.sum() - queries, 1)
+        result[name] = _interval(float(value.mean()), drawn @ sums / weight, without, queries, level)
     return result
 
 
@@ -76,9 +84,9 @@ def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
                level: float = 0.95) -> dict[str, Interval]:
     """Mean scores of runs that differ in their seed alone, and the range that holds those of all seeds and people.
 
-    Two sources of error add: the people who were drawn (bootstrap of each query's mean over the runs) and the few
-    seeds (variance between runs over their number). The range is Student's with Welch's degrees of freedom, so three
-    seeds that differ much make it wide. With one run it is :func:`bootstrap`: what other seeds do remains unknown.
+    Two sources of error add: the people who were drawn (by each query's mean over the runs) and the few seeds
+    (variance between runs over their number). The range is Student's, so three seeds that differ much make it wide.
+    With one run it is :func:`bootstrap`: what other seeds do remains unknown.
     """
     if len(runs) == 1:
         return bootstrap(runs[0], samples, seed, level)
@@ -86,10 +94,10 @@ def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
     mean = {name: np.mean([scores[name] for scores in each], 0) for name in each[0]}
     people = runs[0].identities[runs[0].scored]
     found = {}
-    for name, value in mean.items():
-        parts = [_by_people(value, people, samples, seed), _by_seed([scores[name] for scores in each])]
-        half, _ = _student(float(value.mean()), parts, level)
-        found[name] = Interval(float(value.mean()), float(value.mean()) - half, float(value.mean()) + half)
+    for name, values in mean.items():
+        value, seeds = float(values.mean()), by_seed([scores[name] for scores in each], people)
+        half, _ = student(value, [by_people(values, people), seeds], level)
+        found[name] = Interval(value, value - half, value + half)
     return found
 
 
@@ -97,7 +105,8 @@ def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: i
                           level: float = 0.95) -> dict[str, Difference]:
     """Mean of the runs a less mean of the runs b; one run each: :func:`bootstrap_difference`.
 
-    Seeds are not paired, people are. p is that of Student's t.
+    Seeds are not paired, people are. p is that of Student's t and cautious: with three seeds each and no difference
+    it falls below 0.05 in 1 to 4 of 100 cases.
     """
     if len(a) == len(b) == 1:
         return bootstrap_difference(a[0], b[0], samples, seed, level)
@@ -107,24 +116,23 @@ def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: i
     found = {}
     for name in each[0]:
         change = np.mean([s[name] for s in mine], 0) - np.mean([s[name] for s in other], 0)
-        parts = [_by_people(change, people, samples, seed), *(_by_seed([s[name] for s in side])
-                                                              for side in (mine, other) if len(side) > 1)]
+        seeds = [by_seed([s[name] for s in side], people) for side in (mine, other) if len(side) > 1]
         value = float(change.mean())
-        half, p = _student(value, parts, level)
+        half, p = student(value, [by_people(change, people), together(seeds)], level)
         found[name] = Difference(value, value - half, value + half, p)
     return found
 
 
 def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: int = 0,
                   level: float = 0.95) -> dict[str, Interval]:
-    """Percentile intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; identities: of queries.
+    """Intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; identities: of queries.
 
     Curves are read at 512 distances. A score whose threshold lies above the pairs that were kept one by one has no
     interval and is left out.
     """
     if not len(roc.own) or not len(roc.near):
         return {}
-    people, person = np.unique(identities, return_inverse=True)
+    people, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
     counts = np.unique(np.geomspace(1, len(roc.near), _GRID).astype(np.int64))
     edges = np.append(roc.near[counts - 1], roc.near[-1])
     strangers = _histogram(roc.near, person[roc.near_query], edges, len(people))
@@ -132,7 +140,7 @@ def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: 
     total = np.bincount(person, roc.others_of_query, len(people))
     matches = np.bincount(person[roc.own_query], minlength=len(people))
     found: dict[str, list[float]] = {name: [] for name in roc.scores}
-    for drawn in _portions(_draws(len(people), samples, seed)):
+    for drawn in _portions(len(people), samples, seed):
         fpr = np.cumsum(drawn @ strangers, 1) / np.maximum(drawn @ total, 1)[:, None]
         tpr = np.cumsum(drawn @ own, 1) / np.maximum(drawn @ matches, 1)[:, None]
         for x, y in zip(fpr, tpr):
@@ -145,42 +153,42 @@ def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: 
             if x[crossed] + y[crossed] >= 1:
                 found["EER"].append(float(x[crossed] + 1 - y[crossed]) / 2)
     scores = roc.scores
-    return {name: _percentiles(scores[name], np.array(values), level) for name, values in found.items()
-            if len(values) == samples}
+    return {name: _interval(scores[name], np.array(v[1:-len(people)]), np.array(v[-len(people):]), queries, level, v[0])
+            for name, v in found.items() if len(v) == 1 + samples + len(people)}
 
 
 def bootstrap_searches(found: Searches, identities: Integers, samples: int = SAMPLES, seed: int = 0,
                        level: float = 0.95) -> dict[str, Interval]:
-    """Percentile intervals of :attr:`Searches.scores`, the limit being chosen anew in each draw.
+    """Intervals of :attr:`Searches.scores`, the limit being chosen anew in each draw.
 
     identities: of queries. Empty without queries of both kinds.
     """
     if not found.mated.any() or found.mated.all():
         return {}
-    people, person = np.unique(identities, return_inverse=True)
+    people, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
     away, at_home = np.flatnonzero(~found.mated), np.flatnonzero(found.mated)
     strangers = away[np.argsort(found.nearest[away], kind="stable")]
     mated = at_home[np.argsort(found.own[at_home], kind="stable")]
     far, own = found.nearest[strangers], found.own[mated]
     below, upto = (np.searchsorted(far, found.nearest[mated], side) for side in ("left", "right"))
     means: dict[str, list[Doubles]] = {name: [] for name in found.scores}
-    for drawn in _portions(_draws(len(people), samples, seed)):
+    for drawn in _portions(len(people), samples, seed):
         weight = drawn[:, person].astype(np.float64)
-        strange = np.cumsum(weight[:, strangers], 1)
-        home, right = np.cumsum(weight[:, mated], 1), np.cumsum(weight[:, mated] * found.first[mated], 1)
+        strange, home, right = (np.pad(np.cumsum(w, 1), ((0, 0), (1, 0))) for w in (
+            weight[:, strangers], weight[:, mated], weight[:, mated] * found.first[mated]))
         many, hosts = np.maximum(strange[:, -1], 1e-9), np.maximum(home[:, -1], 1e-9)
         for fpir in FPIRS:
-            at = (strange <= fpir * many[:, None] + 1e-9).sum(1)
-            limit = np.where(at < len(far), far[np.minimum(at, len(far) - 1)], np.inf)
-            nearer = np.searchsorted(own, limit, "left")
-            for name, summed in ((f"FNIR@{fpir:.0%}", home), (f"DIR@{fpir:.0%}", right)):
-                got = np.where(nearer > 0, np.take_along_axis(summed, np.maximum(nearer - 1, 0)[:, None], 1)[:, 0], 0)
-                means[name].append(1 - got / hosts if summed is home else got / hosts)
-        padded = np.pad(strange, ((0, 0), (1, 0)))
-        lost = ((padded[:, below] + padded[:, upto]) * weight[:, mated]).sum(1) / (2 * many * hosts)
+            limit = np.append(far, np.inf)[(strange[:, 1:] <= fpir * many[:, None] + 1e-9).sum(1)]
+            nearer = np.searchsorted(own, limit, "left")[:, None]
+            returned, named = (np.take_along_axis(summed, nearer, 1)[:, 0] / hosts for summed in (home, right))
+            means[f"FNIR@{fpir:.0%}"].append(1 - returned)
+            means[f"DIR@{fpir:.0%}"].append(named)
+        lost = ((strange[:, below] + strange[:, upto]) * weight[:, mated]).sum(1) / (2 * many * hosts)
         means["AUROC"].append(1 - lost)
     scores = found.scores
-    return {name: _percentiles(scores[name], np.concatenate(values), level) for name, values in means.items()}
+    read = {name: np.concatenate(values) for name, values in means.items()}
+    return {name: _interval(scores[name], v[1:-len(people)], v[-len(people):], queries, level, float(v[0]))
+            for name, v in read.items()}
 
 
 def same_queries(runs: Sequence[Ranking]) -> list[dict[str, Doubles]]:
@@ -200,14 +208,29 @@ def _draws(people: int, samples: int, seed: int) -> Integers:
     return np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), samples)
 
 
-def _portions(drawn: Integers, rows: int = 100) -> Iterator[Integers]:
-    return (drawn[at:at + rows] for at in range(0, len(drawn), rows))
+def _portions(people: int, samples: int, seed: int, rows: int = 100) -> Iterator[Integers]:
+    """How often each person counts, int64 [at most rows, people]: once, as drawn, and with each one left out."""
+    every = np.vstack([np.ones((1, people), int), _draws(people, samples, seed), 1 - np.eye(people, dtype=int)])
+    return (every[at:at + rows] for at in range(0, len(every), rows))
 
 
-def _percentiles(value: float, means: Doubles, level: float) -> Interval:
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(means, (tail, 100 - tail))
-    return Interval(value, float(low), float(high))
+def _interval(value: float, drawn: Doubles, without: Doubles, queries: Integers, level: float,
+              centre: float | None = None) -> Interval:
+    """BCa, widened for few people. drawn: the value in each draw; without: [people], with each one left out.
+
+    queries: int64 [people]. centre: what ``drawn`` scatters about, if not quite ``value``.
+    """
+    if len(queries) == 1:
+        return Interval(value, value, value)
+    people, centre = people_of(queries), value if centre is None else centre
+    below = (np.mean(drawn < centre - 1e-12) + np.mean(drawn <= centre + 1e-12)) / 2  # ties count half
+    bias = NormalDist().inv_cdf(min(max(float(below), 1e-3), 1 - 1e-3))
+    change = without.mean() - without
+    skew = float((change ** 3).sum() / max(6 * (change ** 2).sum() ** 1.5, 1e-300))
+    wide = float(np.sqrt(people / (people - 1)) * quantile(people - 1, level))
+    ends = [bias + (bias + z) / max(1 - skew * (bias + z), 0.1) for z in (-wide, wide)]
+    low, high = np.quantile(drawn, [NormalDist().cdf(z) for z in ends])
+    return Interval(value, min(float(low), value), max(float(high), value))
 
 
 def _exchanged(change: Scores, identities: Integers, samples: int, seed: int) -> dict[str, float]:
@@ -220,33 +243,6 @@ def _exchanged(change: Scores, identities: Integers, samples: int, seed: int) ->
         chance = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
         found[name] = float(1 + chance.sum()) / (1 + samples)
     return found
-
-
-def _by_people(values: Doubles, identities: Integers, samples: int, seed: int) -> tuple[float, float]:
-    """(variance of the mean, degrees of freedom) from drawing people."""
-    _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
-    drawn = _draws(len(queries), samples, seed)
-    means = drawn @ np.bincount(person, values, len(queries)) / (drawn @ queries)
-    return float(means.var(ddof=1)), max(len(queries) - 1.0, 1.0)
-
-
-def _by_seed(values: Sequence[Doubles]) -> tuple[float, float]:
-    """(variance of the mean over runs, degrees of freedom)."""
-    return float(np.var([v.mean() for v in values], ddof=1)) / len(values), len(values) - 1.0
-
-
-def _student(value: float, parts: Sequence[tuple[float, float]], level: float) -> tuple[float, float]:
-    """(half the range, two-sided p) of a value whose variances add up (Welch and Satterthwaite)."""
-    total = sum(variance for variance, _ in parts)
-    if total <= 0:
-        return 0.0, 1.0 if value == 0 else 0.0
-    freedom = total ** 2 / sum(variance ** 2 / f for variance, f in parts)
-    # With t = sqrt(f) tan(a), Student's density is that of cos(a)^(f - 1).
-    angle = np.linspace(0, np.pi / 2, 20001)
-    inside = np.cumsum(np.cos(angle) ** (freedom - 1))
-    inside = (inside - inside[0]) / (inside[-1] - inside[0])  # share of |t| below each angle
-    half = float(np.sqrt(freedom * total) * np.tan(np.interp(level, inside, angle)))
-    return half, float(1 - np.interp(np.arctan(abs(value) / np.sqrt(freedom * total)), angle, inside))
 
 
 def _histogram(values: NDArray[np.float32], person: Integers, edges: NDArray[np.float32], people: int) -> Doubles:

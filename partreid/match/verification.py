@@ -159,6 +159,7 @@ class Pairs:
         self._near.append(near)
         self._bins[first:first + len(counts) - 1] += counts[:-1]
         self._bins[_INFINITE] += counts[-1]
+        np.subtract.at(self._bins, _bin(_unpacked(own)[0]), 1)  # strangers are counted
         upto = np.cumsum(self._bins)
         first = int(np.searchsorted(upto, max(self.least, 2 * self.share * upto[-1]), "right"))
         if first < self._first:
@@ -174,10 +175,8 @@ class Pairs:
         self._near = [near]
         near, near_query = _unpacked(_without(near, own))
         distances, queries = _unpacked(own)
-        bins = self._bins.copy()
-        np.subtract.at(bins, _bin(distances), 1)
-        at = self._first + np.flatnonzero(bins[self._first:])
-        return Roc(distances, queries, near, near_query, _largest(at), bins[at],
+        at = self._first + np.flatnonzero(self._bins[self._first:])
+        return Roc(distances, queries, near, near_query, _largest(at), self._bins[at],
                    np.concatenate([np.empty(0, np.int64), *self._others]))
 
 

@@ -45,6 +45,19 @@ def test_market_without_and_with_more_distractors(market: Path) -> None:
     assert found.name == "market1501_500k" and protocol_of(found.name, found) == "market1501"
 
 
+def test_market_s_further_images_of_the_queries_are_read_if_they_are_there(market: Path) -> None:
+    before = benchmark("market1501", market)
+    assert before.more == ()
+    notes = check("market1501", before)
+    touch(market, "gt_bbox/0003_c1s1_000001_00.jpg", "gt_bbox/0003_c1s1_000077_00.jpg",
+          "gt_bbox/-1_c1s1_000077_00.jpg", "gt_bbox/0008_c2s1_000001_00.jpg", "images/00000001.jpg")
+    found = benchmark("market1501", market)
+    assert [(s.path.name, s.identity, s.camera) for s in found.more] == [
+        ("0003_c1s1_000001_00.jpg", 3, 1), ("0003_c1s1_000077_00.jpg", 3, 1), ("0008_c2s1_000001_00.jpg", 8, 2)]
+    assert replace(found, more=()) == before and check("market1501", found) == notes  # they count nowhere
+    assert benchmark("market1501_500k", market).more == found.more
+
+
 def test_the_synthetic_world_names_its_query_sets(market: Path) -> None:
     assert list(benchmark("synthetic-tiny", market).queries) == ["holistic", "occluded"]
 

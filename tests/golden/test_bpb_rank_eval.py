@@ -1,12 +1,13 @@
 """Ranks and scores against vectors made with the released evaluation code of BPBreID."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from partreid.match import ANY_CAMERA, MARKET, Protocol, Ranking, rank
+from partreid.match import ANY_CAMERA, MARKET, Protocol, Ranking, rank, searches, verification
 from partreid.match.legacy import cuhk03_single_shot
 
 GOLDEN = np.load(Path(__file__).with_name("bpb_rank_eval.npz"))
@@ -54,11 +55,38 @@ def test_a_rule_of_ones_own() -> None:
     assert result.mAP == pytest.approx(float(GOLDEN["mot_intra_video/mAP"]), abs=1e-9)
 
 
+@pytest.mark.parametrize("name, sentence, removed", [
+    ("mot_inter_video", "images from the query's camera are left out", np.equal),
+    ("soccernetv3", "images of other actions are left out", np.not_equal)])
+def test_rules_of_other_fields(name: str, sentence: str, removed: Callable[..., np.ndarray]) -> None:
+    """Videos and actions play the camera there."""
+    rule = Protocol(name, sentence, lambda identity, camera, identities, cameras: removed(cameras, camera))
+    result = market_like("", junk_as_wrong(GOLDEN["g_pids"]), rule, 10)
+    np.testing.assert_allclose(list(result.cmc.values()), GOLDEN[f"{name}/cmc"], atol=1e-6)
+    assert result.mAP == pytest.approx(float(GOLDEN[f"{name}/mAP"]), abs=1e-9)
+
+
+def test_curves_of_the_same_distances() -> None:
+    """The released code has no such curves: pairs counted one by one, and searches as if it were told who is there."""
+    ids, cameras = junk_as_wrong(GOLDEN["g_pids"]), GOLDEN["g_camids"]
+    masks = [MARKET.masks(i, c, ids, cameras) for i, c in zip(GOLDEN["q_pids"].tolist(), GOLDEN["q_camids"].tolist())]
+    relevant, valid = (np.stack(side) for side in zip(*masks))
+    far = GOLDEN["dist"]
+    roc, found = verification(far, relevant, valid), searches(far, relevant, valid)
+    own, other = far[relevant], far[valid & ~relevant]
+    for rate in (0.01, 0.1):
+        allowed = [t for t in np.sort(far.ravel()) if np.mean(other <= t) <= rate]
+        assert roc.tpr_at(rate) == pytest.approx(np.mean(own <= max(allowed, default=-1)))
+    assert found.mated.sum() == 12 and np.flatnonzero(~found.mated).tolist() == [12, 13]
+    assert found.first.sum() == round(12 * float(GOLDEN["market1501/cmc"][0]))  # Rank-1, told another way
+
+
 def test_two_queries_by_hand() -> None:
     result = market_like("tiny/", junk_as_wrong(GOLDEN["tiny/g_pids"]), top=5)
     np.testing.assert_allclose(list(result.cmc.values()), GOLDEN["tiny/cmc"], atol=1e-6)
     np.testing.assert_allclose(result.ap, GOLDEN["tiny/AP"], atol=1e-9)
     np.testing.assert_allclose(result.inp, GOLDEN["tiny/INP"], atol=1e-9)
+    assert result.mAP == pytest.approx(float(GOLDEN["tiny/mAP"]), abs=1e-9)
 
 
 def single_shot(draw: np.random.RandomState, ks: range) -> np.ndarray:

@@ -24,7 +24,8 @@ from partreid.cues.hcga_labels import (
 )
 from partreid.distance import PartDistance
 from partreid.losses import hard_triplet, id_loss, part_loss
-from partreid.match.legacy import hcga_released
+from partreid.match import rank
+from partreid.match.legacy import hcga_released, trapezoid_ap
 from partreid.methods import HCGA
 from partreid.recipes import find
 from partreid.types import Embeddings, PartScheme
@@ -178,6 +179,9 @@ def test_matching() -> None:
     q, g = e.rows(slice(0, n)), e.rows(slice(n, None))
     np.testing.assert_allclose(-hcga_released(q, g), z["score"], atol=1e-5)
     np.testing.assert_array_equal(hcga_released(q, g).argsort(dim=1, stable=True), z["ranking"])
+    ids, cameras = z["pids"] + 1, z["camids"]  # identity 0 would be a distractor
+    ranking = rank([(slice(0, n), hcga_released(q, g))], ids[:n], cameras[:n], ids[n:], cameras[n:])
+    np.testing.assert_allclose([trapezoid_ap(ranks) for ranks in ranking.ranks], z["ap_trapezoid"], atol=1e-6)
     method = HCGA(Features(), 5, SCHEME, TERMS)
     np.testing.assert_allclose(1 - method.distance(q, g), z["sim_eq10_proposed"], atol=1e-5)  # Eq. 10
     even = HCGA(Features(), 5, SCHEME, TERMS, matching="even").distance

@@ -15,8 +15,8 @@ from partreid.distance import PartDistance
 from partreid.layers import backbones
 from partreid.layers.cluster import norms
 from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss, resize_labels
-from partreid.match import KReciprocal, evaluate
-from partreid.match.legacy import isp_released, trapezoid_mAP
+from partreid.match import KReciprocal, evaluate, rank
+from partreid.match.legacy import isp_released, trapezoid_ap, trapezoid_mAP
 from partreid.methods import ISP
 from partreid.methods.base import Method
 from partreid.recipes import find
@@ -162,6 +162,15 @@ def test_released_matching_and_eq10() -> None:
     assert trapezoid_mAP(ranking) == pytest.approx(float(z["mAP_trapezoid"]), abs=1e-6)
     assert ranking.mAP == pytest.approx(float(z["mAP_standard"]), abs=1e-6)
     assert [ranking.cmc[k] for k in (1, 5, 10)] == pytest.approx([z["cmc_standard"][k - 1] for k in (1, 5, 10)])
+    np.testing.assert_allclose([trapezoid_ap(ranks) for ranks in ranking.ranks], z["ap_trapezoid"], atol=1e-6)
+    full = rank([(slice(0, n), isp_released(q, g))], z["pids"][:n] + 1, z["camids"][:n], z["pids"][n:] + 1,
+                z["camids"][n:], ks=range(1, 81), top=80)
+    np.testing.assert_allclose(list(full.cmc.values())[:50], z["cmc_standard"], atol=1e-6)
+    np.testing.assert_array_equal(full.first[:, None] <= np.arange(1, 81), z["cmc_per_query"])
+    np.testing.assert_allclose(list(full.cmc.values()), z["cmc"], atol=1e-6)
+    for top, listed, query in zip(full.top, z["ranking"], range(n)):
+        own = (z["pids"][n:] == z["pids"][query]) & (z["camids"][n:] == z["camids"][query])
+        np.testing.assert_array_equal(top[top >= 0], [image for image in listed if not own[image]])
     two = [Embeddings.one(name, tensor(z["global_fore"])[:, at]) for name, at in
            (("global", slice(0, 8)), ("foreground", slice(8, 16)))]
     paper = Embeddings.cat(*two, Embeddings(parts, visible, names))

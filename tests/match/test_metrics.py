@@ -16,7 +16,7 @@ from partreid.match.metrics import (
 )
 
 # few values, so that ties are the rule
-ENTRY = st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0, math.inf]), st.booleans(), st.booleans())
+ENTRY = st.tuples(st.sampled_from([-0.5, -0.0, 0.0, 0.25, 0.5, 1.0, math.inf]), st.booleans(), st.booleans())
 LIST = st.lists(ENTRY, max_size=25)
 
 
@@ -75,3 +75,22 @@ def test_by_hand() -> None:
 
 def test_perfect_list() -> None:
     assert average_precision(np.arange(1, 9)) == inverse_negative_penalty(np.arange(1, 9)) == 1
+
+
+def test_a_list_by_hand() -> None:
+    """Ten entries, two of them removed, three right: 0.2 first, the tie at 0.4 by place, infinity last."""
+    distances = np.array([0.4, 0.2, 0.4, 0.9, math.inf, 0.1, math.inf, 0.4, -1.0, 0.3], np.float32)
+    relevant = np.array([0, 1, 1, 0, 0, 0, 1, 0, 0, 0], bool)
+    valid = np.array([1, 1, 1, 1, 1, 0, 1, 1, 0, 1], bool)
+    ranks = match_ranks(distances, relevant, valid)  # in order: 1, 9, 0, 2, 7, 3, 4, 6
+    assert ranks.tolist() == [1, 4, 8]
+    assert nearest(distances, valid, 9).tolist() == [1, 9, 0, 2, 7, 3, 4, 6, -1]
+    assert average_precision(ranks) == pytest.approx((1 / 1 + 2 / 4 + 3 / 8) / 3)
+    assert inverse_negative_penalty(ranks) == pytest.approx(3 / 8)
+
+
+def test_lists_with_nothing_in_them() -> None:
+    nothing = np.empty(0, np.float32), np.empty(0, bool), np.empty(0, bool)
+    assert match_ranks(*nothing).tolist() == [] and nearest(nothing[0], nothing[2], 2).tolist() == [-1, -1]
+    alone = np.float32([0.5]), np.array([True]), np.array([False])  # what was removed is never right
+    assert match_ranks(*alone).tolist() == [] and nearest(alone[0], alone[2], 1).tolist() == [-1]
