@@ -11,9 +11,13 @@ import torch
 import partreid
 from partreid.api import Model, crop_paths, listed
 from partreid.errors import DataError
+from partreid.evaluate import decision
 from partreid.evaluate.extract import extract
+from partreid.match import Interval
+from partreid.match.calibration import Calibration, Check, Slice, Source, reliability
+from partreid.match.pairs import Curve
 from partreid.train.checkpoint import load_tensors, save_tensors
-from partreid.types import Benchmark, Sample
+from partreid.types import Benchmark, Embeddings, Sample
 
 PARTS = ("head", "torso", "arms", "upper_legs", "lower_legs")
 
@@ -98,6 +102,68 @@ def test_rank_is_the_order_of_distances(model: Model, crops: Path, benchmark: Be
 def test_ties_keep_the_gallery_s_order(model: Model, crops: Path) -> None:
     twice = [crops / "1.jpg", crops / "0.jpg", crops / "0.jpg", crops / "1.jpg"]
     assert [hit.path.name for hit in model.rank(crops / "0.jpg", twice)[0]] == ["0.jpg", "0.jpg", "1.jpg", "1.jpg"]
+
+
+def test_without_a_calibration_nothing_is_decided(model: Model, crops: Path) -> None:
+    assert model.calibration is None
+    pair = model.compare(crops / "0.jpg", crops / "1.jpg")
+    assert pair.probability is None and pair.same is None
+    assert pair.shared_evidence == int(pair.evidence.shared.sum()) > 0
+    assert [(h.probability, h.same) for h in model.rank(crops / "0.jpg", crops)[0]] == [(None, None)] * 6
+
+
+@pytest.fixture()
+def calibrated(trained: Callable[[str], Path], model: Model, tmp_path: Path) -> Path:
+    """A copy of the run with a calibration: with n shared parts the threshold lies at distance n / 4."""
+    run = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
+    many = Slice(100, 20, 50, 1000, 0)
+    rate = Interval(0.01, 0.005, 0.02)
+    curves = tuple(Curve((0.0, n / 2), (float(n), -float(n))) for n in range(1, len(model.names) + 1))
+    source = Source(**vars(model.bound), data="made", queries=("q",), images="i", gallery="g", version="0", date="d")
+    found = reliability([0.5], [True])
+    decision.save(Calibration(curves, "line_by_parts", {"line": 0.5}, 0.0, 0.01, rate, rate, many,
+                              Check(many, rate, rate, found), (0.0, 1.0), 0.05, 0.5, 0, source), run / decision.FILE)
+    return run
+
+
+def test_a_calibration_beside_the_model_decides(calibrated: Path, crops: Path) -> None:
+    model = partreid.load(calibrated)
+    assert model.calibration is not None and model.calibration.source.data == "made"
+    assert partreid.load(calibrated / "model.safetensors").calibration == model.calibration
+    for hit in model.rank(crops / "0.jpg", crops)[0]:
+        n = hit.shared_evidence
+        assert hit.same == (hit.distance <= n / 4)
+        assert hit.probability == pytest.approx(1 / (1 + math.exp(-max(n - 4 * hit.distance, -n))))
+    pair, rare = (model.compare(crops / "0.jpg", crops / "1.jpg", prior) for prior in (0.5, 0.1))
+    assert pair.same == rare.same and pair.probability is not None and rare.probability is not None
+    assert rare.probability / (1 - rare.probability) == pytest.approx(pair.probability / (1 - pair.probability) / 9)
+    with pytest.raises(DataError, match="a prior is a probability"):
+        model.compare(crops / "0.jpg", crops / "1.jpg", prior=1.0)
+
+
+def test_crops_that_share_no_part_are_unknown_and_not_the_same(calibrated: Path) -> None:
+    model = partreid.load(calibrated)
+    e = Embeddings(torch.ones(2, len(model.names), 4), torch.eye(2, len(model.names)), model.names)
+    (hit,) = model.search(e.rows([0]), e.rows([1]), [Path("b.jpg")])[0]
+    assert (hit.distance, hit.shared_evidence, hit.probability, hit.same) == (math.inf, 0, None, False)
+
+
+def test_a_calibration_of_another_model_is_refused_where_it_would_decide(calibrated: Path, crops: Path,
+                                                                         trained: Callable[[str], Path]) -> None:
+    file = Path(shutil.copy(calibrated / decision.FILE, calibrated.parent / "other.json"))
+    words = "was made for another model .* not the same weights .* partreid calibrate, or remove the file"
+    with pytest.raises(DataError, match=r"other\.json " + words):  # named: at once
+        partreid.load(trained("bot"), calibration=file)
+    tensors, meta = load_tensors(calibrated / "model.safetensors")
+    tensors = {name: t + 0.01 if t.is_floating_point() else t for name, t in tensors.items()}  # trained on
+    save_tensors(calibrated / "model.safetensors", tensors, meta)
+    model = partreid.load(calibrated)
+    assert len(model.embed(crops)) == 6  # that decides nothing
+    for decides in (lambda: model.compare(crops / "0.jpg", crops / "1.jpg"), lambda: model.rank(crops, crops)):
+        with pytest.raises(DataError, match=words):
+            decides()
+    with pytest.raises(DataError, match=r"gone\.json cannot be read"):
+        partreid.load(calibrated, calibration="gone.json")
 
 
 def test_lists_of_files(tmp_path: Path, crops: Path) -> None:

@@ -19,10 +19,10 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """One answer to a query: the crop, whether it shows the same person, and why it was chosen."""
+    """One answer to a query: the crop, whether it shows the same person (None: nobody knows), and why it was chosen."""
 
     shown: Shown
-    right: bool
+    right: bool | None
     evidence: Evidence
 
     @property
@@ -34,7 +34,8 @@ def ranking_sheet(query: Shown, rankings: Mapping[str, Sequence[Match]], top: in
                   height: int = 192) -> Image.Image:
     """Query and nearest crops of each method as an RGB picture; crops are ``height`` pixels high.
 
-    A right answer has a green frame and a tick, a wrong one a red frame and a cross. Methods with part maps get
+    A right answer has a green frame and a tick, a wrong one a red frame and a cross, one of whom nothing is known has
+    neither. Methods with part maps get
     a second row that shows them. Below each crop stands its distance.
     """
     if not rankings:
@@ -60,7 +61,8 @@ def ranking_sheet(query: Shown, rankings: Mapping[str, Sequence[Match]], top: in
         x += cell + 2 * gap
         for match in ranking:
             _place(sheet, match.shown, x, y, cell, height, maps)
-            _frame(sheet, x, y, cell, height, match.right)
+            if match.right is not None:
+                _frame(sheet, x, y, cell, height, match.right)
             draw.text((x, y + height + 5), number(match.distance), INK, _font(14))
             x += cell + gap
         y += height + caption + ((height + 8) if maps else 0) + gap

@@ -43,6 +43,11 @@ def test_right_answers_are_green_and_wrong_ones_red(shown):
     assert mixed.size == one.size == other.size
 
 
+def test_an_answer_of_whom_nothing_is_known_has_no_frame(shown):
+    unknown = ranking_sheet(shown, {"BPBreID": [Match(shown, None, evidence())]}, height=96)
+    assert count(unknown, RIGHT) == count(unknown, WRONG) == 0
+
+
 def test_right_and_wrong_differ_without_colour(shown):
     right, wrong = (np.asarray(_badge(r).convert("LA"), int) for r in (True, False))
     shapes = [np.abs(b[..., 0] - np.median(b[..., 0])) > 60 for b in (right, wrong)]

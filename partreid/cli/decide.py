@@ -1,0 +1,298 @@
+"""Commands that decide who is whom: calibrate, compare, rank."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter, validators
+
+from partreid import ui
+from partreid.cli.base import Count, Picture, app
+
+if TYPE_CHECKING:
+    from partreid.api import Hit, Model
+    from partreid.evaluate.decision import Bound
+    from partreid.match import Interval
+    from partreid.match.calibration import Calibration, Check, Reliability
+
+Share = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1))]
+
+_NONE = "no decision: this run has no calibration; make one with partreid calibrate, on crops whose people you know"
+_PROOF = "A threshold is no proof: let a person decide wherever a decision touches one."
+
+
+@app.command
+def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | None = None, rate: Share = 0.001,
+              share: Share = 0.5, seed: int = 0, out: Path | None = None, check: bool = False,
+              calibration: Path | None = None, json: bool = False, device: str = "auto") -> None:
+    """Find out which distance means the same person, from labelled crops.
+
+    Args:
+        run: Run folder or model.safetensors.
+        data: Root folder of labelled crops: query and gallery of any data set, see: partreid data list
+        name: Which data set that is; default what the recipe names. Your own: folders or table.
+        queries: One of its query sets; default all.
+        rate: Share of pairs of strangers that may be taken for one person.
+        share: Share of the people to fit on; the others are for the check.
+        seed: Which people these are.
+        out: Where to keep the calibration; default calibration.json beside the model.
+        check: Change nothing; measure on these crops how the calibration that there is does.
+        calibration: With --check, a calibration other than the one beside the model.
+        json: Print what was found as JSON.
+        device: auto, cpu or cuda.
+    """
+    from json import dumps
+
+    from partreid import build
+    from partreid.api import load
+    from partreid.evaluate import decision
+    from partreid.match.calibration import calibrate as fit
+
+    if calibration is not None and not check:
+        ui.fail("--calibration names what --check is to measure; to write to another file say --out")
+    if out is not None and check:
+        ui.fail("--check writes nothing; leave --out away")
+    model = load(run, device, calibration)
+    if model.method.needs_at_test:
+        ui.fail(f"{run} needs {', '.join(sorted(model.method.needs_at_test))} with every image at test time, which "
+                f"only partreid eval can give it; there is nothing to decide between crops alone")
+    stored = model.calibration if check else None
+    if check and stored is None:
+        ui.fail(f"there is no calibration beside {run} to check; make one without --check")
+    called = name or model.recipe.test[0]
+    whole = decision.chosen(build.benchmark(called, data), queries)
+    protocol = build.protocol(whole)
+    benchmark, part = decision.sampled(whole, seed=seed)
+    if part < 1:
+        ui.say(f"note: of {len(whole.gallery)} gallery images those of {part:.0%} of the people are taken, which is "
+               f"enough pairs ({decision.MOST:,})")
+    if stored is None:
+        decision.require_slice(benchmark, protocol, rate, share, seed)
+    to: Bound = model.bound
+    source = decision.source_of(to, whole, called)
+    if stored is not None and stored.source.gallery == source.gallery:
+        ui.fail("this is the very gallery that the calibration was made on; how it does on the people it was not "
+                "fitted on stands in it, under 'checked'. Give other labelled crops with --data")
+    described = _described(model, benchmark)
+    pairs = decision.known_pairs(model.method.distance, described.queries, described.gallery, benchmark, protocol)
+    if stored is not None:
+        found = stored.check(pairs, seed)
+        if json:
+            print(dumps(decision.plain(found)))
+        else:
+            _say_check(found, stored, f"{called}, other images than it was made on")
+        return
+    made = fit(pairs, source, rate, share, seed)
+    file = out or (run if run.is_dir() else run.parent) / decision.FILE
+    decision.save(made, file)
+    if json:
+        print(dumps(decision.plain(made)))
+    else:
+        _say_calibration(made)
+    ui.say(f"calibration: {file}")
+
+
+@app.command
+def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"), picture: Picture | None = None,
+            calibration: Path | None = None, prior: Share = 0.5, json: bool = False) -> None:
+    """Compare two crops: the distance, what every body part says about it, and whether it is one person.
+
+    Args:
+        a: One crop.
+        b: The other.
+        run: Run folder or model.safetensors; default the demo's.
+        picture: Draw both crops, their part maps and the table to this PNG.
+        calibration: What decides; default calibration.json beside the model, see: partreid calibrate
+        prior: How likely one person was beforehand, between 0 and 1.
+        json: Print the evidence as JSON instead of a table.
+    """
+    from json import dumps
+
+    from partreid.api import load
+    from partreid.explain.evidence import addends
+    from partreid.explain.sheets import number
+
+    model = load(run, calibration=calibration)
+    found = model.compare(a, b, prior)
+    e = found.evidence
+    if json:
+        print(dumps({"a": str(a), "b": str(b), **e.to_dict(), **_plain(found)}))
+    else:
+        counted = e.counted
+        adds, total = addends(e.share[counted]) if e.shared.any() else ([], number(e.distance))
+        rows = [(part, f"{e.query_visibility[m]:.2f}", f"{e.match_visibility[m]:.2f}",
+                 number(e.parts[m]) if e.shared[m] else "-", adds.pop(0) if counted[m] and adds else "-")
+                for m, part in enumerate(e.names)]
+        rows.append(("total", "", "", "", total))
+        ui.table("", ("part", "visible in a", "in b", "distance", "adds"), rows)
+        print(e.sentence(hidden_in=("a", "b")))
+        print(_NONE if model.calibration is None else _decision(found.probability, found.same, prior,
+                                                                model.calibration))
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        found.picture().save(picture)
+        ui.say(f"picture: {picture}")
+
+
+@app.command
+def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Picture | None = None,
+         calibration: Path | None = None, prior: Share = 0.5, json: bool = False, device: str = "auto") -> None:
+    """Search a gallery of crops for the person in a query, and say if nobody in it is near enough.
+
+    Args:
+        run: Run folder or model.safetensors.
+        query: A crop, a folder of crops or a text file that lists them.
+        gallery: The same: the crops to search.
+        top: How many of the nearest to show.
+        sheet: Draw each query with its answers to this PNG; a tick marks who is called the same person.
+        calibration: What decides; default calibration.json beside the model, see: partreid calibrate
+        prior: How likely one person was beforehand, between 0 and 1, e.g. 1 / people in the gallery.
+        json: Print the answers as JSON.
+        device: auto, cpu or cuda.
+    """
+    from json import dumps
+
+    from partreid.api import crop_paths, listed, load
+    from partreid.evaluate.decision import matches, unlike
+    from partreid.explain.sheets import number
+    from partreid.types import Embeddings
+
+    model = load(run, device, calibration)
+    decides = model.calibration
+    asked, paths = crop_paths(listed(query)), crop_paths(listed(gallery))
+    q, g = model.embed(asked), model.embed(paths)
+    found = model.search(q, g, paths, top, prior)
+    called = matches(decides, model.method.distance, q, g) if decides is not None else [None] * len(asked)
+    if json:
+        print(dumps([{"query": str(path), "called_same": many,
+                      "hits": [{"place": h.place, "path": str(h.path), "distance": h.evidence.to_dict()["distance"],
+                                **_plain(h)} for h in hits]} for path, hits, many in zip(asked, found, called)]))
+    else:
+        columns = ("place", "crop", "distance", "shared parts", f"probability (from {_percent(prior)})", "same person")
+        for path, hits, many in zip(asked, found, called):
+            ui.table(str(path), columns, [
+                (str(h.place), str(h.path), number(h.distance), str(h.shared_evidence),
+                 "-" if h.probability is None else _percent(h.probability),
+                 "-" if h.same is None else "yes" if h.same else "no") for h in hits], left=2)
+            if decides is not None:
+                print(f"{many} of {len(paths)} crops are near enough to be called the same person" if many else
+                      "nobody in this gallery is near enough to be called the same person")
+        print(_NONE if decides is None else _expected(len(paths), decides))
+    if decides is not None and (warning := unlike(decides, model.method.distance, Embeddings.stack([q, g]))):
+        ui.say(f"warning: {warning}")
+    if sheet is not None:
+        _draw(model, asked, found, sheet)
+        ui.say(f"sheet: {sheet}")
+
+
+def _described(model: "Model", benchmark: Any) -> Any:
+    from partreid.evaluate.extract import extract
+    from partreid.evaluate.score import describe
+
+    with ui.progress(f"embedding with {model.recipe.method.name}") as step:
+        return describe(benchmark, lambda samples: extract(model.method, samples, model.recipe.size,
+                                                           device=model.device, progress=step))
+
+
+def _say_calibration(made: "Calibration") -> None:
+    f, c = made.fitted, made.checked
+    print(f"fitted on {f.people} people of {made.source.data} ({', '.join(made.source.queries)}): {f.same:,} pairs of "
+          f"one person, {f.strangers:,} of strangers")
+    per = made.distances
+    far = "a distance that depends on how many parts both show" if len(per) > 1 else \
+        "no distance" if per[0] is None else f"distance {per[0]:.3f}"
+    print(f"called the same person up to {far}: {_rate(made)} is the aim; on as many other people "
+          f"[{_range(made.expected, _scale(made.rate))}] is to be expected")
+    if len(per) > 1:
+        ui.table("", ("parts both show", *map(str, range(1, len(per) + 1))),
+                 [("distance up to", *("never" if d is None else f"{d:.3f}" for d in per))])
+    losses = ", ".join(f"{name} {loss:.3f}" for name, loss in made.losses.items())
+    print(f"probability from '{made.kind}'; log loss on people not fitted: {losses} (a coin has 0.693)")
+    _say_check(c, made, f"the {c.slice.people} people that were not fitted")
+    print(_PROOF)
+
+
+def _say_check(found: "Check", made: "Calibration", on: str) -> None:
+    low, high = made.expected.low, made.expected.high
+    where = "within" if low <= found.fmr.value <= high else "ABOVE" if found.fmr.value > high else "below"
+    per = _scale(made.rate)
+    print(f"checked on {on}: {_matches(found.fmr.value * per)} in {per:,} pairs of strangers "
+          f"[{_range(found.fmr, per)}], {where} the range to be expected [{_range(made.expected, per)}]; "
+          f"{found.tpr.value:.0%} of the pairs of one person found [{found.tpr.low:.0%}, {found.tpr.high:.0%}]; "
+          f"calibration error {100 * found.ece:.1f} points")
+    if where == "ABOVE":
+        print("more false matches than to be expected: these crops are unlike those it was made on; calibrate on them")
+    _say_reliability(found.reliability)
+
+
+def _say_reliability(r: "Reliability") -> None:
+    ui.table("", ("said", "true", "pairs"), [(f"{100 * p:.0f} %", f"{100 * s:.0f} %", f"{n:,}")
+                                             for p, s, n in zip(r.probability, r.same, r.pairs)])
+
+
+def _decision(probability: float | None, same: bool | None, prior: float, made: "Calibration") -> str:
+    if probability is None:
+        return "unknown: the two show no part in common, so nothing says whether they are one person"
+    before = "that was as likely as not beforehand" if prior == 0.5 else f"it had {_percent(prior)} beforehand"
+    said = "same person" if same else "not near enough to be called the same person"
+    return (f"{said}: {_percent(probability)} if {before}; threshold for {_rate(made)} "
+            f"[{_range(made.true_rate, _scale(made.rate))}], calibrated on {made.fitted.people} people "
+            f"of {made.source.data}")
+
+
+def _expected(crops: int, made: "Calibration") -> str:
+    rate = made.true_rate
+    return (f"{crops} crops of strangers alone would hold {_matches(crops * made.rate)} on average for each query "
+            f"[{_range(rate, crops)}] (threshold for {_rate(made)}, calibrated on {made.source.data}). {_PROOF}")
+
+
+def _rate(made: "Calibration") -> str:
+    per = _scale(made.rate)
+    return f"{_matches(made.rate * per)} in {per:,} pairs of strangers"
+
+
+def _matches(many: float) -> str:
+    return "1 false match" if _short(many) == "1" else f"{_short(many)} false matches"
+
+
+def _short(many: float) -> str:
+    return f"{many:.2g}" if many < 99.5 else f"{many:.0f}"
+
+
+def _scale(rate: float) -> int:
+    """10 for a rate of 0.1 and up, 100 for 0.01, ...: so that a rate is said as 1 to 10 in that many."""
+    per = 10
+    while rate * per < 1 - 1e-9:
+        per *= 10
+    return per
+
+
+def _range(found: "Interval", per: int) -> str:
+    return f"{_short(found.low * per)}, {_short(found.high * per)}"
+
+
+def _percent(p: float) -> str:
+    return "over 99.9 %" if p > 0.999 else "under 0.1 %" if p < 0.001 else f"{100 * p:.3g} %"
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    return {"probability": found.probability, "same": found.same, "shared_evidence": found.shared_evidence}
+
+
+def _draw(model: "Model", asked: list[Path], found: list[list["Hit"]], sheet: Path) -> None:
+    from PIL import Image
+
+    from partreid.explain.sheets import PAPER, Match, ranking_sheet
+    from partreid.reporting import shown
+    from partreid.types import Sample
+
+    sheets = []
+    for path, hits in zip(asked, found):
+        query, *answers = shown(model, [Sample(p, 0, 0) for p in (path, *(h.path for h in hits))])
+        matches = [Match(s, h.same or None, h.evidence) for s, h in zip(answers, hits)]
+        title = path.name if model.calibration is None else f"{path.name}: ticked if called the same person"
+        sheets.append(ranking_sheet(query, {title: matches}, len(matches)))
+    whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
+    for i, one in enumerate(sheets):
+        whole.paste(one, (0, sum(s.height for s in sheets[:i])))
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    whole.save(sheet)
