@@ -1,11 +1,10 @@
-"""Scores of trained models to tables and reports, for ``partreid demo`` and ``partreid eval`` alike."""
+"""Scores of trained models to tables and answers, for ``partreid demo`` and ``partreid eval`` alike."""
 
 import platform
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from partreid import build, ui
-from partreid.api import Model, load
+from partreid.api import Model
 from partreid.cues import Cue
 from partreid.data.loader import image_batches
 from partreid.data.transforms import resize_nearest
-from partreid.evaluate.content import Example, Report, Score
+from partreid.evaluate.content import Example, Score
 from partreid.evaluate.extract import Known, extract
-from partreid.evaluate.report import write
 from partreid.evaluate.score import Described, Scored, describe, score
 from partreid.explain.evidence import explain_pairs
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import Match
-from partreid.match import KReciprocal
 from partreid.types import Benchmark, Embeddings, Output, Sample
 
 LIMITS = (
@@ -53,14 +50,14 @@ def judge(name: str, model: Model, benchmark: Benchmark, visibility: bool | None
     with ui.progress(f"embedding with {name}") as step:
         described = describe(benchmark, lambda samples: extract(
             model.method, samples, model.recipe.size, device=model.device, progress=step,
-            cues=_known(model, benchmark, samples), see=see(samples) if see is not None else None))
+            cues=known_cues(model, benchmark, samples), see=see(samples) if see is not None else None))
     if visibility is False:
         described = described.change(Embeddings.all_visible)
     return Judged(name, visibility, model, described,
                   score(model.method.distance, described, benchmark, build.protocol(benchmark)))
 
 
-def _known(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Known:
+def known_cues(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Known:
     """Cues of test images from the recipe's own sources, for a method that cannot do without."""
     of = replace(benchmark, train=tuple(samples))
     at = {sample.path: i for i, sample in enumerate(samples)}
@@ -109,7 +106,8 @@ def print_scores(rows: Sequence[Score], title: str = "") -> None:
         return f"{100 * value:5.1f} [{100 * interval[0]:4.1f}, {100 * interval[1]:4.1f}]"
 
     ui.table(title, ("method", "compares", "queries", "Rank-1 [95 %]", "mAP [95 %]", "Rank-5", "mINP", "seconds"),
-             [(r.method, rules.get(r.visibility, str(r.visibility)), r.queries, percent(r.rank1, r.rank1_interval),
+             [(r.method if r.seeds == 1 else f"{r.method} ({r.seeds} seeds)",
+               rules.get(r.visibility, str(r.visibility)), r.queries, percent(r.rank1, r.rank1_interval),
                percent(r.mAP, r.mAP_interval), percent(r.rank5, None), percent(r.mINP, None),
                f"{r.seconds:.0f}" if r.seconds is not None else "") for r in rows], left=3)
 
@@ -141,9 +139,10 @@ def ranking_of(judged: Judged, benchmark: Benchmark, queries: str, row: int, top
 
 def example(title: str, story: str, judged: Sequence[Judged], benchmark: Benchmark, queries: str,
             row: int) -> Example:
-    """A query and what every model answers; the query is shown as the last model sees it."""
-    query = shown(judged[-1].model, [benchmark.queries[queries][row]])[0]
-    return Example(title, story, query, {j.name: ranking_of(j, benchmark, queries, row) for j in judged})
+    """A query and what every model answers; beside the photograph it is shown as the last model with maps sees it."""
+    seen = {j.name: shown(j.model, [benchmark.queries[queries][row]])[0] for j in judged}
+    query = next((s for s in reversed(seen.values()) if s.probs is not None), seen[judged[-1].name])
+    return Example(title, story, query, {j.name: ranking_of(j, benchmark, queries, row) for j in judged}, seen)
 
 
 def telling_queries(rival: Scored, own: Scored, rescued: int = 3, failed: int = 2) -> tuple[list[int], list[int]]:
@@ -179,46 +178,3 @@ def peak_memory() -> int:
     """Peak resident memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
-
-
-def evaluate_run(run: Path, root: Path, name: str | None, report: Path | None, visibility: bool, device: str,
-                 devices: int, rerank: bool = False,
-                 keep: Callable[[Benchmark, Sequence[Judged]], None] | None = None) -> list[dict[str, Any]]:
-    """``partreid eval``: score, print, and write a report if asked. Rows are empty on all but the first process.
-
-    keep: called there with what was scored, plain and re-ranked.
-    """
-    model = load(run, device)
-    benchmark = build.benchmark(name or model.recipe.test[0], root)
-    if devices > 1:
-        from lightning_fabric import Fabric
-
-        fabric = Fabric(accelerator=model.device, devices=devices, strategy="ddp")
-        fabric.launch()
-        model.device = str(fabric.device)
-        first = fabric.is_global_zero
-    else:
-        first = True
-    knows = model.scheme is not None
-    judged = judge(model.recipe.method.name, model, benchmark, visibility if knows else None)
-    if not first:
-        return []
-    if judged.described.gallery.vectors.shape[1] == 1:  # one vector for all parts: there is nothing to leave out
-        judged = replace(judged, visibility=None)
-    judges = [judged]
-    if rerank:
-        again = score(model.method.distance, judged.described, benchmark, build.protocol(benchmark), KReciprocal())
-        judges.append(replace(judged, visibility="re-ranked", scored=again))
-    rows = score_rows(judges)
-    print_scores(rows, f"{model.recipe.name} on {benchmark.name}")
-    if keep is not None:
-        keep(benchmark, judges)
-    if report is not None:
-        examples = []
-        for s in judged.scored:
-            worst, best = int(np.nanargmin(s.ranking.ap_of_query)), int(np.nanargmax(s.ranking.ap_of_query))
-            for title, row in ((f"Found: {s.queries}", best), (f"Missed: {s.queries}", worst)):
-                examples.append(example(title, "", [judged], benchmark, s.queries, row))
-        write(Report(f"{model.recipe.method.name} on {benchmark.name}", scores=rows, examples=tuple(examples),
-                     facts=facts(model, benchmark), notes=LIMITS), report)
-    return [plain(row) for row in rows]

@@ -138,6 +138,12 @@ def test_train_eval_embed_and_compare(cli: Cli, world: Path, toy_options: tuple[
     blind = cli("eval", run, "--data", world, "--json", tmp_path / "b.json", "--no-visibility")
     assert blind.code == 0
     assert json.loads((tmp_path / "b.json").read_text())["results"][0]["visibility"] is False
+    told = cli("eval", run, "--data", world, "--no-ledger", "--csv", tmp_path / "s.csv", "--latex", tmp_path / "s.tex",
+               "--rerank", "--shrink", "1", "--multi-query")
+    assert told.code == 0 and "re-ranked" in told.out and "evidence shrunk by 1" in told.out and "EER" in told.out
+    assert "multi-query changes nothing" in told.err and "ledger" not in told.err
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 9  # four rules on two query sets, and the head
+    assert (tmp_path / "s.tex").read_text().count("bpbreid (") == 8
 
     said = cli("embed", run, world / "query", "--out", tmp_path / "embedded")
     tensors, meta = load_tensors(tmp_path / "embedded" / "embeddings.safetensors")
@@ -155,7 +161,38 @@ def test_train_eval_embed_and_compare(cli: Cli, world: Path, toy_options: tuple[
     assert all(name in table for name in index["names"])
 
 
+def test_runs_are_compared_with_the_first(cli: Cli, world: Path, trained: Callable[[str], Path],
+                                          tmp_path: Path) -> None:
+    said = cli("eval", trained("bot"), trained("bpbreid"), "--data", world, "--json", tmp_path / "s.json", "--report",
+               tmp_path / "report.html")
+    assert said.code == 0 and "bot, bpbreid on synthetic-tiny" in said.out and "Against bot, points" in said.out
+    assert "ledger: 4 new line(s)" in said.err
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert [r["method"] for r in found["results"]] == ["bot", "bpbreid"] * 2 and found["reference"] == "bot"
+    assert {d["score"] for d in found["differences"]} >= {"R1", "mAP", "mINP"}
+    assert "bot and bpbreid, compared" in (tmp_path / "report.html").read_text()
+
+
 # What goes wrong
+
+
+def test_evaluations_that_make_no_sense(cli: Cli, world: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
+    run, data = trained("bpbreid"), ("--data", world)
+    assert_refused(cli("eval", *data), "eval needs a run folder", "--help")
+    assert_refused(cli("eval", run, trained("bot"), run, *data), "hold the same model", "name each run once")
+    assert_refused(cli("eval", run, *data, "--shrink", "-1"), "--shrink is a number of parts, 0 or more, got -1")
+    assert_refused(cli("eval", run, *data, "--shrink", "much"), "--shrink")
+    assert_refused(cli("eval", run, tmp_path / "gone", *data), "gone")
+    (tmp_path / "calibration.json").write_text("{}")
+    assert_refused(cli("eval", run, *data, "--calibration", tmp_path / "calibration.json"), "calibration")
+    assert_refused(cli("eval", run, trained("bot"), *data, "--calibration", tmp_path / "calibration.json"),
+                   "belongs to one model, and there are 2 runs")
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for option in ("--csv", "--latex", "--json", "--report"):
+        said = cli("eval", run, *data, option, file / "below", "--no-ledger")
+        assert said.code == 2 and "cannot be written" in said.err and "Traceback" not in said.err
+    assert file.read_text() == "mine"
 
 
 def test_unknown_words(cli: Cli, world: Path) -> None:

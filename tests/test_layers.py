@@ -15,7 +15,7 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
     {"data", "cues", "match", "gallery", "explain"},
     {"methods"},
     {"build", "train", "evaluate", "export", "convert", "labels"},
-    {"cli", "api", "reporting", "demo", "claims", "ledger", "tables", "smoke", "ui", "__main__"},
+    {"cli", "api", "reporting", "evaluation", "demo", "claims", "ledger", "tables", "smoke", "ui", "__main__"},
 )
 NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "types": {"errors"},
@@ -27,11 +27,12 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "convert": {"build", "train"},
     "labels": {"build"},
     "reporting": {"api", "ui"},
+    "evaluation": {"api", "ledger", "reporting", "ui"},
     "demo": {"api", "reporting", "ui"},
     "claims": {"api", "ledger", "reporting", "ui"},
     "ledger": {"reporting"},
     "tables": {"ledger"},
-    "cli": {"api", "reporting", "demo", "claims", "ledger", "tables", "smoke", "ui"},
+    "cli": {"api", "reporting", "evaluation", "demo", "claims", "ledger", "tables", "smoke", "ui"},
     "__main__": {"cli"},
 }
 NARROWER = {  # less than the floor allows

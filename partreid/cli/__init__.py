@@ -7,11 +7,11 @@ from errno import ENOSPC
 from cyclopts import CycloptsError
 
 from partreid import ui
-from partreid.cli import data, labels, models, papers
+from partreid.cli import data, decide, labels, models, papers
 from partreid.cli.base import app
 from partreid.errors import PartReidError
 
-__all__ = ["app", "data", "labels", "main", "models", "papers"]
+__all__ = ["app", "data", "decide", "labels", "main", "models", "papers"]
 
 
 def main() -> None:

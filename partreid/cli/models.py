@@ -1,13 +1,12 @@
-"""Commands that make and use models: train, convert, eval, embed, compare."""
+"""Commands that make and use models: train, convert, eval, embed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from partreid import ui
-from partreid.cli.base import Assignments, Count, Picture, app
+from partreid.cli.base import Assignments, Count, app
 
 
 @app.command
@@ -57,42 +56,50 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
 
 
 @app.command(name="eval")
-def evaluate(run: Path, *, data: Path, name: str | None = None, report: Path | None = None, json: Path | None = None,
+def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | None = None, json: Path | None = None,
+             csv: Path | None = None, latex: Path | None = None,
              ledger: Annotated[Path | None, Parameter(negative_none="no-")] = Path("results/ledger.jsonl"),
-             visibility: bool = True, rerank: bool = False, device: str = "auto", devices: Count = 1) -> None:
-    """Score a trained run on the test images of a data set.
+             visibility: bool = True, rerank: bool = False, shrink: float = 0.0,
+             multi_query: Annotated[bool, Parameter(negative="")] = False, calibration: Path | None = None,
+             device: str = "auto", devices: Count = 1) -> None:
+    """Score trained runs on the test images of a data set; several are compared with the first.
 
     Args:
-        run: Run folder or model.safetensors.
+        runs: Run folders or model.safetensors; those of one recipe with different seeds count as one method.
         data: Root folder of the test data.
         name: Which data set that is; default what the recipe names.
         report: Write an HTML report to this file.
-        json: Write the scores to this file.
+        json: Write everything that was found to this file.
+        csv: Write the scores as a table to this file.
+        latex: Write them as rows of a tabular, for a paper, to this file.
         ledger: Add the scores to this file, from which partreid recipes reads our numbers; --no-ledger to leave it.
         visibility: Compare only what both images show, where the method knows.
         rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
+        shrink: Also score with distances on little evidence drawn towards that of strangers, as if so many more parts
+            said so; 0 is the papers.
+        multi_query: Also score with all images of a person from a camera as one query.
+        calibration: Judge this file of partreid calibrate on the data; default the one that lies beside a model.
         device: auto, cpu or cuda.
         devices: Number of processes that share the images out.
     """
-    from partreid.ledger import append, entries, read
-    from partreid.reporting import Judged, evaluate_run
-    from partreid.types import Benchmark
+    if not runs:
+        ui.fail("eval needs a run folder, or several to compare; see: partreid eval --help")
+        return
+    from partreid.evaluation import Options, evaluate_runs
+    from partreid.ledger import append, read
 
     if ledger is not None:
         read(ledger)  # a broken one is said before the work, not after
-    kept: list[tuple[Benchmark, Sequence[Judged]]] = []
-    rows = evaluate_run(run, data, name, report, visibility, device, devices, rerank,
-                        lambda benchmark, judged: kept.append((benchmark, judged)))
-    if rows and json is not None:
-        from partreid.files import write_json
-
-        write_json(json, {"results": rows})
-    if report is not None:
-        ui.say(f"report: {report}")
+    found = evaluate_runs(runs, data, name, Options(
+        visibility, rerank, shrink, multi_query, calibration, details=bool(report or json), pictures=report is not None,
+        device=device, devices=devices))
+    if found is None:  # another process speaks
+        return
+    found.show()
+    for what, path in found.write(report=report, json=json, csv=csv, latex=latex).items():
+        ui.say(f"{what}: {path}")
     if ledger is not None:
-        for benchmark, judged in kept:
-            new = append(ledger, entries(run, name or judged[0].model.recipe.test[0], benchmark, judged))
-            ui.say(f"ledger: {new} new line(s) in {ledger}")
+        ui.say(f"ledger: {append(ledger, found.entries())} new line(s) in {ledger}")
 
 
 @app.command
@@ -110,42 +117,6 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
     paths = crop_paths(listed(crops))
     e = save_embeddings(load(run, device), paths, out)
     ui.say(f"{len(paths)} crops -> {out}: {len(e.names)} embeddings of {e.vectors.shape[2]} numbers each")
-
-
-@app.command
-def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"), picture: Picture | None = None,
-            json: bool = False) -> None:
-    """Compare two crops: the distance, and what every body part says about it.
-
-    Args:
-        a: One crop.
-        b: The other.
-        run: Run folder or model.safetensors; default the demo's.
-        picture: Draw both crops, their part maps and the table to this PNG.
-        json: Print the evidence as JSON instead of a table.
-    """
-    from json import dumps
-
-    from partreid.api import load
-    from partreid.explain.evidence import addends
-    from partreid.explain.sheets import number
-
-    found = load(run).compare(a, b)
-    e = found.evidence
-    if json:
-        print(dumps({"a": str(a), "b": str(b), **e.to_dict()}))
-    else:
-        adds, total = addends(e.share[e.shared]) if e.shared.any() else ([], number(e.distance))
-        rows = [(name, f"{e.query_visibility[m]:.2f}", f"{e.match_visibility[m]:.2f}",
-                 number(e.parts[m]) if e.shared[m] else "-", adds.pop(0) if e.shared[m] else "-")
-                for m, name in enumerate(e.names)]
-        rows.append(("total", "", "", "", total))
-        ui.table("", ("part", "visible in a", "in b", "distance", "adds"), rows)
-        print(e.sentence(hidden_in=("a", "b")))
-    if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        found.picture().save(picture)
-        ui.say(f"picture: {picture}")
 
 
 @app.command

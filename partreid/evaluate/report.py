@@ -14,8 +14,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from partreid.evaluate.charts import curve
-from partreid.evaluate.content import Example, LabelStory, Report, Score
+from partreid.evaluate.charts import INKS, bars, curve, drawn, shades
+from partreid.evaluate.content import Example, Forest, Heat, Item, LabelStory, Plot, Report, Score, Section, Table
+from partreid.evaluate.sections import title
 from partreid.explain.evidence import addends, spoken
 from partreid.explain.overlays import Shown, colour, part_cutout, part_overlay, photo
 from partreid.explain.sheets import Match, number
@@ -38,23 +39,79 @@ def render(report: Report) -> str:
     """The report as HTML text."""
     env = Environment(loader=PackageLoader("partreid.evaluate"), autoescape=True, undefined=StrictUndefined,
                       trim_blocks=True, lstrip_blocks=True)
-    env.filters |= {"percent": percent, "colour": colour, "spoken": spoken}
+    env.filters |= {"percent": percent, "colour": colour, "spoken": spoken, "p_value": p_value, "signed": signed,
+                    "fine": fine}
     env.globals["round"] = round
     curves = [c for c in (curve(method, rows) for method, rows in report.curves.items()) if c is not None]
     return env.get_template("report.html.j2").render(
-        report=report, score_groups=_score_groups(report.scores), curves=curves,
+        report=report, palette=_palette(), sections=_sections(report.sections),
+        score_groups=_score_groups(report.scores), curves=curves,
         examples=[_example(e) for e in report.examples], parts=_parts(report), leak=_leak(report.leak),
         lessons=[{"title": lesson.title, "story": lesson.story,
                   "pictures": [(caption, _data(picture, "PNG")) for caption, picture in lesson.pictures]}
                  for lesson in report.lessons],
         stories=_stories(report.labels), regions=_regions(report.label_quality),
         intervals=any(s.rank1_interval or s.mAP_interval for s in report.scores),
-        has_oracle=any(s.visibility == "oracle" for s in report.scores))
+        seeds=any(s.seeds > 1 for s in report.scores), has_oracle=any(s.visibility == "oracle" for s in report.scores))
 
 
 def percent(value: float) -> str:
     """0.4237 -> ``42.4``."""
     return f"{100 * value:.1f}"
+
+
+def p_value(p: float) -> str:
+    """As papers print it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def fine(value: float) -> str:
+    """The same with two digits where one place is too few: 0.000834 -> ``0.083``."""
+    return percent(value) if value == 0 or abs(value) >= 0.01 else f"{100 * value:.2g}"
+
+
+def signed(value: float) -> str:
+    """0.0423 -> ``+4.2``, with a minus that is as wide as the plus."""
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _palette() -> str:
+    """The colours and dashes of series as CSS, for light pages and dark ones."""
+    light, dark = (" ".join(f".s{i} {{ --ink-of: {ink[tone]}; }}" for i, ink in enumerate(INKS)) for tone in (0, 1))
+    dashed = " ".join(f".line.s{i} {{ stroke-dasharray: {ink[2]}; }}" for i, ink in enumerate(INKS) if ink[2])
+    return f"{light} {dashed} @media screen and (prefers-color-scheme: dark) {{ {dark} }}"
+
+
+def _sections(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    names = {s.name for section in sections for block in section.blocks for item in block.items
+             if isinstance(item, Plot) for s in item.series}
+    return [_section(section, len(names) > 1) for section in sections]
+
+
+def _section(section: Section, several: bool) -> dict[str, Any]:
+    """A section with its plots drawn; what has nothing to draw is left out. several: lines need their names."""
+    blocks = []
+    for block in section.blocks:
+        legend = {s.name: s.slot for item in block.items if isinstance(item, Plot) for s in item.series}
+        items = [shown for item in block.items if (shown := _item(item)) is not None]
+        if items:
+            blocks.append({"title": block.title, "read": block.read, "shown": items,
+                           "legend": list(legend.items()) if several else []})
+    return {"id": section.id, "title": section.title, "story": section.story, "foot": section.foot, "blocks": blocks}
+
+
+def _item(item: Item) -> dict[str, Any] | None:
+    made: dict[str, Any] = {"kind": type(item).__name__, "title": item.title}
+    if isinstance(item, Plot):
+        picture = drawn(item)
+        return None if picture is None else {**made, "drawn": picture, "x": item.x, "y": item.y}
+    if isinstance(item, Forest):
+        return {**made, "bars": bars(item)} if item.gains else None
+    if isinstance(item, Heat):
+        return {**made, "corner": item.corner, "columns": item.columns, "rows": item.rows, "counts": item.counts,
+                "shades": shades(item)}
+    assert isinstance(item, Table)
+    return {**made, "head": item.head, "columns": item.columns, "rows": item.rows} if item.rows else None
 
 
 def _score_groups(scores: Sequence[Score]) -> list[dict[str, Any]]:
@@ -66,7 +123,7 @@ def _score_groups(scores: Sequence[Score]) -> list[dict[str, Any]]:
         fair = [s for s in rows if s.visibility != "oracle"]  # nobody has exact masks outside a benchmark
         best = {m: max((getattr(s, m) for s in fair), default=math.inf) for m in ("rank1", "rank5", "mAP", "mINP")}
         made.append({
-            "queries": queries, "valid": rows[0].valid,
+            "title": title(queries), "valid": rows[0].valid,
             "timed": any(s.seconds is not None for s in rows),
             "rows": [{"score": s, "rule": _rule(s.visibility), "oracle": s.visibility == "oracle",
                       "best": {m: len(fair) > 1 and s in fair and getattr(s, m) == top for m, top in best.items()}}
@@ -84,7 +141,7 @@ def _rule(visibility: bool | str | None) -> str:
 def _example(example: Example) -> dict[str, Any]:
     drawn = any(m.shown.probs is not None for r in example.rankings.values() for m in r)
     explained = [(method, r) for method, r in example.rankings.items() if r and len(r[0].evidence.names) > 1]
-    with_maps = [(method, r) for method, r in explained if r[0].shown.probs is not None]
+    explained.sort(key=lambda of: of[1][0].shown.probs is None)  # the first is open, and maps explain most
     return {
         "title": example.title, "story": example.story,
         "query": _thumb(example.query), "query_identity": example.query.identity,
@@ -96,7 +153,7 @@ def _example(example: Example) -> dict[str, Any]:
                          "right": m.right, "distance": number(m.distance), "identity": m.shown.identity,
                          "camera": m.shown.camera} for m in ranking],
         } for method, ranking in example.rankings.items()],
-        "panels": [_panel(method, example.query, ranking) for method, ranking in with_maps or explained],
+        "panels": [_panel(method, example.seen.get(method, example.query), ranking) for method, ranking in explained],
     }
 
 
@@ -133,19 +190,22 @@ def _panel(method: str, query: Shown, ranking: Sequence[Match]) -> dict[str, Any
 
 def _column(match: Match, rank: int) -> dict[str, Any]:
     e = match.evidence
-    shared = [m for m in range(len(e.names)) if e.shared[m]]
-    printed, total = addends(e.share[shared]) if shared else ([], "")
+    counted = [m for m in range(len(e.names)) if e.counted[m]]
+    printed, total = addends(e.share[counted]) if counted else ([], "")
     return {
         "rank": rank, "right": match.right, "image": _portrait(match.shown),
-        "map": _portrait_map(match.shown), "total": e.distance if shared else None, "printed_total": total,
+        "map": _portrait_map(match.shown), "total": e.distance if counted else None, "printed_total": total,
         "segments": [{"name": e.names[m], "value": max(0.0, float(e.share[m])), "printed": printed[i],
-                      "percent": percent(e.percent[m])} for i, m in enumerate(shared)],
+                      "percent": percent(e.percent[m])} for i, m in enumerate(counted)],
     }
 
 
 def _adding_up(match: Match) -> str:
     e = match.evidence
     n = int(e.shared.sum())
+    if e.shrink:
+        return ("What a part adds to the total is its distance, weighed by how visible it is in both pictures, and its "
+                "part of the evidence that is missing; hidden parts add that alone.")
     if n and np.allclose(e.share[e.shared], e.parts[e.shared] / n, atol=1e-9):
         return "What a part adds to the total is its distance divided by the number of parts that both pictures show."
     return "What a part adds to the total is its distance, weighed by how visible it is in both pictures."

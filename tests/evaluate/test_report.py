@@ -6,19 +6,38 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.evaluate.charts import curve, nice_above, ticks
-from partreid.evaluate.content import Example, LabelStory, Lesson, Report, Score
-from partreid.evaluate.report import percent, render, write
-from partreid.explain.evidence import Evidence
+from partreid.evaluate.content import (
+    Block,
+    Cell,
+    Example,
+    Forest,
+    Gain,
+    Heat,
+    LabelStory,
+    Lesson,
+    Mark,
+    Plot,
+    Report,
+    Score,
+    Section,
+    Series,
+    Table,
+)
+from partreid.evaluate.report import fine, p_value, percent, render, signed, write
+from partreid.explain.evidence import Evidence, explain_pair
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import Match
+from partreid.types import Embeddings
 
 PARTS = ("head", "torso", "legs")
 NAMES = ("foreground", *PARTS)
-VOID = {"meta", "img", "br", "hr", "path", "link", "input"}
+VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -230,6 +249,17 @@ def test_soft_visibility_is_told(report, crops):
     assert "weighed by how visible" in text
 
 
+def test_shrunk_distances_add_up_with_what_hidden_parts_bring(report, crops):
+    q, g = (Embeddings(torch.randn(1, 3, 5), torch.tensor([[1.0, s, 1.0]]), PARTS) for s in (1.0, 0.0))
+    shrunk = explain_pair(PartDistance("cosine", shrink=1.0), q, g)
+    example = replace(report.examples[0], rankings={"B": (Match(shown(crops[1], 1), True, shrunk),)})
+    text = Page(render(replace(report, examples=(example,)))).text
+    (addends, total), = re.findall(r"((?:\d+\.\d{3} \+ )+\d+\.\d{3}) = (\d+\.\d{3})", text)
+    assert len(addends.split(" + ")) == 3 and total == f"{shrunk.distance:.3f}"
+    assert round(sum(map(float, addends.split(" + "))), 6) == float(total)
+    assert "evidence that is missing" in text and "not compared" in text
+
+
 def test_part_based_method_without_maps_gets_a_panel_too(report, crops):
     match = Match(shown(crops[1], 1, False), True, evidence(5, names=("stripe1", "stripe2")))
     example = replace(report.examples[0], query=shown(crops[0], 0, False), rankings={"PCB": (match,)})
@@ -273,6 +303,83 @@ def test_what_only_training_sees_is_drawn(report):
     assert "lessons" in page.ids and "Tiles of a person" in page.text and "identity 8" in page.text
     assert html.count('alt="identity') == 2
     assert "lessons" not in Page(render(report)).ids
+
+
+def section(name="the method"):
+    """One of everything, with values that stand nowhere else on the page."""
+    return Section("everything", "A heading", "A story of it.", (
+        Block("Lines", "How to read lines.", (
+            Plot("Holistic queries", "answers", "found, %", (
+                Series(name, (1, 2, 3), (0.1, 0.5, 0.9), 0, (Mark(2, 0.5, "a dot"), Mark(3, 0.9, "equal error rate"))),
+                Series("another", (1, 3), (0.2, 0.4), 4))),)),
+        Block("", "How to read numbers.", (
+            Table("A table", "Method", ("first", "second"), (
+                (name, "small words", (Cell(0.4711, (0.0312, 0.5713), True), Cell(None))),)),)),
+        Block("", "How to read shades.", (
+            Heat("A map", "query", ("1", "2"), (("1", (None, 0.321)), ("2", (0.654, 0.5))), ((0, 17), (18, 19))),)),
+        Block("", "How to read bars.", (Forest("A forest", (Gain(name, "mAP", 0.123, -0.045, 0.234, 0.0004, 3),)),)),
+        Block("", "Never read.", (Plot("Nothing", "x", "y", ()), Table("Empty", "x", (), ()), Forest("None", ()))),
+    ), "At its foot.")
+
+
+def test_a_section_shows_every_kind_of_item(report):
+    report = replace(report, examples=())
+    html = render(replace(report, sections=(section(),)))
+    page = Page(html)
+    assert "everything" in page.ids
+    for words in ("A heading", "A story of it.", "At its foot.", "How to read lines.", "How to read numbers.",
+                  "How to read shades.", "How to read bars.", "Holistic queries", "found, %", "answers", "a dot",
+                  "47.1", "3.1–57.1", "small words", "32.1", "65.4", "17", "+12.3", "−4.5", "+23.4", "< 0.001"):
+        assert words in page.text, words
+    assert "Never read" not in page.text and "Nothing" not in page.text and "None" not in page.text
+    assert html.count('class="line s0"') == html.count('class="line s4"') == 2  # in the plot and in its legend
+    assert html.count('class="point s0"') == html.count('class="ring s0"') == 1
+    assert 'class="best">47.1<' in html and "reach s3" in html
+
+
+def test_sections_stand_between_the_scores_and_the_answers(report):
+    ids = re.findall(r'<section id="([\w-]+)"', render(replace(report, sections=(section(),))))
+    assert ids.index("results") + 1 == ids.index("everything") == ids.index("examples") - 1
+    assert "everything" not in render(report)
+
+
+def test_one_line_alone_needs_no_legend(report):
+    report = replace(report, examples=())
+    alone = section().blocks[0].items[0]
+    one = Section("s", "h", "", (Block("", "r", (replace(alone, series=alone.series[:1]),)),))
+    assert 'class="legend"' not in render(replace(report, sections=(one,)))
+    assert 'class="legend"' in render(replace(report, sections=(section(),)))
+
+
+def test_hostile_names_in_sections_are_only_text(report):
+    evil = '<script>alert(1)</script>"><img src=x onerror=y>'
+    page = Page(render(replace(report, examples=(), sections=(section(evil),))))
+    assert "script" not in page.tags and "x" not in page.links and "<script>alert(1)</script>" in page.text
+
+
+def test_numbers_are_written_as_readers_expect():
+    assert signed(0.0423) == "+4.2" and signed(-0.0423) == "−4.2" and signed(0) == "+0.0"
+    assert p_value(0.0004) == "< 0.001" and p_value(0.0123) == "0.012"
+    assert fine(0.4711) == "47.1" and fine(0.000834) == "0.083" and fine(0.0) == "0.0"
+
+
+def test_every_method_with_parts_gets_its_panel_on_the_query_as_it_sees_it(report, crops):
+    stripes = Match(shown(crops[1], 1, False), True, evidence(5, names=("stripe1", "stripe2")))
+    example = replace(report.examples[0], rankings={"PCB": (stripes,), **report.examples[0].rankings},
+                      seen={"PCB": shown(crops[0], 0, False)})
+    html = render(replace(report, examples=(example,)))
+    asked = re.findall(r"<summary>Why (\w+) ranks", html)
+    assert asked == ["BPBreID", "PCB"]  # the one with maps first, and open; BoT has no parts
+    assert html.count('<details class="evidence" open>') == 1
+    of_pcb = html[html.index("Why PCB ranks"):]
+    assert "Part maps over the query" in html and "Part maps over the query" not in of_pcb
+
+
+def test_several_seeds_are_said(report):
+    report = replace(report, examples=())
+    html = render(replace(report, scores=(replace(report.scores[0], seeds=3),)))
+    assert "3 seeds" in Page(html).text and "and seeds where there are several" in Page(html).text
+    assert "seeds" not in Page(render(report)).text
 
 
 def test_missing_crop_is_named(report, tmp_path):

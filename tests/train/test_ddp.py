@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from partreid.data.sampler import IdentitySampler
-from partreid.reporting import evaluate_run
+from partreid.evaluation import Options, evaluate_runs
 from partreid.train.checkpoint import load_tensors
 from partreid.train.journal import read
 from partreid.types import Benchmark
@@ -42,11 +42,13 @@ def test_two_processes_train(together: Path, trained: Callable[[str], Path]) -> 
 
 def test_evaluates_to_the_numbers_of_one_process(world: Path, trained: Callable[[str], Path], partreid: Run,
                                                  tmp_path: Path) -> None:
-    one = evaluate_run(trained("bpbreid"), world, None, None, True, "cpu", 1)
+    alone = evaluate_runs([trained("bpbreid")], world, options=Options(device="cpu"))
+    assert alone is not None
+    one = alone.plain()["results"]
     done = partreid("eval", trained("bpbreid"), "--data", world, "--devices", "2", "--json", tmp_path / "two.json",
                     "--no-ledger")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("holistic") == 1  # one process speaks
+    assert done.stdout.count("Pairs and open set") == 1  # one process speaks
     two = json.loads((tmp_path / "two.json").read_text())["results"]
     assert [row["queries"] for row in two] == [row["queries"] for row in one] == ["holistic", "occluded"]
     for a, b in zip(one, two):

@@ -1,0 +1,110 @@
+"""Rows say the same numbers everywhere: in JSON, in a spreadsheet and in a paper."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+
+from partreid.evaluate.content import Score
+from partreid.evaluate.rows import Arm, as_score, escaped, latex, plain, rows
+from partreid.evaluate.rows import csv as as_csv
+from tests.evaluate.made_up import arms, scored
+
+
+@pytest.fixture(scope="module")
+def made():
+    return rows(arms())
+
+
+def test_one_row_for_every_method_rule_and_query_set(made):
+    assert [(r.queries, r.method, r.visibility, r.seeds) for r in made] == [
+        (queries, *of) for queries in ("holistic", "occluded")
+        for of in (("plain_one", None, (1, 2)), ("parts", True, (1,)), ("parts", "re-ranked", (1,)))]
+    assert {r.scored for r in made} == {36}
+
+
+def test_several_seeds_are_a_mean_and_one_is_itself(made):
+    several, one, _ = made[:3]
+    for name, values in several.by_seed.items():
+        assert len(values) == 2 and several.scores[name] == pytest.approx(np.mean(values))
+    assert several.spread("mAP") == pytest.approx(abs(np.subtract(*several.by_seed["mAP"])) / math.sqrt(2))
+    assert math.isnan(one.spread("mAP")) and several.seconds == 10 and one.seconds is None
+    alone = scored(3, 0.8)[0]
+    assert one.scores == alone.scores
+    assert one.intervals["mAP"] == (alone.intervals["mAP"].low, alone.intervals["mAP"].high)
+    low, high = several.intervals["mAP"]
+    assert low < min(several.by_seed["mAP"]) and max(several.by_seed["mAP"]) < high
+    assert "EER" in several.scores and "EER" not in several.intervals  # nobody knows how seeds move a threshold
+
+
+def test_re_ranked_rows_carry_no_threshold_metric(made):
+    ranked = [r for r in made if r.visibility == "re-ranked"]
+    assert len(ranked) == 2
+    for row in ranked:
+        assert set(row.scores) == {"mAP", "mINP", "R1", "R5", "R10", "R20"} == set(row.intervals)
+        assert not {"EER", "TPR@1e-3", "AUROC", "DIR@1%", "FNIR@10%"} & set(plain(row)["scores"])
+
+
+def test_csv_parses_back_to_the_same_numbers(made):
+    table = list(csv.DictReader(io.StringIO(as_csv(made))))
+    assert len(table) == len(made)
+    for line, row in zip(table, made, strict=True):
+        assert (line["method"], line["queries"]) == (row.method, row.queries)
+        assert line["seeds"] == " ".join(map(str, row.seeds))
+        assert int(line["queries_scored"]) == row.scored
+        for name in ("mAP", "R1", "TPR@1e-3", "EER", "AUROC"):
+            if name in row.scores:
+                assert float(line[name]) == row.scores[name]
+            else:
+                assert line[name] == ""
+            if name in row.intervals:
+                assert (float(line[f"{name}_low"]), float(line[f"{name}_high"])) == row.intervals[name]
+            else:
+                assert line[f"{name}_low"] == line[f"{name}_high"] == ""
+
+
+def test_latex_has_as_many_columns_in_every_row(made):
+    text = latex(made)
+    assert text.count(r"\begin{tabular}{lrrrr}") == text.count(r"\end{tabular}") == 1
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+    full = [line for line in lines if "multicolumn" not in line]
+    assert len(full) == 1 + len(made) and {line.count(" & ") for line in full} == {4}
+    assert [line for line in lines if "multicolumn" in line] == [
+        rf"\multicolumn{{5}}{{l}}{{\emph{{{q} queries}}}} \\" for q in ("holistic", "occluded")]
+    assert r"plain\_one" in text and "plain_one" not in text and r"parts (re-ranked)" in text
+    assert "toprule" not in text  # no package is needed
+    several, one = made[:2]
+    assert f"{100 * several.scores['mAP']:.1f} $\\pm$ {100 * several.spread('mAP'):.1f}" in text
+    low, high = one.intervals["mAP"]
+    assert f"{100 * one.scores['mAP']:.1f} [{100 * low:.1f}, {100 * high:.1f}]" in text
+    assert "standard deviation over 2 seeds" in text
+
+
+def test_hostile_names_are_text_to_latex():
+    assert escaped(r"a_b%c&d#e$f{g}h\i~j^k") == (
+        r"a\_b\%c\&d\#e\$f\{g\}h\textbackslash{}i\textasciitilde{}j\textasciicircum{}k")
+
+
+def test_json_keeps_its_keys_and_knows_no_nan(made):
+    row = plain(made[1])
+    assert {"method", "queries", "visibility", "rank1", "rank5", "mAP", "mINP", "rank1_interval", "mAP_interval",
+            "queries_scored"} <= set(row)
+    assert plain(made[0])["visibility"] is False and row["visibility"] is True
+    assert row["rank1"] == row["scores"]["R1"] == made[1].scores["R1"]
+    odd = made[1].__class__(**{**vars(made[1]), "scores": {**made[1].scores, "AUROC": math.nan}})
+    assert json.loads(json.dumps(plain(odd), allow_nan=False))["scores"]["AUROC"] is None
+
+
+def test_the_first_table_gets_the_same(made):
+    score = as_score(made[0])
+    assert isinstance(score, Score) and (score.method, score.seeds, score.valid) == ("plain_one", 2, 36)
+    assert score.mAP == made[0].scores["mAP"] and score.mAP_interval == made[0].intervals["mAP"]
+
+
+def test_a_label_says_the_rule_only_where_it_is_not_the_usual_one():
+    runs = (scored(3, 0.8),)
+    assert Arm("a", True, (1,), runs).label == "a"
+    assert Arm("a", "re-ranked", (1,), runs, plain=False).label == "a, re-ranked"
