@@ -8,16 +8,15 @@ embeddings that are computed once.
 
 import argparse
 import json
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import torch
 
-from partreid import build, ledger
+from benchmarks.about import about
+from partreid import build
 from partreid.api import load
 from partreid.evaluate import decision
 from partreid.evaluate.extract import extract
@@ -82,10 +81,8 @@ def main() -> None:
                       f"{r['in_range']:9.0%} {r['found']:6.1%} {100 * r['ece']:6.1f}  "
                       f"{', '.join(format(x, '.3f') for x in r['log_loss'].values())}", flush=True)
     if options.json:
-        about = {"command": f"python -m benchmarks.calibration RUN... --data WORLD --splits {options.splits}",
-                 "commit": ledger.commit_of(Path.cwd()), "device": f"CPU, {torch.get_num_threads()} threads",
-                 "torch": torch.__version__, "python": platform.python_version()}
-        options.json.write_text(json.dumps({**about, "splits": options.splits, "rows": rows}, indent=1) + "\n")
+        command = f"python -m benchmarks.calibration RUN... --data WORLD --splits {options.splits}"
+        options.json.write_text(json.dumps({**about(command), "splits": options.splits, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

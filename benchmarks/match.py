@@ -11,7 +11,6 @@ metrics: CMC, mAP, mINP, verification and open-set search. --full adds one at th
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.about import about
 from benchmarks.reference import part_distance, scores_by_sorting
 from partreid.distance import Metric, PartDistance
 from partreid.match import Pairs, Watchlist, evaluate, rank
@@ -240,10 +240,9 @@ def main() -> None:
         print("{device}: {metric} {seconds:.4f} s, {share:.2f} of the product, error {error:.1e}, scores "
               "{score_error:.1e}".format(**devices[-1]))
     if options.json:
-        machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-                   "numpy": np.__version__, "python": platform.python_version()}
-        found = {"queries": size[0], "gallery": size[1], "parts": PARTS, "width": WIDTH, "distances": distances,
-                 "scores": scores, "evaluations": evaluations, "devices": devices, **machine}
+        command = "python -m benchmarks.match" + " --full" * options.full + " --device cuda" * (options.device == "cuda")
+        found = {**about(command), "queries": size[0], "gallery": size[1], "parts": PARTS, "width": WIDTH, "distances": distances,
+                 "scores": scores, "evaluations": evaluations, "devices": devices}
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 

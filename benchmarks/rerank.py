@@ -11,7 +11,6 @@ measurement has a process of its own. The images are made up: people around cent
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.about import about
 from benchmarks.match import peak_mib, product_rate
 from benchmarks.reference import cosine_matrix, k_reciprocal
 from partreid.distance import PartDistance
@@ -144,9 +144,7 @@ def main() -> None:
               f"{100 * row['mAP_before']:.1f}, {100 * row['mAP']:.1f}", flush=True)
     print("(peak: of the whole process, libraries included; extra: its rise while re-ranking and scoring)")
     if options.json:
-        machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-                   "numpy": np.__version__, "python": platform.python_version()}
-        options.json.write_text(json.dumps({**found, **machine}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**about("python -m benchmarks.rerank" + " --full" * options.full), **found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ stable sort; +inf ranks last, by the same rule. So the same distances give the s
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,38 +22,47 @@ def match_ranks(distances: Floats, relevant: NDArray[np.bool_], valid: NDArray[n
 
     distances: float [Ng], smaller is closer, no NaN. relevant, valid: bool [Ng].
     """
-    row = _without(distances, valid)
-    return np.sort(ranks_among(np.sort(row), row, np.flatnonzero(relevant & valid)))
+    row = _without(distances, valid)[None]
+    return np.sort(ranks_of_rows(np.sort(row), row, [np.flatnonzero(relevant & valid)])[0])
 
 
-def ranks_among(ordered: Floats, row: Floats, at: NDArray[np.int64]) -> Ranks:
-    """Ranks of the entries ``at``, in their order, of a row whose removed entries are NaN; ordered: the row sorted.
+def ranks_of_rows(ordered: Floats, rows: Floats, at: Sequence[NDArray[np.int64]]) -> list[Ranks]:
+    """Ranks of the entries ``at`` of each row, in their order; removed entries are NaN; ordered: the rows sorted.
 
     Only right entries need a rank, so the values alone are sorted: several times faster than sorting indices.
     """
-    if len(at) == 0:
-        return np.empty(0, np.int64)
-    values = row[at]
-    ranks = 1 + np.searchsorted(ordered, values, "left")
-    tied = np.searchsorted(ordered, values, "right") > ranks
-    for i in np.flatnonzero(tied).tolist():
-        ranks[i] += np.count_nonzero(row[:at[i]] == values[i])
-    return ranks
+    starts = [0, *accumulate(map(len, at))]
+    which, column = np.repeat(np.arange(len(rows)), np.diff(starts)), np.concatenate([np.empty(0, np.int64), *at])
+    values = rows[which, column]
+    places = [np.searchsorted(row, values[first:last]) for row, first, last in zip(ordered, starts, starts[1:])]
+    ranks = 1 + np.concatenate([np.empty(0, np.int64), *places])
+    behind = ranks < ordered.shape[1]
+    behind[behind] = ordered[which[behind], ranks[behind]] == values[behind]  # an entry as close comes next in order
+    for i in np.flatnonzero(behind).tolist():
+        ranks[i] += np.count_nonzero(rows[which[i], :column[i]] == values[i])
+    return [ranks[first:last] for first, last in zip(starts, starts[1:])]
 
 
 def nearest(distances: Floats, valid: NDArray[np.bool_], k: int) -> Ranks:
     """Indices of the k nearest valid entries, nearest first: int64 [k], ended by -1 where there are fewer."""
-    row = _without(distances, valid)
-    return nearest_among(np.sort(row), row, int(np.count_nonzero(valid)), k)
+    row = _without(distances, valid)[None]
+    return nearest_of_rows(np.sort(row), row, np.array([np.count_nonzero(valid)]), k)[0]
 
 
-def nearest_among(ordered: Floats, row: Floats, valid: int, k: int) -> Ranks:
-    """The same of a row whose removed entries are NaN; ordered: the row sorted; valid: how many entries are left."""
-    found = min(k, valid)
-    best = np.full(k, -1, np.int64)
-    if found:
-        close = np.flatnonzero(row <= ordered[found - 1])
-        best[:found] = close[np.argsort(row[close], kind="stable")[:found]]
+def nearest_of_rows(ordered: Floats, rows: Floats, valid: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """The same of rows whose removed entries are NaN: int64 [n, k]. ordered: the rows sorted; valid: int64 [n], how
+    many entries of each are left."""
+    found = np.minimum(k, valid)
+    best = np.full((len(rows), k), -1, np.int64)
+    if not rows.shape[1]:
+        return best
+    farthest = np.where(found > 0, ordered[np.arange(len(rows)), found - 1], -np.inf)
+    which, column = np.divmod(np.flatnonzero(rows <= farthest[:, None]), rows.shape[1])
+    order = np.lexsort((column, rows[which, column], which))
+    which, column = which[order], column[order]
+    place = np.arange(len(which)) - np.searchsorted(which, which)
+    kept = place < found[which]
+    best[which[kept], place[kept]] = column[kept]
     return best
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
@@ -20,8 +20,8 @@ from partreid.match.metrics import (
     cumulative_matches,
     inverse_negative_penalty,
     nearest,
-    nearest_among,
-    ranks_among,
+    nearest_of_rows,
+    ranks_of_rows,
 )
 from partreid.match.protocols import MARKET, Lists, Protocol, require_matches
 from partreid.types import JUNK, Embeddings
@@ -108,6 +108,14 @@ class Ranking:
         """All of them by name: mAP, mINP and R1, R5, ..."""
         return {"mAP": self.mAP, "mINP": self.mINP, **{f"R{k}": share for k, share in self.cmc.items()}}
 
+    def reordered(self, order: NDArray[np.int64]) -> "Ranking":
+        """The same with query ``order[i]`` at place i; order: a permutation, int64 [Nq]."""
+        n = len(self.top)
+        rows = (np.arange(self.draws)[:, None] * n + order).ravel().tolist()
+        return replace(self, ranks=tuple(self.ranks[i] for i in rows), hits=tuple(self.hits[i] for i in rows),
+                       distances=tuple(self.distances[i] for i in rows), top=self.top[order],
+                       identities=self.identities[rows], size=self.size[rows])
+
     def per_query(self) -> dict[str, NDArray[np.float64]]:
         """What ``scores`` averages, by the same names: float64 [scored queries]."""
         first = self.first[self.scored]
@@ -183,12 +191,11 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
         seen = [watcher.look(start, single, same, [right for right, _ in kept]) for watcher in watchers]
         if drawn is not None:
             return drawn, seen
-        each: list[Found] = []
-        for i, (right, removed) in enumerate(kept):
-            left = len(g_ids) - len(lists.junk) - len(removed)
-            if top:
-                best[start + i] = nearest_among(ordered[i], part[i], left, top)
-            each.append(_found(ranks_among(ordered[i], part[i], right), right, part[i], left))
+        left = np.array([len(g_ids) - len(lists.junk) - len(removed) for _, removed in kept], np.int64)
+        if top:
+            best[start:start + len(part)] = nearest_of_rows(ordered, part, left, top)
+        ranks = ranks_of_rows(ordered, part, [right for right, _ in kept])
+        each = [_found(*one) for one in zip(ranks, (right for right, _ in kept), part, left.tolist(), strict=True)]
         return each, seen
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # sorting lets go of Python's lock
@@ -243,7 +250,7 @@ class SingleShot:
                 left = order[valid[order]]
                 one = np.sort(left[np.diff(self.gallery[left], prepend=JUNK - 1) != 0])
                 short = part[row, one]
-                ranks = ranks_among(np.sort(short), short, np.flatnonzero(relevant[one]))
+                ranks = ranks_of_rows(np.sort(short)[None], short[None], [np.flatnonzero(relevant[one])])[0]
                 found.append(_found(ranks, one[relevant[one]], part[row], len(one)))
                 if draw == 0 and best.shape[1]:
                     near = nearest(short, np.ones(len(one), np.bool_), best.shape[1])

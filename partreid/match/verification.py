@@ -8,6 +8,7 @@ Pairs stream by: those of one person are all kept, and of strangers the nearest,
 count in narrow bins. So every point that is computed is an exact point of the ROC curve, whatever the number of pairs.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,8 +79,7 @@ class Roc:
     @cached_property
     def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64], Singles]:
         """The curve: (FPR, TPR, threshold), all ascending from (0, 0) at -inf, every one a point of the exact curve."""
-        counted = np.isin(_bin(self.own), _bin(self.edges))  # with strangers of whom only the bin is known
-        thresholds = np.unique(np.concatenate([self.near, self.own[~counted], self.edges]))
+        thresholds = np.unique(np.concatenate([self.near, self._alone, self.edges]))
         fpr, tpr = self._at(thresholds)
         return np.append(0.0, fpr), np.append(0.0, tpr), np.append(np.float32(-np.inf), thresholds)
 
@@ -88,11 +88,25 @@ class Roc:
         """Equal error rate: where the curve, straight between its points, has as many false as missed matches."""
         if not len(self.own) or not self.others:
             return float("nan")
-        fpr, tpr, _ = self.points
-        behind = 1 - tpr - fpr  # falls from 1 to -1
-        at = int(np.argmax(behind <= 0))
-        part = behind[at - 1] / (behind[at - 1] - behind[at])
-        return float(fpr[at - 1] + part * (fpr[at] - fpr[at - 1]))
+
+        def ahead(threshold: np.float32) -> float:
+            """TPR + FPR - 1, which rises from -1 to 1 over the points of the curve."""
+            fpr, tpr = self.rates(float(threshold))
+            return fpr + tpr - 1
+
+        # The two points around the crossing, without working all of them out.
+        kinds = [kind for kind in (self.near, self._alone, self.edges) if len(kind)]
+        at = [bisect_left(kind, 0.0, key=ahead) for kind in kinds]
+        last = min(kind[i] for kind, i in zip(kinds, at, strict=True) if i < len(kind))
+        before = max((kind[i - 1] for kind, i in zip(kinds, at, strict=True) if i), default=-np.inf)
+        (fpr0, _), (fpr1, _) = (self.rates(float(t)) for t in (before, last))
+        low, high = (ahead(np.float32(t)) for t in (before, last))
+        return fpr0 + -low / (high - low) * (fpr1 - fpr0)
+
+    @property
+    def _alone(self) -> Singles:
+        """Pairs of one person around whom strangers are known one by one, or there are none."""
+        return self.own[~np.isin(_bin(self.own), _bin(self.edges))]
 
     @property
     def scores(self) -> dict[str, float]:
@@ -137,11 +151,13 @@ class Pairs:
 
     def look(self, start: int, part: Singles, ordered: Singles,
              right: Sequence[Integers]) -> tuple[Integers, Integers, Integers, int, Integers]:
-        own = np.concatenate([_packed(row[at], start + i) for i, (row, at) in enumerate(zip(part, right, strict=True))])
+        size = np.array([len(at) for at in right], np.int64)
+        query = np.repeat(np.arange(len(part)), size)
+        own = _packed(part[query, np.concatenate(right)], start + query)
         rows = [row[:np.searchsorted(row, np.nan)] for row in ordered]  # what was removed is NaN, at the end
-        others = np.array([len(row) - len(at) for row, at in zip(rows, right, strict=True)], np.int64)
-        near = rows if self._cut is None else [row[:np.searchsorted(row, self._cut)] for row in rows]
-        kept = [_packed(row, start + i) for i, row in enumerate(near)]
+        others = np.array([len(row) for row in rows], np.int64) - size
+        near = np.flatnonzero(ordered == ordered if self._cut is None else ordered < self._cut)
+        kept = _packed(ordered.ravel()[near], start + near // ordered.shape[1])
         # A sorted row is counted into bins by looking up their ends, a few hundred, instead of all its entries.
         finite = [row[:np.searchsorted(row, np.inf)] for row in rows]
         ends = np.array([x for row in finite if len(row) for x in (row[0], row[-1])], np.float32)
@@ -150,7 +166,7 @@ class Pairs:
         bounds = _least(np.arange(first, last + 1))
         upto = np.sum([np.append(np.searchsorted(row, bounds), len(row)) for row in finite], 0)
         infinite = sum(map(len, rows)) - sum(map(len, finite))
-        return own, np.concatenate(kept), others, first, np.append(np.diff(upto), infinite)
+        return own, kept, others, first, np.append(np.diff(upto), infinite)
 
     def add(self, seen: tuple[Integers, Integers, Integers, int, Integers]) -> None:
         own, near, others, first, counts = seen
