@@ -59,7 +59,8 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
 def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | None = None, json: Path | None = None,
              csv: Path | None = None, latex: Path | None = None,
              ledger: Annotated[Path | None, Parameter(negative_none="no-")] = Path("results/ledger.jsonl"),
-             visibility: bool = True, rerank: bool = False, shrink: float = 0.0,
+             visibility: bool = True, rerank: bool = False,
+             expand: Annotated[bool, Parameter(negative="")] = False, shrink: float = 0.0,
              multi_query: Annotated[bool, Parameter(negative="")] = False, calibration: Path | None = None,
              device: str = "auto", devices: Count = 1) -> None:
     """Score trained runs on the test images of a data set; several are compared with the first.
@@ -75,6 +76,7 @@ def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | No
         ledger: Add the scores to this file, from which partreid recipes reads our numbers; --no-ledger to leave it.
         visibility: Compare only what both images show, where the method knows.
         rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
+        expand: Also score after every image was averaged with its 3 nearest from other cameras.
         shrink: Also score with distances on little evidence drawn towards that of strangers, as if so many more parts
             said so; 0 is the papers.
         multi_query: Also score with all images of a person from a camera as one query.
@@ -91,8 +93,8 @@ def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | No
     if ledger is not None:
         read(ledger)  # a broken one is said before the work, not after
     found = evaluate_runs(runs, data, name, Options(
-        visibility, rerank, shrink, multi_query, calibration, details=bool(report or json), pictures=report is not None,
-        device=device, devices=devices))
+        visibility, rerank, expand, shrink, multi_query, calibration, details=bool(report or json),
+        pictures=report is not None, device=device, devices=devices))
     if found is None:  # another process speaks
         return
     found.show()

@@ -11,6 +11,7 @@ from partreid.api import Model, load
 from partreid.build import benchmark as read_benchmark
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic import write as write_world
+from partreid.demo import decide
 from partreid.demo.labels import print_quality, quality_of, rounds, stories
 from partreid.demo.lessons import lessons
 from partreid.demo.truth import exact_labels, leak_check, watch, with_exact_masks
@@ -87,6 +88,9 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
     quality = {NAMES[m]: quality_of(out / "runs" / m, benchmark, world) for m in SELF_TAUGHT if m in models}
     print_quality(quality)
     clock = time.perf_counter()
+    made = decide.decided(seeing, benchmark, out / "runs" / "bpbreid")
+    if made is not None:
+        print(decide.said(made))
     part_iou, seen = truths[-1].iou(), truths[-1].visibility_accuracy()
     numbers: dict[str, Any] = {
         "results": [plain(row) for row in rows], "part_iou": part_iou, "visibility_accuracy": seen, "leak": leak,
@@ -96,6 +100,8 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
         numbers["gains_over_bot"] = {name: _plain_gain(gain) for name, gain in gains.items()}
     if quality:
         numbers["label_quality"] = quality
+    if made is not None:
+        numbers["threshold"] = decide.plain(made)
     who = "Five papers and two baselines" if every else "BPBreID against BoT and PCB"
     report = Report(
         "Finding people who are half hidden", subtitle=f"{who}, all trained on this machine from scratch on made-up "
@@ -107,6 +113,7 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
         label_quality=quality,
         label_rounds={NAMES[m]: rounds(out / "runs" / m) for m in SELF_TAUGHT if m in models},
         lessons=lessons(models, benchmark),
+        sections=() if made is None else (decide.section(seeing, benchmark, made),),
         facts=facts(models["bpbreid"], benchmark) | {
             "training": ", ".join(f"{NAMES[m]} {seconds[NAMES[m]]:.0f} s" for m in models)},
         notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS))

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from partreid.distance import PartDistance
 from partreid.match import (
     MARKET,
+    Expansion,
     Interval,
     KReciprocal,
     Pairs,
@@ -31,7 +33,7 @@ class Scored:
     """How one set of queries fared. seconds: of matching and scoring, not of embedding.
 
     intervals: of all scores, by name. roc, searches: verification of pairs, and search for people half of whom are in
-    no gallery; None after re-ranking, whose distances do not compare between queries.
+    no gallery; None after re-ranking and expansion, whose distances depend on the gallery.
     """
 
     queries: str
@@ -67,27 +69,35 @@ def describe(benchmark: Benchmark, extract: Callable[[Sequence[Sample]], Embeddi
 
 
 def score(distance: PartDistance, described: Described, benchmark: Benchmark, protocol: Protocol = MARKET,
-          rerank: KReciprocal | None = None, progress: Callable[[int, int], None] | None = None) -> tuple[Scored, ...]:
+          after: KReciprocal | Expansion | None = None,
+          progress: Callable[[int, int], None] | None = None) -> tuple[Scored, ...]:
     """Rank the gallery for every query set, with 95 % intervals by bootstrap over identities.
 
-    rerank: k-reciprocal re-ranking of the distances first, if wanted; progress: told how far that is.
+    after: what is done to the distances first, if anything: re-ranking, or expansion over other cameras. progress: told
+    how far re-ranking is.
     """
     found = []
-    gallery_ids, gallery_cameras = identities(benchmark.gallery), cameras(benchmark.gallery)
+    gallery, gallery_ids, gallery_cameras = described.gallery, identities(benchmark.gallery), cameras(benchmark.gallery)
     for name, samples in benchmark.queries.items():
         began = time.perf_counter()
-        query_ids = identities(samples)
-        asked = (query_ids, cameras(samples), gallery_ids, gallery_cameras, protocol)
-        if rerank is None:
+        query, query_ids, query_cameras = described.queries[name], identities(samples), cameras(samples)
+        known = (query_ids, query_cameras, gallery_ids, gallery_cameras, protocol)
+        if after is None:
             pairs, watchlist = Pairs(), Watchlist(np.array(query_ids), np.array(gallery_ids))
-            ranking = evaluate(distance, described.queries[name], described.gallery, *asked,
-                               watchers=(pairs, watchlist))
+            ranking = evaluate(distance, query, gallery, *known, watchers=(pairs, watchlist))
             roc, searches, people = pairs.result(), watchlist.result(), np.array(query_ids)
             intervals = {**bootstrap(ranking), **bootstrap_roc(roc, people), **bootstrap_searches(searches, people)}
             found.append(Scored(name, ranking, intervals, time.perf_counter() - began, roc, searches))
+            continue
+        if isinstance(after, KReciprocal):
+            ranking = rank(after(distance, query, gallery, progress=progress), *known)
         else:
-            ranking = rank(rerank(distance, described.queries[name], described.gallery, progress=progress), *asked)
-            found.append(Scored(name, ranking, bootstrap(ranking), time.perf_counter() - began))
+            order = np.argsort(query_cameras, kind="stable")  # one gallery for each camera
+            in_order = (np.array(query_ids)[order], np.array(query_cameras)[order])
+            blocks = after.blocks(distance, query.rows(torch.from_numpy(order)), in_order[1].tolist(), gallery,
+                                  gallery_cameras)
+            ranking = rank(blocks, *in_order, *known[2:]).reordered(np.argsort(order))
+        found.append(Scored(name, ranking, bootstrap(ranking), time.perf_counter() - began))
     return tuple(found)
 
 

@@ -27,7 +27,7 @@ from partreid.match import Difference
 from partreid.reporting import LIMITS, Judged, example, facts, peak_memory, print_scores
 from partreid.types import Benchmark
 
-RERANKED = "re-ranked"
+RERANKED, EXPANDED = "re-ranked", "expanded"
 _DETAILS = ("TPR@1e-3", "EER", "DIR@1%", "DIR@10%", "AUROC")
 _MOST_RIVALS = 3  # whose answers are drawn beside the reference's
 
@@ -36,14 +36,16 @@ _MOST_RIVALS = 3  # whose answers are drawn beside the reference's
 class Options:
     """What ``partreid eval`` may be asked for.
 
-    visibility: False compares all parts, also hidden ones. rerank, shrink, multi_query: further rows, re-ranked, with
-    ``PartDistance.shrink``, and with all of a person's images from a camera as one query. calibration: the file to
+    visibility: False compares all parts, also hidden ones. rerank, expand, shrink, multi_query: further rows,
+    re-ranked, after expansion, with ``PartDistance.shrink``, and with all of a person's images from a camera as one
+    query. calibration: the file to
     judge, of the only run; None: that beside a model, if any. details: breakdowns and risks too. pictures: answers
     too. devices: processes that share the images out.
     """
 
     visibility: bool = True
     rerank: bool = False
+    expand: bool = False
     shrink: float = 0.0
     multi_query: bool = False
     calibration: Path | None = None
@@ -181,6 +183,7 @@ class Evaluation:
                 f"{_matching(runs[0].judged[0])}")
         o = self.options
         besides = {"re-ranking (k-reciprocal, k1 20, k2 6, weight 0.3)": o.rerank,
+                   "expansion (mean with the 3 nearest from other cameras, own weight 2)": o.expand,
                    f"evidence shrunk by {o.shrink:g} parts": o.shrink > 0,
                    "multi-query (mean over all images of a person from the query's camera)": o.multi_query}
         said["other rules"] = ", ".join(what for what, wanted in besides.items() if wanted) or "none"

@@ -14,8 +14,8 @@ from partreid.evaluate.breakdown import break_down
 from partreid.evaluate.extract import extract
 from partreid.evaluate.score import Described, cameras, identities, score
 from partreid.evaluate.trust import trust
-from partreid.evaluation.outcome import RERANKED, Evaluation, Finished, Options
-from partreid.match import KReciprocal
+from partreid.evaluation.outcome import EXPANDED, RERANKED, Evaluation, Finished, Options
+from partreid.match import Expansion, KReciprocal
 from partreid.match.calibration import Calibration
 from partreid.match.pooled import pooled
 from partreid.reporting import judge, known_cues
@@ -65,6 +65,11 @@ def _finish(label: str, folder: Path, model: Model, benchmark: Benchmark, option
         with ui.progress(f"re-ranking {label}") as step:
             judged.append(replace(plain_, visibility=RERANKED, scored=score(
                 distance, described, benchmark, protocol, KReciprocal(), step)))
+    if options.expand:
+        if len({*cameras(benchmark.gallery)} | {c for q in benchmark.queries.values() for c in cameras(q)}) == 1:
+            ui.say(f"{label}: all images count as one camera's; expansion is over other cameras, so it changes nothing")
+        judged.append(replace(plain_, visibility=EXPANDED, scored=score(
+            distance, described, benchmark, protocol, Expansion())))
     if options.shrink:
         if _even(described):
             ui.say(f"{label}: every image shows every part, so shrinking changes no order; its rows are as they are")

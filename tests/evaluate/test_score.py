@@ -8,6 +8,7 @@ import torch
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.evaluate.score import Described, cameras, describe, identities, score
+from partreid.match import Expansion
 from partreid.types import Benchmark, Embeddings, Sample
 
 EUCLID = PartDistance("euclidean")
@@ -49,6 +50,25 @@ def test_intervals_hold_the_numbers_and_are_wide_for_few_people() -> None:
     for scored in (easy, hard):
         for name, value in (("R1", scored.ranking.cmc[1]), ("mAP", scored.ranking.mAP)):
             assert scored.intervals[name].low <= value <= scored.intervals[name].high
+
+
+def test_expansion_gives_every_query_its_own_answer_in_whatever_order_they_come() -> None:
+    draw = torch.Generator().manual_seed(0)
+    gallery = tuple(sample(1 + i % 6, 1 + i % 4) for i in range(48))
+    asked = tuple(sample(1 + i % 6, 1 + i % 3) for i in range(18))
+    places = Described({"q": Embeddings.one("x", torch.randn(18, 4, generator=draw))},
+                       Embeddings.one("x", torch.randn(48, 4, generator=draw)))
+    (found,) = score(EUCLID, places, Benchmark("made", Path("."), (), {"q": asked}, gallery), after=Expansion(k=2))
+    (plain,) = score(EUCLID, places, Benchmark("made", Path("."), (), {"q": asked}, gallery))
+    assert found.roc is None and found.searches is None and found.ranking.mAP != plain.ranking.mAP
+    for i in range(18):  # a query alone needs no order
+        alone = Benchmark("made", Path("."), (), {"q": asked[i:i + 1]}, gallery)
+        (one,) = score(EUCLID, Described({"q": places.queries["q"].rows([i])}, places.gallery), alone,
+                       after=Expansion(k=2))
+        assert one.ranking.top[0].tolist() == found.ranking.top[i].tolist()
+        assert one.ranking.ap[0] == found.ranking.ap[i] and one.ranking.identities[0] == found.ranking.identities[i]
+        assert one.ranking.hits[0].tolist() == found.ranking.hits[i].tolist()
+        assert one.ranking.size[0] == found.ranking.size[i]
 
 
 def test_every_set_of_embeddings_is_changed() -> None:

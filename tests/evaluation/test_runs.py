@@ -67,6 +67,15 @@ def test_further_rows_stand_beside_the_plain_ones(world: Path, trained: Trained)
     assert [e.reranked for e in found.entries()] == [False, False, True, True]  # no shrunk scores in the ledger
 
 
+def test_expansion_is_over_cameras_and_has_no_threshold_scores(world: Path, trained: Trained) -> None:
+    found = evaluate_runs([trained("pcb")], world, options=Options(expand=True, device="cpu"))
+    rows = rows_of(found)
+    assert [row["visibility"] for row in rows] == [False, "expanded"] * 2
+    assert all(("EER" in row["scores"]) == (row["visibility"] is False) for row in rows)
+    assert rows[0]["mAP"] != rows[1]["mAP"]
+    assert found is not None and "expansion" in found.facts()["other rules"] and len(found.entries()) == 2
+
+
 def test_runs_of_different_parts_are_compared(world: Path, trained: Trained, tmp_path: Path,
                                               capsys: pytest.CaptureFixture[str]) -> None:
     options = Options(details=True, pictures=True, device="cpu")
