@@ -240,9 +240,10 @@ def main() -> None:
         print("{device}: {metric} {seconds:.4f} s, {share:.2f} of the product, error {error:.1e}, scores "
               "{score_error:.1e}".format(**devices[-1]))
     if options.json:
-        command = "python -m benchmarks.match" + " --full" * options.full + " --device cuda" * (options.device == "cuda")
-        found = {**about(command), "queries": size[0], "gallery": size[1], "parts": PARTS, "width": WIDTH, "distances": distances,
-                 "scores": scores, "evaluations": evaluations, "devices": devices}
+        command = "python -m benchmarks.match" + " --full" * options.full
+        command += " --device cuda" * (options.device == "cuda")
+        found = {**about(command), "queries": size[0], "gallery": size[1], "parts": PARTS, "width": WIDTH,
+                 "distances": distances, "scores": scores, "evaluations": evaluations, "devices": devices}
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 

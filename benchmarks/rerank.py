@@ -144,7 +144,8 @@ def main() -> None:
               f"{100 * row['mAP_before']:.1f}, {100 * row['mAP']:.1f}", flush=True)
     print("(peak: of the whole process, libraries included; extra: its rise while re-ranking and scoring)")
     if options.json:
-        options.json.write_text(json.dumps({**about("python -m benchmarks.rerank" + " --full" * options.full), **found}, indent=1) + "\n")
+        made = about("python -m benchmarks.rerank" + " --full" * options.full)
+        options.json.write_text(json.dumps({**made, **found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

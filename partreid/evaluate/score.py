@@ -93,10 +93,9 @@ def score(distance: PartDistance, described: Described, benchmark: Benchmark, pr
             ranking = rank(after(distance, query, gallery, progress=progress), *known)
         else:
             order = np.argsort(query_cameras, kind="stable")  # one gallery for each camera
-            in_order = (np.array(query_ids)[order], np.array(query_cameras)[order])
-            blocks = after.blocks(distance, query.rows(torch.from_numpy(order)), in_order[1].tolist(), gallery,
-                                  gallery_cameras)
-            ranking = rank(blocks, *in_order, *known[2:]).reordered(np.argsort(order))
+            ids, by = np.array(query_ids)[order], np.array(query_cameras)[order]
+            blocks = after.blocks(distance, query.rows(torch.from_numpy(order)), by.tolist(), gallery, gallery_cameras)
+            ranking = rank(blocks, ids, by, gallery_ids, gallery_cameras, protocol).reordered(np.argsort(order))
         found.append(Scored(name, ranking, bootstrap(ranking), time.perf_counter() - began))
     return tuple(found)
 
