@@ -41,8 +41,10 @@ def _seeded() -> Iterator[None]:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     yield
+    if torch.get_num_threads() != threads:  # sums of floats, and so what is learned, depend on it
+        torch.set_num_threads(threads)
     if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports the compiler: 5 s
         torch.use_deterministic_algorithms(deterministic)
 
