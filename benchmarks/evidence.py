@@ -12,6 +12,7 @@ Nothing is trained here.
 import argparse
 import json
 import platform
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -150,13 +151,50 @@ def table(title: str, found: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+Rows = Sequence[dict[str, Any]]
+
+
+def page(found: dict[str, Any]) -> list[str]:
+    """The table of docs/algebra.md: gains of lambda = 1."""
+    def gain(rows: Rows | None) -> str:
+        if rows is None:
+            return ""
+        v, low, high = (100 * x for x in next(r for r in rows if r["shrink"] == 1)["mAP_gain"])
+        return f"{v:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+    def line(name: str, f: dict[str, float], rows: Rows, other: Rows | None) -> str:
+        return (f"| {name} | {f['hidden_query']:.0%} | {f['agreement']:.2f} | {f['shared_by_first']:.2f} / "
+                f"{f['shared']:.2f} | {100 * rows[0]['mAP']:.1f} | {gain(rows)} | {gain(other)} |").replace("%", " %")
+
+    lines = ["| what is compared | hidden | agree | first / any | mAP, lambda = 0 | gain, far of unrelated vectors "
+             "| gain, far typical |", "|---|---|---|---|---|---|---|"]
+    for case in found["simulation"]["cases"]:
+        what = "figure and parts" if case["figure"] else "parts alone"
+        lines.append(line(f"simulated, {what}", {**case, "hidden_query": case["hidden"]}, case["rows"], None))
+    measured = {(m["recipe"].split("/")[-1], m["compared"], m["queries"], m["far"]): m for m in found["measured"]}
+    for method, compared in (("bpbreid", "all"), ("bpbreid", "parts"), ("hcga", "all")):
+        for queries in ("holistic", "occluded"):
+            m, other = (measured[method, compared, queries, far] for far in ("unrelated", "typical"))
+            each = [run["facts"][f"{queries}, {compared}, unrelated"] for run in found["runs"]
+                    if run["recipe"] == m["recipe"]]
+            mean = {name: statistics.mean(f[name] for f in each) for name in
+                    ("hidden_query", "agreement", "shared_by_first", "shared")}
+            said = {"bpbreid": "BPBreID", "hcga": "HCGA"}[method] + (", parts alone" if compared == "parts" else "")
+            lines.append(line(f"{said}, {queries} queries", mean, m["rows"], other["rows"]))
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="*", type=Path)
     parser.add_argument("--data", type=Path, help="the world; default world-demo beside the folder of each run")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, metavar="FILE", help="only print the table of a recorded file")
     options = parser.parse_args()
+    if options.page:
+        print("\n".join(page(json.loads(options.page.read_text(encoding="utf-8")))))
+        return
     device = build.device(options.device)
     simulated: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
