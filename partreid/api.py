@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
+from torch.overrides import TorchFunctionMode
 
 from partreid import build
 from partreid.data.folders import images_in
@@ -217,10 +219,22 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
 def restore(recipe: Recipe, identities: int, scheme: PartScheme | None, tensors: dict[str, torch.Tensor]) -> Method:
     """The method of a recipe with trained weights; nothing is fetched for the trunk."""
     bare = replace(recipe, backbone=build.unfetched(recipe.backbone))
-    with torch.device("meta"):  # what only training uses (DSA's guide: 162 million numbers) is never allocated
+    # What only training uses (DSA's guide: 162 million numbers) is never allocated.
+    with torch.device("meta"), _Undrawn():
         method = build.method(bare, identities, scheme).at_test()
     method.load_state_dict(tensors, assign=True)
     return method
+
+
+class _Undrawn(TorchFunctionMode):
+    """Weights that are about to be replaced are not drawn. On the meta device that would import a compiler: seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        drawn = getattr(func, "__module__", None) == "torch.nn.init"
+        if drawn or func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def listed(source: Path) -> list[Path] | Path:

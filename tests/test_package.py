@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
 def test_quick_commands_import_no_torch(arguments: tuple[str, ...]) -> None:
     assert run(sys.executable, "-c", QUICK, *arguments, cwd=ROOT).strip()
 
+
+
+def test_a_model_loads_without_a_compiler(trained: Callable[[str], Path]) -> None:
+    """Weights drawn on the meta device would import torch's compiler, which takes longer than all the rest."""
+    code = "import sys; from partreid.api import load; load(sys.argv[1]); assert 'torch._dynamo' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code, trained("bpbreid")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 def test_every_module_imports_without_the_extras() -> None:
     run(sys.executable, "-c", BARE, cwd=ROOT)
