@@ -98,9 +98,13 @@ def searched(arms: Sequence[Arm], of: Sequence[Row], colours: Slots) -> Section 
 
 
 def differences(reference: Arm, others: Sequence[Arm]) -> Gains:
-    """What each of the others gains over the reference, by (label, query set) and score."""
+    """What each of the others gains over the reference, by (label, query set) and score.
+
+    The reference itself under another rule is the same runs scored in two ways.
+    """
     return {(arm.label, queries): difference_over_seeds([s.ranking for s in arm.on(queries)],
-                                                        [s.ranking for s in reference.on(queries)])
+                                                        [s.ranking for s in reference.on(queries)],
+                                                        same_runs=arm.name == reference.name)
             for arm in others for queries in reference.sets}
 
 

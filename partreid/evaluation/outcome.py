@@ -255,7 +255,8 @@ def _matching(judged: Judged) -> str:
 
 
 def _points(d: Difference) -> tuple[str, str]:
-    return f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]", f"{d.p:.4f}"
+    return f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]", \
+        "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
 
 
 def _and(names: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Intervals that hold the truth as often as they say, on made-up people whose truth is known."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -220,6 +221,23 @@ def test_ranges_over_seeds_are_student_s() -> None:
         assert (difference.value, difference.low, difference.high, difference.p) == pytest.approx(want)
     one = difference_over_seeds(b, a[:1])["R1"]  # of the one nothing is known but its people
     assert one.low < one.value < one.high
+
+
+def test_the_same_runs_scored_in_two_ways_are_paired() -> None:
+    """What a seed does to both drops out: the range of the differences, not that of two sets of runs."""
+    draw = np.random.default_rng(0)
+    a = trained(3, draw.normal(0, 0.15, 60), 0.3, 0.5, draw)
+    b = [replace(run, ranks=tuple(ranks + (i % 7 == 0) for i, ranks in enumerate(run.ranks))) for run in a]
+    ids = a[0].identities
+    paired, apart = difference_over_seeds(a, b, same_runs=True)["mAP"], difference_over_seeds(a, b)["mAP"]
+    changes = [one.per_query()["mAP"] - two.per_query()["mAP"] for one, two in zip(a, b, strict=True)]
+    mean = np.mean(changes, 0)
+    half, p = student(mean.mean(), [by_people(mean, ids), by_seed(changes, ids)], 0.95)
+    assert (paired.value, paired.high, paired.p) == pytest.approx((mean.mean(), mean.mean() + half, p))
+    assert paired.value == pytest.approx(apart.value)
+    assert paired.high - paired.low < 0.5 * (apart.high - apart.low)
+    with pytest.raises(DataError, match="got 3 and 2"):
+        difference_over_seeds(a, b[:2], same_runs=True)
 
 
 def test_one_run_is_one_run_over_seeds() -> None:
