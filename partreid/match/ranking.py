@@ -30,7 +30,7 @@ Whole: TypeAlias = Tensor | NDArray[np.integer] | Sequence[int]  # integers, one
 
 KS = (1, 5, 10, 20)
 AT_ONCE = 64  # queries a thread works on, few enough to stay in cache
-BLOCK = 1 << 25  # distances held at a time
+BLOCK = 1 << 26  # distances held at a time: the gallery is made ready once for every block
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,13 +141,13 @@ def evaluate(distance: PartDistance, query: Embeddings, gallery: Embeddings,
              query_ids: Whole, query_cameras: Whole, gallery_ids: Whole, gallery_cameras: Whole,
              protocol: Protocol = MARKET, ks: Sequence[int] = KS, top: int = 10, rows: int | None = None,
              watchers: Sequence[Watcher] = ()) -> Ranking:
-    """Rank the gallery for each query, holding ``rows`` x Ng distances at a time (default: some 128 MiB of them).
+    """Rank the gallery for each query, holding ``rows`` x Ng distances at a time (default: 256 MiB of them or less).
 
     query_ids, query_cameras: int [Nq]; gallery_ids, gallery_cameras: int [Ng]. ks: ranks of the CMC. top: how
     many nearest entries to remember for sheets. DataError if no query has a right answer, before any distance
     is computed.
     """
-    blocks = distance.blocks(query, gallery, rows or min(1024, max(AT_ONCE, BLOCK // max(1, len(gallery)))))
+    blocks = distance.blocks(query, gallery, rows or min(2048, max(AT_ONCE, BLOCK // max(1, len(gallery)))))
     return rank(blocks, query_ids, query_cameras, gallery_ids, gallery_cameras, protocol, ks, top,
                 shape=(len(query), len(gallery)), watchers=watchers)
 
