@@ -136,16 +136,19 @@ def measure_evaluation(metric: Metric, queries: int, gallery: int, parts: int, w
     q_ids, q_cameras, g_ids, g_cameras = people(queries, gallery)
     distance = Timed(metric)
     distance(q.rows(slice(0, 64)), g.rows(slice(0, 64)))
-    before, start = peak_mib(), time.perf_counter()
-    pairs, watchlist = Pairs(), Watchlist(q_ids, g_ids)
-    ranking = evaluate(distance, q, g, q_ids, q_cameras, g_ids, g_cameras, watchers=(pairs, watchlist))
-    found = {**ranking.scores, **pairs.result().scores, **watchlist.result().scores}
-    total = time.perf_counter() - start
-    memory = peak_mib()
+    before, memory, best = peak_mib(), 0.0, (float("inf"), 0.0)
+    for _ in range(2):  # the better of two, as everywhere here
+        Timed.spent, start = 0.0, time.perf_counter()
+        pairs, watchlist = Pairs(), Watchlist(q_ids, g_ids)
+        ranking = evaluate(distance, q, g, q_ids, q_cameras, g_ids, g_cameras, watchers=(pairs, watchlist))
+        found = {**ranking.scores, **pairs.result().scores, **watchlist.result().scores}
+        best = min(best, (time.perf_counter() - start, Timed.spent))
+        memory = memory or peak_mib()  # of one evaluation, without what the one before has left
+    total, spent = best
     rate = product_rate(q.rows(slice(0, 3000)), g.rows(slice(0, 16000)))
     return {"metric": metric, "queries": queries, "gallery": gallery, "parts": parts, "width": width,
-            "distance_seconds": Timed.spent, "metrics_seconds": total - Timed.spent,
-            "share": 2 * queries * gallery * parts * width / Timed.spent / rate,
+            "distance_seconds": spent, "metrics_seconds": total - spent,
+            "share": 2 * queries * gallery * parts * width / spent / rate,
             "extra_mib": memory - before, "peak_mib": memory, "scores": len(found)}
 
 
