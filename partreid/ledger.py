@@ -81,16 +81,17 @@ def append(path: Path, new: Iterable[Entry]) -> int:
 
     DataError if the file cannot be written, or holds a line that is none.
     """
-    there = {_numbers(entry) for entry in read(path)}
-    fresh = [entry for entry in new if _numbers(entry) not in there]
-    if not fresh:
+    wanted = list(new)
+    if not wanted:
         return 0
-    data = "".join(json.dumps(asdict(entry)) + "\n" for entry in fresh).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(file, data)
+            _lock(file, alone=True)
+            there = {_numbers(entry) for entry in _entries(path, path.read_bytes())}
+            fresh = [entry for entry in wanted if _numbers(entry) not in there]
+            os.write(file, "".join(json.dumps(asdict(entry)) + "\n" for entry in fresh).encode())
         finally:
             os.close(file)
     except OSError as error:
@@ -101,9 +102,21 @@ def append(path: Path, new: Iterable[Entry]) -> int:
 
 def read(path: Path) -> list[Entry]:
     """All lines, oldest first; none if there is no file. DataError names the first line that is none of ours."""
+    if not path.exists():
+        return []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            _lock(file.fileno(), alone=False)
+            data = file.read()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as a ledger ({error}); name another file with --ledger") from None
+    return _entries(path, data)
+
+
+def _entries(path: Path, data: bytes) -> list[Entry]:
+    try:
+        lines = data.decode().splitlines()
+    except UnicodeDecodeError as error:
         raise DataError(f"{path} cannot be read as a ledger ({error}); name another file with --ledger") from None
     found = []
     for number, line in enumerate(lines, 1):
@@ -113,6 +126,16 @@ def read(path: Path) -> list[Entry]:
             raise DataError(f"line {number} of {path} is no entry of a ledger ({error}); mend or remove that line") \
                 from None
     return found
+
+
+def _lock(file: int, alone: bool) -> None:
+    """Wait until nobody else writes (alone: nor reads), since half of a line may be seen; until the file is closed."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    except (ImportError, OSError):  # Windows, and file systems that cannot: then as before
+        pass
 
 
 def ours(recipe: Recipe, ledger: Iterable[Entry]) -> dict[str, list[Entry]]:
