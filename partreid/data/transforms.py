@@ -5,6 +5,7 @@ Pixels stay uint8 until :func:`to_batch` normalises a whole batch at once, which
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from partreid.errors import DataError
+from partreid.images import read_image as read_upright
 from partreid.types import MEAN, STD
 
 MEAN_PIXEL = (124, 116, 104)  # becomes about 0 when normalised
@@ -150,16 +151,9 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {"crop": crop, "zoom": zoom, "
                                                    "jitter": jitter}
 
 
-def read_image(path: object, size: tuple[int, int]) -> Pixels:
-    """The image at ``path`` as uint8 RGB [H, W, 3], resized bilinearly. DataError names a file that cannot be read."""
-    try:
-        with Image.open(str(path)) as file:
-            file.draft("RGB", (size[1], size[0]))
-            image = file.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(f"there is no image {path}; check the path") from None
-    except Exception as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None
+def read_image(path: Path | str, size: tuple[int, int]) -> Pixels:
+    """The image at ``path`` as uint8 RGB [H, W, 3], upright, resized bilinearly. DataError if it cannot be read."""
+    image = read_upright(path, size)
     if image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)
