@@ -232,6 +232,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
+def brief(value: object, most: int = 80) -> str:
+    """A value for a sentence: what is longer than ``most`` characters is cut, with its length."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
 def _array(file: BinaryIO, length: int, source: object, kinds: str, limit: int) -> "NDArray[np.generic]":
     import numpy as np
     from numpy.lib import format as npy

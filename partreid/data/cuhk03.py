@@ -6,20 +6,17 @@ one of 20 splits with 100 test people each. Read from the released cuhk-03.mat, 
 images_labeled or images_detected beside it, or, for the new protocol, from folders in Market's layout.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from PIL import Image
+from typing import Literal
 
 from partreid.data import market1501
-from partreid.data.folders import Counts, images_in, optional, require_files
+from partreid.data.apart import read_apart
+from partreid.data.folders import Counts, images_in, is_number, needed, require_files
 from partreid.errors import DataError
+from partreid.files import brief, read_json, write_json
 from partreid.types import Benchmark, Sample
 
 Kind = Literal["labeled", "detected"]
@@ -68,9 +65,7 @@ def load_classic(root: Path, kind: Kind, split: int = 0) -> Benchmark:
     """One of the 20 splits that cuhk-03.mat carries; all test crops ask and all answer."""
     folder = images(root, kind)
     record = folder / TESTSETS
-    if not record.is_file():
-        raise DataError(f"there is no {record}; remove {folder} so that cuhk-03.mat is unpacked again")
-    test = {1000 * pair + person for pair, person in json.loads(record.read_text(encoding="utf-8"))[split]}
+    test = _test_set(record, split)
     samples = _named(folder, [path.name for path in images_in(folder)])
     held_out = tuple(s for s in samples if s.identity in test)
     return Benchmark(f"cuhk03_{kind}_classic", root, tuple(s for s in samples if s.identity not in test),
@@ -95,47 +90,36 @@ def unpack(mat: Path, kind: Kind, out: Path) -> int:
 
     ``out`` appears whole or not at all. Needs h5py: the file is MATLAB 7.3. DataError if it cannot be read.
     """
-    h5py = optional("h5py", "mat", f"reading {mat.name}")
+    needed("h5py", "mat", f"reading {mat.name}")
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    n = 0
-    try:
-        with h5py.File(mat, "r") as file:
-            for name, pixels in _pictures(file, kind):
-                Image.fromarray(pixels).save(scratch / name, compress_level=1)
-                n += 1
-            tests = [np.asarray(file[cell]).T.astype(int).tolist() for cell in np.ravel(file["testsets"])]
-    except (OSError, KeyError) as error:
-        if getattr(error, "errno", None) is not None:  # the disk, not what the file holds
-            raise
-        raise DataError(f"{mat} is not the released file or was copied only in part ({str(error)[:80]}); unpack "
-                        f"cuhk03_release.zip again") from None
-    (scratch / TESTSETS).write_text(json.dumps(tests), encoding="utf-8")
+    *names, last = read_apart("unpack", mat, kind, str(scratch), remedy="it is not the released file or was copied "
+                              "only in part: unpack cuhk03_release.zip again")
+    write_json(scratch / TESTSETS, last["tests"])
     os.replace(scratch, out)
-    return n
+    return len(names)
 
 
-def _pictures(file: Any, kind: Kind) -> Iterator[tuple[str, Any]]:
-    """Name and uint8 [H, W, 3] of every image. MATLAB's arrays lie transposed in the file."""
-    for pair, people in enumerate(np.ravel(file[kind]), 1):
-        for person, cells in enumerate(np.asarray(file[people]).T, 1):  # [people, 10]
-            for n, cell in enumerate(cells, 1):
-                if file[cell].ndim == 3:  # people with fewer than ten images have empty cells
-                    view = 1 if n <= 5 else 2
-                    yield f"{pair}_{person:03d}_{view}_{n:02d}.png", np.ascontiguousarray(np.asarray(file[cell]).T)
-
-
-def _new_protocol(config: Path) -> Iterator[list[str]]:
+def _new_protocol(config: Path) -> tuple[list[str], ...]:
     """Names of the training, query and gallery images; the file is MATLAB 5."""
-    io = optional("scipy.io", "mat", f"reading {config.name}")
-    try:
-        table = io.loadmat(config)
-        names = [str(np.ravel(cell)[0]) for cell in np.ravel(table["filelist"])]
-        chosen = [np.ravel(table[f"{split}_idx"]).astype(int) - 1 for split in ("train", "query", "gallery")]
-        yield from ([names[i] for i in index] for index in chosen)
-    except (ValueError, KeyError, IndexError, NotImplementedError) as error:
-        raise DataError(f"{config} cannot be read ({str(error)[:80]}); fetch it again") from None
+    needed("scipy", "mat", f"reading {config.name}")
+    (found,) = read_apart("protocol", config, remedy="fetch it again")
+    return tuple([found["names"][i] for i in found[split]] for split in ("train", "query", "gallery"))
+
+
+def _test_set(record: Path, split: int) -> set[int]:
+    """Identities of one test set. DataError unless the record holds pairs of whole numbers for it."""
+    if not record.is_file():
+        raise DataError(f"there is no {record}; remove {record.parent} so that cuhk-03.mat is unpacked again")
+    sets = read_json(record)
+    pairs = sets[split] if isinstance(sets, list) and 0 <= split < len(sets) else None
+    if not isinstance(pairs, list) or not pairs or not all(
+            isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and 0 < n < 1000 * 1000 for n in pair)
+            for pair in pairs):
+        raise DataError(f"{record} holds no test set {split + 1} of pairs of numbers; remove {record.parent} so that "
+                        f"cuhk-03.mat is unpacked again")
+    return {1000 * pair + person for pair, person in pairs}
 
 
 def _named(folder: Path, names: list[str]) -> tuple[Sample, ...]:
@@ -143,8 +127,8 @@ def _named(folder: Path, names: list[str]) -> tuple[Sample, ...]:
     samples = []
     for name in names:
         fields = name.split("_")
-        if len(fields) != 4 or not all(field.isdigit() for field in fields[:3]):
-            raise DataError(f"{folder / name} is not named like 1_003_2_07.png (pair, person, view, number); remove "
-                            f"{folder} so that cuhk-03.mat is unpacked again")
+        if len(fields) != 4 or not all(is_number(field) for field in fields[:3]) or "/" in name:
+            raise DataError(f"{folder}: {brief(name)} is not named like 1_003_2_07.png (pair, person, view, number); "
+                            f"remove {folder} so that cuhk-03.mat is unpacked again")
         samples.append(Sample(folder / name, 1000 * int(fields[0]) + int(fields[1]), int(fields[2])))
     return tuple(samples)

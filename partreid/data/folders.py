@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import DataError
+from partreid.files import brief
+from partreid.images import ENDINGS
 from partreid.types import JUNK, Sample
 
-IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+IMAGES = ENDINGS
 MARKET_NAME = re.compile(r"(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1
 UNSEEN = 0  # camera of a crop whose camera nobody knows
 
@@ -69,12 +72,12 @@ def require_files(paths: Sequence[Path], listed_in: str) -> None:
     for path in paths:
         folder, name = os.path.split(path)
         if folder not in listings:
-            listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            listings[folder] = set(os.listdir(folder)) if "\0" not in folder and os.path.isdir(folder) else set()
         if name not in listings[folder]:
             missing.append(path)
     if missing:
         raise DataError(f"{len(missing)} of {len(paths)} images that {listed_in} names are not there, first "
-                        f"{missing[0]}; unpack or copy the images again, or take those lines out")
+                        f"{brief(missing[0], 300)}; unpack or copy the images again, or take those lines out")
 
 
 def drawn(identities: Iterable[int], n: int, seed: int) -> frozenset[int]:
@@ -85,13 +88,28 @@ def drawn(identities: Iterable[int], n: int, seed: int) -> frozenset[int]:
     return frozenset(sorted(set(identities), key=lot)[:n])
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number from 0 that fits 64 bits; other alphabets' digits are none."""
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 def optional(module: str, extra: str, purpose: str) -> Any:
-    """A library that only some data sets need. DataError says how to get it."""
+    """A library that only some commands need. DataError says how to get it."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise DataError(f"{purpose} needs {module.split('.')[0]}, which is not installed; install it with "
-                        f"pip install 'partreid[{extra}]'") from None
+        raise _absent(module.split(".")[0], extra, purpose) from None
+
+
+def needed(package: str, extra: str, purpose: str) -> None:
+    """:func:`optional` for a library that another process imports."""
+    if importlib.util.find_spec(package) is None:
+        raise _absent(package, extra, purpose)
+
+
+def _absent(package: str, extra: str, purpose: str) -> DataError:
+    return DataError(f"{purpose} needs {package}, which is not installed; install it with "
+                     f"pip install 'partreid[{extra}]'")
 
 
 def count_note(name: str, found: dict[str, tuple[int, int]], expected: dict[str, Counts]) -> list[str]:

@@ -5,8 +5,9 @@ The lists count people from 0, in training and in test anew; here from 1, for 0 
 
 from pathlib import Path
 
-from partreid.data.folders import Counts, require_files
+from partreid.data.folders import Counts, is_number, require_files
 from partreid.errors import DataError
+from partreid.files import brief, read_text
 from partreid.types import Benchmark, Sample
 
 LAYOUT = """\
@@ -54,13 +55,14 @@ def _listed(base: Path, name: str, folder: str) -> tuple[Sample, ...]:
     if not (base / name).is_file():
         raise DataError(f"there is no {name} in {base}; put the lists of the release beside its images")
     samples = []
-    for number, line in enumerate((base / name).read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_text(base / name).splitlines(), 1):
         fields = line.split()
         if not fields:
             continue
         parts = fields[0].rsplit("/", 1)[-1].split("_")
-        if len(fields) != 2 or not fields[1].isdigit() or len(parts) < 3 or not parts[2].isdigit():
-            raise DataError(f"line {number} of {base / name} is '{line.strip()[:60]}', not like "
+        if (len(fields) != 2 or not is_number(fields[1]) or len(parts) < 3 or not is_number(parts[2])
+                or fields[0].startswith("/") or ".." in fields[0].split("/")):
+            raise DataError(f"line {number} of {base / name} is '{brief(line.strip())}', not like "
                             f"0000/0000_000_01_0303morning_0008_0.jpg 0; fetch the list again")
         samples.append(Sample(base / folder / fields[0], int(fields[1]) + 1, int(parts[2])))
     if not samples:

@@ -10,6 +10,7 @@ from pathlib import Path
 from partreid.data import market1501
 from partreid.data.folders import Counts, images_in
 from partreid.errors import DataError
+from partreid.files import brief, read_text
 from partreid.types import Benchmark
 
 LAYOUT = """\
@@ -49,7 +50,7 @@ def convert_occluded_duke(duke_root: Path, lists: Path, out: Path, copy: bool = 
         where |= {path.name: path for path in images_in(duke_root / folder)}
     absent = [name for listed in names.values() for name in listed if name not in where]
     if absent:
-        raise DataError(f"{len(absent)} listed images are not in {duke_root}, first {absent[0]}; the copy of "
+        raise DataError(f"{len(absent)} listed images are not in {duke_root}, first {brief(absent[0])}; the copy of "
                         f"DukeMTMC-reID is incomplete, or these are lists of another data set")
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -72,7 +73,7 @@ def _find_list(lists: Path, split: str) -> Path:
 
 
 def _read_list(path: Path) -> list[str]:
-    lines = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
     names = [line.replace("\\", "/").rsplit("/", 1)[-1] for line in lines]
     if not names:
         raise DataError(f"{path} names no images; fetch the lists again")

@@ -6,19 +6,22 @@ query and that no query sees.
 """
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from partreid.data.folders import UNSEEN, images_in, is_image, optional, require_files
+from partreid.data.apart import read_apart
+from partreid.data.folders import UNSEEN, images_in, is_image, needed, require_files
 from partreid.errors import DataError
+from partreid.files import MIB, brief, read_text
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Sample
 
 FOLDERS_LAYOUT = """\
 mine/
-  train/anna/yard_c1_001.jpg    any names; _c1 is camera 1, for all crops or for none
+  train/anna/yard_c1_001.jpg    any names; _c1 (or cam01) is camera 1, for all crops or for none
   query/ben/door_c1_007.jpg
   gallery/ben/yard_c2_031.jpg"""
 TABLE_LAYOUT = """\
@@ -26,10 +29,14 @@ mine/
   table.csv                     or table.parquet; columns path, identity, camera (may be missing), split
   ...                           the crops, where the column path says, seen from mine/"""
 
-CAMERA = re.compile(r"(?:^|_)c(\d+)(?=s\d|[_.-])", re.IGNORECASE)  # yard_c2_031.jpg, c2.jpg, 7_c2s1_3.jpg
+# yard_c2_031.jpg, c2.jpg, 7_c2s1_3.jpg, yard_cam02_031.jpg, camera-2/031.jpg; but camA_7.jpg, cam-left/7.jpg
+CAMERA = re.compile(r"(?:^|[_.\s-])c(?:am(?:era)?[_\s-]?)?(\d{1,9})(?=s\d|[_.\s-]|$)", re.IGNORECASE)
+NAMELESS = re.compile(r"(?:^|[_.\s-])(?:(?i:cam(?:era)?)[_\s-]|(?:[Cc]am(?:era)?)(?=[A-Z0-9]))")
 SPECIAL = {"distractor": DISTRACTOR, "junk": JUNK, "-1": JUNK}
 COLUMNS = ("path", "identity", "camera", "split")
 TABLES = ("table.csv", "table.parquet")
+LONGEST = 4096  # characters of a cell
+TABLE_LIMIT = 1024 * MIB  # some ten million crops
 
 
 class Row(NamedTuple):
@@ -54,14 +61,30 @@ def load_folders(root: Path) -> Benchmark:
                 raise DataError(f"{entry.path} lies directly in {split}; every person needs a folder, as in "
                                 f"{split}/anna/{entry.name}, or a table.csv says who it is")
             if not entry.name.startswith(".") and entry.is_dir():
-                for path in images_in(root / split / entry.name, recursive=True):
-                    camera = CAMERA.search(path.name)
-                    rows.append(Row(path, entry.name, camera[1] if camera else "", split))
+                person = root / split / entry.name
+                rows += [Row(path, entry.name, camera_of(path.relative_to(person)), split)
+                         for path in images_in(person, recursive=True)]
     for split in ("query", "gallery"):
         if not any(name == split or (split == "query" and name.startswith("query_")) for name in splits):
             raise DataError(f"there is no folder {root / split}; give the folder that holds train, query and gallery "
                             f"with --data, each with a folder for every person")
     return assemble("folders", root, rows)
+
+
+def camera_of(path: Path) -> str:
+    """The camera that a crop's name tells, or the nearest folder's; "" if none does.
+
+    path: seen from the person's folder. DataError if a camera is named there that has no number: it would quietly
+    count as a crop without one.
+    """
+    for part in (path.stem, *reversed(path.parts[:-1])):
+        found = CAMERA.search(part)
+        if found:
+            return str(int(found[1]))
+        if NAMELESS.search(part):
+            raise DataError(f"{path} names a camera without a number of its own; name it like yard_c2_031.jpg or "
+                            f"yard_cam02_031.jpg, or say the cameras in a table.csv, where they may have any names")
+    return ""
 
 
 def load_table(root: Path) -> Benchmark:
@@ -77,8 +100,11 @@ def load_table(root: Path) -> Benchmark:
             raise DataError(f"{files[0].name}, line {line}: {'path' if not path else 'identity'} is empty; fill it in "
                             f"or take the line out")
         if not _is_split(split):
-            raise DataError(f"{files[0].name}, line {line}: split is '{split}'; make it train, query, query_<name> or "
-                            f"gallery")
+            raise DataError(f"{files[0].name}, line {line}: split is '{brief(split)}'; make it train, query, "
+                            f"query_<name> or gallery")
+        if max(len(path), len(identity), len(camera)) > LONGEST:
+            raise DataError(f"{files[0].name}, line {line}: a cell has over {LONGEST:,} characters; is a quote "
+                            f"missing?")
         rows.append(Row(files[0].parent / path.replace("\\", "/"), identity, camera, split))
     require_files([row.path for row in rows], files[0].name)
     return assemble("table", files[0].parent, rows)
@@ -123,29 +149,30 @@ def _is_split(name: str) -> bool:
 
 
 def _csv(file: Path) -> Iterable[tuple[int, tuple[str, str, str, str]]]:
-    with open(file, newline="", encoding="utf-8-sig") as lines:
-        try:
-            first = lines.readline()
-            reader = csv.reader(lines, delimiter=max(",;\t", key=first.count))
-            header = next(csv.reader([first], delimiter=max(",;\t", key=first.count)), [])
-            at = _columns(file, header)
-            for number, fields in enumerate(reader, 2):
-                if any(fields):
-                    yield number, _row([fields[i] if 0 <= i < len(fields) else "" for i in at])
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{file} is not a table in UTF-8 ({error}); save it as CSV with UTF-8") from None
+    text = read_text(file, TABLE_LIMIT, "table")
+    first = text[: text.find("\n") + 1] or text
+    delimiter = max(",;\t", key=first.count)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        at = _columns(file, next(reader, []))
+        for fields in reader:
+            if any(fields):
+                yield reader.line_num, _row([fields[i] if 0 <= i < len(fields) else "" for i in at])
+    except csv.Error as error:
+        raise DataError(f"{file} is not a table ({error}); save it as CSV with UTF-8") from None
 
 
 def _parquet(file: Path) -> Iterable[tuple[int, tuple[str, str, str, str]]]:
-    parquet = optional("pyarrow.parquet", "parquet", f"reading {file.name} (table.csv needs nothing)")
-    try:
-        table = parquet.read_table(file)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        raise DataError(f"{file} is not a whole Parquet file ({str(error)[:80]}); write it again") from None
-    at = _columns(file, table.column_names)
-    columns = [table.column(i).to_pylist() if i >= 0 else [None] * table.num_rows for i in at]
-    for number, values in enumerate(zip(*columns), 1):
-        yield number, _row(["" if value is None else str(value) for value in values])
+    needed("pyarrow", "parquet", f"reading {file.name} (table.csv needs nothing)")
+    said = read_apart("parquet", file, *COLUMNS, remedy="write it again")
+    header = next(said)
+    at = _columns(file, header)
+    order = [i for i in at if i >= 0]  # the columns come in our order, without those that are not there
+    number = 0
+    for rows in said:
+        for row in rows:
+            number += 1
+            yield number, _row([row[order.index(i)] if i >= 0 else "" for i in at])
 
 
 def _columns(file: Path, header: Sequence[str]) -> list[int]:
@@ -153,8 +180,10 @@ def _columns(file: Path, header: Sequence[str]) -> list[int]:
     names = [name.strip().lower() for name in header]
     for column in COLUMNS:
         if column not in names and column != "camera":
-            raise DataError(f"{file} has no column '{column}', only {', '.join(header) or 'none'}; rename the one that "
-                            f"is meant")
+            raise DataError(f"{file} has no column '{column}', only {brief(', '.join(header), 200) or 'none'}; rename "
+                            f"the one that is meant")
+        if names.count(column) > 1:
+            raise DataError(f"{file} has {names.count(column)} columns '{column}'; leave the one that counts")
     return [names.index(column) if column in names else -1 for column in COLUMNS]
 
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from partreid.build import benchmark
 from partreid.data import own
@@ -100,22 +102,59 @@ class TestTable:
 
     def test_other_encodings_and_two_tables_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "table.csv").write_bytes("path,identity,split\nö.jpg,1,query\n".encode("latin-1"))
-        with pytest.raises(DataError, match="not a table in UTF-8"):
+        with pytest.raises(DataError, match=r"not UTF-8 \(byte 0xf6 in line 2\)"):
             benchmark("table", tmp_path)
         (tmp_path / "table.parquet").touch()
         with pytest.raises(DataError, match="holds table.csv and table.parquet; leave the one"):
             benchmark("table", tmp_path)
 
     def test_parquet(self, tmp_path: Path) -> None:
-        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         touch(tmp_path, "a.jpg", "b.jpg")
         columns = {"path": ["a.jpg", "b.jpg"], "identity": [7, 7], "camera": [0.0, 3.0], "split": ["query", "gallery"]}
         parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
         found = benchmark("table", tmp_path)
         assert rows(found, "query") == [("a.jpg", 7, 1)] and rows(found, "gallery") == [("b.jpg", 7, 2)]
         (tmp_path / "table.parquet").write_bytes((tmp_path / "table.parquet").read_bytes()[:50])
-        with pytest.raises(DataError, match=r"table\.parquet is not a whole Parquet file"):
+        with pytest.raises(DataError, match=r"table\.parquet cannot be read .*; write it again"):
             benchmark("table", tmp_path)
+
+    def test_parquet_of_every_kind_of_column(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.jpg", "b.jpg")
+        bad = pyarrow.array([b"query", b"\xff\xfe"])
+        base = {"path": ["a.jpg", "b.jpg"], "identity": ["7", "7"], "camera": [1, 3], "split": ["query", "gallery"]}
+        for name, values, why in (
+            ("identity", pyarrow.array([7, 7], "int8"), None),
+            ("identity", pyarrow.array(["x", "x"]).dictionary_encode(), None),
+            ("camera", pyarrow.array([None, None]), None),
+            ("identity", pyarrow.array([2**31 - 1, 1], pyarrow.date32()), "column identity is date32"),
+            ("camera", pyarrow.array([1, 2], pyarrow.decimal128(38)), "column camera is decimal128"),
+            ("path", pyarrow.array([["a.jpg"], ["b.jpg"]]), "column path is list"),
+            ("camera", pyarrow.array([1.5, 2.0]), "column camera holds 1.5"),
+            ("identity", pyarrow.array([float("inf"), 2.0]), "cannot be read"),
+            ("split", pyarrow.StringArray.from_buffers(2, *bad.buffers()[1:]), "UTF8"),
+        ):
+            parquet.write_table(pyarrow.table(base | {name: values}), tmp_path / "table.parquet")
+            if why is None:
+                assert len(benchmark("table", tmp_path).gallery) == 1
+            else:
+                with pytest.raises(DataError, match=why):
+                    benchmark("table", tmp_path)
+
+    def test_a_small_file_that_holds_gigabytes_is_refused(self, tmp_path: Path) -> None:
+        texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 20_000, "int32"), ["x" * 10**6])
+        columns = {"path": texts, "identity": texts, "split": texts}
+        parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
+        assert (tmp_path / "table.parquet").stat().st_size < 10**6  # 60 GB of text
+        with pytest.raises(DataError, match="holds a text of 1,000,000 bytes"):
+            benchmark("table", tmp_path)
+
+    def test_cells_and_columns_that_are_too_many(self, tmp_path: Path) -> None:
+        for text, why in (("path,identity,split,identity\na.jpg,1,query,2", "2 columns 'identity'"),
+                          (",".join(f"c{i}" for i in range(3000)), r"no column 'path', only c0, .* characters\)"),
+                          ('path,identity,split\n"a.jpg,1,query\n' + "x" * 5000, "over 4,096 characters|empty"),
+                          ("path,identity,split\na.jpg,1," + "q" * 5000, r"split is 'q{80}\.\.\.")):
+            with pytest.raises(DataError, match=why):
+                benchmark("table", table(tmp_path, text, "a.jpg"))
 
     def test_parquet_without_its_library(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "table.parquet").touch()
@@ -139,8 +178,17 @@ def test_own_numbers_stay_where_they_can() -> None:
 
 
 @pytest.mark.parametrize(("name", "camera"), [("yard_c1_001.jpg", "1"), ("c2.jpg", "2"), ("0002_c1s1_0.jpg", "1"),
-                                              ("a_c03-x.jpg", "03"), ("my_c3po.jpg", None), ("abc1.jpg", None),
-                                              ("x_c1super.jpg", None)])
-def test_cameras_in_names(name: str, camera: str | None) -> None:
-    found = own.CAMERA.search(name)
-    assert (found and found[1]) == camera
+                                              ("a_c03-x.jpg", "3"), ("my_c3po.jpg", ""), ("abc1.jpg", ""),
+                                              ("x_c1super.jpg", ""), ("yard_cam01_5.jpg", "1"), ("Cam2.png", "2"),
+                                              ("yard-camera_3.jpg", "3"), ("5 cam-7 b.jpg", "7"), ("a.c4.jpg", "4"),
+                                              ("campus_7.jpg", ""), ("webcam1_7.jpg", ""), ("cam01/x.jpg", "1"),
+                                              ("c2/day/x.jpg", "2"), ("c2/x_c1.jpg", "1"), ("c3/c4/x.jpg", "4")])
+def test_cameras_in_names(name: str, camera: str) -> None:
+    assert own.camera_of(Path(name)) == camera
+
+
+@pytest.mark.parametrize("name", ["yard_camA_5.jpg", "camera-north.jpg", "cam_3b/x.jpg", "x_CamLeft.jpg"])
+def test_a_camera_that_is_not_understood_is_no_camera_less_crop(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, f"query/1/{name}", f"gallery/1/{name}")
+    with pytest.raises(DataError, match="names a camera without a number"):
+        benchmark("folders", tmp_path)

@@ -23,6 +23,7 @@ from partreid.data.synthetic.render import Rendered, render
 from partreid.data.synthetic.surfaces import JOINTS, LABEL_NAMES, SURFACES, TARGET_LABELS, label_palette
 from partreid.data.synthetic.world import FIRST_DISTRACTOR, GENERATOR_VERSION, SPLITS, Shot, World, plan
 from partreid.errors import DataError
+from partreid.files import brief, read_json
 
 Progress = Callable[[int, int], None]
 _PALETTE: Final = label_palette().ravel().tolist()
@@ -101,16 +102,13 @@ def _state(root: Path, header: dict[str, Any]) -> dict[str, Any]:
         if any(root.iterdir()):
             raise DataError(f"{root} is not empty and holds no synthetic world. Give an empty or a new folder")
         return {}
-    try:
-        state: dict[str, Any] = json.loads(record.read_text())
-    except json.JSONDecodeError as error:
-        raise DataError(f"{record} is not readable ({error}). Remove the folder and write it again") from error
+    state = read_json(record)
     if not isinstance(state, dict):
         raise DataError(f"{record} does not describe a synthetic world. Give an empty or a new folder")
     for key in ("generator_version", "world"):
         if state.get(key) != header[key]:
             raise DataError(
-                f"{root} holds another synthetic world ({_difference(state.get(key), header[key])}). "
+                f"{root} holds another synthetic world ({brief(_difference(state.get(key), header[key]), 300)}). "
                 "Remove it or give another folder"
             )
     return state

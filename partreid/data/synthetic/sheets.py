@@ -1,16 +1,19 @@
 """Contact sheets: a written world at a glance."""
 
-import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from partreid.data.synthetic.surfaces import BONES, label_palette
 from partreid.errors import DataError
+from partreid.files import MIB, parse_json, read_json, read_text
+from partreid.images import read_channels, read_image, read_index, save_image
 
 Show = Literal["image", "labels", "iuv"]
+ANNOTATIONS: Final = 1024 * MIB  # about a million images
 _PAPER: Final = (250, 249, 246)
 _INK: Final = (52, 54, 58)
 _PALE: Final = (140, 142, 146)
@@ -71,44 +74,73 @@ def contact_sheet(
             draw.text((x + 4, y + tile_height - 4), note, _INK, font, anchor="ls")
     title = f"{state['world']['name']} · seed {state['world']['seed']}"
     draw.text((10, 16), title, _PALE, font, anchor="lm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    save_image(sheet, path)
     return path
 
 
 def _read(root: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    try:
-        state = json.loads((root / "world.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{root} holds no synthetic world ({error}). Write one first") from error
-    if not state.get("complete"):
+    """What world.json says and the lines of annotations.jsonl. DataError unless they are those of a finished world."""
+    if not (root / "world.json").exists():
+        raise DataError(f"{root} holds no synthetic world. Write one first: partreid data synth")
+    state = read_json(root / "world.json")
+    if not isinstance(state, dict) or not isinstance(state.get("world"), dict):
+        raise DataError(f"{root / 'world.json'} is not the record of a world; write the world again")
+    if state.get("complete") is not True:
         raise DataError(f"{root} is not finished. Run write() again; it continues where it stopped")
-    with (root / "annotations.jsonl").open() as file:
-        return state, [json.loads(line) for line in file]
+    world, limits = state["world"], {"cameras": 1000, "width": 4096, "height": 4096, "seed": 2**63}
+    odd = [name for name, most in limits.items() if type(world.get(name)) is not int or not 0 <= world[name] <= most]
+    if odd or not isinstance(world.get("name"), str) or 0 in (world["cameras"], world["width"], world["height"]):
+        raise DataError(f"{root / 'world.json'} has no usable {', '.join(odd or ['name or sizes'])}; write the world "
+                        f"again")
+    file = root / "annotations.jsonl"
+    lines = [_entry(parse_json(line, f"line {i} of {file}"), f"line {i} of {file}")
+             for i, line in enumerate(read_text(file, ANNOTATIONS).splitlines(), 1)]
+    return state, lines
+
+
+def _entry(entry: Any, where: str) -> dict[str, Any]:
+    kinds: dict[str, tuple[type, ...]] = {"identity": (int,), "camera": (int,), "split": (str,), "file": (str,),
+                                          "occluder": (str, type(None)), "occlusion": (int, float),
+                                          "keypoints": (list,)}
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), kind) for name, kind in kinds.items()):
+        raise DataError(f"{where} is not a line that writing a world leaves; write the world again")
+    joints = entry["keypoints"]
+    fine = len(joints) > max(max(pair) for pair in BONES) and all(
+        isinstance(joint, list) and len(joint) == 3 and all(isinstance(n, int | float) for n in joint)
+        for joint in joints)
+    inside = not any(Path(entry[name]).is_absolute() or ".." in Path(entry[name]).parts for name in ("file", "split"))
+    if not (fine and inside):
+        raise DataError(f"{where} has other joints or another path than writing a world leaves; write the world again")
+    return entry
 
 
 def _tile(root: Path, entry: dict[str, Any], show: Show, size: tuple[int, int]) -> Image.Image:
-    with Image.open(root / entry["file"]) as file:
-        image = file.convert("RGB")
+    image = read_image(root / entry["file"])
     scale = size[1] / image.height
     image = image.resize(size, Image.Resampling.LANCZOS)
     name = f"{Path(entry['file']).stem}.png"
     if show == "labels":
-        with Image.open(root / "labels" / entry["split"] / name) as file:
-            labels = np.asarray(file.resize(size, Image.Resampling.NEAREST))
-        colours = label_palette()[labels].astype(np.float64)
+        labels = _resized(read_index(root / "labels" / entry["split"] / name)[0], size)
+        palette = label_palette()
+        if labels.max() >= len(palette):
+            raise DataError(f"{root / 'labels' / entry['split'] / name} has label {labels.max()}; a world's go up to "
+                            f"{len(palette) - 1}. Write the world again")
+        colours = palette[labels].astype(np.float64)
         mixed = np.asarray(image) * np.where(labels > 0, 0.35, 0.8)[..., None] + colours * 0.65
         image = Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
         _draw_joints(ImageDraw.Draw(image), entry["keypoints"], scale)
     elif show == "iuv":
-        with Image.open(root / "iuv" / entry["split"] / name) as file:
-            iuv = np.asarray(file.resize(size, Image.Resampling.NEAREST))
+        iuv = _resized(read_channels(root / "iuv" / entry["split"] / name), size)
         spread = np.stack([iuv[..., 0] * 10, iuv[..., 1], iuv[..., 2]], -1).astype(np.uint8)
         both = Image.new("RGB", (2 * size[0], size[1]))
         both.paste(image, (0, 0))
         both.paste(Image.fromarray(spread), (size[0], 0))
         return both
     return image
+
+
+def _resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
 
 
 def _draw_joints(draw: ImageDraw.ImageDraw, joints: list[list[float]], scale: float) -> None:

@@ -143,7 +143,7 @@ def test_other_contents_are_refused(tmp_path: Path, tiny_root: Path) -> None:
     with pytest.raises(DataError, match="is a file"):
         write(TINY, tmp_path / "full" / "thesis.txt")
     (tmp_path / "full" / "world.json").write_text("{")
-    with pytest.raises(DataError, match="not readable"):
+    with pytest.raises(DataError, match="is not JSON"):
         write(TINY, tmp_path / "full")
 
 

@@ -1,0 +1,186 @@
+"""The side of :mod:`partreid.data.apart` that reads: MATLAB 5, MATLAB 7.3 and Parquet, each in a child process.
+
+Every value goes out as one line of JSON {"value": ...}; a file that is not as released ends with {"error": why}, a
+disk that takes no more with {"disk": sentence}. Sizes that a file claims are compared with stated ones first.
+"""
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+CONFIG_MIB = 64
+PAIRS, PEOPLE, CELLS, SPLITS, SIDE = 100, 10_000, 10, 1000, 4096
+ROWS = 100_000_000
+TEXT = 4096  # characters of a path or a name
+BATCH = 16_384
+
+
+class Unreadable(Exception):
+    """Why a file is not what it should be."""
+
+
+def answer(task: str, path: str, *arguments: str) -> None:
+    """Do a task and say its values; whatever goes wrong is said too."""
+    out = sys.stdout.buffer
+    try:
+        for value in TASKS[task](Path(path), *arguments):
+            out.write(json.dumps({"value": value}).encode() + b"\n")
+            out.flush()
+    except Unreadable as error:
+        out.write(json.dumps({"error": str(error)[:300]}).encode() + b"\n")
+    except OSError as error:
+        disk = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+        said = {"disk": f"{error.filename or 'the disk'}: {error.strerror}; free some space or choose another folder, "
+                        f"then give the same command again"} if disk else {"error": " ".join(str(error).split())[:300]}
+        out.write(json.dumps(said).encode() + b"\n")
+    except BaseException as error:  # the parsers raise what they like; MemoryError is the limit of this process
+        reason = "it asks for more memory than such a file needs" if isinstance(error, MemoryError) else (
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        out.write(json.dumps({"error": reason}).encode() + b"\n")
+    out.flush()
+
+
+def protocol(path: Path) -> Iterator[dict[str, Any]]:
+    """CUHK03's new protocol, MATLAB 5: {"names": texts, "train", "query", "gallery": indices from 0}."""
+    from scipy import io
+
+    if path.stat().st_size > CONFIG_MIB * 2**20:
+        raise Unreadable(f"it has more than {CONFIG_MIB} MiB")
+    with path.open("rb") as file:
+        if not file.read(19).startswith(b"MATLAB 5.0 MAT-file"):
+            raise Unreadable("it does not begin like MATLAB 5")
+    indices = {split: f"{split}_idx" for split in ("train", "query", "gallery")}
+    table = io.loadmat(path, variable_names=["filelist", *indices.values()])
+    absent = [name for name in ("filelist", *indices.values()) if name not in table]
+    if absent:
+        raise Unreadable(f"it has no {', '.join(absent)}")
+    found: dict[str, Any] = {"names": [_text(cell) for cell in table["filelist"].ravel()]}
+    for split, name in indices.items():
+        numbers = table[name].ravel()
+        if numbers.dtype.kind not in "iuf" or not len(numbers) or (numbers != numbers.astype("int64")).any():
+            raise Unreadable(f"{name} is not a list of whole numbers")
+        places = numbers.astype("int64") - 1
+        if places.min() < 0 or places.max() >= len(found["names"]):
+            raise Unreadable(f"{name} goes from {places.min() + 1} to {places.max() + 1}, the file names "
+                             f"{len(found['names'])} images")
+        found[split] = places.tolist()
+    yield found
+
+
+def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
+    """CUHK03's images of one kind, MATLAB 7.3, to the folder ``out``: a name for each, at the end the test sets."""
+    import h5py
+    import numpy as np
+    from PIL import Image
+
+    with h5py.File(path, "r") as file:
+
+        def dataset(key: Any, what: str) -> Any:
+            if not isinstance(key, str) and not key:
+                raise Unreadable(f"{what} is a null reference")
+            found = file[key]
+            if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+                raise Unreadable(f"{what} is no array")
+            return found
+
+        def references(key: Any, what: str, most: int) -> Any:
+            found = dataset(key, what)
+            if found.dtype != h5py.ref_dtype or not 0 < found.size <= most:
+                raise Unreadable(f"{what} is {found.dtype} {found.shape}, not up to {most} references")
+            return found[()]
+
+        n = 0
+        for pair, people in enumerate(np.ravel(references(kind, kind, PAIRS)), 1):
+            cells = references(people, f"pair {pair} of {kind}", PEOPLE * CELLS)
+            if cells.ndim != 2 or cells.shape[0] != CELLS:
+                raise Unreadable(f"pair {pair} of {kind} is {cells.shape}, not {CELLS} images of each person")
+            for person, row in enumerate(cells.T, 1):
+                for number, cell in enumerate(row, 1):
+                    found = dataset(cell, f"image {pair}, {person}, {number} of {kind}")
+                    if found.size <= 3 and found.dtype.kind in "iuf":
+                        continue  # no tenth image: of what is empty MATLAB writes the sizes
+                    colours = found.dtype == np.uint8 and found.ndim == 3 and found.shape[0] == 3
+                    if not colours or not all(0 < side <= SIDE for side in found.shape):
+                        raise Unreadable(f"image {pair}, {person}, {number} is {found.dtype} {found.shape}")
+                    name = f"{pair}_{person:03d}_{1 if number <= 5 else 2}_{number:02d}.png"
+                    pixels = np.ascontiguousarray(found[()].T)  # MATLAB's arrays lie transposed in the file
+                    Image.fromarray(pixels).save(os.path.join(out, name), compress_level=1)
+                    n += 1
+                    yield name
+        if not n:
+            raise Unreadable(f"it holds no {kind} images")
+        tests = []
+        for i, cell in enumerate(np.ravel(references("testsets", "testsets", SPLITS)), 1):
+            found = dataset(cell, f"test set {i}")
+            if found.ndim != 2 or found.shape[0] != 2 or found.size > 2 * PEOPLE or found.dtype.kind not in "iuf":
+                raise Unreadable(f"test set {i} is {found.dtype} {found.shape}, not pairs of numbers")
+            pairs = found[()].T
+            if (pairs != pairs.astype("int64")).any() or pairs.min(initial=1) < 1 or pairs.max(initial=1) > PEOPLE:
+                raise Unreadable(f"test set {i} holds other than whole numbers from 1")
+            tests.append(pairs.astype("int64").tolist())
+        yield {"tests": tests}
+
+
+def parquet(path: Path, *columns: str) -> Iterator[Any]:
+    """A table: first its column names, then lists of rows, each the texts of ``columns`` that are there, in order.
+
+    Text and whole numbers are taken; floats that are whole, or not there. Other types are refused before any is read.
+    """
+    import pyarrow as arrow
+    import pyarrow.compute as compute
+    from pyarrow import parquet as tables
+
+    file = tables.ParquetFile(path)
+    names = [str(name).strip().lower() for name in file.schema_arrow.names]
+    yield [str(name)[:TEXT] for name in file.schema_arrow.names[:1000]]
+    if file.metadata.num_rows > ROWS:
+        raise Unreadable(f"it claims {file.metadata.num_rows:,} rows")
+    chosen = [names.index(column) for column in columns if column in names]
+    kinds = arrow.types
+    for i in chosen:
+        field = file.schema_arrow.field(i)
+        kind = field.type.value_type if kinds.is_dictionary(field.type) else field.type
+        if not (kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_integer(kind)
+                or kinds.is_floating(kind) or kinds.is_null(kind)):
+            raise Unreadable(f"its column {field.name} is {field.type}; make it text or whole numbers")
+    original = [file.schema_arrow.field(i).name for i in chosen]
+    # As dictionaries a text that stands in a million rows is held once.
+    texts = [name for i, name in zip(chosen, original) if not kinds.is_primitive(file.schema_arrow.field(i).type)]
+    dictionary = tables.ParquetFile(path, read_dictionary=texts)
+    for batch in dictionary.iter_batches(BATCH, columns=original, use_threads=False):
+        lists = []
+        for name in original:
+            column = batch.column(batch.schema.names.index(name))
+            values = column.dictionary if kinds.is_dictionary(column.type) else column
+            if not kinds.is_primitive(values.type) and not kinds.is_null(values.type):
+                values.validate(full=True)  # texts that are not UTF-8
+                longest = compute.max(compute.binary_length(values)).as_py() or 0
+                if longest > TEXT:
+                    raise Unreadable(f"its column {name} holds a text of {longest:,} bytes")
+            lists.append([_cell(value, name) for value in column.to_pylist()])
+        yield [list(row) for row in zip(*lists)]
+
+
+def _cell(value: Any, column: str) -> str:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float):
+        if value != int(value):
+            raise Unreadable(f"its column {column} holds {value}; make it text or whole numbers")
+        return str(int(value))
+    return str(value)
+
+
+def _text(cell: Any) -> str:
+    """The text of a cell of MATLAB's, which nests them in arrays of one."""
+    values = cell.ravel() if hasattr(cell, "ravel") else [cell]
+    if len(values) != 1 or not isinstance(values[0], str) or not 0 < len(values[0]) <= 255:
+        raise Unreadable("filelist holds other than names")
+    return str(values[0])
+
+
+TASKS: dict[str, Callable[..., Iterator[Any]]] = {"protocol": protocol, "unpack": unpack, "parquet": parquet}
