@@ -12,6 +12,7 @@ import torch
 
 from partreid.cues import CUES, Cue
 from partreid.data.benchmarks import BENCHMARKS, protocol_of
+from partreid.data.findings import misplacement
 from partreid.data.transforms import TRANSFORMS, Transform
 from partreid.distance import PartDistance
 from partreid.errors import DataError, RecipeError
@@ -77,7 +78,13 @@ def benchmark(name: str, root: Path) -> Benchmark:
     data_set = look_up("data set", BENCHMARKS, name)
     if not root.exists():
         raise DataError(f"there is no folder {root}; say where {name} lies with --data")
-    return data_set.load(root)
+    try:
+        return data_set.load(root)
+    except DataError:
+        misplaced = misplacement(name, root)  # what lies elsewhere explains more than what is missing here
+        if misplaced is None:
+            raise
+        raise DataError(str(misplaced)) from None
 
 
 def protocol(of: Benchmark) -> Protocol:

@@ -12,11 +12,12 @@ under any name. Sizes are read from the header and bounded before pixels are dec
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from partreid.errors import DataError
-from partreid.files import regular, write_atomically
+from partreid.files import MIB, read_bytes, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm")
 MAX_PIXELS = 2**26  # 8192 x 8192: more than a frame of any camera, and 192 MiB of RGB
+MAX_BYTES = 256 * MIB  # such a picture without any compression, and a little
 MAX_RATIO = 256  # of the sides: a thinner strip shows nobody, and drawn at usual height would be vast
 UNDER = (124, 116, 104)  # under transparency lies ImageNet's mean colour, which becomes about 0 when normalised
 TWELVE_BITS = 4096
@@ -85,6 +87,24 @@ def size_of(source: Source) -> tuple[int, int]:
         return image.size[::-1] if _orientation(image) in SWAPPED else image.size
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a picture's header says. mode: Pillow's; turn: EXIF orientation, 1 (upright) to 8."""
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+    turn: int
+    alpha: bool
+
+
+def header(source: Source) -> Header:
+    """The header of a picture; nothing is decoded. DataError if it has none that can be read."""
+    with _opened(source) as image:
+        return Header(str(image.format), "I;16" if _sixteen_bits(image) else image.mode, image.size,
+                      _orientation(image), _transparent(image))
+
+
 def stored_size(source: Source) -> tuple[int, int]:
     """(width, height) as stored, before the orientation is applied."""
     with _opened(source) as image:
@@ -128,16 +148,14 @@ def _opened(source: Source) -> "Iterator[Image.Image]":
     """
     from PIL import Image
 
-    if isinstance(source, Path | str):
-        regular(source, "image")
+    # From memory: a chunk that claims gigabytes cannot ask for more than the file has.
+    file = io.BytesIO(read_bytes(source, MAX_BYTES, "image")) if isinstance(source, Path | str) else source
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             _judge(image, source)
             yield image
     except DataError:
         raise
-    except PermissionError:
-        raise DataError(f"{_named(source)} may not be read by this user; change its permissions (chmod u+r)") from None
     except Image.DecompressionBombError:
         raise _too_large(source) from None
     except Image.UnidentifiedImageError:
@@ -197,12 +215,16 @@ def _sixteen_bits(image: "Image.Image") -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
+def _transparent(image: "Image.Image") -> bool:
+    return "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+
+
 def _rgb(image: "Image.Image", source: Source) -> "Image.Image":
     from PIL import Image
 
     if _sixteen_bits(image) or image.mode in ("I", "F"):
         return _scaled(image, source)
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+    if _transparent(image):
         seen = image.convert("RGBA")
         ground = Image.new("RGBA", seen.size, (*UNDER, 255))
         return Image.alpha_composite(ground, seen).convert("RGB")

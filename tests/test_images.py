@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -129,6 +131,19 @@ def test_sizes_are_bounded_before_pixels_are_decoded(tmp_path: Path) -> None:
             for reader in (read_image, read_index, size_of):
                 with pytest.raises(DataError, match=why):
                     reader(path)
+
+
+def test_a_file_asks_for_no_more_than_it_has(tmp_path: Path) -> None:
+    """A sparse file of 32 GiB, and a small one whose chunk claims 2 GiB."""
+    Image.fromarray(COLOURS).save(tmp_path / "long.jpg")
+    os.truncate(tmp_path / "long.jpg", 2**35)
+    with pytest.raises(DataError, match="more than 256 MiB"):
+        read_image(tmp_path / "long.jpg")
+    code = ("import resource, sys; from partreid.images import read_image; import PIL.Image, numpy\n"
+            "resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))\nread_image(sys.argv[1])")
+    (tmp_path / "chunk.png").write_bytes(png(4, 8, b"\x7f\xff\xff\xfftEXtabc"))
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "chunk.png"], capture_output=True, text=True)
+    assert "DataError" in done.stderr and "memory" not in done.stderr
 
 
 def test_a_bomb_of_texts_is_refused(tmp_path: Path) -> None:

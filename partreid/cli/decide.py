@@ -45,6 +45,7 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
     from partreid import build
     from partreid.api import load
     from partreid.evaluate import decision
+    from partreid.evaluate.copies import without_copies
     from partreid.match.calibration import calibrate as fit
 
     if calibration is not None and not check:
@@ -61,6 +62,9 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
     called = name or model.recipe.test[0]
     whole = decision.chosen(build.benchmark(called, data), queries)
     protocol = build.protocol(whole)
+    whole, left_out = without_copies(whole, protocol)
+    if left_out is not None:
+        ui.say(f"note: {left_out}")
     benchmark, part = decision.sampled(whole, seed=seed)
     if part < 1:
         ui.say(f"note: of {len(whole.gallery)} gallery images those of {part:.0%} of the people are taken, which is "

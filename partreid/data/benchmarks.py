@@ -17,6 +17,7 @@ from partreid.data import (
     p_dukemtmc,
 )
 from partreid.data.folders import UNSEEN, Counts, count_note, counts
+from partreid.errors import DataError
 from partreid.types import DISTRACTOR, Benchmark, Sample
 
 WITHDRAWN = ("withdrawn in 2019 by its authors' institution because the people recorded had not agreed; this loader "
@@ -64,16 +65,17 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and the one thing to do about it."""
+    """What is wrong, and the one thing to do about it. grave: it makes training or scoring impossible."""
 
     what: str
     fix: str
+    grave: bool = False
 
     @classmethod
     def read(cls, message: str) -> "Problem":
         """From a sentence of the form 'what; fix'."""
         what, _, fix = message.partition("; ")
-        return cls(what, fix)
+        return cls(what, fix, True)
 
     def __str__(self) -> str:
         return f"{self.what}; {self.fix}"
@@ -107,6 +109,9 @@ class Table(Mapping[str, DataSet]):
 
 def load_synthetic(root: Path) -> Benchmark:
     """A world written by :mod:`partreid.data.synthetic`; its query sets are called holistic and occluded."""
+    if not (root / "world.json").is_file():
+        raise DataError(f"there is no world.json in {root}, so this is no synthetic world; draw one with partreid data "
+                        f"synth, or say with --name which data set lies there")
     found = market1501.load(root, "synthetic")
     return replace(found, queries={{"query": "holistic"}.get(name, name): samples
                                    for name, samples in found.queries.items()})
@@ -170,7 +175,8 @@ def problems(name: str, benchmark: Benchmark) -> list[Problem]:
         found["train"] = counts(benchmark.train)
     if "query" in benchmark.queries:
         found["query"] = counts(benchmark.queries["query"])
-    notes = [Problem.read(note) for note in count_note(name, found, dict(data_set.counts) if data_set else {})]
+    notes = [replace(Problem.read(note), grave=False)
+             for note in count_note(name, found, dict(data_set.counts) if data_set else {})]
     asked = {s.identity for query in benchmark.queries.values() for s in query}
     if DISTRACTOR in asked | {s.identity for s in benchmark.train}:
         notes.append(Problem("identity 0, which means a distractor, is among those that train or ask",
@@ -197,12 +203,13 @@ def _unanswerable(kind: str, query: tuple[Sample, ...], gallery: tuple[Sample, .
             seen.setdefault(s.identity, set()).add(s.camera)
     if not seen.keys() & {s.identity for s in query}:
         return [Problem(f"{kind}: no identity of the query is in the gallery, so nothing can be found",
-                        "check that both are of one release and that identities were not renumbered apart")]
+                        "check that both are of one release and that identities were not renumbered apart", True)]
     if protocol in ("any_camera", "no_camera"):
         alone = [s for s in query if s.identity not in seen]
     elif len({s.camera for s in (*query, *gallery)}) == 1:
         return [Problem(f"{kind}: all crops are of one camera, and matches of the query's own camera do not count",
-                        "give the crops their camera numbers (_c1, _c2, ...), or leave the camera out of all of them")]
+                        "give the crops their camera numbers (_c1, _c2, ...), or leave the camera out of all of them",
+                        True)]
     else:
         alone = [s for s in query if not seen.get(s.identity, set()) - {s.camera}]
     if not alone:

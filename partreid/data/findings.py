@@ -3,15 +3,14 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-
-from PIL import Image
 
 from partreid.data import msmt17, occluded_duke, own
 from partreid.data.benchmarks import BENCHMARKS, Problem, problems, protocol_of
 from partreid.data.folders import UNSEEN, is_image
+from partreid.data.inspection import Progress, alike, inspect
 from partreid.errors import DataError, RecipeError
 from partreid.recipes.base import unknown
 from partreid.types import Sample
@@ -40,31 +39,40 @@ class Split:
 
 @dataclass(frozen=True)
 class Findings:
-    """What :func:`explain` found. splits: empty if the folder could not be read. looked_at: images decoded."""
+    """What :func:`explain` found. splits: empty if the folder could not be read.
+
+    files: images whose headers were read; looked_at: those that were decoded too.
+    """
 
     name: str
     root: Path
     splits: tuple[Split, ...]
     problems: tuple[Problem, ...]
     protocol: str
+    files: int = 0
     looked_at: int = 0
 
     @property
     def sound(self) -> bool:
         return not self.problems
 
+    @property
+    def usable(self) -> bool:
+        """Whether nothing makes training or scoring impossible."""
+        return not any(problem.grave for problem in self.problems)
 
-def explain(name: str, root: Path, images: int = 64) -> Findings:
+
+def explain(name: str, root: Path, images: int | None = 64, progress: Progress | None = None) -> Findings:
     """Whether ``root`` is the data set ``name``, whole and as documented.
 
-    images: how many, evenly spread, to decode as well; of all others only that they are there and not empty is
-    checked. RecipeError for an unknown name; everything else is a finding. Nothing below ``root`` is changed, but
-    that the images of cuhk-03.mat are unpacked, as on loading.
+    images: how many, evenly spread, to decode as well, None for all; of the others the header is read. progress:
+    called with (files looked at, all). RecipeError for an unknown name; everything else is a finding. Nothing below
+    ``root`` is changed, but that the images of cuhk-03.mat are unpacked, as on loading.
     """
     if name not in BENCHMARKS:
         raise RecipeError(unknown("data set", name, BENCHMARKS))
     data_set = BENCHMARKS[name]
-    misplaced = _misplaced(name, root)
+    misplaced = misplacement(name, root)
     if misplaced is not None:
         return Findings(name, root, (), (misplaced,), data_set.protocol)
     try:
@@ -72,13 +80,14 @@ def explain(name: str, root: Path, images: int = 64) -> Findings:
     except DataError as error:
         return Findings(name, root, (), (_unreadable(name, root, error),), data_set.protocol)
     splits = {"train": found.train, **found.queries, "gallery": found.gallery}
-    damage, looked_at = _damaged([s for samples in splits.values() for s in samples], images)
+    seen = inspect(splits, images, progress)
+    damage = [*seen.problems, *alike(own.people(name, root))]
     wrong = problems(name, found)
     packed = _archives(root)
     if packed and any(str(p).startswith(f"{name}: ") for p in wrong):  # a split is short
         damage.append(Problem(f"{packed[0]} lies there and some of the images do not", f"unpack {packed[0]} again"))
     return Findings(name, root, tuple(_split(n, s) for n, s in splits.items() if s), (*wrong, *damage),
-                    protocol_of(name, found), looked_at)
+                    protocol_of(name, found), seen.files, seen.decoded)
 
 
 def looks_like(root: Path) -> tuple[str, ...]:
@@ -122,8 +131,13 @@ def _by_file_names(root: Path) -> tuple[str, ...]:
     return ()
 
 
-def _misplaced(name: str, root: Path) -> Problem | None:
+def misplacement(name: str, root: Path) -> Problem | None:
     """Why ``root`` is not the place of the data set, if it can be told from outside."""
+    problem = _misplaced(name, root)
+    return None if problem is None else replace(problem, grave=True)
+
+
+def _misplaced(name: str, root: Path) -> Problem | None:
     if root.is_file() and name.partition("-")[0] != "table":
         if root.suffix.lower() in ARCHIVES:
             return Problem(f"{root} is an archive", "unpack it and give the folder that comes out")
@@ -134,6 +148,10 @@ def _misplaced(name: str, root: Path) -> Problem | None:
     wanted, here = _base(name), looks_like(root)
     if wanted in here:
         return None
+    if wanted == "cuhk01" and any(re.fullmatch(r"\d{7}\.png", path.name) for path in islice(_any_images(root), 20)):
+        if root.absolute().name == "campus":
+            return Problem(f"{root} is the folder of CUHK01's images, not its root", f"give {root.absolute().parent}")
+        return Problem(f"CUHK01's images lie directly in {root}", f"move them into {root / 'campus'} and give {root}")
     for place in _around(root):
         if wanted in looks_like(place):
             level = "below" if root in place.parents else "above"
@@ -160,34 +178,9 @@ def _unreadable(name: str, root: Path, error: DataError) -> Problem:
         beside = next(folder for folder in MARKET_FOLDERS if folder not in missing)
         packed = _archives(root)
         return Problem(f"the folder '{missing[0]}' is missing beside '{beside}'",
-                       f"unpack {packed[0]} again" if packed else f"copy '{missing[0]}' from the release to {root}")
+                       f"unpack {packed[0]} again" if packed else f"copy '{missing[0]}' from the release to {root}",
+                       True)
     return Problem.read(str(error))
-
-
-def _damaged(samples: Sequence[Sample], images: int) -> tuple[list[Problem], int]:
-    """Files that are gone, empty or cannot be decoded, and how many were decoded."""
-    paths = list(dict.fromkeys(s.path for s in samples))
-    empty = [path for path in paths if not path.exists() or path.stat().st_size == 0]
-    found = []
-    if empty:
-        found.append(Problem(f"{len(empty)} of {len(paths)} images are empty files, first {empty[0]}",
-                             "unpack or copy them again, for writing them was cut short"))
-    whole = sorted(set(paths) - set(empty))
-    chosen = whole[::max(1, len(whole) // images)][:images] if images > 0 else []
-    broken = [path for path in chosen if not _decodes(path)]
-    if broken:
-        found.append(Problem(f"{len(broken)} of the {len(chosen)} images that were opened cannot be decoded, first "
-                             f"{broken[0]}", "fetch these files again, or remove them"))
-    return found, len(chosen)
-
-
-def _decodes(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
-    return True
 
 
 def _base(name: str) -> str:

@@ -16,6 +16,7 @@ from partreid.types import JUNK, Sample
 
 IMAGES = ENDINGS
 MARKET_NAME = re.compile(r"(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1
+DEEPEST = 50  # folders below a root
 UNSEEN = 0  # camera of a crop whose camera nobody knows
 
 Counts = tuple[int | None, int | None]  # identities and images; None where the release does not say
@@ -26,18 +27,30 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGES and not name.startswith(".")
 
 
-def images_in(folder: Path, recursive: bool = False) -> Iterator[Path]:
+def images_in(folder: Path, recursive: bool = False, above: tuple[object, ...] = ()) -> Iterator[Path]:
     """Image files below ``folder`` in the order of their names, the same on every file system.
 
-    One listing per folder; no file is looked at, so a slow disk costs little.
+    One listing per folder; no file is looked at, so a slow disk costs little. above: folders that it lies in, in which
+    a link must not lead back. DataError if one does, or if folders nest without end.
     """
+    above = above or (_place(folder),)
     with os.scandir(folder) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
     for entry in entries:
         if is_image(entry.name):
             yield folder / entry.name
         elif recursive and not entry.name.startswith(".") and entry.is_dir():
-            yield from images_in(folder / entry.name, True)
+            place = _place(entry.path)
+            if place in above:
+                raise DataError(f"{brief(entry.path, 300)} links back to a folder that it lies in; remove the link")
+            if len(above) > DEEPEST:
+                raise DataError(f"{brief(folder, 300)} lies over {DEEPEST} folders deep; crops are not; check the root")
+            yield from images_in(folder / entry.name, True, (*above, place))
+
+
+def _place(folder: Path | str) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
 
 
 def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:

@@ -50,6 +50,22 @@ class Row(NamedTuple):
 
 def load_folders(root: Path) -> Benchmark:
     """root/<split>/<person>/<any>.jpg with splits train, query, query_<name> and gallery; train may be missing."""
+    rows, splits = _folder_rows(root)
+    for split in ("query", "gallery"):
+        if not any(name == split or (split == "query" and name.startswith("query_")) for name in splits):
+            raise DataError(f"there is no folder {root / split}; give the folder that holds train, query and gallery "
+                            f"with --data, each with a folder for every person")
+    return assemble("folders", root, rows)
+
+
+def people(name: str, root: Path) -> set[str]:
+    """Names of the people of a data set of one's own, as they are written; none of any other data set."""
+    rows = _folder_rows(root)[0] if name == "folders" else _table_rows(root)[1] if name == "table" else []
+    return {row.identity for row in rows}
+
+
+def _folder_rows(root: Path) -> tuple[list[Row], list[str]]:
+    """All crops, and the splits that there are."""
     rows: list[Row] = []
     with os.scandir(root) as listing:
         splits = sorted(entry.name for entry in listing if _is_split(entry.name) and entry.is_dir())
@@ -64,11 +80,7 @@ def load_folders(root: Path) -> Benchmark:
                 person = root / split / entry.name
                 rows += [Row(path, entry.name, camera_of(path.relative_to(person)), split)
                          for path in images_in(person, recursive=True)]
-    for split in ("query", "gallery"):
-        if not any(name == split or (split == "query" and name.startswith("query_")) for name in splits):
-            raise DataError(f"there is no folder {root / split}; give the folder that holds train, query and gallery "
-                            f"with --data, each with a folder for every person")
-    return assemble("folders", root, rows)
+    return rows, splits
 
 
 def camera_of(path: Path) -> str:
@@ -89,6 +101,13 @@ def camera_of(path: Path) -> str:
 
 def load_table(root: Path) -> Benchmark:
     """root/table.csv or root/table.parquet, or such a file itself; paths are seen from its folder."""
+    file, rows = _table_rows(root)
+    require_files([row.path for row in rows], file.name)
+    return assemble("table", file.parent, rows)
+
+
+def _table_rows(root: Path) -> tuple[Path, list[Row]]:
+    """The file of the table and its crops."""
     files = [root] if root.is_file() else [root / name for name in TABLES if (root / name).is_file()]
     if len(files) != 1:
         raise DataError(f"there is no {' or '.join(TABLES)} in {root}; give the folder of one with --data" if not files
@@ -106,8 +125,7 @@ def load_table(root: Path) -> Benchmark:
             raise DataError(f"{files[0].name}, line {line}: a cell has over {LONGEST:,} characters; is a quote "
                             f"missing?")
         rows.append(Row(files[0].parent / path.replace("\\", "/"), identity, camera, split))
-    require_files([row.path for row in rows], files[0].name)
-    return assemble("table", files[0].parent, rows)
+    return files[0], rows
 
 
 def assemble(name: str, root: Path, rows: Sequence[Row]) -> Benchmark:

@@ -11,6 +11,7 @@ from partreid.api import Model, load
 from partreid.distance import PartDistance, typical
 from partreid.errors import DataError
 from partreid.evaluate.breakdown import break_down
+from partreid.evaluate.copies import without_copies
 from partreid.evaluate.extract import extract
 from partreid.evaluate.score import Described, cameras, identities, score
 from partreid.evaluate.trust import trust
@@ -39,8 +40,11 @@ def evaluate_runs(runs: Sequence[Path], root: Path, name: str | None = None,
     device = build.device(options.device)
     models = [load(run, device, options.calibration) for run in runs]
     data = name or _data(runs, models)
-    benchmark = build.benchmark(data, root)
+    whole = build.benchmark(data, root)
+    benchmark, left_out = without_copies(whole, build.protocol(whole))
     first = _together(models, options.devices)
+    if left_out is not None:
+        ui.say(f"note: {left_out}")
     methods = {}
     for label, members in _methods(runs, models).items():
         finished = [_finish(label, runs[i], models[i], benchmark, options, speaks=first, whole=i == members[0])

@@ -59,6 +59,9 @@ def test_market_s_further_images_of_the_queries_are_read_if_they_are_there(marke
 
 
 def test_the_synthetic_world_names_its_query_sets(market: Path) -> None:
+    with pytest.raises(DataError, match="this looks like market1501, not synthetic-tiny; read it as market1501"):
+        benchmark("synthetic-tiny", market)
+    (market / "world.json").touch()
     assert list(benchmark("synthetic-tiny", market).queries) == ["holistic", "occluded"]
 
 
@@ -86,7 +89,7 @@ def test_p_dukemtmc(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))
 def test_a_root_that_lacks_a_folder_says_which(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no (folder|table.csv) .*--data"):
+    with pytest.raises(DataError, match="there is no (folder|table.csv|world.json) .*(--data|--name)"):
         benchmark(name, tmp_path)
     with pytest.raises(DataError, match=f"there is no folder .*gone; say where {name} lies with --data"):
         benchmark(name, tmp_path / "gone")

@@ -1,6 +1,7 @@
 """Small trees in the layouts of the data sets."""
 
 from pathlib import Path
+from zlib import crc32
 
 from PIL import Image
 
@@ -14,10 +15,11 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def pictures(folder: Path, *names: str) -> Path:
-    """The same with images of 4 x 8 pixels."""
+    """The same with images of 4 x 8 pixels, each in a colour of its own."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 8), (10, 20, 30)).save(folder / name)
+        red, green, blue = crc32(name.encode()).to_bytes(4, "big")[:3]
+        Image.new("RGB", (4, 8), (red, green, blue)).save(folder / name)
     return folder
 
 
