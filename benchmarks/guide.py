@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from benchmarks.match import peak_mib, seconds
 from partreid import build
 from partreid.layers.guide import Guide
+from partreid.layers.memory import FORMAT, arrange
 from partreid.layers.warp import MERGE_FB, MERGE_LR, as_tiles
 from partreid.recipes import find, override
 from partreid.recipes.dsa import MARKET
@@ -119,7 +120,7 @@ def step(batch: int, channels_last: bool) -> dict[str, Any]:
     recipe = override(MARKET, ["size=[128,64]"])
     method = build.method(override(recipe, ["backbone.pretrained=false"]), IDENTITIES, None).train()
     if channels_last:
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        arrange(method)
     built = peak_mib()
     optimisers = method.optimisers("adam", 8e-4, 5e-4)
     tiles = torch.randint(0, 256, (batch, 24, 4, 32, 32), dtype=torch.uint8)
@@ -146,11 +147,11 @@ def step(batch: int, channels_last: bool) -> dict[str, Any]:
 def small_step(tile: int, batch: int = 64) -> dict[str, Any]:
     """The same on the demo's trunk, one thread, as a multiple of BoT's step."""
     torch.set_num_threads(1)
-    images, ids = torch.randn(batch, 3, 128, 64).to(memory_format=torch.channels_last), torch.arange(batch) // 4
+    images, ids = torch.randn(batch, 3, 128, 64).to(memory_format=FORMAT), torch.arange(batch) // 4
     cue = {"uv_tiles": torch.randint(0, 256, (batch, 24, 4, tile, tile), dtype=torch.uint8)}
     runs = []
     for recipe in (find("synthetic/demo/bot"), find("synthetic/demo/dsa")):
-        method = build.method(recipe, 60, None).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        method = arrange(build.method(recipe, 60, None).train())
         optimiser, = method.optimisers("adamw", 1e-3, 0.0)
         some = Batch(images, ids, torch.ones(batch, dtype=torch.int64), cue)
 

@@ -24,6 +24,7 @@ from partreid.data.loader import TrainSet, collate
 from partreid.data.synthetic import PRESETS, write
 from partreid.data.transforms import crop, erase, mirror
 from partreid.layers.backbones import BACKBONES
+from partreid.layers.memory import FORMAT, arrange
 
 CASES = (((128, 64), "small", {"width": 24}, 64), ((256, 128), "resnet50", {"pretrained": False}, 8),
          ((384, 128), "hrnet_w32", {"pretrained": False}, 4))
@@ -47,8 +48,8 @@ def measure(world: Path) -> list[dict[str, object]]:
                            {"parts": surface_labels(world, samples)}, 0)
         draws = [(i % len(samples), 0, i) for i in range(48)]
         loading = rate(len(draws), lambda d=dataset, w=draws: collate([d[x] for x in w]))  # type: ignore[misc]
-        trunk = BACKBONES[name](**options).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = torch.randn(batch, 3, *size).to(memory_format=torch.channels_last)
+        trunk = arrange(BACKBONES[name](**options).train())
+        images = torch.randn(batch, 3, *size).to(memory_format=FORMAT)
 
         def step(trunk: torch.nn.Module = trunk, images: torch.Tensor = images) -> None:
             trunk(images).square().mean().backward()

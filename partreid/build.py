@@ -17,6 +17,7 @@ from partreid.data.transforms import TRANSFORMS, Transform
 from partreid.distance import PartDistance
 from partreid.errors import DataError, RecipeError
 from partreid.layers.backbones import BACKBONES
+from partreid.layers.memory import guard
 from partreid.match import PROTOCOLS, Protocol
 from partreid.methods import METHODS, Method
 from partreid.recipes.base import Recipe, Spec, unknown
@@ -132,7 +133,7 @@ def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method
             built.distance = call("distance", PartDistance, recipe.distance, **own)
         except ValueError as error:
             raise RecipeError(f"distance of the recipe: {error}") from None
-    return built
+    return guard(built)
 
 
 def unfetched(backbone: Spec) -> Spec:

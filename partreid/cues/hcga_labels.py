@@ -14,6 +14,7 @@ from partreid.cues import isp_labels
 from partreid.cues.pseudo import Labelled, PseudoLabels, State
 from partreid.errors import RecipeError
 from partreid.layers.cluster import window as middle_of
+from partreid.layers.memory import FORMAT, arrange
 from partreid.types import Sample
 
 Norm = Literal["l1", "l2"]
@@ -219,8 +220,8 @@ class CoParser:
             features = _compressed(self.decoder, features, dimensions)
         if central:
             features = features * middle_of(features.shape[2], features.shape[3], features)
-        self.features = features.contiguous(memory_format=torch.channels_last)
-        self.decoder.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.features = features.contiguous(memory_format=FORMAT)
+        arrange(self.decoder).train()
         chosen = torch.arange(len(features))
         if images is not None and images < len(features):
             order = torch.sort(cameras, stable=True).indices.cpu()

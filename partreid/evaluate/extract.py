@@ -11,6 +11,7 @@ from torch import Tensor
 
 from partreid.data.loader import image_batches
 from partreid.data.transforms import resize_nearest
+from partreid.layers.memory import FORMAT
 from partreid.methods import Method
 from partreid.types import Embeddings, Output, Sample
 
@@ -43,7 +44,7 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
             given: dict[str, Tensor] = {}
             for name, item in (cues or {}).items():
                 given[name] = torch.from_numpy(np.stack([item(sample) for sample in own[at]])).to(device)
-            out = method(images.to(device, memory_format=torch.channels_last), given)
+            out = method(images.to(device, memory_format=FORMAT), given)
             e = method.describe(out)
             found.append(Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names))
             if see is not None:

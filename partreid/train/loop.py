@@ -16,6 +16,7 @@ from partreid import build
 from partreid.data.loader import TrainSet, image_batches, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
+from partreid.layers.memory import arrange
 from partreid.methods import Method
 from partreid.recipes.base import Recipe
 from partreid.train.run import Place, Run, start_from
@@ -81,7 +82,7 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
     if recipe.start is not None:
         start_from(method, Path(recipe.start))
     if device == "cpu":
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        arrange(method)
     dataset = TrainSet(benchmark.train, ids, recipe.size, build.augment(recipe), cues, recipe.seed)
     samplers = [IdentitySampler(ids, *stage.batch, recipe.seed, fabric.global_rank, fabric.world_size)
                 for stage in recipe.stages]
