@@ -190,17 +190,21 @@ def test_labels_move_with_the_image_unless_told_not_to(tmp_path: Path) -> None:
 
 TWO = """
 import sys, torch, torch.distributed as dist
+from datetime import timedelta
 sys.path[:0] = [{root!r}, {here!r}]
 from test_pseudo import hcga, isp, people
 torch.set_num_threads(1)
 rank = int(sys.argv[1])
-dist.init_process_group("gloo", init_method="file://{file}", rank=rank, world_size=2)
+dist.init_process_group("gloo", init_method="file://{file}", rank=rank, world_size=2,
+                        timeout=timedelta(hours=3))
 found = {{}}
 for name, make in (("isp", isp), ("hcga", hcga)):
     cue = make()
     reports = [cue.refresh(epoch, people(0.1 * epoch, rank, 2)) for epoch in range(2)]
     found[name] = (cue.state(), reports)
 torch.save(found, sys.argv[2])
+dist.barrier()  # neither leaves while the other may still be reading from it
+dist.destroy_process_group()
 """
 
 
@@ -210,9 +214,14 @@ def test_two_processes_make_the_labels_of_one(tmp_path: Path, environment: dict[
     code = TWO.format(root=str(here.parent.parent), here=str(here), file=tmp_path / "meet")
     jobs = [subprocess.Popen([sys.executable, "-c", code, str(rank), str(tmp_path / f"{rank}.pt")], env=environment,
                              stderr=subprocess.PIPE, text=True) for rank in (0, 1)]
-    for job in jobs:
-        _, said = job.communicate(timeout=120)
-        assert job.returncode == 0, said
+    try:
+        for job in jobs:  # no limit: a busy machine takes minutes, and if one ends the other does too
+            _, said = job.communicate()
+            assert job.returncode == 0, said
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     for name, make in (("isp", isp), ("hcga", hcga)):
         cue = make()
