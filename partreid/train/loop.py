@@ -19,8 +19,9 @@ from partreid.errors import DataError, RecipeError
 from partreid.layers.memory import arrange
 from partreid.methods import Method
 from partreid.recipes.base import Recipe
-from partreid.train.run import Place, Run, start_from
+from partreid.train.run import Place, Run
 from partreid.train.schedule import factor
+from partreid.train.start import people_digest, start_from
 from partreid.types import Batch, Benchmark, Sample
 
 
@@ -79,8 +80,8 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
     run.first = fabric.is_global_zero
     torch.manual_seed(recipe.seed)
     method = build.method(recipe, identities, cues["parts"].scheme if "parts" in cues else None)
-    if recipe.start is not None:
-        start_from(method, Path(recipe.start))
+    people = people_digest(benchmark)
+    started = None if recipe.start is None else start_from(method, Path(recipe.start), people)
     if device == "cpu":
         arrange(method)
     dataset = TrainSet(benchmark.train, ids, recipe.size, build.augment(recipe), cues, recipe.seed)
@@ -89,6 +90,8 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
     expected = sum(len(sampler) * stage.epochs for sampler, stage in zip(samplers, recipe.stages, strict=True))
     place = run.restore(method, cues)
     run.note_cues(cues, place)
+    if started is not None:
+        run.note_start(started, place)
 
     for number in range(place.stage, len(recipe.stages)):
         stage, sampler = recipe.stages[number], samplers[number]
@@ -137,7 +140,7 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
             run.end_epoch()
         place = Place(number + 1, 0, 0, place.step)
     fabric.barrier()
-    return run.finish(method, identities, place)
+    return run.finish(method, identities, place, people)
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -22,6 +22,7 @@ from partreid.train.checkpoint import (
     unflatten_optimiser,
 )
 from partreid.train.journal import Journal, read, write_csv
+from partreid.train.start import Started
 
 LOOKED_AT = 6  # training images whose labels are kept of every round
 
@@ -123,26 +124,21 @@ class Run:
         if self.first:
             write_csv(read(self.journal.path), self.folder / "metrics.csv")
 
-    def finish(self, method: Method, identities: int, place: Place) -> Path:
+    def note_start(self, started: Started, place: Place) -> None:
+        """A line on what the weights it began from gave, and what they did not, when the run begins."""
+        if self.first and place.step == 0:
+            self.journal.write({"step": 0, **started.to_dict()})
+
+    def finish(self, method: Method, identities: int, place: Place, people: str) -> Path:
         """The finished model with all that is needed to build it again, and nothing that only training uses."""
         scheme = getattr(method, "scheme", None)
         if self.first:
             save_tensors(self.model, method.at_test().state_dict(), {
-                "recipe": to_plain(self.recipe), "identities": identities, "steps": place.step,
+                "recipe": to_plain(self.recipe), "identities": identities, "people": people, "steps": place.step,
                 "parts": {"names": scheme.names, "flip": scheme.flip} if scheme is not None else None})
             self.journal.write({"step": place.step, "event": "finished"})
             self.journal.close()
         return self.model
-
-
-def start_from(method: Method, source: Path) -> None:
-    """Weights of another run wherever names and shapes agree; identity heads of other people stay fresh."""
-    tensors, _ = load_tensors(source / "model.safetensors" if source.is_dir() else source)
-    own = method.state_dict()
-    fitting = {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
-    if not any(name.startswith("trunk.") and t.dim() > 0 for name, t in fitting.items()):  # counters always fit
-        raise RecipeError(f"no trunk weight of {source} fits this method; its recipe has another backbone")
-    method.load_state_dict(fitting, strict=False)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
