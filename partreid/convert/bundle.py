@@ -31,7 +31,8 @@ def detect(tensors: Mapping[str, Tensor]) -> str:
     fitting = [name for name, layout in LAYOUTS.items()
                if all(any(re.match(mark, n) for n in names) for mark in layout.marks)
                and not any(re.match(stranger, n) for n in names for stranger in layout.strangers)]
-    head = next((t for name, t in names.items() if re.fullmatch(r"base\.(fc|classifier)\.weight", name)), None)
+    last = re.compile(r"base\.(fc|classifier|last_linear)\.weight")
+    head = next((t for name, t in names.items() if last.fullmatch(name)), None)
     bare = trunk_of(names) is not None and all(name.startswith(BASE) for name in names)
     if bare and (head is None or len(head) == _CLASSES) and fitting in ([], ["torchreid"]):
         return TRUNK
@@ -39,8 +40,18 @@ def detect(tensors: Mapping[str, Tensor]) -> str:
         raise DataError(f"the checkpoint could be {' or '.join(fitting)}; say which with --layout")
     if not fitting:
         raise DataError(f"the checkpoint is of no known release (its first names: {some(list(tensors))}); known are "
-                        f"{', '.join(LAYOUTS)} and {TRUNK}. If it is one of them, say which with --layout")
+                        f"{', '.join(f'{name}: {layout.of}' for name, layout in LAYOUTS.items())}; and {TRUNK}: a "
+                        f"trunk alone. {_other_network(tensors)}If it is one of them, say which with --layout")
     return fitting[0]
+
+
+def _other_network(tensors: Mapping[str, Tensor]) -> str:
+    """A sentence for a checkpoint without a trunk of this toolkit's, such as torchreid's other networks."""
+    if trunk_of(canonical(tensors)) is not None:
+        return ""
+    osnet = any(re.search(r"conv2[abcd]\.", name) for name in tensors)  # its four streams
+    return (f"This one is {'an OSNet' if osnet else 'neither a ResNet-50 nor an HRNet-W32'}: of torchreid's networks "
+            f"only resnet50 is read. ")
 
 
 def convert(checkpoint: Path, out: Path, layout: str | None = None, recipe: Recipe | None = None,
@@ -82,9 +93,10 @@ def _matched_trunk(path: Path, theirs: Mapping[str, Tensor], trunk: nn.Module, l
     tensors = canonical(theirs)
     kind = trunk_of(tensors)
     if kind is None:
-        raise DataError(f"{path} is no ResNet-50 and no HRNet-W32 (its first names: {some(list(theirs))})")
+        raise DataError(f"{path} is no ResNet-50, no SE-ResNet-50 and no HRNet-W32 (its first names: "
+                        f"{some(list(theirs))})")
     own = {f"trunk.{name}": value for name, value in trunk.state_dict().items()}
-    heads = ((r"base\.(?:fc|classifier|downsamp_modules|final_layer)\..*", "ImageNet's own head"),)
+    heads = ((r"base\.(?:fc|classifier|last_linear|downsamp_modules|final_layer)\..*", "ImageNet's own head"),)
     found = match(tensors, own, TRUNKS[kind], heads, (r"trunk\.reduce\..*",)).calling(BASE, root(theirs))
     _check(path, TRUNK, found, least)
     return replace(found, tensors={name.removeprefix("trunk."): t for name, t in found.tensors.items()})
@@ -96,8 +108,12 @@ def _trunk(checkpoint: Path, tensors: Mapping[str, Tensor], out: Path, least: fl
     path = out / "trunk.safetensors"
     save_tensors(path, {f"trunk.{name}": value for name, value in found.tensors.items()},
                  {"trunk": backbone.name, "converted": _origin(checkpoint, TRUNK)})
-    return Conversion(checkpoint, TRUNK, None, 0, found, path, (
-        f"start training from it: --set start={path} --set backbone.pretrained=false",))
+    notes: tuple[str, ...] = (
+        f"start training from it: --set backbone={backbone.name} --set backbone.weights={path}",)
+    if any(".se_module." in name for name in tensors):
+        notes += ("the first SE-ResNet has its strides in the first convolution of a block, this one in the second: "
+                  "its weights are a start, the network is not the same",)
+    return Conversion(checkpoint, TRUNK, None, 0, found, path, notes)
 
 
 def _model(checkpoint: Path, tensors: Mapping[str, Tensor], name: str, out: Path, recipe: Recipe | None,

@@ -26,7 +26,11 @@ _RESNET: Rules = (
     (r"base\.(layer[1-4]\.\d+\.bn1)\.BN\.(.+)", r"trunk.\1.batch.\2"),
     (r"base\.(layer[1-4]\..+)", r"trunk.\1"),
 )
-TRUNKS: dict[str, Rules] = {"hrnet_w32": _HRNET, "resnet50": _RESNET, "resnet50_ibn_a": _RESNET}
+# SE-ResNet in timm's names, and in those of its first port to PyTorch (pretrainedmodels; layer0 is the stem there).
+_SE: Rules = ((r"base\.(layer[1-4]\.\d+)\.se_module\.(.+)", r"trunk.\1.se.\2"),
+              (r"base\.layer0\.conv1\.(.+)", r"trunk.stem.0.\1"),
+              (r"base\.layer0\.bn1\.(.+)", r"trunk.stem.1.\1"), *_RESNET)
+TRUNKS: dict[str, Rules] = {"hrnet_w32": _HRNET, "resnet50": _RESNET, "resnet50_ibn_a": _RESNET, "seresnet50": _SE}
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ def trunk_of(tensors: Tensors) -> str | None:
         return "hrnet_w32"
     if "base.layer4.2.conv3.weight" not in tensors:
         return None
+    if any(".se." in name or ".se_module." in name for name in tensors):
+        return "seresnet50"
     return "resnet50_ibn_a" if any(".bn1.IN." in name for name in tensors) else "resnet50"
 
 
@@ -92,7 +98,8 @@ _HEADS: Rules = tuple(rule for ours, word in _WORDS.items() for rule in (
     (rf"{_either(_NECK, word)}\.(\w+)", rf"id.{ours}.norm.\1"),
     (rf"{_either(_CLASSIFIER, word)}\.weight", f"id.{ours}.classifier")))
 _ATTENTION = r"base\.(?:spatial_)?attn\."
-_IMAGENET = (r"base\.(?:downsamp_modules|final_layer|classifier|fc)\..*", "of ImageNet, or made and never used")
+_IMAGENET = (r"base\.(?:downsamp_modules|final_layer|classifier|fc|last_linear)\..*",
+             "of ImageNet, or made and never used")
 _PARSING = Layout(
     of="ISP (HRNet-W32)", marks=(r"base\.cls_head|base\.part_cls_layer", r"base\.part_cls_layer"),
     strangers=(r"base\.(?:red[12]|spatial_attn1|thresh)\.",),

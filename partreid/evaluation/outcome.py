@@ -244,7 +244,9 @@ def _trunk(model: Model) -> str:
     spec, start = model.recipe.backbone, model.recipe.start
     known = inspect.signature(BACKBONES[spec.name]).parameters
     default = known["pretrained"].default if "pretrained" in known else False
-    weights = "ImageNet weights" if spec.args.get("pretrained", default) else "no pretraining"
+    named = spec.args.get("weights", known["weights"].default if "weights" in known else None)
+    weights = f"ImageNet weights {Path(named or '').name}".strip() if spec.args.get("pretrained", default) \
+        else "no pretraining"
     return f"trunk {spec.name}, {weights if start is None else f'started from {start}'}"
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partreid.errors import RecipeError
+from partreid.layers.weights import LOCAL, fetched, fill, is_file
 
 Stem = Literal["usual", "no_relu", "unpadded"]
 
@@ -38,17 +39,12 @@ def import_timm() -> ModuleType:
     return importlib.import_module("timm")
 
 
-def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
-    try:
-        model: nn.Module = import_timm().create_model(name, pretrained=pretrained, **options)
-    except Exception as error:
-        if pretrained and ("connect" in str(error).lower() or "offline" in str(error).lower()
-                           or type(error).__module__.split(".")[0] in ("huggingface_hub", "requests", "httpx")):
-            raise RecipeError(
-                f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}). Put them into the "
-                f"Hugging Face cache on a machine with network, or start without: --set backbone.pretrained=false"
-            ) from None
-        raise
+def _create(name: str, tag: str | None, **options: Any) -> nn.Module:
+    """A timm model with the weights of a tag, None: as it is initialised."""
+    timm = import_timm()
+    if tag is not None:
+        return fetched(timm, name, tag, options)
+    model: nn.Module = timm.create_model(name, pretrained=False, **options)
     return model
 
 
@@ -62,12 +58,12 @@ class ResNetTrunk(nn.Module):
 
     stride = 16
 
-    def __init__(self, name: str, pretrained: bool, ibn: bool = False, upsample: int = 1, last_stride: int = 1,
+    def __init__(self, name: str, tag: str | None = None, ibn: bool = False, upsample: int = 1, last_stride: int = 1,
                  stem: Stem = "usual") -> None:
         super().__init__()
         if last_stride not in (1, 2):
             raise RecipeError(f"the last stride of a ResNet is 1 or 2, got {last_stride}")
-        net: Any = _create(name, pretrained, num_classes=0, global_pool="")
+        net: Any = _create(name, tag, num_classes=0, global_pool="")
         act = nn.Identity() if stem == "no_relu" else getattr(net, "act1", nn.ReLU())
         pool = nn.MaxPool2d(3, 2, ceil_mode=True) if stem == "unpadded" else net.maxpool
         self.stem = nn.Sequential(net.conv1, net.bn1, act, pool)
@@ -112,9 +108,9 @@ class HRNetTrunk(nn.Module):
 
     stride = 4
 
-    def __init__(self, pretrained: bool, reduce: int | None = None) -> None:
+    def __init__(self, tag: str | None = None, reduce: int | None = None) -> None:
         super().__init__()
-        net: Any = _create("hrnet_w32", pretrained, features_only=True, out_indices=(1, 2, 3, 4))
+        net: Any = _create("hrnet_w32", tag, features_only=True, out_indices=(1, 2, 3, 4))
         self.net, channels = net, sum(net.feature_info.channels())
         self.reduce: nn.Module = nn.Identity()
         if reduce is not None:
@@ -170,21 +166,41 @@ class SmallTrunk(nn.Module):
         return f
 
 
-def resnet50(pretrained: bool = True, upsample: int = 1, last_stride: int = 1, stem: Stem = "usual") -> nn.Module:
-    return ResNetTrunk("resnet50", pretrained, False, upsample, last_stride, stem)
+def resnet50(pretrained: bool = True, weights: str = "tv_in1k", upsample: int = 1, last_stride: int = 1,
+             stem: Stem = "usual") -> nn.Module:
+    """weights: timm's tag, torchvision's first ones by default, or a file; not read if not ``pretrained``."""
+    return _started(pretrained, weights,
+                    lambda tag: ResNetTrunk("resnet50", tag, False, upsample, last_stride, stem))
 
 
-def resnet50_ibn_a(pretrained: bool = False, stem: Stem = "usual") -> nn.Module:
-    """No library distributes ImageNet weights of IBN-a; ``pretrained`` starts from plain ResNet-50 elsewhere."""
-    return ResNetTrunk("resnet50", pretrained, ibn=True, stem=stem)
+def resnet50_ibn_a(pretrained: bool = True, weights: str | None = None, stem: Stem = "usual") -> nn.Module:
+    """weights: a file, for no library distributes ImageNet weights of IBN-a. RecipeError without it."""
+    if pretrained and (weights is None or not is_file(weights)):
+        raise RecipeError(
+            f"resnet50_ibn_a needs a file of its ImageNet weights, got {weights!r}: no library distributes them. The "
+            f"authors of IBN-Net publish resnet50_ibn_a-*.pth in the releases of github.com/XingangPan/IBN-Net; "
+            f"{LOCAL}. Or train from nothing: --set backbone.pretrained=false")
+    return _started(pretrained, weights or "", lambda tag: ResNetTrunk("resnet50", tag, True, stem=stem))
 
 
-def seresnet50(pretrained: bool = True, upsample: int = 1) -> nn.Module:
-    return ResNetTrunk("seresnet50", pretrained, upsample=upsample)
+def seresnet50(pretrained: bool = True, weights: str = "a1_in1k", upsample: int = 1) -> nn.Module:
+    """weights: timm's tag or a file."""
+    return _started(pretrained, weights, lambda tag: ResNetTrunk("seresnet50", tag, upsample=upsample))
 
 
-def hrnet_w32(pretrained: bool = True, reduce: int | None = None) -> nn.Module:
-    return HRNetTrunk(pretrained, reduce)
+def hrnet_w32(pretrained: bool = True, weights: str = "ms_in1k", reduce: int | None = None) -> nn.Module:
+    """weights: timm's tag, HRNet's authors' own by default, or a file."""
+    return _started(pretrained, weights, lambda tag: HRNetTrunk(tag, reduce))
+
+
+def _started(pretrained: bool, weights: str, make: Callable[[str | None], nn.Module]) -> nn.Module:
+    if not pretrained:
+        return make(None)
+    if not is_file(weights):
+        return make(weights)
+    trunk = make(None)
+    fill(trunk, weights)
+    return trunk
 
 
 def small(width: int = 28, stride: int = 8) -> nn.Module:

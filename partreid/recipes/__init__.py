@@ -15,9 +15,11 @@ from partreid.recipes.base import (
     unknown,
 )
 from partreid.recipes.scaled import scaled, split_size
+from partreid.recipes.trunks import noted
 
-ROWS: tuple[Recipe, ...] = (*bot.ROWS, *pcb.ROWS, *bpbreid.ROWS, *isp.ROWS, *hcga.ROWS, *dsa.ROWS, *magnifier.ROWS,
-                             *claims.CONTROLS, *synthetic.ROWS)
+ROWS: tuple[Recipe, ...] = tuple(map(noted, (
+    *bot.ROWS, *pcb.ROWS, *bpbreid.ROWS, *isp.ROWS, *hcga.ROWS, *dsa.ROWS, *magnifier.ROWS, *claims.CONTROLS,
+    *synthetic.ROWS)))
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in ROWS}
 MAIN = {"bot": bot.MARKET, "pcb": pcb.MARKET, "bpbreid": bpbreid.DUKE, "isp": isp.DUKE, "hcga": hcga.OCCLUDED,
         "dsa": dsa.MARKET, "magnifier": magnifier.CUHK03}  # the row that a paper's other rows are variants of

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
+from partreid.recipes.trunks import RESNET50
 
 GILT = Frozen({"id_global": 1.0, "id_foreground": 1.0, "id_joined": 1.0, "triplet_parts": 1.0, "parsing": 0.35})
 
@@ -18,7 +19,7 @@ PAPER = (
 )
 
 DUKE = Recipe(
-    "bpbreid/table1/resnet50/occluded_duke", method=Spec("bpbreid"), backbone=Spec("resnet50"),
+    "bpbreid/table1/resnet50/occluded_duke", method=Spec("bpbreid"), backbone=RESNET50,
     cues=Frozen({"parts": Spec("pifpaf", parts="eight")}), train="occluded_duke", test=("occluded_duke",),
     size=(256, 128), stages=(PLAN,), augment=(Spec("crop", pad=10), Spec("erase", sides=(0.15, 0.65))),
     expect=Expected("BPBreID Tables 1 and 2", rank1=66.7, mAP=54.1), notes=PAPER,

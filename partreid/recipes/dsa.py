@@ -3,6 +3,7 @@
 from typing import Any
 
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
+from partreid.recipes.trunks import RESNET50
 
 _GLOBAL = Frozen({"id_global": 0.5, "id_fused_global": 1.0, "triplet_fused_global": 1.5})
 _PARTS = Frozen({"id_parts": 0.5, "id_fused_parts": 1.0, "triplet_fused_parts": 1.5})
@@ -33,7 +34,7 @@ _STREAMS = (
 PAPER = (*_STREAMS, _ALIGNED)
 
 MARKET = Recipe(
-    "dsa/table2/market1501", method=Spec("dsa"), backbone=Spec("resnet50"), cues=Frozen({"uv_tiles": Spec("uv_tiles")}),
+    "dsa/table2/market1501", method=Spec("dsa"), backbone=RESNET50, cues=Frozen({"uv_tiles": Spec("uv_tiles")}),
     train="market1501", test=("market1501",), size=(256, 128), stages=(PLAN,),
     augment=(Spec("zoom"), Spec("mirror"), Spec("erase")),
     expect=Expected("DSA Table 2", rank1=95.7, mAP=87.6), notes=PAPER,

@@ -7,6 +7,7 @@ from typing import Any
 
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
 from partreid.recipes.isp import CENTRES, on
+from partreid.recipes.trunks import RESNET50
 
 WEIGHTS = Frozen({"id_global": 1.0, "triplet_global": 1.0, "id_foreground": 1.0, "id_joined": 1.0,
                   "parsing": 0.1})  # Eq. 9, lambda_hp = 0.1
@@ -124,10 +125,10 @@ TABLE10 = (
     row(OCCLUDED, "hcga/table10/hrnet_w32/occluded_duke", expect=Expected("HCGA Table X", rank1=70.2, mAP=57.5)),
     row(OCCLUDED, "hcga/table10/hrnet_w32/cuhk03_labeled", **on("cuhk03_labeled"), method=_WHOLE,
         expect=Expected("HCGA Table X", rank1=78.3, mAP=75.8)),
-    row(OCCLUDED, "hcga/table10/resnet50/occluded_duke", backbone=Spec("resnet50", upsample=4),
+    row(OCCLUDED, "hcga/table10/resnet50/occluded_duke", backbone=RESNET50.but(upsample=4),
         method=Spec("hcga", dim=256), expect=Expected("HCGA Table X", rank1=61.0, mAP=45.9), notes=_RESNET),
     row(OCCLUDED, "hcga/table10/resnet50/cuhk03_labeled", **on("cuhk03_labeled"),
-        backbone=Spec("resnet50", upsample=4), method=_WHOLE.but(dim=256),
+        backbone=RESNET50.but(upsample=4), method=_WHOLE.but(dim=256),
         expect=Expected("HCGA Table X", rank1=70.6, mAP=67.4), notes=_RESNET),
 )
 FIGURE8 = tuple(row(BARE, f"hcga/figure8/c{C}", cues=coparsing(C), expect=None,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row
+from partreid.recipes.trunks import RESNET50
 
 GLOBAL = Frozen({"id_global": 1.0, "triplet_global": 1.0})  # G
 MASK = Frozen({"mask": 2.0})  # M, lambda of Eq. 4
@@ -36,7 +37,7 @@ PAPER = (
 AUGMENT = (Spec("crop", pad=10), Spec("mirror"), Spec("erase", cues=False))
 
 CUHK03 = Recipe(
-    "magnifier/table1/cuhk03_labeled", method=Spec("magnifier"), backbone=Spec("resnet50"),
+    "magnifier/table1/cuhk03_labeled", method=Spec("magnifier"), backbone=RESNET50,
     cues=Frozen({"parts": Spec("densepose", parts="seven")}), train="cuhk03_labeled", test=("cuhk03_labeled",),
     size=(384, 192), stages=STAGES, augment=AUGMENT,
     expect=Expected("MagnifierNet Table 1", rank1=82.4, mAP=79.6), notes=PAPER,

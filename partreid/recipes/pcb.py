@@ -1,12 +1,13 @@
 """PCB: Sun et al., ECCV 2018, as BPBreID's Table 4 trains it."""
 
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row
+from partreid.recipes.trunks import RESNET50
 
 PLAN = Stage(epochs=120, batch=(16, 4), lr=3.5e-4, warmup=10, warmup_from=0.01, drop_at=(40, 70),
              weights=Frozen({"id_parts": 1.0}))
 
 MARKET = Recipe(
-    "pcb/market1501", method=Spec("pcb"), backbone=Spec("resnet50"), train="market1501", test=("market1501",),
+    "pcb/market1501", method=Spec("pcb"), backbone=RESNET50, train="market1501", test=("market1501",),
     size=(384, 128), stages=(PLAN,), augment=(Spec("mirror"),),
     notes=("PCB's own schedule is SGD over 60 epochs; trained here with the plan of the other baselines.",),
 )

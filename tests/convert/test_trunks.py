@@ -16,7 +16,7 @@ from partreid.convert import convert, trunk_weights
 from partreid.errors import DataError
 from partreid.layers.backbones import _create, hrnet_w32, resnet50
 from partreid.recipes import find
-from partreid.train.run import start_from
+from partreid.train.start import start_from
 
 State = dict[str, Tensor]
 
@@ -38,7 +38,7 @@ def random_numbers(state: State) -> State:
 def net() -> Iterator[tuple[nn.Module, State]]:
     """A ResNet-50 as torchvision names and computes it."""
     torch.manual_seed(3)
-    model = _create("resnet50", False, num_classes=0, global_pool="")
+    model = _create("resnet50", None, num_classes=0, global_pool="")
     model.load_state_dict(random_numbers(dict(model.state_dict())))
     yield model.eval(), dict(model.state_dict())
 
@@ -90,7 +90,7 @@ def test_strong_baseline_scores_as_its_authors_scored_it(tmp_path: Path, net: tu
 
 def test_hrnet_keeps_its_numbers(tmp_path: Path) -> None:
     with torch.device("meta"):
-        names = _create("hrnet_w32", False).state_dict()
+        names = _create("hrnet_w32", None).state_dict()
     state = {n: torch.full(t.shape, i, dtype=t.dtype) for i, (n, t) in enumerate(names.items())}
     torch.save(state, tmp_path / "hrnetv2_w32.pth")
     trunk = hrnet_w32(pretrained=False, reduce=8)
@@ -118,5 +118,16 @@ def test_a_trunk_alone_starts_a_training(tmp_path: Path, net: tuple[Any, State])
     with torch.device("meta"), pytest.raises(DataError, match="does not fit layout trunk"):
         trunk_weights(tmp_path / "resnet50.pth", hrnet_w32(pretrained=False))
     torch.save({"a": torch.ones(2)}, tmp_path / "b.pth")
-    with pytest.raises(DataError, match="no ResNet-50 and no HRNet-W32"):
+    with pytest.raises(DataError, match="no ResNet-50, no SE-ResNet-50 and no HRNet-W32"):
         trunk_weights(tmp_path / "b.pth", resnet50(pretrained=False))
+
+
+def test_torchreid_s_other_networks_are_said_not_to_be_read(tmp_path: Path) -> None:
+    osnet = {"conv1.conv.weight": torch.ones(64, 3, 7, 7), "conv2.0.conv1.conv.weight": torch.ones(16, 64, 1, 1),
+             "conv2.0.conv2a.conv1.weight": torch.ones(16, 16, 1, 1), "fc.0.weight": torch.ones(512, 512),
+             "classifier.weight": torch.ones(751, 512)}
+    other = {"features.conv0.weight": torch.ones(64, 3, 7, 7), "classifier.weight": torch.ones(751, 1024)}
+    for tensors, what in ((osnet, "an OSNet"), (other, "neither a ResNet-50 nor an HRNet-W32")):
+        torch.save(tensors, tmp_path / "a.pth")
+        with pytest.raises(DataError, match=f"This one is {what}: of torchreid's networks only resnet50 is read"):
+            convert(tmp_path / "a.pth", tmp_path / "out")

@@ -123,7 +123,7 @@ def test_head_at_full_size(monkeypatch: pytest.MonkeyPatch, global_from: str) ->
     z = golden("isp_a_tail_full")
     stages = Stages([tensor(z[f"stage4_{i}"]) for i in range(4)])
     monkeypatch.setattr(backbones, "_create", lambda *a, **k: stages)
-    trunk = backbones.HRNetTrunk(pretrained=False)
+    trunk = backbones.HRNetTrunk()
     method = ISP(trunk, 5, scheme(6), TERMS, dim=256, mask=True, global_from=global_from)  # type: ignore[arg-type]
     renamed = {"cls_head_0": "reduce.0", "cls_head_1": "reduce.1", "attn_conv1_conv": "mask.look",
                "attn_conv1_bn": "mask.norm", "attn_conv2_conv": "mask.weigh", "attn_conv2_bn": "mask.weigh_norm",
