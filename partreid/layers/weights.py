@@ -1,5 +1,6 @@
 """Where a trunk's ImageNet weights come from: timm by their tag there, or a file of the user's."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 from partreid.errors import DataError, RecipeError
 from partreid.files import regular
 
-CLIENTS = ("huggingface_hub", "requests", "httpx")
+CLIENTS = ("huggingface_hub", "requests", "httpx", "httpx2")  # whose errors mean the network
 PATIENCE = 3  # seconds in which the hub must answer at all
 FILES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt")  # endings by which a file is told from a tag
-LOCAL = ("convert the weights to a file and name it: partreid convert FILE --layout trunk --out FOLDER, then "
+LOCAL = ("convert yours with: partreid convert FILE --layout trunk --out FOLDER, and name what it writes: "
          "--set backbone.weights=FOLDER/trunk.safetensors")
 
 
@@ -62,17 +63,28 @@ def _answer(name: str) -> None:
 
     if hub.constants.HF_HUB_OFFLINE:
         raise RecipeError(_unreachable(name, OSError("HF_HUB_OFFLINE is set")))
-    try:
-        hub.get_session().head(hub.constants.ENDPOINT, timeout=PATIENCE)
-    except Exception as error:  # whatever the client of the day raises
-        raise RecipeError(_unreachable(name, error)) from None
+    found: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            hub.get_session().head(hub.constants.ENDPOINT, timeout=PATIENCE)
+            found.append(None)
+        except Exception as error:  # whatever the client of the day raises
+            found.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)  # of a name server that does not answer no time limit knows
+    asking.start()
+    asking.join(PATIENCE)
+    error = found[0] if found else TimeoutError()
+    if error is not None:
+        raise RecipeError(_unreachable(name, error))
 
 
 def _unreachable(name: str, error: Exception) -> str:
     what, _, tag = name.partition(".")
     return (f"the ImageNet weights of {what} ({tag}) could not be fetched ({type(error).__name__}) and are not in the "
-            f"Hugging Face cache. There are two ways: with a file of weights that you have, {LOCAL}; or on a machine "
-            f"with network: hf download timm/{name}, and copy its cache folder (~/.cache/huggingface) here. Or train "
+            f"Hugging Face cache. There are two ways. If you have the weights as a file, {LOCAL}. If not, on a "
+            f"machine with network: hf download timm/{name}, and copy its folder ~/.cache/huggingface here. Or train "
             f"from nothing: --set backbone.pretrained=false")
 
 

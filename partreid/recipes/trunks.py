@@ -11,8 +11,8 @@ _STARTS = {
                 f"time, not from timm's default of 2021. {_OTHERS}",
     "seresnet50": "the trunk starts from a1_in1k: timm has four sets of weights for this SE-ResNet-50, none of the "
                   f"papers' time, and the paper does not say which it took. {_OTHERS}",
-    "resnet50_ibn_a": "the trunk needs a file of ImageNet weights (IBN-Net's authors publish one): partreid convert FILE "
-                      "--layout trunk --out FOLDER, then --set backbone.weights=FOLDER/trunk.safetensors.",
+    "resnet50_ibn_a": "the trunk needs a file of ImageNet weights (IBN-Net's authors publish one): partreid convert "
+                      "FILE --layout trunk --out FOLDER, then --set backbone.weights=FOLDER/trunk.safetensors.",
 }
 
 
