@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "partreid"
 
 FLOORS = (  # a room may import rooms of lower floors, and itself
-    {"errors", "types", "recipes", "files", "images"},
+    {"errors", "types", "recipes", "files", "images", "pickles"},
     {"distance", "losses", "layers"},
     {"data", "cues", "match", "gallery", "explain"},
     {"methods"},
@@ -21,6 +21,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "types": {"errors"},
     "files": {"errors"},
     "images": {"errors", "files"},
+    "pickles": {"errors", "files"},
     "recipes": {"errors"},
     "losses": {"distance"},
     "train": {"build", "evaluate"},

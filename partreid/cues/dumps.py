@@ -20,8 +20,9 @@ from PIL import Image
 from torch import Tensor
 
 from partreid.cues.densepose import LAST
-from partreid.cues.unpickle import Record, load
+from partreid.cues.unpickle import load
 from partreid.errors import DataError
+from partreid.pickles import Record
 
 RAW = ("coarse_segm", "fine_segm", "u", "v")  # the network's output; 2019: S, I, U, V
 TORCHSCRIPT = "pred_densepose_"
