@@ -2,14 +2,14 @@
 
 import dataclasses
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from partreid.arguments import check, fits, said, words
 from partreid.cues import CUES, Cue
 from partreid.data.benchmarks import BENCHMARKS, protocol_of
 from partreid.data.findings import misplacement
@@ -29,6 +29,7 @@ Progress = Callable[[int, int], None]
 
 def look_up(what: str, table: Mapping[str, T], name: str) -> T:
     """What stands under ``name``; RecipeError with the nearest name and the choices otherwise."""
+    check(look_up, locals())
     if name not in table:
         raise RecipeError(unknown(what, name, table))
     return table[name]
@@ -43,39 +44,13 @@ def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
             raise RecipeError(unknown(f"argument of {what} '{spec.name}'", name, known))
         if name in hints and not fits(value, hints[name]):
             raise RecipeError(f"argument '{name}' of {what} '{spec.name}': expected {words(hints[name])}, "
-                              f"got {value!r}")
+                              f"got {said(value)}")
     return function(**given, **spec.args)
-
-
-def fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of an annotated type; what is not a plain type passes."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return value in inner
-    if origin is typing.Union or isinstance(kind, types.UnionType):
-        return any(fits(value, k) for k in inner)
-    if kind is type(None):
-        return value is None
-    if kind is bool or kind is str:
-        return type(value) is kind
-    if kind is int:
-        return type(value) is int
-    if kind is float:
-        return type(value) in (int, float)
-    if origin is not None and isinstance(origin, type) and issubclass(origin, tuple | typing.Sequence):  # type: ignore[arg-type]
-        return isinstance(value, tuple | list) and all(fits(v, inner[0]) for v in value)
-    return True
-
-
-def words(kind: Any) -> str:
-    """An annotation as a person would say it."""
-    if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(repr, typing.get_args(kind)))
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))
 
 
 def benchmark(name: str, root: Path) -> Benchmark:
     """The data set ``name`` as it lies below ``root``. RecipeError for a name, DataError for files."""
+    check(benchmark, locals())
     data_set = look_up("data set", BENCHMARKS, name)
     if not root.exists():
         raise DataError(f"there is no folder {root}; say where {name} lies with --data")
@@ -90,6 +65,7 @@ def benchmark(name: str, root: Path) -> Benchmark:
 
 def protocol(of: Benchmark) -> Protocol:
     """The rule by which a data set is scored."""
+    check(protocol, locals())
     return PROTOCOLS[protocol_of(of.name, of)]
 
 
@@ -98,6 +74,7 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
 
     progress: called with (images done, images in all) by cues that prepare something.
     """
+    check(cues, locals())
     needs = look_up("method", METHODS, recipe.method.name).needed(recipe.terms)
     for missing in sorted(needs - set(recipe.cues)):
         kinds = [name for name in CUES if (name == "uv_tiles") == (missing == "uv_tiles")]
@@ -108,6 +85,7 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
 
 def cue(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Cue:
     """One cue for the training images of a data set."""
+    check(cue, locals())
     make = look_up("cue", CUES, spec.name)
     told = {"progress": progress} if "progress" in inspect.signature(make).parameters else {}
     return call("cue", make, spec, root=of.root, samples=of.train, **told)
@@ -115,6 +93,7 @@ def cue(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Cue:
 
 def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method:
     """The method on its trunk, freshly initialised. ``scheme``: of its part cue, None if it needs none."""
+    check(method, locals())
     kind = look_up("method", METHODS, recipe.method.name)
     for term in recipe.terms:
         if term not in kind.TERMS:
@@ -144,11 +123,13 @@ def unfetched(backbone: Spec) -> Spec:
 
 def augment(recipe: Recipe) -> list[Transform]:
     """The recipe's transforms in order."""
+    check(augment, locals())
     return [call("transform", look_up("transform", TRANSFORMS, spec.name), spec) for spec in recipe.augment]
 
 
 def device(name: str) -> str:
     """"cpu" or "cuda"; "auto" takes a GPU if there is one. DataError if one is asked for and absent."""
+    check(device, locals())
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):

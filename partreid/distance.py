@@ -11,22 +11,19 @@ with S = sum_m v v' parts of evidence and ``lambda`` more that say ``far``, ``d'
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil, isfinite, sqrt
-from typing import Literal, get_args
+from math import isfinite, sqrt
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from partreid.arguments import check, check_fields, integer
+from partreid.errors import ArgumentError, ShapeError
+from partreid.tiling import TILE_CPU, TILE_GPU, Side, spans, sum_euclid
 from partreid.types import Embeddings
 
 Metric = Literal["cosine", "euclidean", "unit_euclidean"]
-
-# Rows (query, gallery) worked on at a time. On a CPU a tile of distances should stay in the last cache
-# between the passes over it, yet be large: where other programs compete for the cores, each meeting of the threads
-# costs milliseconds. A GPU wants fewer, larger launches. Neither changes a result by more than rounding.
-_TILE_CPU = (2048, 2048)
-_TILE_GPU = (8192, 8192)
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class PartDistance:
     ``far``: the distance >= 0 that missing evidence counts as. None is that of unrelated directions, 1 for cosine and
     sqrt(2) for unit_euclidean; euclidean has no such number and needs one to shrink, e.g. from :func:`typical`.
 
-    All methods take embeddings with the same names and width, else ValueError; work on any device; compute in
+    All methods take embeddings with the same names and width, else ShapeError; work on any device; compute in
     float32 whatever the autocast, or in float64 if the vectors are; and are differentiable where not said
     otherwise, with gradient 0 where a Euclidean distance is 0. Visibilities lie in [0, 1] and are multiplied.
     """
@@ -53,14 +50,13 @@ class PartDistance:
     far: float | None = None
 
     def __post_init__(self) -> None:
-        if self.metric not in get_args(Metric):
-            raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}, got '{self.metric}'")
+        check_fields(self)
         for name, values in (("weights", self.weights or ()), ("shrink", (self.shrink,)), ("far", (self.far or 0.0,))):
             if not all(isfinite(a) and a >= 0 for a in values):
-                raise ValueError(f"{name} of a distance must be finite and >= 0, got {getattr(self, name)}")
+                raise ArgumentError(f"{name} of a distance must be finite and >= 0, got {getattr(self, name)}")
         if self.shrink and self.far is None and self.metric == "euclidean":
-            raise ValueError("shrink on metric euclidean needs far, what missing evidence counts as: give it, e.g. "
-                             "typical(PartDistance('euclidean'), embeddings), or take unit_euclidean")
+            raise ArgumentError("shrink on metric euclidean needs far, what missing evidence counts as: give it, e.g. "
+                                "typical(PartDistance('euclidean'), embeddings), or take unit_euclidean")
 
     @property
     def missing(self) -> float:
@@ -86,12 +82,20 @@ class PartDistance:
         No block is kept here, so memory is what the caller holds on to. Not differentiable.
         """
         self._check(q, g)
-        if rows < 1:
-            raise ValueError(f"a block needs at least 1 row, got {rows}")
+        integer("the rows of a block", rows, 1)
         query, gallery = self._sides(q, g)
         for start in range(0, len(q), rows):
             at = slice(start, min(start + rows, len(q)))
             yield at, self._tiled(q.rows(at), g, query.rows(at), gallery)
+
+    def tiles(self, q: Embeddings, g: Embeddings) -> Iterator[tuple[slice, slice, Tensor]]:
+        """The same distances in tiles: (slice of queries, slice of the gallery, float32 [some queries, some gallery]).
+
+        All tiles of some queries come one after the other, in the order of the gallery, before those of the next.
+        Memory depends on neither side's length. The numbers are those of a whole matrix. Not differentiable.
+        """
+        self._check(q, g)
+        return self._tiles(q, g, *self._sides(q, g))
 
     def within(self, e: Embeddings) -> Tensor:
         """All distances inside a batch, for triplet losses: float32 [N, N], +inf where a pair shares no part.
@@ -137,7 +141,7 @@ class PartDistance:
     def _paired(self, q: Embeddings, g: Embeddings) -> Tensor:
         self._check(q, g)
         if len(q) != len(g):
-            raise ValueError(f"pairs need as many rows on both sides, got {len(q)} and {len(g)}")
+            raise ShapeError(f"pairs need as many rows on both sides, got {len(q)} and {len(g)}")
         x, y = (self._unit(e.vectors.to(_dtype(q, g))) for e in (q, g))
         return 1 - (x * y).sum(2) if self.metric == "cosine" else _root((x - y).square().sum(2))
 
@@ -167,17 +171,18 @@ class PartDistance:
         return x if self.metric == "euclidean" else normalize(x, dim=-1, eps=1e-12)
 
     def _check(self, q: Embeddings, g: Embeddings) -> None:
+        check(PartDistance.__call__, {"q": q, "g": g})
         if q.names != g.names or q.vectors.shape[2] != g.vectors.shape[2]:
-            raise ValueError("query and gallery must have the same embeddings; query has "
+            raise ShapeError("query and gallery must have the same embeddings; query has "
                              f"{', '.join(q.names)}, {q.vectors.shape[2]} wide; gallery has "
                              f"{', '.join(g.names)}, {g.vectors.shape[2]} wide")
         if self.weights is not None and len(self.weights) != len(q.names):
-            raise ValueError(f"{len(self.weights)} weights {self.weights} for {len(q.names)} embeddings: "
+            raise ShapeError(f"{len(self.weights)} weights {self.weights} for {len(q.names)} embeddings: "
                              f"{', '.join(q.names)}")
 
     # The path without gradients: tiles, in place.
 
-    def _sides(self, q: Embeddings, g: Embeddings) -> tuple["_Side", "_Side"]:
+    def _sides(self, q: Embeddings, g: Embeddings) -> tuple[Side, Side]:
         """Prepare both sides so that for each part left @ right.T is v a v' cos, or (v a |e - e'|)^2 for Euclid."""
         dtype = _dtype(q, g)
         weight = torch.tensor(self.weights or (1.0,) * len(q.names), dtype=dtype, device=q.vectors.device)
@@ -188,70 +193,54 @@ class PartDistance:
         if self.shrink:  # one more row, so that the product of both sides is S + lambda without a pass of its own
             shown = [torch.cat([v, v.new_full((1, v.shape[1]), a)]) for v, a in zip(shown, (self.shrink, 1.0))]
         if self.metric == "cosine":
-            return _Side(shown[0], x * left * weight, None), _Side(shown[1], y * right, None)
+            return Side(shown[0], x * left * weight, None), Side(shown[1], y * right, None)
         # |e - e'|^2 = |e|^2 - 2 e e' + |e'|^2 is one product of vectors with two more columns. A product costs
         # little more; each further pass over a tile is a pass over memory and a meeting of all threads.
         square, one = (left * weight).square(), torch.ones_like(y)
         ends = (torch.stack([square * (norms[0] * x).square(), square], 2),
                 torch.stack([one, (norms[1] * y).square()], 2))
-        return _Side(shown[0], -2 * x * square, ends[0]), _Side(shown[1], y, ends[1])
+        return Side(shown[0], -2 * x * square, ends[0]), Side(shown[1], y, ends[1])
 
-    def _tiled(self, q: Embeddings, g: Embeddings, query: "_Side", gallery: "_Side") -> Tensor:
+    def _tiled(self, q: Embeddings, g: Embeddings, query: Side, gallery: Side) -> Tensor:
         out = torch.empty(len(q), len(g), dtype=query.shown.dtype, device=q.vectors.device)
-        height, width = _TILE_GPU if out.is_cuda else _TILE_CPU
-        with torch.no_grad(), _full_precision(q):
-            for rows in _spans(len(q), height):
-                left = query.rows(rows)
-                x = left.ready(q.vectors[rows])
-                for columns in _spans(len(g), width):
-                    right = gallery.rows(columns)
-                    y = right.ready(g.vectors[columns])
-                    tile = out[rows, columns]
-                    if self.metric == "cosine":
-                        torch.mm(x.flatten(1), y.flatten(1).T, out=tile)
-                        if self.missing != self.shrink:  # far is not 1; a pass, for the one saved below
-                            tile.add_(self.shrink - self.missing)
-                    else:
-                        _sum_euclid(tile.fill_(self.missing), x, y, right.shown)
-                    both = left.shown.T @ right.shown
-                    tile.div_(both)  # BPBreID Eq. 9, ISP Eq. 10, HCGA Eq. 10
-                    if self.metric == "cosine":
-                        tile.neg_().add_(1)
-                    if not self.shrink:
-                        tile.masked_fill_(both == 0, torch.inf)
+        for _ in self._tiles(q, g, query, gallery, out):
+            pass
         return out
 
+    def _tiles(self, q: Embeddings, g: Embeddings, query: Side, gallery: Side,
+               out: Tensor | None = None) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Tile by tile, each a part of ``out`` if that is given."""
+        height, width = TILE_GPU if q.vectors.is_cuda else TILE_CPU
+        for rows in spans(len(q), height):
+            left = query.rows(rows)
+            with torch.no_grad():
+                x = left.ready(q.vectors[rows])
+            for columns in spans(len(g), width):
+                right = gallery.rows(columns)
+                tile = x.new_empty(len(x), columns.stop - columns.start) if out is None else out[rows, columns]
+                with torch.no_grad(), _full_precision(q):
+                    self._fill(tile, left, x, right, right.ready(g.vectors[columns]))
+                yield rows, columns, tile
 
-@dataclass(frozen=True)
-class _Side:
-    """What a query or gallery brings to the tiles besides its vectors."""
-
-    shown: Tensor  # visibilities [M, N]; [M + 1, N] if shrunk
-    factor: Tensor  # [N, M], to multiply the vectors by
-    ends: Tensor | None  # [N, M, 2], columns to append to them after that; None for cosine
-
-    def rows(self, at: slice) -> "_Side":
-        return _Side(self.shown[:, at], self.factor[at], None if self.ends is None else self.ends[at])
-
-    def ready(self, vectors: Tensor) -> Tensor:
-        vectors = vectors.to(self.shown.dtype) * self.factor[:, :, None]
-        return vectors if self.ends is None else torch.cat([vectors, self.ends], 2)
-
-
-def _sum_euclid(out: Tensor, x: Tensor, y: Tensor, shown: Tensor) -> None:
-    """Add the numerator of BPBreID Eq. 9 for a tile [rows, columns]: x [rows, M, D+2], y [columns, M, D+2]."""
-    far = torch.empty(out.shape, dtype=out.dtype, device=out.device)
-    for m in range(x.shape[1]):
-        torch.mm(x[:, m], y[:, m].T, out=far)
-        far.clamp_min_(0).sqrt_()
-        if bool((shown[m] == 1).all()):
-            out.add_(far)  # BPBreID Eq. 9
+    def _fill(self, tile: Tensor, left: Side, x: Tensor, right: Side, y: Tensor) -> None:
+        """Distances of some rows to some columns, whose vectors are made ready: x [rows, M, D], y [columns, M, D]."""
+        if self.metric == "cosine":
+            torch.mm(x.flatten(1), y.flatten(1).T, out=tile)
+            if self.missing != self.shrink:  # far is not 1; a pass, for the one saved below
+                tile.add_(self.shrink - self.missing)
         else:
-            out.addcmul_(far, shown[m])  # BPBreID Eq. 9
+            sum_euclid(tile.fill_(self.missing), x, y, right.shown)
+        both = left.shown.T @ right.shown
+        tile.div_(both)  # BPBreID Eq. 9, ISP Eq. 10, HCGA Eq. 10
+        if self.metric == "cosine":
+            tile.neg_().add_(1)
+        if not self.shrink:
+            tile.masked_fill_(both == 0, torch.inf)
 
 
 def shared(q: Embeddings, g: Embeddings) -> Tensor:
     """How much evidence a distance rests on, ``sum_m v v'``: float32 [Nq, Ng] between 0 and M."""
+    check(shared, locals())
     dtype = _dtype(q, g)
     with _full_precision(q):
         return q.visibility.to(dtype) @ g.visibility.to(dtype).T
@@ -260,17 +249,18 @@ def shared(q: Embeddings, g: Embeddings) -> Tensor:
 def typical(distance: PartDistance, e: Embeddings, pairs: int = 10_000, seed: int = 0) -> float:
     """A ``far`` without labels: the median distance, not shrunk, of random pairs of different images.
 
-    Nearly all such pairs are of two people. ValueError if no pair shares a part.
+    Nearly all such pairs are of two people. ArgumentError if no pair shares a part.
     """
+    check(typical, locals())
     if (n := len(e)) < 2 or pairs < 1:
-        raise ValueError(f"a typical distance needs at least 2 images and 1 pair, got {n} and {pairs}")
+        raise ArgumentError(f"a typical distance needs at least 2 images and 1 pair, got {n} and {pairs}")
     draw, plain = torch.Generator().manual_seed(seed), replace(distance, shrink=0.0)
     one = torch.randint(n, (pairs,), generator=draw)
     other = (one + torch.randint(1, n, (pairs,), generator=draw)) % n
     with torch.no_grad():
-        far = torch.cat([plain.terms(e.rows(one[at]), e.rows(other[at])).sum(1) for at in _spans(pairs, 1024)])
+        far = torch.cat([plain.terms(e.rows(one[at]), e.rows(other[at])).sum(1) for at in spans(pairs, 1024)])
     if bool(far.isinf().all()):
-        raise ValueError(f"no typical distance: of {pairs} drawn pairs of {n} images none shares a part")
+        raise ArgumentError(f"no typical distance: of {pairs} drawn pairs of {n} images none shares a part")
     return float(far[~far.isinf()].median())
 
 
@@ -291,9 +281,3 @@ def _dtype(q: Embeddings, g: Embeddings) -> torch.dtype:
 def _full_precision(e: Embeddings) -> torch.autocast:
     """Differences of large, nearly equal products do not survive 8 bits of mantissa: no autocast in here."""
     return torch.autocast(e.vectors.device.type, enabled=False)
-
-
-def _spans(n: int, most: int) -> Iterator[slice]:
-    """Cut 0..n into the fewest spans of at most ``most``, nearly equal, so that no sliver is left over."""
-    size = max(1, ceil(n / max(1, ceil(n / most))))
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))

@@ -19,3 +19,7 @@ class DataError(PartReidError, ValueError):
 
 class ShapeError(PartReidError, ValueError):
     """A tensor has another shape or dtype than its type promises."""
+
+
+class ArgumentError(PartReidError, TypeError, ValueError):
+    """A function was given something else than it takes."""

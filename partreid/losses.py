@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from partreid.arguments import check, number
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.types import UNKNOWN, Embeddings
@@ -20,6 +21,11 @@ def id_loss(logits: Tensor, ids: Tensor, smoothing: float = 0.1, weights: Tensor
     logits: float [N, C], or [N, M, C] for M classifiers per image. ids: int64 [N]. weights: float of the logits'
     leading shape, >= 0, e.g. visibility; ``None`` weighs all alike. Returns the weighted mean, 0 if nothing weighs.
     """
+    check(id_loss, locals())
+    number("smoothing", smoothing, 0, 1)
+    _require_ids(logits, ids)
+    if weights is not None and weights.shape != logits.shape[:-1]:
+        raise ShapeError(f"weights must be {list(logits.shape[:-1])} like the logits, got {list(weights.shape)}")
     if logits.ndim == 3:
         ids = ids[:, None].expand(logits.shape[:2])
     each = F.cross_entropy(logits.flatten(0, -2), ids.flatten(), label_smoothing=smoothing, reduction="none")
@@ -35,6 +41,10 @@ def mine_hardest(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     distances: float [..., N, N], +inf = unusable pair. ids: int64 [N]. Returns two float [A] vectors. The anchor
     itself is never its own positive.
     """
+    check(mine_hardest, locals())
+    if distances.ndim < 2 or tuple(distances.shape[-2:]) != (len(ids), len(ids)) or ids.ndim != 1:
+        raise ShapeError(f"distances must be [.., N, N] and identities [N], got {list(distances.shape)} and "
+                         f"{list(ids.shape)}")
     same = ids[:, None] == ids[None, :]
     itself = torch.eye(len(ids), dtype=torch.bool, device=ids.device)
     usable = distances.isfinite()
@@ -46,6 +56,8 @@ def mine_hardest(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
 
 def margin_loss(positive: Tensor, negative: Tensor, margin: float = 0.3) -> Tensor:
     """Mean of [positive - negative + margin]_+ (BPBreID Eq. 8); with margin 0 the soft form log(1 + e^(p - n))."""
+    check(margin_loss, locals())
+    number("margin", margin, 0)
     if len(positive) == 0:
         return (positive.sum() + negative.sum()) * 0.0  # nothing to rank; keeps the graph alive
     gap = positive - negative
@@ -59,6 +71,8 @@ def hard_triplet(e: Embeddings, ids: Tensor, margin: float = 0.3, combine: Combi
     if they share nothing). ``combine`` other than "mean": the "max" or "min" over shared embeddings, "max_min"
     (max for positives, min for negatives), or "each" embedding mined on its own.
     """
+    check(hard_triplet, locals())
+    _require_ids(e.vectors, ids)
     if combine == "mean":
         return margin_loss(*mine_hardest(EUCLIDEAN.within(e), ids), margin)  # Eq. 7
     per_part = torch.stack([EUCLIDEAN.within(e.select(name)) for name in e.names])  # [M, N, N]
@@ -78,6 +92,7 @@ def resize_labels(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor
 
     255 (unknown) wins only where nothing is known at all. Ties go to the lower class.
     """
+    check(resize_labels, locals())
     if tuple(labels.shape[1:]) == tuple(size):
         return labels
     share = label_shares(labels, size, classes)
@@ -98,8 +113,11 @@ def part_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, keep: floa
     logits: float [B, K+1, h, w]. labels: uint8 [B, H, W] (0 background, 1..K, 255 unknown), brought to h x w by
     majority. smoothing: eps / (K+1) on every class. keep: share of the easiest pixels that count (1 = all).
     """
+    check(part_loss, locals())
+    number("smoothing", smoothing, 0, 1)
+    number("keep", keep, 0, 1)
+    _check_labels(labels, logits)
     classes = logits.shape[1]
-    _check_labels(labels, classes)
     target = resize_labels(labels, (logits.shape[2], logits.shape[3]), classes).long()
     target = target.masked_fill(target == UNKNOWN, -100)
     each = F.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")[target != -100]
@@ -115,8 +133,9 @@ def mask_loss(logits: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:
     under its centre. balanced: the mean over the classes that occur in the batch, of the mean over their pixels;
     otherwise the mean over all known pixels. 0 if none is known.
     """
+    check(mask_loss, locals())
+    _check_labels(labels, logits)
     classes = logits.shape[1]
-    _check_labels(labels, classes)
     rows, columns = (((torch.arange(m, device=labels.device) + 0.5) * n / m).long()
                      for n, m in zip(labels.shape[1:], logits.shape[2:], strict=True))
     target = labels[:, rows[:, None], columns].long()
@@ -135,14 +154,27 @@ def diversity_loss(z: Tensor, diagonal: bool = False, eps: float = 1e-8) -> Tens
     A zero vector is similar to nothing. diagonal: also each region with itself, as the printed sum begins, which adds
     a constant without gradient.
     """
+    check(diversity_loss, locals())
+    if z.ndim != 3:
+        raise ShapeError(f"regions must be [N, K, D], got {list(z.shape)}")
     K = z.shape[1]
     length = torch.linalg.vector_norm(z, dim=2)
     similar = z @ z.mT / (length[:, :, None] * length[:, None]).clamp_min(eps)
     return similar.triu(0 if diagonal else 1).sum() / (len(z) * K * (K - 1) / 2)  # Eq. 3
 
 
-def _check_labels(labels: Tensor, classes: int) -> None:
-    highest = int(labels.masked_fill(labels == UNKNOWN, 0).max())
+def _require_ids(of: Tensor, ids: Tensor) -> None:
+    if of.ndim < 2 or tuple(ids.shape) != (len(of),) or ids.is_floating_point():
+        raise ShapeError(f"identities must be whole numbers [{len(of) if of.ndim else 1}], one per image, got "
+                         f"{ids.dtype} {list(ids.shape)} for {list(of.shape)}")
+
+
+def _check_labels(labels: Tensor, logits: Tensor) -> None:
+    if logits.ndim != 4 or labels.ndim != 3 or len(labels) != len(logits) or labels.is_floating_point():
+        raise ShapeError(f"part logits [B, K+1, h, w] need labels [B, H, W] of whole numbers, got {list(logits.shape)} "
+                         f"and {labels.dtype} {list(labels.shape)}")
+    classes = logits.shape[1]
+    highest = int(labels.masked_fill(labels == UNKNOWN, 0).max()) if labels.numel() else 0
     if highest >= classes:
         raise ShapeError(f"part labels go up to {highest}, the part head knows 0..{classes - 1}; the label source and "
                          f"the scheme of the recipe do not match")
@@ -154,6 +186,12 @@ def centre_loss(f: Tensor, centres: Tensor, ids: Tensor, weight: float) -> Tenso
     f: float [N, D]. centres: float [identities, D]. Scaled by ``weight`` for the embeddings only: the centres
     follow with their own optimiser at full strength, whatever the weight.
     """
+    check(centre_loss, locals())
+    number("weight", weight, 0)
+    if f.ndim != 2 or centres.ndim != 2 or f.shape[1] != centres.shape[1]:
+        raise ShapeError(f"embeddings [N, D] and centres [identities, D] must be of one width, got {list(f.shape)} and "
+                         f"{list(centres.shape)}")
+    _require_ids(f, ids)
     own = centres[ids]
 
     def pull(a: Tensor, b: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from partreid.arguments import check, check_fields, said
 from partreid.errors import ShapeError
 
 UNKNOWN = 255  # label of pixels about which nothing is known; losses skip them
@@ -43,6 +44,7 @@ class PartScheme:
     flip: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.flip:
             object.__setattr__(self, "flip", tuple(range(len(self.names) + 1)))
         _require(
@@ -103,11 +105,13 @@ class Batch:
     cues: Mapping[str, Tensor] = field(default_factory=lambda: NONE)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         n = len(self.images)
         _require(self.images.ndim == 4 and self.images.shape[1] == 3,
                  f"images must be [B, 3, H, W], got {tuple(self.images.shape)}")
         for name, value in (("ids", self.ids), ("cameras", self.cameras)):
             _require(tuple(value.shape) == (n,), f"{name} must be [{n}], got {tuple(value.shape)}")
+            _require(not value.is_floating_point(), f"{name} must be whole numbers, got {value.dtype}")
         for name, value in self.cues.items():
             _require(len(value) == n, f"cue '{name}' must have {n} rows like the images, got {len(value)}")
 
@@ -125,6 +129,7 @@ class PartMaps:
     _probs: list[Tensor] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check(PartMaps, {"logits": self.logits, "scheme": self.scheme})
         _require(self.logits.ndim == 4 and self.logits.shape[1] == self.scheme.K + 1,
                  f"part logits must be [B, {self.scheme.K + 1}, h, w], got {tuple(self.logits.shape)}")
 
@@ -161,18 +166,34 @@ class PartMaps:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """M named vectors per image: vectors float [N, M, D], visibility float [N, M] in [0, 1], M names."""
+    """M named vectors per image: vectors float [N, M, D], visibility float [N, M] in [0, 1], M names.
+
+    ShapeError if they do not fit together. The range of the visibility is looked at on the CPU and outside training:
+    elsewhere that would make a GPU wait, and a model that diverges in training is told of by its loss.
+    """
 
     vectors: Tensor
     visibility: Tensor
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _require(self.vectors.ndim == 3, f"vectors must be [N, M, D], got {tuple(self.vectors.shape)}")
         n, m = self.vectors.shape[:2]
         _require(tuple(self.visibility.shape) == (n, m),
                  f"visibility must be [{n}, {m}] like the vectors, got {tuple(self.visibility.shape)}")
         _require(len(self.names) == m, f"{m} embeddings need {m} names, got {self.names}")
+        for name, value in (("vectors", self.vectors), ("visibility", self.visibility)):
+            _require(value.is_floating_point(), f"{name} must be floats, got {value.dtype}")
+        if self.visibility.device.type == "cpu" and not self.visibility.requires_grad:
+            self.require_visibilities()
+
+    def require_visibilities(self) -> None:
+        """ShapeError unless all visibilities lie in [0, 1]."""
+        v = self.visibility
+        if v.numel() and not bool(((v >= 0) & (v <= 1)).all()):  # NaN is neither
+            wrong = v[~((v >= 0) & (v <= 1))][0].item()
+            raise ShapeError(f"visibilities lie between 0 (hidden) and 1 (seen), got {wrong:g}")
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -180,16 +201,22 @@ class Embeddings:
     @classmethod
     def one(cls, name: str, vectors: Tensor) -> "Embeddings":
         """A single, always visible embedding from vectors [N, D]."""
+        check(Embeddings.one, locals())
+        _require(vectors.ndim == 2, f"vectors must be [N, D], got {tuple(vectors.shape)}")
         return cls(vectors[:, None], vectors.new_ones(len(vectors), 1), (name,))
 
     @classmethod
     def seen(cls, vectors: Tensor, names: Sequence[str]) -> "Embeddings":
         """Always visible embeddings from vectors [N, M, D]."""
+        check(Embeddings.seen, locals())
         return cls(vectors, vectors.new_ones(vectors.shape[:2]), tuple(names))
 
     @classmethod
     def cat(cls, *groups: "Embeddings") -> "Embeddings":
         """Put groups side by side [N, M1+M2+.., max D]; narrower ones are zero-padded, which no distance can see."""
+        _together(groups)
+        _require(len({len(g) for g in groups}) == 1,
+                 f"groups side by side need as many rows each, got {', '.join(str(len(g)) for g in groups)}")
         width = max(g.vectors.shape[2] for g in groups)
         padded = [torch.nn.functional.pad(g.vectors, (0, width - g.vectors.shape[2])) for g in groups]
         return cls(torch.cat(padded, 1), torch.cat([g.visibility for g in groups], 1),
@@ -198,6 +225,11 @@ class Embeddings:
     @classmethod
     def stack(cls, batches: Sequence["Embeddings"]) -> "Embeddings":
         """Rows of several batches with the same names, one below the other."""
+        _together(batches)
+        for b in batches:
+            _require(b.names == batches[0].names and b.vectors.shape[2] == batches[0].vectors.shape[2],
+                     f"batches one below the other need the same embeddings; got {', '.join(batches[0].names)}, "
+                     f"{batches[0].vectors.shape[2]} wide, and {', '.join(b.names)}, {b.vectors.shape[2]} wide")
         return cls(torch.cat([b.vectors for b in batches]), torch.cat([b.visibility for b in batches]),
                    batches[0].names)
 
@@ -216,10 +248,23 @@ class Embeddings:
         return Embeddings(self.vectors[:, at], self.visibility[:, at], tuple(names))
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> "Embeddings":
-        return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
+        """The rows of an index tensor, a slice or a list of row numbers. ShapeError if there is no such row."""
+        _require(isinstance(index, Tensor | slice | Sequence) and not isinstance(index, str | bytes),
+                 f"rows are chosen by a tensor, a slice or a list of row numbers, got {said(index)}")
+        try:
+            return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
+        except (IndexError, TypeError, RuntimeError, ValueError) as error:
+            if isinstance(error, ShapeError):
+                raise
+            raise ShapeError(f"no such rows of {len(self)} embeddings: {str(error).splitlines()[0]}") from None
 
     def to(self, device: torch.device | str) -> "Embeddings":
         return replace(self, vectors=self.vectors.to(device), visibility=self.visibility.to(device))
+
+
+def _together(groups: Sequence[Embeddings]) -> None:
+    check(_together, locals())
+    _require(len(groups) > 0, "there are no embeddings to put together; give at least one")
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class TestFormula:
             parts = list(measure.blocks(q, g, rows))
             assert [at.start for at, _ in parts] == list(range(0, 23, rows))
             torch.testing.assert_close(torch.cat([block for _, block in parts]), whole, atol=2e-6, rtol=1e-6)
-        monkeypatch.setattr(module, "_TILE_CPU", (7, 4))
+        monkeypatch.setattr(module, "TILE_CPU", (7, 4))
         torch.testing.assert_close(measure(q, g), whole, atol=2e-6, rtol=1e-6)
 
 
@@ -166,7 +166,7 @@ class TestShrunk:
         whole = measure(q, g)
         parts = torch.cat([block for _, block in measure.blocks(q, g, 5)])
         torch.testing.assert_close(parts, whole, atol=2e-6, rtol=1e-6)
-        monkeypatch.setattr(module, "_TILE_CPU", (7, 4))
+        monkeypatch.setattr(module, "TILE_CPU", (7, 4))
         torch.testing.assert_close(measure(q, g), whole, atol=2e-6, rtol=1e-6)
 
     def test_what_shares_nothing_is_at_far(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
@@ -412,7 +412,7 @@ def test_errors_name_both_sides() -> None:
         PartDistance("cosine", (1.0, 2.0)).within(q)
     with pytest.raises(ValueError, match="2 and 3"):
         PartDistance("cosine").terms(q, some(3, 1))
-    with pytest.raises(ValueError, match="at least 1 row"):
+    with pytest.raises(ValueError, match="block must be a whole number of at least 1"):
         next(PartDistance("cosine").blocks(q, q, 0))
     with pytest.raises(ValueError, match="unit_euclidean, got 'manhattan'"):
         PartDistance("manhattan")  # type: ignore[arg-type]
@@ -440,7 +440,7 @@ def test_gpu_equals_cpu(metric: Metric, weights: tuple[float, ...] | None, shrin
     want = measure(q, g)
     torch.testing.assert_close(measure(x, y), want, **close)
     torch.testing.assert_close(torch.cat([block for _, block in measure.blocks(x, y, 77)]), want, **close)
-    monkeypatch.setattr(module, "_TILE_GPU", (128, 200))
+    monkeypatch.setattr(module, "TILE_GPU", (128, 200))
     torch.testing.assert_close(measure(x, y), want, **close)
     within = (measure.within(x).cpu(), measure.within(q))
     apart = ~torch.eye(300, dtype=torch.bool)  # the root of a rounded 0 on the diagonal may be 1e-3

@@ -10,19 +10,22 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "partreid"
 
 FLOORS = (  # a room may import rooms of lower floors, and itself
-    {"errors", "types", "recipes", "files", "images", "pickles"},
-    {"distance", "losses", "layers"},
+    {"errors", "arguments", "types", "recipes", "files", "images", "tensors", "pickles"},
+    {"tiling", "distance", "losses", "layers"},
     {"data", "cues", "match", "gallery", "explain"},
     {"methods"},
     {"build", "train", "evaluate", "export", "convert", "labels"},
     {"cli", "api", "reporting", "evaluation", "demo", "claims", "ledger", "tables", "smoke", "ui", "__main__"},
 )
 NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
-    "types": {"errors"},
+    "arguments": {"errors"},
+    "types": {"arguments", "errors"},
     "files": {"errors"},
     "images": {"errors", "files"},
     "pickles": {"errors", "files"},
+    "tensors": {"errors", "files"},
     "recipes": {"errors"},
+    "distance": {"tiling"},
     "losses": {"distance"},
     "train": {"build", "evaluate"},
     "export": {"build"},
@@ -39,9 +42,9 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
 }
 NARROWER = {  # less than the floor allows
     "recipes": {"errors"},
-    "methods": {"types", "errors", "distance", "losses", "layers"},
+    "methods": {"arguments", "types", "errors", "distance", "losses", "layers"},
 }
-STDLIB_ONLY = {"errors", "recipes"}  # so that `partreid recipes` needs no torch
+STDLIB_ONLY = {"errors", "arguments", "recipes"}  # so that `partreid recipes` needs no torch
 NAMES_METHODS = "build"  # the others know what a method is (METHOD_TYPE), not which there are
 METHOD_TYPE = {"base", "Method"}
 

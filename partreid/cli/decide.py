@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from partreid.api import Hit, Model
     from partreid.evaluate.decision import Bound
     from partreid.match import Interval
-    from partreid.match.calibration import Calibration, Check, Reliability
+    from partreid.match.calibration import Calibration, Check
+    from partreid.match.reliability import Reliability
 
 Share = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1))]
 
@@ -158,7 +159,6 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
     from partreid.api import crop_paths, listed, load
     from partreid.evaluate.decision import matches, unlike
     from partreid.explain.sheets import number
-    from partreid.types import Embeddings
 
     model = load(run, device, calibration)
     decides = model.calibration
@@ -181,7 +181,7 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
                 print(f"{many} of {len(paths)} crops are near enough to be called the same person" if many else
                       "nobody in this gallery is near enough to be called the same person")
         print(_NONE if decides is None else _expected(len(paths), decides))
-    if decides is not None and (warning := unlike(decides, model.method.distance, Embeddings.stack([q, g]))):
+    if decides is not None and (warning := unlike(decides, model.method.distance, q, g)):
         ui.say(f"warning: {warning}")
     if sheet is not None:
         _draw(model, asked, found, sheet)

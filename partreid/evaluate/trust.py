@@ -14,7 +14,8 @@ from partreid.evaluate.decision import hash_of_images, known_pairs, sampled
 from partreid.evaluate.score import Described, Scored
 from partreid.evaluate.sections import Slots, title
 from partreid.match import Protocol
-from partreid.match.calibration import Calibration, Check, RiskCoverage, risk_coverage
+from partreid.match.calibration import Calibration, Check
+from partreid.match.reliability import RiskCoverage, risk_coverage
 from partreid.types import Benchmark, Embeddings, Sample
 
 RISKS = (0.01, 0.05, 0.1)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from partreid.arguments import check
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.match.protocols import MARKET, Protocol
@@ -50,6 +51,7 @@ def by_camera_pair(ranking: Ranking, query_cameras: Whole, gallery_cameras: Whol
     the ranking; ``found@k``, the weighted share that ranks k or better. There is no Rank-1 of a pair of cameras:
     the right answers of a query from other cameras stand in the same list.
     """
+    check(by_camera_pair, locals())
     of_query, of_gallery = whole("query_cameras", query_cameras), whole("gallery_cameras", gallery_cameras)
     pairs = _pairs(ranking)
     _fits("query_cameras", len(of_query), ranking)
@@ -64,6 +66,7 @@ def by_shared_parts(ranking: Ranking, query: Embeddings, gallery: Embeddings,
     Holistic embeddings count too, as they do in the distance; give ``query.select(*parts(query.names))`` and the
     gallery's to count body parts alone. Pairs that share none are infinitely far apart.
     """
+    check(by_shared_parts, locals())
     pairs = _pairs(ranking)
     _fits("query", len(query), ranking)
     shown = [(e.visibility.detach().cpu().numpy() > 0) for e in (query, gallery)]
@@ -77,6 +80,7 @@ def by_occlusion(ranking: Ranking, visibility: Tensor, samples: int = SAMPLES) -
     Every score, with its interval. weight: the share of scored queries; weighted over all slices each score is that
     of the ranking.
     """
+    check(by_occlusion, locals())
     _fits("visibility", len(visibility), ranking)
     shown = (visibility.detach().cpu().numpy() > 0).sum(1)
     return _grouped(ranking, np.tile(shown, ranking.draws), lambda n: _counted(n, "part") + " shown", samples)
@@ -87,6 +91,7 @@ def by_identity_size(ranking: Ranking, samples: int = SAMPLES) -> tuple[Slice, .
 
     A person with many right images is found first more easily and found wholly less easily. key: the range.
     """
+    check(by_identity_size, locals())
     sizes = np.array([len(ranks) for ranks in ranking.ranks], np.int64)
     least = 2 ** np.floor(np.log2(np.maximum(sizes, 1))).astype(np.int64)
     found = _grouped(ranking, least, lambda n: "1 right image" if n == 1 else f"{n}-{2 * n - 1} right images", samples)
@@ -104,6 +109,7 @@ def by_gallery_size(ranking: Ranking, sizes: Sequence[int] | None = None) -> tup
     Distractors can be thinned out here but not invented: what a larger gallery would do only a larger gallery tells.
     Nor is this a benchmark with fewer people: right entries of other people leave one by one.
     """
+    check(by_gallery_size, locals())
     kept = [i for i, ranks in enumerate(ranking.ranks) if len(ranks)]
     counts = np.array([len(ranking.ranks[i]) for i in kept], np.int64)
     if len(ranking.size) != len(ranking.ranks):
@@ -144,6 +150,7 @@ def by_part(distance: PartDistance, query: Embeddings, gallery: Embeddings, quer
     scored queries that show the part, ``pairs`` the right pairs of which both do, ``weight`` the share of the mAP's
     weight that these pairs have. key: the places of the embeddings.
     """
+    check(by_part, locals())
     single = replace(distance, weights=None, shrink=0.0, far=None)
     rows: list[tuple[str, tuple[str, ...], PartDistance]] = [(name, (name,), single) for name in query.names]
     own = parts(query.names)

@@ -8,97 +8,20 @@ holds one such pair on average, for every query.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from partreid.arguments import check, check_fields, fits, integer, number, require
 from partreid.errors import DataError
 from partreid.match.pairs import Curves, Doubles, KnownPairs, Mask, choose, logits
+from partreid.match.reliability import Reliability, reliability
 from partreid.match.statistics import Interval
 from partreid.match.strangers import DRAWS, log_ratios, percentiles, shift, threshold_at, usual_shift
 
 LEAST = 10  # people, pairs of one person and accepted pairs of strangers, below which a rate says nothing
 _TAILS = (2.5, 97.5)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Do pairs that get p turn out to be one person in p of the cases? One entry for every bin that holds any.
-
-    low, high: ends of the bin. weight: its share of all, they sum to 1. probability: mean of what was said. same: the
-    share that came true. pairs: how many.
-    """
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    weight: tuple[float, ...]
-    probability: tuple[float, ...]
-    same: tuple[float, ...]
-    pairs: tuple[int, ...]
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error in [0, 1]: the mean gap between the two, by weight (Naeini et al. 2015)."""
-        return float(sum(w * abs(p - s) for w, p, s in zip(self.weight, self.probability, self.same)))
-
-
-@dataclass(frozen=True, eq=False)
-class RiskCoverage:
-    """What is wrong among the answers given if only the surest are given: coverage, risk, confidence float64 [n].
-
-    Entry i gives the i + 1 surest; equal confidences are in every order at once, so they share one risk.
-    """
-
-    coverage: Doubles
-    risk: Doubles
-    confidence: Doubles
-
-    @property
-    def aurc(self) -> float:
-        """Area under the curve: the mean risk over all coverages (Geifman et al. 2019); NaN without answers."""
-        return float(self.risk.mean()) if len(self.risk) else float("nan")
-
-    def coverage_at(self, risk: float) -> float:
-        """The largest share of answers that can be given with no more than this share of them wrong."""
-        return float(self.coverage[self.risk <= risk + 1e-12].max(initial=0.0))
-
-
-def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10) -> Reliability:
-    """Said probabilities in [0, 1] and truths bool, both [n], in bins of equal width. weights [n] >= 0; None: all 1.
-
-    Unknown probabilities (NaN) are left out.
-    """
-    p, truth = np.asarray(probability, np.float64), np.asarray(same, np.float64)
-    weight = np.ones(len(p)) if weights is None else np.asarray(weights, np.float64)
-    p, truth, weight = (x[~np.isnan(p)] for x in (p, truth, weight))
-    at = np.minimum((p * bins).astype(np.int64), bins - 1)
-    mass, said, came = (np.bincount(at, x, bins) for x in (weight, weight * p, weight * truth))
-    full = np.flatnonzero(mass > 0)
-
-    def listed(values: Doubles) -> tuple[float, ...]:
-        return tuple(values.tolist())
-
-    return Reliability(listed(full / bins), listed((full + 1) / bins), listed(mass[full] / mass.sum()),
-                       listed(said[full] / mass[full]), listed(came[full] / mass[full]),
-                       tuple(np.bincount(at, minlength=bins)[full].tolist()))
-
-
-def ece(probability: Any, same: Any, weights: Any = None, bins: int = 10) -> float:
-    """Expected calibration error in [0, 1], see :class:`Reliability`; 0 without pairs."""
-    return reliability(probability, same, weights, bins).ece
-
-
-def risk_coverage(confidence: Any, right: Any) -> RiskCoverage:
-    """Answers by how sure they are: confidence float [n], any scale, NaN the least; right bool [n].
-
-    For identification: confidence is the match probability of the first answer (or its distance, negated).
-    """
-    sure, wrong = np.nan_to_num(np.asarray(confidence, np.float64), nan=-np.inf), 1.0 - np.asarray(right, np.float64)
-    levels, group, size = np.unique(-sure, return_inverse=True, return_counts=True)
-    tied = np.repeat(np.bincount(group, wrong, len(levels)) / size, size)  # each of a tie is as wrong as all of it
-    given = np.arange(1, len(sure) + 1)
-    return RiskCoverage(given / max(len(sure), 1), np.cumsum(tied) / given, np.repeat(-levels, size))
 
 
 @dataclass(frozen=True)
@@ -111,6 +34,11 @@ class Slice:
     same: int
     strangers: int
     apart: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for f in fields(self):
+            integer(f"the number of {f.name}", getattr(self, f.name), 0)
 
     @classmethod
     def of(cls, pairs: KnownPairs) -> "Slice":
@@ -128,6 +56,10 @@ class Check:
     fmr: Interval
     tpr: Interval
     reliability: Reliability
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _require_rates(fmr=self.fmr, tpr=self.tpr)
 
     @property
     def ece(self) -> float:
@@ -184,6 +116,21 @@ class Calibration:
     seed: int
     source: Source
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        number("the rate of a calibration", self.rate, 0, 1, open_=True)
+        number("its share of people", self.share, 0, 1, open_=True)
+        number("its usual shift", self.usual_shift, 0, 1)
+        integer("its seed", self.seed, 0)
+        _require_rates(true_rate=self.true_rate, expected=self.expected)
+        require(len(self.curves) > 0, "the curves of a calibration", "one at least", self.curves)
+        odds = [x for curve in self.curves for x in curve.logits]
+        slack = 1e-6 * (1 + max(map(abs, odds)))  # a threshold may lie just beyond all odds: then nobody is called same
+        require(min(odds) - slack <= self.threshold <= max(odds) + slack, "the threshold of a calibration",
+                f"within the log odds that its curves can give, {min(odds):g} to {max(odds):g}", self.threshold)
+        require(len(self.strangers) > 1 and all(a <= b for a, b in zip(self.strangers, self.strangers[1:])),
+                "the distances of strangers", "ascending", self.strangers)
+
     def logit(self, distance: Any, shared: Any) -> Doubles:
         """Log odds of pairs with these distances and numbers of shared parts; NaN where none is shared."""
         return logits(self.curves, distance, shared)
@@ -193,8 +140,7 @@ class Calibration:
 
         prior: in (0, 1), how likely one person was before anybody looked, e.g. 1 / N for a gallery of N people.
         """
-        if not 0 < prior < 1:
-            raise DataError(f"a prior is a probability between 0 and 1, both excluded; got {prior}")
+        require_prior(prior)
         odds = self.logit(distance, shared) + np.log(prior / (1 - prior))
         return 1 / (1 + np.exp(-odds))
 
@@ -223,8 +169,21 @@ class Calibration:
         return shift(self.strangers, distances)
 
 
+def require_prior(prior: float) -> None:
+    """ArgumentError unless ``prior`` can be a probability beforehand."""
+    require(fits(prior, float) and 0 < prior < 1, "a prior", "a probability between 0 and 1, both excluded", prior)
+
+
+def _require_rates(**rates: Interval) -> None:
+    for name, found in rates.items():
+        for end in (found.value, found.low, found.high):
+            number(f"{name} of a calibration", end, 0, 1 + 1e-9)
+        require(found.low <= found.high, f"the range of {name}", "from low to high", (found.low, found.high))
+
+
 def calibrate(pairs: KnownPairs, source: Source, rate: float = 1e-3, share: float = 0.5, seed: int = 0) -> Calibration:
     """Fit on a seeded ``share`` of the people, check on the others. DataError if there is too little for the rate."""
+    check(calibrate, locals())
     fit, held = divided(pairs, share, seed)
     require_enough(fit, held, rate)
     kind, curves, losses = choose(fit, seed)

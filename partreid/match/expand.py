@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from partreid.arguments import check, check_fields
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.match.neighbours import Floats, Integers, Nearest, slices
@@ -39,6 +40,7 @@ class Expansion:
     own: float = 2.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.k < 1 or not 0 < self.own < float("inf"):
             raise DataError(f"expansion needs k >= 1 images to average with and a finite own weight > 0, got {self}")
 
@@ -50,6 +52,7 @@ class Expansion:
         averaged where the metric does so. Visibility stays: a part that an image does not show is not filled in, and
         who shares no part with it is no neighbour. DataError unless there are as many cameras as images.
         """
+        check(Expansion.__call__, locals())
         return self._averaged(distance, e, sources, *_nearest(distance, e, cameras, sources, source_cameras, self.k))
 
     def blocks(self, distance: PartDistance, query: Embeddings, query_cameras: Sequence[int], gallery: Embeddings,
@@ -60,6 +63,7 @@ class Expansion:
         The gallery is averaged once for every camera of the queries, so they must come in the order of their cameras:
         DataError otherwise.
         """
+        check(Expansion.blocks, locals())
         cameras = np.asarray(query_cameras, np.int64)
         if (np.diff(cameras) < 0).any():
             raise DataError("queries to be expanded must come in the order of their cameras; sort them by camera, with "

@@ -13,6 +13,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import check
+
 Floats = NDArray[np.floating]
 Ranks = NDArray[np.int64]
 
@@ -22,6 +24,7 @@ def match_ranks(distances: Floats, relevant: NDArray[np.bool_], valid: NDArray[n
 
     distances: float [Ng], smaller is closer, no NaN. relevant, valid: bool [Ng].
     """
+    check(match_ranks, locals())
     row = _without(distances, valid)[None]
     return np.sort(ranks_of_rows(np.sort(row), row, [np.flatnonzero(relevant & valid)])[0])
 
@@ -45,6 +48,7 @@ def ranks_of_rows(ordered: Floats, rows: Floats, at: Sequence[NDArray[np.int64]]
 
 def nearest(distances: Floats, valid: NDArray[np.bool_], k: int) -> Ranks:
     """Indices of the k nearest valid entries, nearest first: int64 [k], ended by -1 where there are fewer."""
+    check(nearest, locals())
     row = _without(distances, valid)[None]
     return nearest_of_rows(np.sort(row), row, np.array([np.count_nonzero(valid)]), k)[0]
 
@@ -77,14 +81,17 @@ def average_precision(ranks: Ranks) -> float:
 
     ranks: int64 [P], ascending, P > 0. The older trapezoid rule of Market-1501 is in ``match.legacy``.
     """
+    check(average_precision, locals())
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 
 def inverse_negative_penalty(ranks: Ranks) -> float:
     """INP = P / rank of the last right entry: what finding them all costs (AGW, TPAMI 2021). In (0, 1]."""
+    check(inverse_negative_penalty, locals())
     return float(len(ranks) / ranks[-1])
 
 
 def cumulative_matches(first: Ranks, ks: Sequence[int]) -> dict[int, float]:
     """CMC: the share of lists whose first right entry has rank k or better. first: int64 [N], N > 0."""
+    check(cumulative_matches, locals())
     return {k: float(np.mean(first <= k)) for k in ks}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import check
 from partreid.match.metrics import Floats
 
 Integers = NDArray[np.int64]
@@ -40,6 +41,7 @@ class Searches:
 
         +inf if all of them may; a pair that shares no part is never returned. NaN without non-mated queries.
         """
+        check(Searches.limit, locals())
         strangers = np.sort(self.nearest[~self.mated])
         if not len(strangers):
             return float("nan")
@@ -77,6 +79,7 @@ class Searches:
 
 def searches(distances: Floats, relevant: Mask, valid: Mask) -> Searches:
     """Of whole matrices [Nq, Ng]: a query without a relevant and valid entry is not mated."""
+    check(searches, locals())
     values = np.where(valid, np.asarray(distances, np.float32), np.nan)
     right = relevant & valid
     own, other = _nearest(np.where(right, values, np.nan)), _nearest(np.where(right, np.nan, values))

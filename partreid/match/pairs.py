@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import check_fields, require
+
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -82,6 +84,13 @@ class Curve:
 
     distances: tuple[float, ...]
     logits: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        knots = np.array([self.distances, self.logits]) if len(self.distances) == len(self.logits) > 0 else None
+        require(knots is not None and bool(np.isfinite(knots).all()) and bool((np.diff(knots[0]) > 0).all())
+                and bool((np.diff(knots[1]) <= 0).all()) and self.distances[0] >= 0, "a curve",
+                "finite log odds that do not rise, one for each of some ascending distances >= 0", self.logits)
 
     def __call__(self, distance: Any) -> Doubles:
         return np.interp(distance, self.distances, self.logits)

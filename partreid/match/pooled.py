@@ -4,16 +4,16 @@ A camera that has tracked somebody has more than one image of him. They are pool
 image hides may come from the next.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from partreid.errors import RecipeError, ShapeError
+from partreid.arguments import check
+from partreid.errors import ShapeError
 from partreid.match.ranking import Whole, whole
-from partreid.recipes.base import unknown
 from partreid.types import DISTRACTOR, Embeddings
 
 How = Literal["mean", "max"]
@@ -34,10 +34,9 @@ def pooled(query: Embeddings, query_ids: Whole, query_cameras: Whole, more: Embe
     The visibility of a part is the highest among its images, not the mean: the pooled vector is made of those that
     show it, so one good look is evidence as good as before, and images that hide it take nothing away. Of a part that
     no image shows, vector and visibility stay the query's. (Market-1501, ICCV 2015, has no parts: there this is its
-    multi-query pooling.) ShapeError, RecipeError if the inputs do not fit.
+    multi-query pooling.) ShapeError, ArgumentError if the inputs do not fit.
     """
-    if how not in get_args(How):
-        raise RecipeError(unknown("pooling", how, get_args(How)))
+    check(pooled, locals())
     asked = _groups("query", query, query_ids, query_cameras)
     if more is None:
         more, given = query, asked

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from partreid.arguments import check, integer, require
 from partreid.distance import PartDistance
 from partreid.errors import DataError, ShapeError
 from partreid.match.metrics import (
@@ -147,6 +148,9 @@ def evaluate(distance: PartDistance, query: Embeddings, gallery: Embeddings,
     many nearest entries to remember for sheets. DataError if no query has a right answer, before any distance
     is computed.
     """
+    check(evaluate, locals())
+    if rows is not None:
+        integer("the rows of a block", rows, 1)
     blocks = distance.blocks(query, gallery, rows or min(2048, max(AT_ONCE, BLOCK // max(1, len(gallery)))))
     return rank(blocks, query_ids, query_cameras, gallery_ids, gallery_cameras, protocol, ks, top,
                 shape=(len(query), len(gallery)), watchers=watchers)
@@ -159,6 +163,9 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
 
     A whole matrix is ``[(slice(0, Nq), matrix)]``.
     """
+    check(rank, locals())
+    integer("top", top, 0)
+    require(all(k >= 1 for k in ks), "the ranks of the CMC", "whole numbers of at least 1", ks)
     q_ids, g_ids = whole("query_ids", query_ids), whole("gallery_ids", gallery_ids)
     q_cameras, g_cameras = whole("query_cameras", query_cameras), whole("gallery_cameras", gallery_cameras)
     expected = shape or (len(q_ids), len(g_ids))
@@ -260,7 +267,8 @@ class SingleShot:
 
 def whole(name: str, values: Whole) -> NDArray[np.int64]:
     """One integer per image as int64 [N]. ShapeError if they are not integers."""
+    check(whole, locals())
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    if array.size and not np.issubdtype(array.dtype, np.integer):
-        raise ShapeError(f"{name} must be integers, got {array.dtype}")
+    if array.ndim != 1 or array.size and not np.issubdtype(array.dtype, np.integer):
+        raise ShapeError(f"{name} must be integers, one per image, got {array.dtype} {list(array.shape)}")
     return array.astype(np.int64)

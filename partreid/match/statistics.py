@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import check, integer, number
 from partreid.errors import DataError
 from partreid.match.openset import FPIRS, Searches
 from partreid.match.ranking import Ranking
@@ -48,6 +49,7 @@ class Difference(Interval):
 
 def bootstrap(ranking: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95) -> dict[str, Interval]:
     """Intervals of all scores of a ranking."""
+    check(bootstrap, locals())
     return bootstrap_values(ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level)
 
 
@@ -58,6 +60,7 @@ def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: i
     p is two-sided: for every person at random, all of his queries keep or change sign. DataError if the two did not
     score the same queries.
     """
+    check(bootstrap_difference, locals())
     mine, other = same_queries([a, b])
     change = {name: mine[name] - other[name] for name in mine}
     people = a.identities[a.scored]
@@ -69,6 +72,8 @@ def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: i
 def bootstrap_values(values: Scores, identities: Integers, samples: int = SAMPLES, seed: int = 0,
                      level: float = 0.95) -> dict[str, Interval]:
     """Intervals of the means of named values; identities: int64 [n]."""
+    check(bootstrap_values, locals())
+    _require_draws(samples, seed, level)
     _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
     drawn = _draws(len(queries), samples, seed)
     weight = drawn @ queries  # queries in each draw
@@ -88,6 +93,8 @@ def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
     (variance between runs over their number). The range is Student's, so three seeds that differ much make it wide.
     With one run it is :func:`bootstrap`: what other seeds do remains unknown.
     """
+    check(over_seeds, locals())
+    _require_draws(samples, seed, level)
     if len(runs) == 1:
         return bootstrap(runs[0], samples, seed, level)
     each = same_queries(runs)
@@ -109,6 +116,8 @@ def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: i
     what a seed does to both then drops out. p is that of Student's t and cautious: with three seeds each and no
     difference it falls below 0.05 in 1 to 4 of 100 cases. DataError if runs that should be the same are not as many.
     """
+    check(difference_over_seeds, locals())
+    _require_draws(samples, seed, level)
     if len(a) == len(b) == 1:
         return bootstrap_difference(a[0], b[0], samples, seed, level)
     each = same_queries([*a, *b])
@@ -135,6 +144,8 @@ def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: 
     Curves are read at 512 distances. A score whose threshold lies above the pairs that were kept one by one has no
     interval and is left out.
     """
+    check(bootstrap_roc, locals())
+    _require_draws(samples, seed, level)
     if not len(roc.own) or not len(roc.near):
         return {}
     people, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
@@ -168,6 +179,8 @@ def bootstrap_searches(found: Searches, identities: Integers, samples: int = SAM
 
     identities: of queries. Empty without queries of both kinds.
     """
+    check(bootstrap_searches, locals())
+    _require_draws(samples, seed, level)
     if not found.mated.any() or found.mated.all():
         return {}
     people, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
@@ -194,6 +207,12 @@ def bootstrap_searches(found: Searches, identities: Integers, samples: int = SAM
     read = {name: np.concatenate(values) for name, values in means.items()}
     return {name: _interval(scores[name], v[1:-len(people)], v[-len(people):], queries, level, float(v[0]))
             for name, v in read.items()}
+
+
+def _require_draws(samples: int, seed: int, level: float) -> None:
+    integer("the number of draws", samples, 1)
+    integer("the seed", seed, 0)
+    number("the level", level, 0, 1, open_=True)
 
 
 def same_queries(runs: Sequence[Ranking]) -> list[dict[str, Doubles]]:

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import check
 from partreid.match.metrics import Floats
 
 Integers = NDArray[np.int64]
@@ -54,6 +55,7 @@ class Roc:
 
         float32, or -inf if even the nearest pair of strangers would be too many.
         """
+        check(Roc.threshold_at, locals())
         allowed = int(fpr * self.others + 1e-9)
         if allowed < len(self.near):
             first = self.near[allowed]  # the nearest pair of strangers that would be too many
@@ -67,12 +69,14 @@ class Roc:
 
     def tpr_at(self, fpr: float) -> float:
         """Share in [0, 1] of the pairs of one person that are found at that threshold; NaN without both kinds."""
+        check(Roc.tpr_at, locals())
         if not len(self.own) or not self.others:
             return float("nan")
         return float(np.searchsorted(self.own, np.float32(self.threshold_at(fpr)), "right")) / len(self.own)
 
     def rates(self, threshold: float) -> tuple[float, float]:
         """(FPR, TPR) if pairs up to ``threshold`` are called a match; the FPR to the width of a bin."""
+        check(Roc.rates, locals())
         fpr, tpr = self._at(np.array([threshold], np.float32))
         return float(fpr[0]), float(tpr[0])
 
@@ -123,6 +127,7 @@ class Roc:
 
 def verification(distances: Floats, relevant: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Roc:
     """Of whole matrices [Nq, Ng], exactly: distances without NaN, relevant and valid bool."""
+    check(verification, locals())
     own, other = relevant & valid, ~relevant & valid
     values = np.asarray(distances, np.float32)
 

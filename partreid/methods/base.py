@@ -1,12 +1,15 @@
 """What every method is: three verbs, two facts and the optimisers it wants."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from partreid.arguments import check, integer, require
 from partreid.distance import PartDistance
+from partreid.errors import RecipeError
 from partreid.types import NONE, Batch, Embeddings, Output
 
 
@@ -22,6 +25,17 @@ class Method(nn.Module):
     needs_at_test: frozenset[str] = frozenset()
     TERMS: tuple[str, ...] = ()
     distance: PartDistance
+
+    @classmethod
+    def check_arguments(cls, given: Mapping[str, Any]) -> None:
+        """First thing in a constructor: ArgumentError, RecipeError unless it was ``given`` what it takes, by name."""
+        check(cls, given)
+        integer("the number of identities", given["identities"], 1)
+        require(hasattr(given["trunk"], "channels"), "a trunk", "a module of BACKBONES, with .channels and .stride",
+                given["trunk"])
+        for term in given["terms"]:
+            if term not in cls.TERMS:
+                raise RecipeError(f"{cls.__name__} has no loss term '{term}'; it has {', '.join(cls.TERMS)}")
 
     @classmethod
     def needed(cls, terms: Sequence[str]) -> frozenset[str]:

@@ -25,6 +25,7 @@ class BoT(Method):
 
     def __init__(self, trunk: nn.Module, identities: int, terms: Sequence[str], *, smoothing: float = 0.1,
                  margin: float = 0.3, centre_lr: float = 0.5, centre_weight: float = 5e-4) -> None:
+        self.check_arguments(locals())
         super().__init__()
         D = int(trunk.channels)  # type: ignore[arg-type]
         self.trunk, self.terms = trunk, tuple(terms)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from partreid.arguments import check
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError, ShapeError
 from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap
@@ -16,6 +17,8 @@ from partreid.methods.base import Method
 from partreid.types import NONE, Batch, Embeddings, Output, PartMaps, PartScheme
 
 Pool = Literal["weighted", "mean", "max"]
+Attention = Literal["learned", "given"]
+Visibility = Literal["threshold", "argmax", "soft", "none"]
 HOLISTIC = ("global", "foreground", "joined")  # f_g, f_f, f_c
 
 
@@ -42,12 +45,12 @@ class BPBreID(Method):
     def __init__(self, trunk: nn.Module, identities: int, scheme: PartScheme, terms: Sequence[str], *,
                  dim: int = 512, reduce: Literal["after", "before", "both", "none"] = "after",
                  pool: Pool = "weighted", foreground_pool: Pool = "weighted",
-                 attention: Literal["learned", "given"] = "learned",
-                 visibility: Literal["threshold", "argmax", "soft", "none"] = "threshold",
+                 attention: Attention = "learned", visibility: Visibility = "threshold",
                  visible_above: float = 0.4, visibility_in_training: bool = False,
                  target: Literal["none", "soft", "hard"] = "none",
                  described: Sequence[str] = ("foreground", "parts"), shared_id: bool = False,
                  triplet: Combine = "mean", smoothing: float = 0.1, margin: float = 0.3) -> None:
+        self.check_arguments(locals())
         super().__init__()
         C, K = int(trunk.channels), scheme.K  # type: ignore[arg-type]
         D = C if reduce == "none" else dim
@@ -119,9 +122,10 @@ class BPBreID(Method):
             found.append(e.select(name) if name in self.scheme.names else e)
         return Embeddings.cat(*found)
 
-    def seeing(self, attention: Literal["learned", "given"] | None = None, visibility: str | None = None,
+    def seeing(self, attention: Attention | None = None, visibility: Visibility | None = None,
                visible_above: float | None = None) -> "BPBreID":
         """The same weights under another attention source or visibility rule, e.g. to measure an exact oracle."""
+        check(BPBreID.seeing, locals())
         other = copy(self)
         for name, value in (("attention", attention), ("visibility", visibility), ("visible_above", visible_above)):
             if value is not None:

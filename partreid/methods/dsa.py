@@ -45,6 +45,7 @@ class DSA(Method):
                  head_init: Literal["random", "imagenet"] = "random", part_id: Literal["sum", "mean"] = "sum",
                  missing: Literal["mean", "skip"] = "mean", described: Sequence[str] | None = None, tile: int = 32,
                  hidden: int = 512, smoothing: float = 0.1, margin: float = 0.3) -> None:
+        self.check_arguments(locals())
         super().__init__()
         halves, N = split(trunk), len(REGIONS)
         C, D = halves.early.channels, halves.channels

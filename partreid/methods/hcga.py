@@ -57,6 +57,7 @@ class HCGA(Method):
                  described: Sequence[str] = ("foreground", "parts"),
                  matching: Literal["parts", "even", "concat"] = "parts", smoothing: float = 0.1,
                  margin: float = 0.3, centre_lr: float = 1.0, centre_weight: float = 1e-3) -> None:
+        self.check_arguments(locals())
         super().__init__()
         wide, K = int(trunk.channels), scheme.K  # type: ignore[arg-type]
         D = dim or wide

@@ -95,6 +95,7 @@ class Magnifier(Method):
                  fusion: Literal["gru", "ablation"] = "gru", hidden: int | None = None,
                  order: Sequence[str] | None = None, skip_absent: bool = True, diagonal: bool = False,
                  described: Sequence[str] | None = None, smoothing: float = 0.1, margin: float = 0.3) -> None:
+        self.check_arguments(locals())
         super().__init__()
         cut = split(trunk)
         self.scheme, self.terms = scheme, tuple(terms)

@@ -26,6 +26,7 @@ class PCB(Method):
 
     def __init__(self, trunk: nn.Module, identities: int, terms: Sequence[str], *, stripes: int = 6,
                  dim: int = 256, smoothing: float = 0.0, margin: float = 0.3) -> None:
+        self.check_arguments(locals())
         super().__init__()
         self.trunk, self.terms = trunk, tuple(terms)
         self.stripes, self.smoothing, self.margin = stripes, smoothing, margin

@@ -10,7 +10,8 @@ from partreid.evaluate import trust as module
 from partreid.evaluate.content import Plot, Table
 from partreid.evaluate.trust import trust, trusted
 from partreid.match import MARKET, Interval
-from partreid.match.calibration import Check, Reliability, Slice, risk_coverage
+from partreid.match.calibration import Check, Slice
+from partreid.match.reliability import Reliability, risk_coverage
 from partreid.types import Embeddings
 from tests.evaluate.made_up import BENCHMARK, DISTANCE, described, scored
 
