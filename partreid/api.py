@@ -1,31 +1,37 @@
 """The small Python API: load a trained run, embed crops, compare two, rank a gallery."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from math import isnan
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
-from torch.overrides import TorchFunctionMode
 
 from partreid import build
+from partreid.arguments import check, fits, integer, require
 from partreid.data.folders import images_in
 from partreid.data.transforms import read_image, to_batch
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
 from partreid.evaluate import decision
-from partreid.evaluate.extract import extract
+from partreid.evaluate.extract import extract, require_finite
 from partreid.explain.evidence import Evidence, explain_pair, explain_pairs
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import compare_picture
-from partreid.files import write_json
-from partreid.match.calibration import Calibration
+from partreid.files import read_text, regular, write_json
+from partreid.match.calibration import Calibration, require_prior
+from partreid.match.neighbours import slices
+from partreid.match.search import nearest
 from partreid.methods import Method
-from partreid.recipes.base import Recipe, from_plain
-from partreid.train.checkpoint import load_tensors, save_tensors
+from partreid.recipes.base import Recipe
+from partreid.train.bundle import read_model
+from partreid.train.checkpoint import save_tensors
 from partreid.types import Embeddings, PartScheme, Sample
+
+_PAIRS = 4096  # explained together
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Model:
 
     def __init__(self, recipe: Recipe, method: Method, scheme: PartScheme | None, device: str = "cpu",
                  decides_by: Path | None = None) -> None:
+        check(Model, locals())
         self.recipe, self.scheme, self.device, self.decides_by = recipe, scheme, device, decides_by
         self.method = method.eval().to(device)
 
@@ -117,8 +124,10 @@ class Model:
     def embed(self, crops: str | Path | Iterable[str | Path], batch: int = 64) -> Embeddings:
         """Crops (a folder, a file or a list of files) to vectors float32 [N, M, D] and visibility [N, M].
 
-        Rows follow :func:`crop_paths`. DataError names the first file that cannot be read.
+        Rows follow :func:`crop_paths`. DataError names the first file that cannot be read, or for which the model gives
+        anything but numbers.
         """
+        integer("batch", batch, 1)
         return extract(self.method, [Sample(p, 0, 0) for p in crop_paths(crops)], self.recipe.size, batch=batch,
                        device=self.device)
 
@@ -127,12 +136,15 @@ class Model:
 
         prior: in (0, 1), how likely one person was beforehand; moves the probability, never the decision.
         """
+        check(Model.compare, locals())
+        require_prior(prior)
         calibration = self.calibration  # refused before the work, if at all
         samples = [Sample(Path(p), 0, 0) for p in (a, b)]
         images = to_batch([read_image(s.path, self.recipe.size) for s in samples]).to(self.device)
         with torch.inference_mode():
             out = self.method(images)
             e = self.method.describe(out)
+        require_finite(e, samples)
         first, second = (Shown.of(s, out.parts, out.groups.get("parts"), row) for row, s in enumerate(samples))
         evidence = explain_pair(self.method.distance, e, e, 0, 1)
         return Comparison(first, second, evidence, *_decided(calibration, evidence, prior))
@@ -143,20 +155,32 @@ class Model:
 
         prior: see ``compare``.
         """
-        paths = crop_paths(gallery)
-        return self.search(self.embed(query), self.embed(paths), paths, top, prior)
+        integer("top", top, 1)
+        require_prior(prior)
+        asked, paths = crop_paths(query), crop_paths(gallery)
+        return self.search(self.embed(asked), self.embed(paths), paths, top, prior)
 
     def search(self, query: Embeddings, gallery: Embeddings, paths: Sequence[Path], top: int = 10,
                prior: float = 0.5) -> list[list[Hit]]:
-        """The same with crops that are embedded already; paths: of the gallery."""
-        calibration = self.calibration
+        """The same with crops that are embedded already; paths: of the gallery, one for each of its rows.
+
+        Memory is that of the result: no row of distances is ever held whole.
+        """
+        check(Model.search, locals())
+        integer("top", top, 1)
+        require_prior(prior)
+        if len(paths) != len(gallery):
+            raise ShapeError(f"a gallery of {len(gallery)} embeddings needs as many paths, got {len(paths)}")
+        calibration, distance = self.calibration, self.method.distance
+        index, _ = nearest(distance, query, gallery, top)
         found = []
-        for at, block in self.method.distance.blocks(query, gallery):
-            order = torch.argsort(block, dim=1, stable=True)[:, :top]
-            for row, nearest in zip(range(at.start, at.stop), order.tolist(), strict=True):
-                every = explain_pairs(self.method.distance, query, gallery, [row] * len(nearest), nearest)
-                found.append([Hit(place, paths[i], evidence, *_decided(calibration, evidence, prior))
-                              for place, (i, evidence) in enumerate(zip(nearest, every, strict=True), 1)])
+        for some in slices(len(query), max(1, _PAIRS // max(1, index.shape[1]))):
+            rows = np.repeat(np.arange(some.start, some.stop), index.shape[1]).tolist()
+            places = index[some].ravel().tolist()
+            every = iter(zip(places, explain_pairs(distance, query, gallery, rows, places), strict=True))
+            found += [[Hit(place, paths[i], evidence, *_decided(calibration, evidence, prior))
+                       for place, (i, evidence) in enumerate(islice(every, index.shape[1]), 1)]
+                      for _ in range(some.start, some.stop)]
         return found
 
 
@@ -170,22 +194,32 @@ def _decided(calibration: Calibration | None, evidence: Evidence, prior: float) 
 
 
 def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
-    """A folder's images in the order of their names (subfolders included), or the given files."""
+    """A folder's images in the order of their names (subfolders included), or the given files.
+
+    DataError names the first that is missing or no regular file.
+    """
     if isinstance(crops, str | Path):
         root = Path(crops)
         paths = list(images_in(root, recursive=True)) if root.is_dir() else [root]
     else:
-        paths = [Path(p) for p in crops]
+        require(fits(crops, Iterable[str | Path]), "crops", "a folder, a file or a list of files", crops)
+        paths = []
+        for entry in crops:
+            require(isinstance(entry, str | Path), "each of the crops", "a text or a Path", entry)
+            paths.append(Path(entry))
     if not paths:
-        raise DataError(f"{crops} holds no images; give a folder of crops or a list of files")
-    missing = next((p for p in paths if not p.is_file()), None)
-    if missing is not None:
-        raise DataError(f"there is no image {missing}; give a crop, a folder of crops or a text file that lists them")
+        what = str(crops) if isinstance(crops, str | Path) else "the list"
+        raise DataError(f"{what} holds no images; give a folder of crops or a list of files")
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"there is no image {path}; give a crop, a folder of crops or a text file that lists them")
+        regular(path, "crop")
     return paths
 
 
 def save_embeddings(model: Model, crops: Sequence[Path], folder: Path) -> Embeddings:
     """Embed crops into ``folder``: embeddings.safetensors with vectors and visibility, index.json with the rest."""
+    check(save_embeddings, locals())
     e = model.embed(crops)
     index = {"crops": [str(path) for path in crops], "names": list(e.names), "recipe": model.recipe.name,
              "digest": model.recipe.digest}
@@ -200,14 +234,9 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
     calibration: a file that ``partreid calibrate`` wrote for this model, refused if it is for another; default the
     ``calibration.json`` beside the model if there is one, which is read when a decision is asked for.
     """
+    check(load, locals())
     path = Path(run)
-    tensors, meta = load_tensors(path / "model.safetensors" if path.is_dir() else path)
-    if "identities" not in meta:
-        raise DataError(f"{path} is not a finished model (a checkpoint or embeddings); end the training with "
-                        f"--resume, then give the run folder or its model.safetensors")
-    recipe = from_plain(meta["recipe"])
-    scheme = PartScheme(tuple(meta["parts"]["names"]), tuple(meta["parts"]["flip"])) if meta["parts"] else None
-    method = restore(recipe, meta["identities"], scheme, tensors)
+    recipe, method, scheme = read_model(path / "model.safetensors" if path.is_dir() else path)
     beside = (path if path.is_dir() else path.parent) / decision.FILE
     file = Path(calibration) if calibration is not None else beside if beside.is_file() else None
     model = Model(recipe, method, scheme, build.device(device), file)
@@ -216,31 +245,14 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
     return model
 
 
-def restore(recipe: Recipe, identities: int, scheme: PartScheme | None, tensors: dict[str, torch.Tensor]) -> Method:
-    """The method of a recipe with trained weights; nothing is fetched for the trunk."""
-    bare = replace(recipe, backbone=build.unfetched(recipe.backbone))
-    # What only training uses (DSA's guide: 162 million numbers) is never allocated.
-    with torch.device("meta"), _Undrawn():
-        method = build.method(bare, identities, scheme).at_test()
-    method.load_state_dict(tensors, assign=True)
-    return method
-
-
-class _Undrawn(TorchFunctionMode):
-    """Weights that are about to be replaced are not drawn. On the meta device that would import a compiler: seconds."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = kwargs or {}
-        drawn = getattr(func, "__module__", None) == "torch.nn.init"
-        if drawn or func in (torch.Tensor.normal_, torch.Tensor.uniform_):
-            return args[0] if args else given["tensor"]
-        return func(*args, **given)
-
-
 def listed(source: Path) -> list[Path] | Path:
-    """A text file of paths, one a line (relative ones from the file's folder), or the folder or image itself."""
-    if source.suffix.lower() in (".txt", ".lst", ".csv") and source.is_file():
-        lines: Sequence[str] = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
+    """A text file of paths, one a line (relative ones from the file's folder), or the folder or image itself.
+
+    UTF-8 with or without byte order mark, or UTF-16 with one; DataError for other encodings.
+    """
+    check(listed, locals())
+    if source.suffix.lower() in (".txt", ".lst", ".csv") and source.exists() and not source.is_dir():
+        lines = [line.strip() for line in read_text(source, what="list of crops").splitlines()]
         if not any(lines):
             raise DataError(f"{source} lists no images; write one path a line")
         return [Path(line) if Path(line).is_absolute() else source.parent / line for line in lines if line]

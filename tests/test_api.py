@@ -1,21 +1,24 @@
 """The Python API on a toy run: load, embed, compare, rank."""
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import partreid
 from partreid.api import Model, crop_paths, listed
-from partreid.errors import DataError
+from partreid.errors import ArgumentError, DataError, ShapeError
 from partreid.evaluate import decision
 from partreid.evaluate.extract import extract
 from partreid.match import Interval
-from partreid.match.calibration import Calibration, Check, Slice, Source, reliability
+from partreid.match.calibration import Calibration, Check, Slice, Source
 from partreid.match.pairs import Curve
+from partreid.match.reliability import reliability
 from partreid.train.checkpoint import load_tensors, save_tensors
 from partreid.types import Benchmark, Embeddings, Sample
 
@@ -137,8 +140,47 @@ def test_a_calibration_beside_the_model_decides(calibrated: Path, crops: Path) -
     pair, rare = (model.compare(crops / "0.jpg", crops / "1.jpg", prior) for prior in (0.5, 0.1))
     assert pair.same == rare.same and pair.probability is not None and rare.probability is not None
     assert rare.probability / (1 - rare.probability) == pytest.approx(pair.probability / (1 - pair.probability) / 9)
-    with pytest.raises(DataError, match="a prior is a probability"):
-        model.compare(crops / "0.jpg", crops / "1.jpg", prior=1.0)
+
+
+@pytest.mark.parametrize("prior", [0, 1, -1, "0.5", math.nan, None, True])
+def test_a_prior_is_judged_before_any_work(model: Model, crops: Path, prior: Any) -> None:
+    """Without a calibration, too: it was believed until there was one."""
+    with pytest.raises(ArgumentError, match="a prior must be a probability between 0 and 1"):
+        model.compare(crops / "0.jpg", crops / "gone.jpg", prior)
+    with pytest.raises(ArgumentError, match="a prior must be a probability between 0 and 1"):
+        model.rank(crops / "gone.jpg", crops, prior=prior)
+
+
+@pytest.mark.parametrize("top", [0, -1, 2.5, "3", None])
+def test_a_list_has_at_least_one_place(model: Model, crops: Path, top: Any) -> None:
+    """rank(top=-1) gave all but the last."""
+    with pytest.raises(ArgumentError, match="top must be a whole number of at least 1"):
+        model.rank(crops / "gone.jpg", crops, top=top)
+    e = Embeddings(torch.ones(2, len(model.names), 4), torch.ones(2, len(model.names)), model.names)
+    with pytest.raises(ArgumentError, match="top must be a whole number of at least 1"):
+        model.search(e, e, [Path("a"), Path("b")], top)
+
+
+def test_a_gallery_has_a_path_for_each_row(model: Model) -> None:
+    e = Embeddings(torch.ones(2, len(model.names), 4), torch.ones(2, len(model.names)), model.names)
+    with pytest.raises(ShapeError, match="a gallery of 2 embeddings needs as many paths, got 1"):
+        model.search(e, e, [Path("a")])
+
+
+def test_a_model_that_gives_no_numbers_says_so_and_names_the_crop(model: Model, crops: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    describe = model.method.describe
+
+    def broken(out: Any) -> Embeddings:
+        e = describe(out)
+        return Embeddings(e.vectors * torch.nan, e.visibility, e.names)
+
+    monkeypatch.setattr(model.method, "describe", broken)
+    words = r"gives NaN or infinity for .*0\.jpg: its training diverged or its weights are broken"
+    for call in (lambda: model.embed(crops), lambda: model.compare(crops / "0.jpg", crops / "1.jpg"),
+                 lambda: model.rank(crops / "0.jpg", crops)):
+        with pytest.raises(DataError, match=words):
+            call()
 
 
 def test_crops_that_share_no_part_are_unknown_and_not_the_same(calibrated: Path) -> None:
@@ -162,7 +204,7 @@ def test_a_calibration_of_another_model_is_refused_where_it_would_decide(calibra
     for decides in (lambda: model.compare(crops / "0.jpg", crops / "1.jpg"), lambda: model.rank(crops, crops)):
         with pytest.raises(DataError, match=words):
             decides()
-    with pytest.raises(DataError, match=r"gone\.json cannot be read"):
+    with pytest.raises(DataError, match=r"there is no calibration gone\.json"):
         partreid.load(calibrated, calibration="gone.json")
 
 
@@ -171,9 +213,27 @@ def test_lists_of_files(tmp_path: Path, crops: Path) -> None:
     text.write_text(f"crops/2.jpg\n\n{crops / '0.jpg'}\n")
     assert listed(text) == [tmp_path / "crops" / "2.jpg", crops / "0.jpg"]
     assert listed(crops) == crops and listed(crops / "0.jpg") == crops / "0.jpg"
+    for encoding in ("utf-8-sig", "utf-16"):
+        text.write_text(f"crops/2.jpg\n-dash.jpg\n{crops / 'ä.jpg'}\n", encoding=encoding)
+        assert listed(text) == [tmp_path / "crops" / "2.jpg", tmp_path / "-dash.jpg", crops / "ä.jpg"]
+    text.write_text("crops/ä.jpg\n", encoding="latin-1")
+    with pytest.raises(DataError, match=r"some\.txt is not UTF-8 .*iconv"):
+        listed(text)
     text.write_text("\n \n")
     with pytest.raises(DataError, match=r"some\.txt lists no images; write one path a line"):
         listed(text)
+
+
+def test_lists_name_regular_files(model: Model, tmp_path: Path, crops: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe.txt")
+    for names, words in (([tmp_path / "pipe.jpg"], "pipe.jpg is a named pipe"),
+                         ([crops / "0.jpg", crops], "is a folder, where a crop"),
+                         (["/dev/zero"], "is a device"), (["\0"], "there is no image|cannot be reached|null")):
+        with pytest.raises(DataError, match=words):
+            model.embed(names)
+    with pytest.raises(DataError, match="pipe.txt is a named pipe"):
+        listed(tmp_path / "pipe.txt")
 
 
 def test_what_is_missing_is_named(model: Model, crops: Path, tmp_path: Path) -> None:

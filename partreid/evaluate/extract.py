@@ -11,6 +11,7 @@ from torch import Tensor
 
 from partreid.data.loader import image_batches
 from partreid.data.transforms import resize_nearest
+from partreid.errors import DataError
 from partreid.layers.memory import FORMAT
 from partreid.methods import Method
 from partreid.types import Embeddings, Output, Sample
@@ -46,6 +47,7 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
                 given[name] = torch.from_numpy(np.stack([item(sample) for sample in own[at]])).to(device)
             out = method(images.to(device, memory_format=FORMAT), given)
             e = method.describe(out)
+            require_finite(e, own[at])
             found.append(Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names))
             if see is not None:
                 see(slice(rank + at.start * world, rank + at.stop * world, world), out)
@@ -54,6 +56,17 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
                 progress(done, len(own))
     whole = Embeddings.stack(found)
     return whole if world == 1 else _gather(whole, len(samples), rank, world)
+
+
+def require_finite(e: Embeddings, samples: Sequence[Sample]) -> None:
+    """DataError, which names the first crop, if a model gives anything but numbers for one of these samples."""
+    good = e.vectors.isfinite().flatten(1).all(1) & (e.visibility >= 0).all(1)  # NaN is not
+    if bool(good.all()):
+        return
+    first = samples[int((~good).nonzero()[0])]
+    raise DataError(f"the model gives NaN or infinity for {first.path}: its training diverged or its weights are "
+                    f"broken, since any picture that can be read gives numbers. Train again with a lower rate, or take "
+                    f"another run")
 
 
 def _gather(own: Embeddings, n: int, rank: int, world: int) -> Embeddings:

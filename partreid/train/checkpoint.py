@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from partreid.arguments import said
 from partreid.errors import DataError
-from partreid.files import write_atomically
+from partreid.files import parse_json, write_atomically
+from partreid.tensors import read_tensors, require_finite
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -23,19 +24,22 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
 
 
 def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file that :func:`save_tensors` wrote. DataError if it is missing or broken."""
-    if not path.is_file():
+    """Tensors and metadata of a file that :func:`save_tensors` wrote, all numbers finite.
+
+    DataError if it is missing, broken, of somebody else, or was changed into what cannot have been written.
+    """
+    if not path.exists():
         raise DataError(f"there is no {path}; a run folder holds model.safetensors once training has ended, see: "
                         f"partreid train --help, or make one with: partreid demo")
-    try:
-        with safe_open(str(path), framework="pt", device=device) as file:
-            meta = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable safetensors file ({error}); restore it or train again") from None
-    if "partreid" not in meta:
-        raise DataError(f"{path} was not written by partreid (no metadata); foreign weights need a conversion")
-    return tensors, json.loads(meta["partreid"])
+    tensors, texts = read_tensors(path, "restore it or train again", device)
+    if "partreid" not in texts:
+        raise DataError(f"{path} was not written by partreid (no metadata); foreign weights need a conversion, see: "
+                        f"partreid convert --help")
+    meta = parse_json(texts["partreid"], f"the metadata of {path}")
+    if not isinstance(meta, dict):
+        raise DataError(f"the metadata of {path} are {said(meta)} and no table of names; restore it or train again")
+    require_finite(path, tensors)
+    return tensors, meta
 
 
 def flatten_optimiser(state: Mapping[str, Any], prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

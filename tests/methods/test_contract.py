@@ -14,6 +14,7 @@ from partreid.cues.schemes import PIFPAF, SURFACES, scheme_of
 from partreid.errors import ShapeError
 from partreid.methods import METHODS, Method
 from partreid.recipes import RECIPES, ROWS, Recipe, Spec
+from partreid.train import bundle
 from partreid.train.loop import weighted_sum
 from partreid.types import Batch, Benchmark, Embeddings, PartScheme
 
@@ -143,7 +144,7 @@ class TestEveryMethod:
         method = built(recipe).eval()
         bare = replace(recipe, backbone=Spec("small", width=4))
         torch.manual_seed(99)
-        again = api.restore(bare, IDENTITIES, scheme(recipe), deepcopy(method).at_test().state_dict()).eval()
+        again = bundle.restore(bare, IDENTITIES, scheme(recipe), deepcopy(method).at_test().state_dict()).eval()
         images = batch(recipe).images
         assert torch.equal(described(again, images).vectors, described(method, images).vectors)
 
