@@ -20,8 +20,8 @@ import torch
 
 from partreid import __version__
 from partreid.distance import PartDistance
-from partreid.errors import DataError
-from partreid.files import write_json
+from partreid.errors import ArgumentError, DataError
+from partreid.files import MIB, read_bytes, read_json, write_json
 from partreid.match import Protocol
 from partreid.match.calibration import Calibration, Source, divided, require_enough
 from partreid.match.pairs import KnownPairs
@@ -34,7 +34,9 @@ FILE = "calibration.json"  # beside model.safetensors
 MOST = 4_000_000  # pairs; of larger slices a seeded sample of the people is taken
 FEW = 100  # pairs of crops from which on their distances are held against those of the calibration
 EACH, APART = 4, 0.15  # chosen on the synthetic worlds: crops of 20 other people raised no alarm, of 10 some may
-_FORMAT = 1
+_FORMAT = 2  # 1 had no digest
+_LIMIT = 4 * MIB
+_IMAGE_LIMIT = 1024 * MIB
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,7 @@ def hash_of_images(queries: Mapping[str, Sequence[Sample]], gallery: Sequence[Sa
     lines = []
     for role, samples in (*(("query", s) for s in queries.values()), ("gallery", gallery)):
         for sample in samples:
-            try:
-                digest = hashlib.sha256(sample.path.read_bytes()).hexdigest()
-            except OSError as error:
-                raise DataError(f"{sample.path} cannot be read ({error.strerror}); replace or remove the "
-                                f"file") from None
+            digest = hashlib.sha256(read_bytes(sample.path, _IMAGE_LIMIT, "image")).hexdigest()
             lines.append(f"{role} {sample.identity} {sample.camera} {digest}")
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
@@ -185,10 +183,11 @@ def source_of(to: Bound, benchmark: Benchmark, name: str) -> Source:
 
 def matches(calibration: Calibration, distance: PartDistance, query: Embeddings, gallery: Embeddings) -> list[int]:
     """How many crops of the whole gallery are called the same person as each query."""
-    found: list[int] = []
-    for at, block in distance.blocks(query, gallery):
-        found += calibration.same(block.cpu().numpy(), shown_by_both(query.rows(at), gallery)).sum(1).tolist()
-    return found
+    found = np.zeros(len(query), np.int64)
+    for rows, columns, tile in distance.tiles(query, gallery):
+        shared = shown_by_both(query.rows(rows), gallery.rows(columns))
+        found[rows] += calibration.same(tile.cpu().numpy(), shared).sum(1)
+    return found.tolist()
 
 
 def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
@@ -196,17 +195,24 @@ def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
     return ((q.visibility > 0).float() @ (g.visibility > 0).float().T).round().long().cpu().numpy()
 
 
-def unlike(calibration: Calibration, distance: PartDistance, crops: Embeddings) -> str | None:
+def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings) -> str | None:
     """A sentence if crops of whoever lie otherwise than the people of the calibration did, None if all looks well.
+
+    crops: one group or several, such as queries and gallery; no more than 1,000 of all of them are looked at.
 
     Takes the distances between all of them, most of which should be between strangers. It warns if they lie more than
     ``APART`` and twice the usual from those of the calibration's strangers (Kolmogorov-Smirnov). What is usual grows as
     one over the root of the number of people, who are taken to have ``EACH`` crops.
     """
-    n = min(len(crops), 1000)
+    every = sum(map(len, crops))
+    n = min(every, 1000)
     if n * (n - 1) // 2 < FEW:
         return None
-    some = crops.rows(torch.linspace(0, len(crops) - 1, n).long())
+    at, start, chosen_of = torch.linspace(0, every - 1, n, dtype=torch.float64).long(), 0, []
+    for group in crops:
+        chosen_of.append(group.rows(at[(at >= start) & (at < start + len(group))] - start))
+        start += len(group)
+    some = Embeddings.stack(chosen_of)
     far = distance(some, some)[tuple(torch.triu_indices(n, n, 1))]
     found = calibration.shift(far.cpu().numpy())
     usual = calibration.usual_shift * max(1.0, sqrt(calibration.people / 2 / (n / EACH)))
@@ -218,22 +224,37 @@ def unlike(calibration: Calibration, distance: PartDistance, crops: Embeddings) 
 
 
 def save(calibration: Calibration, file: Path) -> None:
-    """Plain JSON, whole or not at all. Infinity and NaN, which JSON has not, become null."""
-    write_json(file, {"partreid_calibration": _FORMAT, **plain(calibration)})
+    """Plain JSON, whole or not at all, with a digest of itself. Infinity and NaN, which JSON has not, become null."""
+    values = plain(calibration)
+    write_json(file, {"partreid_calibration": _FORMAT, "sha256": _digest(values), **values})
 
 
 def read(file: Path) -> Calibration:
-    """What :func:`save` wrote. DataError if there is no such file or something else stands in it."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}); make one with partreid calibrate") from None
-    except ValueError:
-        raise DataError(f"{file} is not JSON; make a calibration with partreid calibrate") from None
-    if not isinstance(values, dict) or values.pop("partreid_calibration", None) != _FORMAT:
+    """What :func:`save` wrote. DataError if there is no such file, it was changed since or something else stands in it.
+
+    A decision about people hangs on it, so every number must be the one that was written, and lie where it can.
+    """
+    if not file.exists():
+        raise DataError(f"there is no calibration {file}; make one with partreid calibrate")
+    values = read_json(file, _LIMIT, "calibration")
+    version = values.pop("partreid_calibration", None) if isinstance(values, dict) else None
+    if version == 1:
+        raise DataError(f"{file} was made by an older version of partreid, which did not seal it against changes; make "
+                        f"it again with partreid calibrate")
+    if type(version) is not int or version != _FORMAT:
         raise DataError(f"{file} is no calibration of this version; make one with partreid calibrate")
-    found: Calibration = _read(Calibration, values, file, "calibration")
+    if values.pop("sha256", None) != _digest(values):
+        raise DataError(f"{file} was changed after partreid calibrate had written it, so what it decides cannot be "
+                        f"trusted; make it again with partreid calibrate")
+    try:
+        found: Calibration = _read(Calibration, values, file, "calibration")
+    except ArgumentError as error:
+        raise DataError(f"{file} is damaged ({error}); make the calibration again with partreid calibrate") from None
     return found
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:

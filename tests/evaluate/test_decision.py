@@ -1,9 +1,11 @@
 """What is kept of a calibration, what it is bound to, and which pairs it is made of."""
 
+import hashlib
 import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +134,22 @@ def test_a_file_gives_back_what_was_saved(made: Calibration, tmp_path: Path) -> 
     assert again.probability(far, 2).tolist() == made.probability(far, 2).tolist()
 
 
+def sealed(values: dict[str, Any]) -> dict[str, Any]:
+    """What an attacker would write who knows how a calibration is sealed."""
+    rest = {k: v for k, v in values.items() if k not in ("partreid_calibration", "sha256")}
+    return {**values, "sha256": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
 @pytest.mark.parametrize(("change", "words"), [
+    (lambda v: v.update(threshold=-1e9), "threshold .* within the log odds that its curves can give"),
+    (lambda v: v.update(threshold=None), "threshold .* got inf"), (lambda v: v.update(rate=0), "rate .* got 0.0"),
+    (lambda v: v.update(rate=2.0), "rate of a calibration must be"), (lambda v: v.update(share=-1), "share of people"),
+    (lambda v: v["curves"][0].update(logits=[0.0, 5.0]), "log odds that do not rise"),
+    (lambda v: v["curves"][0].update(distances=[1.0]), "a curve must be"), (lambda v: v.update(curves=[]), "one at"),
+    (lambda v: v["checked"]["fmr"].update(high=7), "fmr of a calibration must be"),
+    (lambda v: v["fitted"].update(people=-3), "number of people must be"),
+    (lambda v: v.update(strangers=[2, 1]), "distances of strangers must be ascending"),
+    (lambda v: v.update(seed=10**15), None), (lambda v: v["source"].update(date=[]), r"damaged at calibration.source"),
     (lambda v: v.pop("threshold"), "damaged at calibration;"),
     (lambda v: v.update(threshold="high"), "damaged at calibration.threshold"),
     (lambda v: v["checked"]["fmr"].update(low=[]), r"damaged at calibration\.checked\.fmr\.low"),
@@ -147,12 +164,24 @@ def test_damaged_files_are_refused(change, words: str, made: Calibration, tmp_pa
     values = json.loads(file.read_text())
     change(values)
     file.write_text(json.dumps(values))
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match="was changed after partreid calibrate had written it|no calibration of this"):
         decision.read(file)
+    file.write_text(json.dumps(sealed(values)))
+    if words is None:
+        assert decision.read(file) != made
+    else:
+        with pytest.raises(DataError, match=words):
+            decision.read(file)
+
+
+def test_a_calibration_of_the_version_without_a_seal_is_to_be_made_again(made: Calibration, tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text(json.dumps({"partreid_calibration": 1, **decision.plain(made)}))
+    with pytest.raises(DataError, match="older version .* make it again with partreid calibrate"):
+        decision.read(tmp_path / "old.json")
 
 
 def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.json cannot be read .*partreid calibrate"):
+    with pytest.raises(DataError, match=r"there is no calibration .*gone\.json; make one with partreid calibrate"):
         decision.read(tmp_path / "gone.json")
     (tmp_path / "text.json").write_text("{")
     with pytest.raises(DataError, match=r"text\.json is not JSON"):
@@ -216,7 +245,7 @@ def test_images_are_known_again_wherever_they_lie(tmp_path: Path) -> None:
     others = {digest(draw("a", 1)), digest(draw("a", 1), draw("a", 3)), digest(draw("a", 1), draw("a", 2, 5)),
               digest(draw("a", 1), draw("a", 2, 1, 2)), decision.hash_of_images({}, [draw("a", 1), draw("a", 2)])}
     assert len(others) == 5 and here not in others
-    with pytest.raises(DataError, match=r"gone\.png cannot be read"):
+    with pytest.raises(DataError, match=r"there is no image .*gone\.png"):
         digest(Sample(tmp_path / "gone.png", 1, 1))
 
 

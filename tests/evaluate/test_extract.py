@@ -92,8 +92,7 @@ class Processes:
     def all_gather(self, parts: list[Tensor], own: Tensor) -> None:
         self.left[self.rank] = own.clone()
         for rank, part in enumerate(parts):
-            if rank in self.left:
-                part.copy_(self.left[rank])
+            part.copy_(self.left.get(rank, torch.zeros_like(part)))
 
     def run(self, call: Callable[[], Embeddings]) -> list[Embeddings]:
         found: list[Embeddings] = []
