@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from partreid import build
+from partreid.arguments import check
 from partreid.convert.layouts import BASE, LAYOUTS, TRUNK, TRUNKS, Layout, canonical, root, trunk_of
 from partreid.convert.mapping import first, match
 from partreid.convert.reading import read
@@ -19,10 +20,12 @@ from partreid.files import write_json
 from partreid.layers.backbones import BACKBONES
 from partreid.recipes import Recipe, find, to_plain
 from partreid.recipes.base import Spec, unknown
+from partreid.train.bundle import unallocated
 from partreid.train.checkpoint import save_tensors
 from partreid.types import Benchmark, PartScheme
 
 _CLASSES = 1000  # of ImageNet
+_TIMES, _SPARE = 10, 2**26  # how many more numbers than its checkpoint a model may have
 
 
 def detect(tensors: Mapping[str, Tensor]) -> str:
@@ -64,6 +67,7 @@ def convert(checkpoint: Path, out: Path, layout: str | None = None, recipe: Reci
     counterpart, in [0, 1]; whatever matching reads must be there in any case. identities: if the checkpoint has no
     classifier to count them by. DataError, RecipeError before anything is written.
     """
+    check(convert, locals())
     if not 0 <= least <= 1:
         raise RecipeError(f"the least share must lie between 0 and 1, got {least}")
     for taken in ("model.safetensors", "checkpoint.safetensors", "trunk.safetensors"):
@@ -84,6 +88,7 @@ def trunk_weights(path: Path, trunk: nn.Module, least: float = 0.95) -> Matched:
 
     Reducers of our own stay as they are. DataError if less than ``least`` of the trunk or of the file finds its place.
     """
+    check(trunk_weights, locals())
     found = _matched_trunk(path, read(path), trunk, least)
     trunk.load_state_dict({**trunk.state_dict(), **found.tensors})
     return found
@@ -120,6 +125,7 @@ def _model(checkpoint: Path, tensors: Mapping[str, Tensor], name: str, out: Path
            least: float, identities: int | None) -> Conversion:
     layout = LAYOUTS[name]
     fitted, people, scheme = plan(layout, canonical(tensors), recipe, identities)
+    _require_filled(checkpoint, tensors, unallocated(fitted, people, scheme, len(tensors)))
     method = build.method(replace(fitted, backbone=build.unfetched(fitted.backbone)), people, scheme)
     found = matched(layout, tensors, method)
     _check(checkpoint, name, found, least)
@@ -197,6 +203,14 @@ def _scheme(recipe: Recipe, K: int) -> PartScheme | None:
         raise RecipeError(f"{recipe.name} has {0 if scheme is None else scheme.K} parts and the checkpoint {K}; leave "
                           f"--recipe out, or choose one with {K}")
     return scheme
+
+
+def _require_filled(checkpoint: Path, tensors: Mapping[str, Tensor], method: nn.Module) -> None:
+    """DataError if shapes of a file, which may repeat one number, ask for a model that its numbers cannot fill."""
+    ours, theirs = (sum(t.numel() for t in of.values()) for of in (method.state_dict(), tensors))
+    if ours > _TIMES * theirs + _SPARE:
+        raise DataError(f"{checkpoint} holds {theirs:,} numbers, and the model that its shapes ask for has {ours:,}; "
+                        f"it is damaged or no model: fetch it again")
 
 
 def _check(checkpoint: Path, layout: str, found: Matched, least: float) -> None:

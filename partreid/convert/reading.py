@@ -1,37 +1,55 @@
-"""Named tensors out of a checkpoint of another project. No code of it ever runs."""
+"""Named tensors out of a checkpoint of another project. No code of it ever runs.
 
-import pickle
-from collections.abc import Iterator, Mapping
+``torch.save(model)`` writes the name of every class it meets. Here these become records that hold attributes and do
+nothing, see :mod:`partreid.pickles`; tensors are gathered from their ``_parameters``, ``_buffers`` and ``_modules``.
+"""
+
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
-import torch
-from numpy._core.multiarray import _reconstruct, scalar  # type: ignore[attr-defined]
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from partreid.convert.shells import Piece, Shell, read_module
 from partreid.errors import DataError
+from partreid.files import regular
+from partreid.pickles import Damaged, Foreign, Record, Refused, load
+from partreid.tensors import read_tensors
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")  # under which training scripts put weights
-KINDS = tuple({type(np.dtype(kind)) for kind in "?bhilqBHILQefdOSU"})
-# Loss and rank are often saved as numpy numbers. They carry one of two module names, by the numpy that wrote them.
-NUMPY: tuple[Any, ...] = (*((function, f"numpy.{core}.multiarray.{function.__name__}") for core in ("core", "_core")
-                            for function in (scalar, _reconstruct)), np.dtype, np.ndarray, *KINDS)
+WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "network", "net")  # where training scripts put weights
+WRAPPED = 4  # how many of them are taken off, one inside the other
+EMPTY = 10**6  # entries that a tensor without numbers may claim
+DEPTH = 64  # of modules within modules
+REFUSED: Final = sys.stdlib_module_names | {"__builtin__", "copy_reg", "commands"}
+PLAIN: Final = frozenset((  # of Python's own library, what a module may be made of
+    "builtins.object", "__builtin__.object", "builtins.dict", "__builtin__.dict", "builtins.list", "__builtin__.list",
+    "argparse.Namespace"))
+INERT: Final = frozenset((  # called by models' files, and of no use here: what they would give becomes a record
+    "torch.device", "torch.nn.backends.thnn._get_thnn_function_backend", "functools.partial", "numpy.dtype",
+    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct", "_codecs.encode", "copyreg._reconstructor", "copy_reg._reconstructor",
+    "collections.Counter", "datetime.datetime", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath",
+    "pathlib._local.WindowsPath"))
 
 
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, on the CPU, as saved; outer dicts and ``module.`` are taken off.
 
     Reads safetensors and whatever ``torch.save`` wrote, today or before version 1.6: state dicts, dicts that hold one
-    under a name of ``WRAPPERS``, and whole modules, see :mod:`partreid.convert.shells`. DataError if the file is
-    missing, broken, of another kind, or would run code.
+    under a name of ``WRAPPERS``, and whole modules. DataError if the file is missing, broken, of another kind, claims
+    more than it holds, or would run code.
     """
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise DataError(f"there is no checkpoint {path}; give the file, not its folder")
-    tensors = dict(_named(_load(path)))
+    regular(path, "checkpoint")
+    if path.suffix == ".safetensors":
+        tensors = read_tensors(path, "fetch it again")[0]
+    else:
+        tensors = dict(_named(_load(path), WRAPPED))
+    for name, tensor in tensors.items():
+        if not tensor.numel() and max(tensor.shape) > EMPTY:
+            raise DataError(f"{path} holds '{name[:100]}' of the shape {list(tensor.shape)} without a number; fetch it "
+                            f"again")
     if not tensors:
         raise DataError(f"{path} holds no named tensors; give a model's state dict, or a checkpoint that has one under "
                         f"{', '.join(WRAPPERS)}")
@@ -41,31 +59,56 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise DataError(f"{path} is not a readable safetensors file ({error}); fetch it again") from None
     try:
-        with torch.serialization.safe_globals(list(NUMPY)):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # more than tensors, or nothing of torch's: the other reader says which
-        return read_module(path)
-    except Exception as error:  # a broken file can make any line of an unpickler fail
-        raise DataError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: "
-                        f"{str(error).splitlines()[0][:150] if str(error) else 'no reason given'}); fetch it again, or "
-                        f"save the model's state_dict with torch.save and give that") from None
+        return load(path, lambda name: name in PLAIN or name.partition(".")[0] not in REFUSED, INERT)
+    except Refused as error:
+        raise DataError(f"{path} asks to run '{error.name}', which no model needs, and was not loaded: such a file can "
+                        f"do anything to this machine. If you trust who made it, have them save model.state_dict()"
+                        ) from None
+    except (Damaged, Foreign) as error:
+        reason = error.reason if isinstance(error, Damaged) else "neither torch.save nor safetensors wrote it"
+        raise DataError(f"{path} cannot be read as a checkpoint ({reason}); fetch it again, or save the model's "
+                        f"state_dict with torch.save and give that") from None
 
 
-def _named(found: Any) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(found, Shell):
-        yield from found.tensors()
-    elif isinstance(found, Mapping):
-        for wrapper in WRAPPERS:
-            inner = dict(_named(found[wrapper])) if isinstance(found.get(wrapper), Mapping | Shell) else {}
+def _named(found: Any, wrapped: int) -> Iterator[tuple[str, Tensor]]:
+    """Tensors by name. wrapped: how many wrappers may still be taken off."""
+    if isinstance(found, Record):
+        yield from _of_module(found)
+    elif isinstance(found, dict):
+        for wrapper in WRAPPERS if wrapped else ():
+            inner = dict(_named(found.get(wrapper), wrapped - 1))
             if inner:
                 yield from inner.items()
                 return
         for name, value in found.items():
-            if isinstance(value, Tensor | Piece):
-                yield str(name), value.tensor() if isinstance(value, Piece) else value
+            if isinstance(value, Tensor):
+                yield str(name), value
+
+
+def _of_module(module: Record) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers of a module and the ones below it, by their state-dict names, each module once.
+
+    A file may nest modules without end, or a module within itself; so nothing here recurs.
+    """
+    left, seen = [("", module, 0)], {id(module)}
+    while left:
+        prefix, module, depth = left.pop()
+        for table in ("_parameters", "_buffers"):
+            for name, value in _table(module, table):
+                if isinstance(value, Tensor):
+                    yield f"{prefix}{name}", value
+        below = []
+        for name, inner in _table(module, "_modules"):
+            if isinstance(inner, Record) and id(inner) not in seen:
+                if depth == DEPTH:
+                    raise DataError(f"modules of the checkpoint nest more than {DEPTH} deep, which no network does; "
+                                    f"fetch it again")
+                seen.add(id(inner))
+                below.append((f"{prefix}{name}.", inner, depth + 1))
+        left += reversed(below)  # the first comes first, with all that is below it
+
+
+def _table(module: Record, name: str) -> list[tuple[Any, Any]]:
+    found = module.values.get(name)
+    return list(found.items()) if isinstance(found, dict) else []

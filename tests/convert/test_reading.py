@@ -1,10 +1,15 @@
 """Checkpoints of every form are read, and none can run code."""
 
+import json
 import os
 import pickle
+import re
+import resource
 import struct
 import sys
+import time
 import types
+import zipfile
 from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
@@ -17,7 +22,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from partreid.convert import read
-from partreid.convert.shells import KNOWN, MAGIC, Shell, read_module
 from partreid.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Couldn't retrieve source code", "ignore:Detected pickle protocol")
@@ -161,29 +165,114 @@ def test_code_is_refused_and_does_not_run(tmp_path: Path, elsewhere: type[Net], 
         assert sentinel.exists()
 
 
-def loaded(tmp_path: Path, code: bytes) -> Any:
-    """A legacy file whose object is this pickle program."""
-    head = b"".join(pickle.dumps(x, protocol=2) for x in (MAGIC, 1001, {"little_endian": True}))
-    (tmp_path / "a.pth").write_bytes(head + code + pickle.dumps([], protocol=2))
-    return read_module(tmp_path / "a.pth")
+def program(*code: bytes) -> bytes:
+    """A file of torch.save before version 1.6 whose object is this pickle program."""
+    head = b"".join(pickle.dumps(x, protocol=2) for x in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    return head + b"".join(code) + pickle.dumps([], protocol=2)
 
 
-def test_shells_cannot_be_called_or_changed(tmp_path: Path) -> None:
-    before = dict(vars(Shell))
-    for code, said in (
-        (b"\x80\x02csome.project\nmake\n)R.", "some.project.make"),  # a function of an unknown module
-        (b"\x80\x02csubprocess\nPopen\n)\x81.", "subprocess.Popen"),  # even a bare new object
-        (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b.", "state of a function"),  # writing on what is known
-        (b"\x80\x02ctorch.hub\nload\nX\x01\x00\x00\x00a\x85R.", "torch.hub.load"),
-    ):
-        with pytest.raises(DataError, match=said):
-            loaded(tmp_path, code)
-    for code in (b"\x80\x02cargparse\nNamespace\nN}X\x05\x00\x00\x00extraNs\x86b.",  # attributes of a class
-                 b"\x80\x02csome.project\nmake\nN}X\x05\x00\x00\x00extraNs\x86b."):
-        with pytest.raises(DataError):
-            loaded(tmp_path, code)
-    assert dict(vars(Shell)) == before and not hasattr(KNOWN["argparse.Namespace"], "extra")
-    assert isinstance(loaded(tmp_path, b"\x80\x02csome.project\nNet\n)\x81}X\x01\x00\x00\x00aK\x01sb."), Shell)
+@pytest.mark.parametrize(("code", "said"), [
+    (b"\x80\x02csome.project\nmake\n)R.", "asks to run 'some.project.make'"),  # a function of an unknown module
+    (b"\x80\x02csubprocess\nPopen\n)\x81.", "asks to run 'subprocess.Popen'"),  # even a bare new object
+    (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b.", "asks to run 'the state of a function"),
+    (b"\x80\x02ctorch.hub\nload\nX\x01\x00\x00\x00a\x85R.", "asks to run 'torch.hub.load'"),
+    (b"\x80\x02cargparse\nNamespace\nN}X\x05\x00\x00\x00extraNs\x86b.", "asks to run 'the state of a"),
+    (b"\x80\x02csome.project\nNet\n)\x81}X\x01\x00\x00\x00aK\x01sb.", "holds no named tensors"),  # does nothing
+])
+def test_names_cannot_be_called_or_changed(tmp_path: Path, code: bytes, said: str) -> None:
+    (tmp_path / "a.pth").write_bytes(program(code))
+    with pytest.raises(DataError, match=said):
+        read(tmp_path / "a.pth")
+
+
+def storage(numel: int) -> bytes:
+    """Pushes a float storage of so many numbers."""
+    return (b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\x8a\x08"
+            + struct.pack("<q", numel) + b"NtQ")
+
+
+def view(numel: int, size: int, stride: int) -> bytes:
+    """Pushes a tensor of one dimension on that storage."""
+    whole = b"".join(b"\x8a\x08" + struct.pack("<q", n) + b"\x85" for n in (size, stride))
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage(numel) + b"K\x00" + whole + b"\x89}tR"
+
+
+def packed(path: Path, size: int) -> None:
+    """A zip of torch.save whose numbers are packed zeros: a few hundred bytes claim ``size`` of them."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}X\x01\x00\x00\x00w" + view(size, size, 1) + b"s.")
+        with archive.open("a/data/0", "w", force_zip64=True) as file:
+            for _ in range(size // 2**18):
+                file.write(bytes(2**20))
+
+
+NAME = b"X\x01\x00\x00\x00w"
+DEEP = b"\x80\x02}" + b"K\x01" + b"\x85" * 500_000 + b"K\x01s."  # a tuple within tuples as the key of a dict
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "memo index of 2^28": (b"\x80\x02Nr\x00\x00\x00\x10.", "no named tensors|cannot be read"),
+    "storage of 2^40": (program(b"\x80\x02}" + NAME + view(2**40, 4, 1) + b"s."), "cannot be read"),
+    "stride 0": (program(b"\x80\x02}" + NAME + view(4, 2**31, 0) + b"s."), "cannot be read"),
+    "beyond its storage": (program(b"\x80\x02}" + NAME + view(4, 2000, 1) + b"s."), "cannot be read"),
+    "size of 2^62": (program(b"\x80\x02}" + NAME + view(4, 2**62, 1) + b"s."), "cannot be read"),
+    "nested key": (program(DEEP), "cannot be read"),
+    "colliding keys": (program(b"\x80\x02}(" + b"".join(
+        b"\x8a\x09" + (i * (2**61 - 1)).to_bytes(9, "little") + b"N" for i in range(1, 30)) * 1000 + b"u."),
+        "cannot be read|no named tensors"),
+    "an endless string": (program(b"\x80\x02X\xff\xff\xff\xff."), "cannot be read"),
+    "a module within itself": (program(
+        b"\x80\x02csome.project\nNet\n)\x81q\x00}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x00ssb."),
+        "no named tensors"),
+    "modules without end": (program(
+        b"\x80\x02csome.project\nNet\n)\x81" + b"".join(
+            b"q\x010csome.project\nNet\n)\x81}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x01ssb"
+            for _ in range(5000)) + b"."), "nest more than 64 deep"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_file_claims_is_held_against_the_file(tmp_path: Path, name: str) -> None:
+    """Each took gigabytes, minutes or the process with it. Under 3 GiB of address space and 20 seconds each ends in a
+    sentence."""
+    data, said = HOSTILE[name]
+    (tmp_path / "a.pth").write_bytes(data)
+    assert re.search(said, bounded(tmp_path / "a.pth"))
+
+
+def test_packed_numbers_are_refused(tmp_path: Path) -> None:
+    packed(tmp_path / "a.pth", 2**28)
+    assert "packed" in bounded(tmp_path / "a.pth")
+
+
+def bounded(path: Path) -> str:
+    """What reading says, in this process, with no more memory than it has now and 1 GiB."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, hard))
+    start = time.monotonic()
+    try:
+        with pytest.raises(DataError) as refused:
+            read(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert time.monotonic() - start < 20
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(("header", "said"), [
+    ({"w": {"dtype": "F32", "shape": [100000, 100000], "data_offsets": [0, 16]}}, "claims the shape"),
+    ({"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
+      "v": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}, "share bytes"),
+    ({"w": {"dtype": "F99", "shape": [2, 2], "data_offsets": [0, 16]}}, "says nothing"),
+    ({"w": {"dtype": "F32", "shape": [-2, -2], "data_offsets": [0, 16]}}, "says nothing"),
+    ({"w": {"dtype": "F32", "shape": "4", "data_offsets": [0, 16]}}, "says nothing"), ({"w": 3}, "says nothing"),
+    ({"w": {"dtype": "F32", "shape": [4, 4], "data_offsets": [0, 64]}}, "have 64 bytes"), ([1], "no table"),
+    ({"__metadata__": {"a": 1}}, "no texts"),
+])
+def test_headers_of_safetensors_are_held_against_the_file(tmp_path: Path, header: Any, said: str) -> None:
+    text = json.dumps(header).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
+    with pytest.raises(DataError, match=f"not a readable safetensors file .*{said}"):
+        read(tmp_path / "a.safetensors")
 
 
 def test_tensors_that_lie_about_themselves(tmp_path: Path, elsewhere: type[Net]) -> None:
@@ -194,8 +283,9 @@ def test_tensors_that_lie_about_themselves(tmp_path: Path, elsewhere: type[Net])
     data = (tmp_path / "a.pth").read_bytes()
     size = b"K\x04\x85"  # the tuple (4,)
     assert data.count(size) == 1
-    for broken, said in ((data.replace(size, b"K\x09\x85"), "does not lie in its storage"), (data[:-3], "bytes"),
-                         (data[: len(data) // 2], "no checkpoint"), (b"", "cannot be read|no checkpoint"),
+    for broken, said in ((data.replace(size, b"K\x09\x85"), "does not lie in its storage"),
+                         (data[:-3], "in the middle"), (data[: len(data) // 2], "cannot be read"),
+                         (b"", "cannot be read"),
                          (data[:-24] + struct.pack("<q", 2**40) + data[-16:], "numbers, not 4")):
         (tmp_path / "b.pth").write_bytes(broken)
         with pytest.raises(DataError, match=said):
