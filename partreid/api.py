@@ -136,8 +136,8 @@ class Model:
 
         prior: in (0, 1), how likely one person was beforehand; moves the probability, never the decision.
         """
-        check(Model.compare, locals())
         require_prior(prior)
+        check(Model.compare, locals())
         calibration = self.calibration  # refused before the work, if at all
         samples = [Sample(Path(p), 0, 0) for p in (a, b)]
         images = to_batch([read_image(s.path, self.recipe.size) for s in samples]).to(self.device)
@@ -166,9 +166,9 @@ class Model:
 
         Memory is that of the result: no row of distances is ever held whole.
         """
-        check(Model.search, locals())
         integer("top", top, 1)
         require_prior(prior)
+        check(Model.search, locals())
         if len(paths) != len(gallery):
             raise ShapeError(f"a gallery of {len(gallery)} embeddings needs as many paths, got {len(paths)}")
         calibration, distance = self.calibration, self.method.distance

@@ -26,7 +26,7 @@ def check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
 
     given: by name; what ``function`` has no annotation for is left alone, so ``locals()`` will do.
     """
-    for name, kind in _hints(function).items():
+    for name, kind in hints(function).items():
         if name in given and not fits(given[name], kind):
             raise ArgumentError(f"{function.__qualname__.removesuffix('.__init__')}: {name} must be {words(kind)}, got "
                                 f"{said(given[name])}")
@@ -138,11 +138,15 @@ def said(value: object) -> str:
     return f"{kind} of shape {tuple(shape)}" if isinstance(shape, tuple) else f"a value of type {kind}"
 
 
+def hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations of the arguments: of a class those of its fields or its constructor."""
+    return _hints(function)
+
+
 @functools.cache
 def _hints(function: Any) -> dict[str, Any]:
-    """Annotations of the arguments: of a class those of its fields or its constructor."""
     if isinstance(function, type) and not hasattr(function, "__dataclass_fields__"):
         function = vars(function)["__init__"]
-    hints = typing.get_type_hints(function)
-    hints.pop("return", None)
-    return hints
+    found = typing.get_type_hints(function)
+    found.pop("return", None)
+    return found

@@ -4,7 +4,6 @@ Every variant is trained at the size of the synthetic benchmark with several see
 same queries, with the people drawn anew for the interval.
 """
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 
 from partreid import __version__, build, ui
 from partreid.api import load
+from partreid.arguments import fits
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic import write as write_world
 from partreid.errors import DataError
-from partreid.files import write_json
+from partreid.files import read_json, write_json
 from partreid.ledger import commit_of
 from partreid.match import Interval, bootstrap_values
 from partreid.recipes import Recipe, find
@@ -129,10 +129,10 @@ def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> O
     folder = runs / recipe.name.replace("/", ".") / f"seed{recipe.seed}"
     scores = folder / "claims.json"
     if scores.is_file():
-        found = json.loads(scores.read_text(encoding="utf-8"))
-        if found["digest"] != recipe.digest:
+        found = read_json(scores)
+        if not isinstance(found, dict) or found.get("digest") != recipe.digest:
             raise DataError(f"{folder} holds a run with other settings; delete it, or choose another folder with --out")
-        return _read(found["queries"])
+        return _read(found.get("queries"), scores)
     if not (folder / "model.safetensors").is_file():
         with ui.training(f"{recipe.name}, seed {recipe.seed}") as shown:
             train(recipe, benchmark, folder, Options(device=device, resume=folder.is_dir(), progress=shown))
@@ -141,13 +141,25 @@ def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> O
                            "first": s.ranking.first[s.ranking.scored].tolist(),
                            "identities": s.ranking.identities[s.ranking.scored].tolist()} for s in judged.scored}
     write_json(scores, {"digest": recipe.digest, "queries": queries})
-    return _read(queries)
+    return _read(queries, scores)
 
 
-def _read(queries: Mapping[str, Mapping[str, Any]]) -> Outcome:
+def _read(queries: Any, source: Path) -> Outcome:
+    """Outcomes as ``claims.json`` holds them. DataError if it was changed into something else."""
+    if not isinstance(queries, dict) or not queries or not all(map(_scored, queries.values())):
+        raise DataError(f"{source} was changed or is damaged; delete it, and the run is scored anew")
     return Outcome({q: np.array(v["ap"], np.float64) for q, v in queries.items()},
                    {q: (np.array(v["first"]) == 1).astype(np.float64) for q, v in queries.items()},
                    {q: np.array(v["identities"], np.int64) for q, v in queries.items()})
+
+
+def _scored(found: Any) -> bool:
+    """Whether these can be the scores of one query set."""
+    if not isinstance(found, dict) or set(found) != {"ap", "first", "identities"}:
+        return False
+    whole = fits(found["first"], list[int]) and fits(found["identities"], list[int])
+    return whole and fits(found["ap"], list[float]) and all(0 <= ap <= 1 for ap in found["ap"]) \
+        and len(found["ap"]) == len(found["first"]) == len(found["identities"]) > 0
 
 
 def _scores(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[float]]]:

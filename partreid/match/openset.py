@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.arguments import check
+from partreid.arguments import check, integer, number
 from partreid.match.metrics import Floats
 
 Integers = NDArray[np.int64]
@@ -41,7 +41,7 @@ class Searches:
 
         +inf if all of them may; a pair that shares no part is never returned. NaN without non-mated queries.
         """
-        check(Searches.limit, locals())
+        number("a false-positive rate", fpir, 0, 1)
         strangers = np.sort(self.nearest[~self.mated])
         if not len(strangers):
             return float("nan")
@@ -96,6 +96,8 @@ class Watchlist:
     """
 
     def __init__(self, query_ids: Integers, gallery_ids: Integers, unknown: float = 0.5, seed: int = 0) -> None:
+        number("the share of unknown people", unknown, 0, 1)
+        integer("the seed", seed, 0)
         both = np.intersect1d(query_ids, gallery_ids)
         both = both[both > 0]
         self.unknown = np.sort(np.random.default_rng(seed).permutation(both)[:round(unknown * len(both))])

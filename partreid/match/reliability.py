@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from partreid.arguments import check_fields, integer, require, said
+from partreid.arguments import check_fields, integer, number, require, said
 from partreid.errors import ArgumentError, ShapeError
 from partreid.match.pairs import Doubles
 
@@ -56,6 +56,7 @@ class RiskCoverage:
 
     def coverage_at(self, risk: float) -> float:
         """The largest share of answers that can be given with no more than this share of them wrong."""
+        number("a risk", risk, 0, 1)
         return float(self.coverage[self.risk <= risk + 1e-12].max(initial=0.0))
 
 

@@ -12,11 +12,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.arguments import check
+from partreid.arguments import check, fits, integer, number, require
 from partreid.match.metrics import Floats
 
 Integers = NDArray[np.int64]
@@ -55,7 +56,7 @@ class Roc:
 
         float32, or -inf if even the nearest pair of strangers would be too many.
         """
-        check(Roc.threshold_at, locals())
+        number("a false-positive rate", fpr, 0, 1)
         allowed = int(fpr * self.others + 1e-9)
         if allowed < len(self.near):
             first = self.near[allowed]  # the nearest pair of strangers that would be too many
@@ -69,14 +70,13 @@ class Roc:
 
     def tpr_at(self, fpr: float) -> float:
         """Share in [0, 1] of the pairs of one person that are found at that threshold; NaN without both kinds."""
-        check(Roc.tpr_at, locals())
         if not len(self.own) or not self.others:
             return float("nan")
         return float(np.searchsorted(self.own, np.float32(self.threshold_at(fpr)), "right")) / len(self.own)
 
     def rates(self, threshold: float) -> tuple[float, float]:
         """(FPR, TPR) if pairs up to ``threshold`` are called a match; the FPR to the width of a bin."""
-        check(Roc.rates, locals())
+        require(fits(threshold, float) and not isnan(threshold), "a threshold", "a number", threshold)
         fpr, tpr = self._at(np.array([threshold], np.float32))
         return float(fpr[0]), float(tpr[0])
 
@@ -146,7 +146,7 @@ class Pairs:
     """
 
     def __init__(self, least: int = 1 << 20, share: float = 0.01) -> None:
-        self.least, self.share = least, share
+        self.least, self.share = integer("least", least, 1), number("share", share, 0, 1)
         self._own: list[Integers] = []
         self._near: list[Integers] = []
         self._others: list[Integers] = []

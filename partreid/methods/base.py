@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from partreid.arguments import check, integer, require
+from partreid.arguments import check, fits, hints, integer, number, require
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError
 from partreid.types import NONE, Batch, Embeddings, Output
@@ -33,6 +33,9 @@ class Method(nn.Module):
         integer("the number of identities", given["identities"], 1)
         require(hasattr(given["trunk"], "channels"), "a trunk", "a module of BACKBONES, with .channels and .stride",
                 given["trunk"])
+        for name, kind in hints(cls).items():
+            if fits(given.get(name), float):  # sizes are at least 1, shares, rates and margins at least 0
+                number(f"{cls.__name__}: {name}", given[name], 0 if fits(0.5, kind) else 1)
         for term in given["terms"]:
             if term not in cls.TERMS:
                 raise RecipeError(f"{cls.__name__} has no loss term '{term}'; it has {', '.join(cls.TERMS)}")

@@ -22,6 +22,7 @@ from partreid.types import PartScheme
 
 # What a small model may have beside its tensors; all else is bounded by what is in the file.
 _LARGEST, _MOST_IDENTITIES = 4096, 10**8
+_MOST_PIXELS = 2**20  # of an input image: tensors do not tell its size
 _CALLS, _CALLS_EACH = 10_000, 100
 
 
@@ -74,7 +75,11 @@ def unallocated(recipe: Recipe, identities: int, scheme: PartScheme | None, tens
 
 def _described(meta: Mapping[str, Any]) -> tuple[Recipe, PartScheme | None, int]:
     """Recipe, parts and number of identities of a model file. PartReidError names what is not as it is written."""
-    recipe = from_plain(meta.get("recipe"))  # type: ignore[arg-type]
+    require(isinstance(meta.get("recipe"), dict), "recipe", "a table of fields", meta.get("recipe"))
+    recipe = from_plain(meta["recipe"])
+    height, width = recipe.size
+    require(min(height, width) >= 1 and height * width <= _MOST_PIXELS, "size",
+            f"height and width in pixels, no more than {_MOST_PIXELS:,} in all", recipe.size)
     identities = integer("the number of identities", meta["identities"], 1, _MOST_IDENTITIES)
     parts = meta.get("parts")
     require(parts is None or (isinstance(parts, dict) and {"names", "flip"} <= set(parts)), "parts",
