@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from math import isnan
+from os.path import isdir, lexists  # unlike Path's, they never raise
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +201,7 @@ def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
     """
     if isinstance(crops, str | Path):
         root = Path(crops)
-        paths = list(images_in(root, recursive=True)) if root.is_dir() else [root]
+        paths = list(images_in(root, recursive=True)) if isdir(root) else [root]
     else:
         require(fits(crops, Iterable[str | Path]), "crops", "a folder, a file or a list of files", crops)
         paths = []
@@ -211,7 +212,7 @@ def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
         what = str(crops) if isinstance(crops, str | Path) else "the list"
         raise DataError(f"{what} holds no images; give a folder of crops or a list of files")
     for path in paths:
-        if not path.exists():
+        if not lexists(path) and isdir(path.parent):  # else regular() says what is wrong with the way there
             raise DataError(f"there is no image {path}; give a crop, a folder of crops or a text file that lists them")
         regular(path, "crop")
     return paths
@@ -236,9 +237,9 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
     """
     check(load, locals())
     path = Path(run)
-    recipe, method, scheme = read_model(path / "model.safetensors" if path.is_dir() else path)
-    beside = (path if path.is_dir() else path.parent) / decision.FILE
-    file = Path(calibration) if calibration is not None else beside if beside.is_file() else None
+    recipe, method, scheme = read_model(path / "model.safetensors" if isdir(path) else path)
+    beside = (path if isdir(path) else path.parent) / decision.FILE
+    file = Path(calibration) if calibration is not None else beside if lexists(beside) else None
     model = Model(recipe, method, scheme, build.device(device), file)
     if calibration is not None:
         _ = model.calibration  # one that is named is refused at once
@@ -251,7 +252,7 @@ def listed(source: Path) -> list[Path] | Path:
     UTF-8 with or without byte order mark, or UTF-16 with one; DataError for other encodings.
     """
     check(listed, locals())
-    if source.suffix.lower() in (".txt", ".lst", ".csv") and source.exists() and not source.is_dir():
+    if source.suffix.lower() in (".txt", ".lst", ".csv") and lexists(source) and not isdir(source):
         lines = [line.strip() for line in read_text(source, what="list of crops").splitlines()]
         if not any(lines):
             raise DataError(f"{source} lists no images; write one path a line")

@@ -6,6 +6,7 @@ nothing, see :mod:`partreid.pickles`; tensors are gathered from their ``_paramet
 
 import sys
 from collections.abc import Iterator
+from os.path import isdir, lexists
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,7 @@ def read(path: Path) -> dict[str, Tensor]:
     under a name of ``WRAPPERS``, and whole modules. DataError if the file is missing, broken, of another kind, claims
     more than it holds, or would run code.
     """
-    if not path.exists() or path.is_dir():
+    if isdir(path) or (not lexists(path) and isdir(path.parent)):
         raise DataError(f"there is no checkpoint {path}; give the file, not its folder")
     regular(path, "checkpoint")
     if path.suffix == ".safetensors":

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
 from math import isfinite, sqrt
+from os.path import isdir, lexists
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def read(file: Path) -> Calibration:
 
     A decision about people hangs on it, so every number must be the one that was written, and lie where it can.
     """
-    if not file.exists():
+    if not lexists(file) and isdir(file.parent):
         raise DataError(f"there is no calibration {file}; make one with partreid calibrate")
     values = read_json(file, _LIMIT, "calibration")
     version = values.pop("partreid_calibration", None) if isinstance(values, dict) else None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from os.path import isdir, lexists
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], di
 
     DataError if it is missing, broken, of somebody else, or was changed into what cannot have been written.
     """
-    if not path.exists():
+    if not lexists(path) and isdir(path.parent):  # else regular() says what is wrong with the way there
         raise DataError(f"there is no {path}; a run folder holds model.safetensors once training has ended, see: "
                         f"partreid train --help, or make one with: partreid demo")
     tensors, texts = read_tensors(path, "restore it or train again", device)

@@ -118,3 +118,12 @@ def _forbidden(*args: Any, **options: Any) -> Any:
 def test_a_pipe_is_no_model(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.safetensors")
     assert "is a named pipe" in refused(tmp_path / "m.safetensors")
+
+
+def test_a_folder_that_may_not_be_entered_is_named_with_the_remedy(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("os", "posix"):  # as everything below a folder of mode 600
+        monkeypatch.setattr(f"{module}.stat", _forbidden)
+        monkeypatch.setattr(f"{module}.lstat", _forbidden)
+    with pytest.raises(DataError, match=r"model.safetensors cannot be reached \(Permission denied\); check .* perm"):
+        partreid.load(tmp_path / "model.safetensors")
