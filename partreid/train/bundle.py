@@ -5,7 +5,7 @@ the method is built without memory, and must then have exactly the tensors that 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,9 @@ def unallocated(recipe: Recipe, identities: int, scheme: PartScheme | None, tens
 def _described(meta: Mapping[str, Any]) -> tuple[Recipe, PartScheme | None, int]:
     """Recipe, parts and number of identities of a model file. PartReidError names what is not as it is written."""
     require(isinstance(meta.get("recipe"), dict), "recipe", "a table of fields", meta.get("recipe"))
+    lacking = [f.name for f in fields(Recipe) if f.default is f.default_factory is MISSING
+               and f.name not in meta["recipe"]]
+    require(not lacking, "recipe", f"whole; it lacks {', '.join(lacking)}", meta["recipe"])
     recipe = from_plain(meta["recipe"])
     height, width = recipe.size
     require(min(height, width) >= 1 and height * width <= _MOST_PIXELS, "size",
