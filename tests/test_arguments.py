@@ -101,7 +101,7 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "Embeddings.rows": lambda x: E.rows(x), "Embeddings.select": lambda x: E.select(x),
     "PartScheme": PartScheme, "PartMaps": lambda x: PartMaps(x, PartScheme(("a",))),
     "Batch": lambda x: Batch(x, IDS, IDS), "Batch ids": lambda x: Batch(torch.ones(3, 3, 2, 2), x, IDS),
-    "PartDistance": PartDistance, "PartDistance weights": lambda x: PartDistance("cosine", x),
+    "PartDistance": PartDistance, "PartDistance weights": lambda x: PartDistance("cosine", 7 if x is None else x),
     "distance": lambda x: COSINE(E, x), "distance.blocks": lambda x: list(COSINE.blocks(E, x)),
     "distance.tiles": lambda x: list(COSINE.tiles(x, E)), "distance.within": COSINE.within,
     "distance.per_part": lambda x: COSINE.per_part(x, E), "distance.terms": lambda x: COSINE.terms(E, x),

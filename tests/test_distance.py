@@ -414,7 +414,7 @@ def test_errors_name_both_sides() -> None:
         PartDistance("cosine").terms(q, some(3, 1))
     with pytest.raises(ValueError, match="block must be a whole number of at least 1"):
         next(PartDistance("cosine").blocks(q, q, 0))
-    with pytest.raises(ValueError, match="unit_euclidean, got 'manhattan'"):
+    with pytest.raises(ValueError, match="'unit_euclidean', got 'manhattan'"):
         PartDistance("manhattan")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"weights.*>= 0, got \(1.0, -1.0\)"):
         PartDistance("cosine", (1.0, -1.0))

@@ -146,7 +146,7 @@ class Pairs:
     """
 
     def __init__(self, least: int = 1 << 20, share: float = 0.01) -> None:
-        self.least, self.share = integer("least", least, 1), number("share", share, 0, 1)
+        self.least, self.share = integer("least", least, 0), number("share", share, 0, 1)
         self._own: list[Integers] = []
         self._near: list[Integers] = []
         self._others: list[Integers] = []
