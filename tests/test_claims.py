@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from partreid.claims import Outcome, check
 from partreid.errors import DataError
 from partreid.recipes import RECIPES, find
 from partreid.recipes.claims import CLAIMS, CONTROLS, STUDIES, Claim
+from partreid.types import Benchmark
 
 CLAIM = Claim("a", "b", "2 > 1", "Table 0")
 
@@ -82,3 +84,17 @@ def test_variants_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         claims.run(("nobody",), (1,), tmp_path / "out", "tiny")
     with pytest.raises(DataError, match="no claim of dsa has 'Table 99' in its source; leave out --where"):
         claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where="Table 99")
+
+
+@pytest.mark.parametrize("queries", [
+    None, [], {}, {"q": 3}, {"q": {"ap": [0.5]}}, {"q": {"ap": [0.5], "first": [1], "identities": ["a"]}},
+    {"q": {"ap": ["x"], "first": [1], "identities": [1]}}, {"q": {"ap": [7], "first": [1], "identities": [1]}},
+    {"q": {"ap": [0.5, 0.5], "first": [1], "identities": [1]}}, {"q": {"ap": [], "first": [], "identities": []}},
+])
+def test_scores_that_were_changed_are_refused(queries: Any, benchmark: Benchmark, tmp_path: Path) -> None:
+    recipe = find("synthetic/tiny/bot")
+    folder = tmp_path / recipe.name.replace("/", ".") / f"seed{recipe.seed}"
+    folder.mkdir(parents=True)
+    (folder / "claims.json").write_text(json.dumps({"digest": recipe.digest, "queries": queries}))
+    with pytest.raises(DataError, match=r"claims\.json was changed or is damaged; delete it"):
+        claims._outcome(recipe, benchmark, tmp_path, "cpu")
