@@ -35,7 +35,7 @@ def on_meta(make: Callable[..., State]) -> Callable[..., State]:
 @cache
 def _shapes(name: str, options: tuple[tuple[str, Any], ...]) -> State:
     with torch.device("meta"):
-        return dict(_create(name, False, **dict(options)).state_dict())
+        return dict(_create(name, None, **dict(options)).state_dict())
 
 
 def shapes(name: str, **options: Any) -> State:
