@@ -49,7 +49,8 @@ def _told(written: "Written") -> None:
 
 @labels.command(name="import")
 def import_(source: Source, given: Path, *, data: Path, name: str | None = None, out: Path | None = None,
-            parser: str | None = None, parts: str | None = None, overwrite: bool = False,
+            parser: str | None = None, parts: str | None = None, missing: Literal["error", "unknown"] = "error",
+            select: Literal["target", "area", "score", "centre"] = "target", overwrite: bool = False,
             cache: bool = False) -> None:
     """Take over label files of another tool: check them all, then write them under the crops' own names.
 
@@ -64,6 +65,8 @@ def import_(source: Source, given: Path, *, data: Path, name: str | None = None,
         out: Where to; default iuv, masks/pifpaf, keypoints or parsing in the root.
         parser: Whose classes these are: lip, atr, pascal, sapiens, densepose14 or densepose24.
         parts: Part set to train with; default five, for pifpaf and keypoints eight, for parts seven.
+        missing: What files that cannot be used are: an error, or their images unknown to the part loss.
+        select: Whom of several people in a dump: the target (area x nearness to the middle), or by box or score.
         overwrite: Replace labels that are there.
         cache: Also write them to one file, as partreid labels cache does.
     """
@@ -72,8 +75,8 @@ def import_(source: Source, given: Path, *, data: Path, name: str | None = None,
 
     of = crops(data, name)
     with ui.progress("checking") as checking, ui.progress("writing") as writing:
-        written = import_labels(source, given, of, out, parser=parser, parts=parts, overwrite=overwrite,
-                                checking=checking, writing=writing)
+        written = import_labels(source, given, of, out, parser=parser, parts=parts, missing=missing, select=select,
+                                overwrite=overwrite, checking=checking, writing=writing)
     if cache:
         from partreid.labels.caching import cache as keep
 

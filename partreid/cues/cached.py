@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 
 from partreid.cues.base import PartLabels
 from partreid.errors import DataError
-from partreid.types import PartScheme, Sample
+from partreid.files import parse_json, regular
+from partreid.types import UNKNOWN, PartScheme, Sample
 
 FORMAT = "partreid labels 1"
 Array = NDArray[np.uint8]
@@ -33,7 +34,9 @@ def cached_labels(root: Path, samples: Sequence[Sample], file: str = "labels.saf
     DataError if the file is missing, broken, another one, or does not know an image.
     """
     path = root / file
-    if not path.is_file():
+    if path.exists():
+        regular(path, "cache of labels")
+    else:
         raise DataError(f"there is no {path}; write it with 'partreid labels cache', or name another with --set "
                         f"cues.parts.file=...")
     try:
@@ -41,14 +44,18 @@ def cached_labels(root: Path, samples: Sequence[Sample], file: str = "labels.saf
         meta = bank.metadata() or {}
         if meta.get("format") != FORMAT:
             raise DataError(f"{path} holds no labels of ours; write it with 'partreid labels cache'")
-        parts, names = json.loads(meta["parts"]), json.loads(meta["images"])
+        scheme, names = _scheme(path, meta), _names(path, meta)
         labels = bank.get_slice("labels")
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+        shape = labels.get_shape()
+        if labels.get_dtype() != "U8" or len(shape) != 3 or shape[0] != len(names) or min(shape[1:]) < 1:
+            raise DataError(f"{path} holds labels {labels.get_dtype()} {shape} for {len(names)} images, where uint8 "
+                            f"[{len(names)}, h, w] is expected; write it again with 'partreid labels cache'")
+    except DataError:
+        raise
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path} is broken ({error}); write it again with 'partreid labels cache'") from None
-    if digest and digest != meta["digest"]:
-        raise DataError(f"{path} has the digest {meta['digest']}, the recipe asks for {digest}: these are other "
+    if digest and digest != meta.get("digest"):
+        raise DataError(f"{path} has the digest {meta.get('digest')}, the recipe asks for {digest}: these are other "
                         f"labels; find the right file, or leave cues.parts.digest out")
     rows = {name: i for i, name in enumerate(names)}
     lost = [name for name in (cache_name(root, sample.path) for sample in samples) if name not in rows]
@@ -59,9 +66,31 @@ def cached_labels(root: Path, samples: Sequence[Sample], file: str = "labels.saf
 
     def read(index: int) -> Array:
         found: Array = labels[at[index]]
+        strange = found[(found > scheme.K) & (found != UNKNOWN)]
+        if len(strange):
+            raise DataError(f"{path} has the label {strange[0]} for {samples[index].path.name}; its {scheme.K} parts "
+                            f"are 1 to {scheme.K}. Write it again with 'partreid labels cache'")
         return found
 
-    return PartLabels(PartScheme(tuple(parts["names"]), tuple(parts["flip"])), read)
+    return PartLabels(scheme, read)
+
+
+def _scheme(path: Path, meta: dict[str, str]) -> PartScheme:
+    parts = parse_json(meta["parts"], f"{path}, its parts")
+    names, flip = (parts.get("names"), parts.get("flip")) if isinstance(parts, dict) else (None, None)
+    if not isinstance(names, list) or not isinstance(flip, list) or not 1 <= len(names) < UNKNOWN \
+            or not all(isinstance(name, str) for name in names) or len(flip) != len(names) + 1 \
+            or not all(type(k) is int and 0 <= k < len(flip) for k in flip):
+        raise DataError(f"{path} has no parts with names and their mirrored ones; write it again with 'partreid labels "
+                        f"cache'")
+    return PartScheme(tuple(names), tuple(flip))
+
+
+def _names(path: Path, meta: dict[str, str]) -> list[str]:
+    names = parse_json(meta["images"], f"{path}, its images")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{path} does not name its images; write it again with 'partreid labels cache'")
+    return names
 
 
 def cache_name(root: Path, image: Path) -> str:

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.cues.base import PartLabels
-from partreid.cues.parsing import image_size
+from partreid.cues.parsing import fitted, image_size, lossless
 from partreid.cues.schemes import SURFACES, find, lookup, scheme_of
+from partreid.cues.target import prominence
 from partreid.errors import DataError, ShapeError
+from partreid.images import read_channels, read_index
 from partreid.layers.warp import CHARTS
 from partreid.types import UNKNOWN, Sample
 
 LAST: Final = len(CHARTS)  # charts are numbered 1..24
+STRIPES: Final = "; part labels can be stripes instead: --set cues.parts=stripes"
 NAMED: Final = 3  # images named in a sentence
 
 Order = Literal["auto", "iuv", "vui"]
@@ -64,13 +67,14 @@ def read_iuv(path: Path, person: int | None = None, order: Order = "auto") -> Su
     for I the channel whose values do not exceed 24; if the first and the last both fit, the one that is positive
     wherever the others are; if that still says nothing, ``<stem>_IUV.png`` is "vui" and any other name "iuv".
 
-    ``<stem>_INDS.png`` beside ``<stem>_IUV.png`` tells several people apart. person: an id of that file, None for the
-    largest. The ids are ranks by score from 0 up, so that id 0 is those pixels of a body that carry no id.
+    ``<stem>_INDS.png`` beside ``<stem>_IUV.png`` tells several people apart. person: an id of that file, None for whom
+    the crop shows (:func:`partreid.cues.target.prominence`). The ids are ranks by score from 0 up, so that id 0 is
+    those pixels of a body that carry no id.
 
     U and V are q/255 of the value q on file. DataError if the file is unreadable, lossy or no IUV picture.
     """
-    pixels = _pixels(path, ("RGB",), "an IUV picture holds I, U and V as the three channels of an RGB PNG; export the "
-                                     "numbers (apply_net.py dump, then import the dump), not a drawing of them")
+    lossless(path)
+    pixels = read_channels(path)
     if (order if order != "auto" else _order(pixels, path)) == "vui":
         pixels = pixels[..., ::-1]
     labels = pixels[..., 0]
@@ -96,18 +100,6 @@ def encode_iuv(surfaces: Surfaces) -> bytes:
     return file.getvalue()
 
 
-def _pixels(path: Path, modes: tuple[str, ...], remedy: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as file:
-            if file.mode not in modes:
-                raise DataError(f"{path} is a {file.mode} picture; {remedy}")
-            if file.format in ("JPEG", "WEBP"):
-                raise DataError(f"{path} is a {file.format} file, which changes the numbers; write it as PNG")
-            return np.asarray(file)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as a picture ({error}); make it again or remove it") from None
-
-
 def _order(pixels: NDArray[np.uint8], path: Path) -> Literal["iuv", "vui"]:
     channels: dict[Literal["iuv", "vui"], int] = {"iuv": 0, "vui": 2}
     fit = [order for order, c in channels.items() if pixels[..., c].max(initial=0) <= LAST]
@@ -124,29 +116,32 @@ def _order(pixels: NDArray[np.uint8], path: Path) -> Literal["iuv", "vui"]:
 
 def _person(path: Path, labels: NDArray[np.uint8], person: int | None) -> NDArray[np.bool_]:
     """Pixels of one person by the ids of an INDS picture."""
-    ids = _pixels(path, ("L", "P"), "person ids are one number per pixel (grey PNG); copy the file again")
+    ids, _ = read_index(path)
     if ids.shape != labels.shape:
         raise DataError(f"{path} is {ids.shape[1]} x {ids.shape[0]} but its IUV picture is {labels.shape[1]} x "
                         f"{labels.shape[0]}; they belong to different images, remove or replace one")
-    found, areas = np.unique(ids[labels > 0], return_counts=True)
+    found = np.unique(ids[labels > 0])
     if person is None:
-        person = int(found[areas.argmax()]) if len(found) else 0
+        columns = np.stack([((ids == one) & (labels > 0)).sum(0) for one in found] or [np.zeros(labels.shape[1], int)])
+        person = int(found[prominence(columns).argmax()]) if len(found) else 0
     elif person not in found:
         raise DataError(f"{path} has no person {person}, only {', '.join(map(str, found)) or 'nobody'}")
     mask: NDArray[np.bool_] = (ids == person) & (labels > 0)
     return mask
 
 
-def surfaces_of(root: Path, samples: Sequence[Sample], folder: str = "iuv") -> tuple[Path | None, ...]:
+def surfaces_of(root: Path, samples: Sequence[Sample], folder: str = "iuv", instead: str = ""
+                ) -> tuple[Path | None, ...]:
     """The IUV picture of each image, ``root/folder/<split>/<stem>.png`` or ``<stem>_IUV.png``; None where DensePose
-    found nobody and so wrote none. DataError if not one is there."""
+    found nobody and so wrote none. DataError if not one is there; instead: what its sentence says can be had without.
+    """
     paths = tuple(_beside(root / folder / sample.path.parent.name, sample.path) for sample in samples)
     if samples and not any(paths):
         place = root / folder / samples[0].path.parent.name
         raise DataError(f"none of {len(samples)} images has a DensePose picture; expected for the first one "
                         f"{place / samples[0].path.stem}.png or ..._IUV.png. Import a dump of detectron2 into "
-                        f"{root / folder}, or copy DensePose's *_IUV.png there; part labels can be stripes instead: "
-                        f"--set cues.parts=stripes")
+                        f"{root / folder} (partreid labels import densepose), or copy DensePose's *_IUV.png "
+                        f"there{instead}")
     return paths
 
 
@@ -162,6 +157,7 @@ class Coverage:
 
     images: number. missing: names of those in which it found nobody. share: mean share of pixels on a body where it
     did, 0 to 1. absent: those of ``missing`` that the dump does not speak of. strangers: what it speaks of besides.
+    repeated: files of which it has several entries. broken: about entries that could not be used.
     """
 
     images: int
@@ -169,6 +165,8 @@ class Coverage:
     share: float
     absent: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    broken: str = ""
 
     @property
     def found(self) -> int:
@@ -188,6 +186,10 @@ class Coverage:
             said += f" Not in the dump: {_some(self.absent)}."
         if self.strangers:
             said += f" In the dump but not among the images: {_some(self.strangers)}."
+        if self.repeated:
+            said += f" More than once in the dump, people of all entries taken: {_some(self.repeated)}."
+        if self.broken:
+            said += f" {self.broken}"
         return said
 
 
@@ -219,7 +221,7 @@ def densepose_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
     pictures that are there and empty, but that "error" takes these for background.
     """
     groups = find(SURFACES, parts, "surface grouping")
-    paths = surfaces_of(root, samples, folder)
+    paths = surfaces_of(root, samples, folder, STRIPES)
     without = [sample.path.name for sample, path in zip(samples, paths, strict=True) if path is None]
     if without and missing == "error":
         raise DataError(f"DensePose found nobody in {len(without)} of {len(samples)} training images: "
@@ -228,14 +230,11 @@ def densepose_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
     table, blank = lookup(groups), UNKNOWN if missing == "unknown" else 0
 
     def read(index: int) -> NDArray[np.uint8]:
-        path, (width, height) = paths[index], image_size(samples[index].path)
+        path, image = paths[index], samples[index].path
         surfaces = read_iuv(path) if path else None
-        if surfaces is None or not surfaces.found:
+        if path is None or surfaces is None or not surfaces.found:
+            width, height = image_size(image)
             return np.full((height, width), blank, np.uint8)
-        h, w = surfaces.labels.shape
-        if abs(width * h - height * w) > max(width, height) * 2:
-            raise DataError(f"{path} is {w} x {h} but its image is {width} x {height}: they do not show the same crop; "
-                            f"run DensePose on this image again")
-        return table[surfaces.labels]
+        return table[fitted(surfaces.labels, path, image)]
 
     return PartLabels(scheme_of(groups), read)

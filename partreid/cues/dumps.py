@@ -7,7 +7,7 @@ coordinates, as eight-bit numbers, as a PNG, or as the network's raw output.
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from partreid.cues.densepose import LAST
 from partreid.cues.unpickle import load
 from partreid.errors import DataError
+from partreid.images import read_channels
 from partreid.pickles import Record
 
 RAW = ("coarse_segm", "fine_segm", "u", "v")  # the network's output; 2019: S, I, U, V
@@ -40,15 +40,23 @@ class Detection:
 
 
 class Dump(Mapping[str, list[Detection]]):
-    """File name, as the dump has it, to the people found in that image. An image is decoded when it is asked for."""
+    """File name, as the dump has it, to the people found in that image. An image is decoded when it is asked for.
 
-    def __init__(self, path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
-        self.path, self.entries = path, entries
+    Several entries of one name are one image with the people of all; repeated: the names of such.
+    """
+
+    def __init__(self, path: Path, entries: Iterable[tuple[Any, Mapping[str, Any]]]) -> None:
+        self.path, self.entries = path, dict[str, list[Mapping[str, Any]]]()
+        for name, entry in entries:
+            if not isinstance(name, str) or not name.strip():
+                raise DataError(f"{path} has an entry whose file name is {name!r:.60}; dump it again")
+            self.entries.setdefault(name, []).append(entry)
+        self.repeated = tuple(name for name, found in self.entries.items() if len(found) > 1)
 
     def __getitem__(self, name: str) -> list[Detection]:
-        entry = self.entries[name]
+        entries = self.entries[name]
         try:
-            return _detections(entry)
+            return [detection for entry in entries for detection in _detections(entry)]
         except DataError as error:
             raise DataError(f"{self.path}, image {name}: {error}") from None
         except Exception as error:  # nothing of what is stored has been checked before
@@ -75,11 +83,11 @@ def read_dump(path: Path) -> Dump:
     if isinstance(found, (list, tuple)):
         plain = [_plain(entry) for entry in found]
         if all("file_name" in entry for entry in plain):
-            return Dump(path, {str(entry["file_name"]): entry for entry in plain})
+            return Dump(path, [(entry["file_name"], entry) for entry in plain])
         if len(plain) == 1 and _is_entry(found[0]):
-            return Dump(path, {path.stem: plain[0]})
+            return Dump(path, [(path.stem, plain[0])])
     elif isinstance(found, Mapping) and found and all(_is_entry(entry) for entry in found.values()):
-        return Dump(path, {str(name): _plain(entry) for name, entry in found.items()})
+        return Dump(path, [(name, _plain(entry)) for name, entry in found.items()])
     raise DataError(f"{path} holds no DensePose results but a {type(found).__name__}; expected what 'apply_net.py "
                     f"dump' writes, a list with one dict per image with 'file_name', 'pred_boxes_XYXY' and "
                     f"'pred_densepose'. Is it the model instead of its output?")
@@ -87,11 +95,18 @@ def read_dump(path: Path) -> Dump:
 
 def _plain(entry: Any) -> Mapping[str, Any]:
     """An entry as a dict, detectron2's Instances opened."""
-    if isinstance(entry, Record) and type(entry).__name__ == "Instances":
-        return dict(vars(entry).get("_fields", {}))
-    if not isinstance(entry, Mapping):
-        return {}
-    return {**entry, **_plain(entry["instances"])} if "instances" in entry else entry
+    if isinstance(entry, Mapping) and "instances" in entry:
+        return {**entry, **_fields(entry["instances"])}
+    return entry if isinstance(entry, Mapping) else _fields(entry)
+
+
+def _fields(instances: Any) -> Mapping[str, Any]:
+    found = instances.values.get("_fields") if _is(instances, "Instances") else instances
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is(value: Any, name: str) -> bool:
+    return isinstance(value, Record) and value.name.rpartition(".")[2] == name
 
 
 def _is_entry(value: Any) -> bool:
@@ -105,14 +120,14 @@ def _detections(entry: Mapping[str, Any]) -> list[Detection]:
         charts = {key: entry[TORCHSCRIPT + key] for key in RAW}
     if charts is None:  # the key is left out when nobody was found
         return []
-    if isinstance(charts, Record) and type(charts).__name__ == "DensePoseResult":
-        old = vars(charts)
+    if _is(charts, "DensePoseResult"):
+        old = charts.values
         boxes = torch.as_tensor(old["boxes_xywh"], dtype=torch.float32).reshape(-1, 4).clone()
         boxes[:, 2:] += boxes[:, :2]
         charts = [_decoded(text, shape) for shape, text in old["results"]]
     else:
         boxes = entry["pred_boxes_XYXY"] if "pred_boxes_XYXY" in entry else entry["pred_boxes"]
-        boxes = torch.as_tensor(vars(boxes)["tensor"] if isinstance(boxes, Record) else boxes).float().reshape(-1, 4)
+        boxes = torch.as_tensor(boxes.values["tensor"] if isinstance(boxes, Record) else boxes).float().reshape(-1, 4)
     if not isinstance(charts, (list, tuple)):
         charts = _rows(charts)
     scores = torch.as_tensor(entry.get("scores", torch.ones(len(boxes)))).float().reshape(-1)
@@ -133,7 +148,7 @@ def _rows(charts: Any) -> list[dict[str, Tensor]]:
 
 def _values(chart: Any) -> Mapping[str, Any]:
     """The attributes of a stored object. DataError for embeddings, which are no charts."""
-    values = vars(chart) if isinstance(chart, Record) else chart
+    values = chart.values if isinstance(chart, Record) else chart
     if "embedding" in values:
         raise DataError("it comes from a CSE model, which gives embeddings and no charts I, U, V; use a chart-based "
                         "model (densepose_rcnn_*.yaml, not one of configs/cse)")
@@ -167,9 +182,8 @@ def _surfaces(chart: Any, box: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.fl
 def _decoded(text: str | bytes, shape: Sequence[int]) -> Tensor:
     """Base64 of a PNG whose channels are I, U, V, as uint8 [3, h, w]."""
     data = text.encode() if isinstance(text, str) else text
-    with Image.open(io.BytesIO(base64.decodebytes(data)), formats=("PNG",)) as file:
-        pixels = np.asarray(file)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or tuple(shape) != (3, *pixels.shape[:2]):
+    pixels = read_channels(io.BytesIO(base64.decodebytes(data)))
+    if tuple(shape) != (3, *pixels.shape[:2]):
         raise DataError(f"a PNG {pixels.shape} where {tuple(shape)} was announced; dump it again")
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 

@@ -1,20 +1,25 @@
 """Importing a dump of detectron2: the person a crop is of, as one IUV picture under the name of the image."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from partreid.cues.densepose import Coverage, Progress, Surfaces, encode_iuv, read_iuv
 from partreid.cues.dumps import Detection, read_dump
-from partreid.cues.parsing import image_size
+from partreid.cues.parsing import Missing, image_size
+from partreid.cues.target import prominence
 from partreid.errors import DataError, RecipeError
 from partreid.files import write_atomically
 from partreid.recipes.base import unknown
 from partreid.types import Sample
 
-Select = Literal["area", "score", "centre"]
+Select = Literal["target", "area", "score", "centre"]
+SHOWN = 3  # broken labels that are told of
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
 
@@ -35,8 +40,12 @@ def place(detection: Detection, height: int, width: int) -> Surfaces:
 
 
 def choose(detections: Sequence[Detection], select: Select, size: tuple[int, int]) -> int:
-    """Which of several people a crop is of; the first of equals. "area": the largest box; "score": the surest;
-    "centre": the box whose middle is nearest to the middle of the image, size (height, width)."""
+    """Which of several people a crop is of; the first of equals. size: (height, width) of the image.
+
+    "target": the one with the highest area x nearness, see :func:`partreid.cues.target.prominence`, on the pixels that
+    lie in the image; "area": the largest box; "score": the surest; "centre": the box whose middle is nearest to that of
+    the image.
+    """
     def rank(detection: Detection) -> float:
         x1, y1, x2, y2 = detection.box
         if select == "area":
@@ -45,19 +54,25 @@ def choose(detections: Sequence[Detection], select: Select, size: tuple[int, int
             return detection.score
         return -float(np.hypot((y1 + y2 - size[0]) / 2, (x1 + x2 - size[1]) / 2))
 
-    if select not in ("area", "score", "centre"):
-        raise RecipeError(unknown("way to choose a person", select, ("area", "score", "centre")))
+    if select not in get_args(Select):
+        raise RecipeError(unknown("way to choose a person", select, get_args(Select)))
+    if select == "target":
+        columns = np.stack([(place(person, *size).labels > 0).sum(0) for person in detections])
+        return int(prominence(columns).argmax())
     return max(range(len(detections)), key=lambda i: rank(detections[i]))
 
 
-def import_dump(dump: Path, images: Path | Sequence[Path | Sample], out: Path, select: Select = "area",
-                overwrite: bool = False, progress: Progress | None = None) -> Coverage:
+def import_dump(dump: Path, images: Path | Sequence[Path | Sample], out: Path, select: Select = "target",
+                overwrite: bool = False, missing: Missing = "error", progress: Progress | None = None,
+                checking: Progress | None = None, before: Callable[[], None] | None = None) -> Coverage:
     """Writes ``out/<split>/<stem>.png``, an IUV picture for each image in which the dump has somebody.
 
     images: a folder with images or with folders of images, or the images themselves; split is the folder an image lies
     in. They find their entry of the dump by folder and stem, or by the stem alone where only one image has it. Files
     appear whole, and those already there are kept unless ``overwrite``: an interrupted import goes on where it stopped.
-    progress: called with (images done, images in all).
+    All entries are looked at before the first picture is written: with missing "error" one that cannot be used stops
+    the import with a count of such, with "unknown" their images get no picture. progress, checking: called with (images
+    done, images in all). before: called when all has been looked at and something is to be written.
     """
     paths = _images(images, out)
     entries = read_dump(dump)
@@ -65,27 +80,67 @@ def import_dump(dump: Path, images: Path | Sequence[Path | Sample], out: Path, s
     if not pairs:
         raise DataError(f"no image has an entry in {dump}: the first of {len(paths)} images is {paths[0].name}, the "
                         f"dump names {next(iter(entries), 'none')}. Give the images that were dumped")
-    missing, absent, shares = [], [], []
+    targets = {image: out / image.parent.name / f"{image.stem}.png" for image in paths}
+    todo = [image for image in paths if image in pairs and (overwrite or not targets[image].is_file())]
+    broken: dict[Path, str] = {}
+
+    def person_of(image: Path) -> Surfaces | None:
+        return _chosen(entries[pairs[image]], image, select, dump)
+
+    for done, image in enumerate(todo, 1):
+        said = fault_of(partial(person_of, image))
+        broken |= {image: said} if said else {}
+        if checking:
+            checking(done, len(todo))
+    if broken and (missing == "error" or len(broken) == len(pairs)):
+        raise DataError(f"{faults(broken, len(todo))} Nothing was written. Dump these images again"
+                        + (", or leave them without a label with --missing unknown" if missing == "error" else ""))
+    if before:
+        before()
+    lost, absent, shares = [], [], []
     for done, image in enumerate(paths, 1):
-        target = out / image.parent.name / f"{image.stem}.png"
+        target = targets[image]
         if target.is_file() and not overwrite:
             surfaces: Surfaces | None = read_iuv(target, order="iuv")
         else:
-            people = entries[pairs[image]] if image in pairs else []
-            surfaces = _chosen(people, image, select, dump) if people else None
+            known = image in pairs and image not in broken
+            surfaces = person_of(image) if known else None
             if surfaces is not None and surfaces.found:
                 write_atomically(target, encode_iuv(surfaces))
         if surfaces is not None and surfaces.found:
             shares.append(surfaces.coverage)
         else:
-            missing.append(image.name)
+            lost.append(image.name)
             absent += [] if image in pairs else [image.name]
         if progress:
             progress(done, len(paths))
-    return Coverage(len(paths), tuple(missing), float(np.mean(shares)) if shares else 0.0, tuple(absent), strangers)
+    return Coverage(len(paths), tuple(lost), float(np.mean(shares)) if shares else 0.0, tuple(absent), strangers,
+                    entries.repeated, faults(broken, len(todo)) if broken else "")
 
 
-def _chosen(people: Sequence[Detection], image: Path, select: Select, dump: Path) -> Surfaces:
+def fault_of(job: Callable[[], object]) -> str:
+    """Runs ``job``. What is wrong with the file that it reads, nothing if it can be used."""
+    try:
+        job()
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def faults(broken: Mapping[Path, str], of: int) -> str:
+    """How many label files cannot be used, and the first few, one of each kind before others."""
+    kinds: dict[str, list[str]] = {}
+    for path, said in broken.items():
+        kinds.setdefault(re.sub(r"\S*[\d/]\S*", "", said), []).append(f"{path.name}: {said}")
+    first = [said for rank in zip_longest(*kinds.values()) for said in rank if said][:SHOWN]
+    more = f" And {len(broken) - len(first):,} more." if len(broken) > len(first) else ""
+    return (f"{len(broken):,} of {of:,} labels cannot be used, for {len(kinds)} reason{'s' if len(kinds) > 1 else ''}. "
+            f"{' '.join(f'({i}) {said}.' for i, said in enumerate(first, 1))}{more}")
+
+
+def _chosen(people: Sequence[Detection], image: Path, select: Select, dump: Path) -> Surfaces | None:
+    if not people:
+        return None
     width, height = image_size(image)
     right, bottom = (max(person.box[i] for person in people) for i in (2, 3))
     if right > width + 1 or bottom > height + 1:

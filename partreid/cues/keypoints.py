@@ -4,23 +4,24 @@ Files, below ``root/<folder>``: one per image, ``<split>/<stem>.json`` (also ``<
 ``<name>.predictions.json`` of OpenPifPaf), or one for all, ``<split>.json`` or the folder's name itself. A file for
 one image holds a list of people or one; a file for all is COCO's: {"images", "annotations"}, or a list of results whose
 ``image_id`` is a file name. A person has ``keypoints``, 17 times x, y, confidence, in pixels of the crop as it lies on
-disk, maybe ``score`` and ``is_target``. Confidences above 1 are COCO's flags: 2 seen, 1 hidden, 0 absent.
+disk, maybe ``score`` and ``is_target``. Whether third numbers are confidences or COCO's flags is told by the whole
+file, see :mod:`partreid.cues.people`.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.cues.base import PartLabels
 from partreid.cues.parsing import MISSING, Missing, find_file, image_size, require_files
+from partreid.cues.people import Person, coco_in, in_pixels, people_in
 from partreid.cues.pose import never_first, part_masks
 from partreid.cues.schemes import JOINTS, KEYPOINTS, LIMBS, PIFPAF, find, scheme_of
-from partreid.errors import DataError, RecipeError
+from partreid.errors import RecipeError
+from partreid.files import read_json
 from partreid.recipes.base import unknown
 from partreid.types import UNKNOWN, Sample
 
@@ -38,16 +39,6 @@ _HEAD, _NECK, _ARM, _SIDE, _THIGH, _SHIN, _FOOT = 0.058, 0.020, 0.030, 0.060, 0.
 WIDTHS = (*[_HEAD] * 5, *[_ARM] * 6, *[_THIGH] * 2, *[_SHIN] * 2, *[_FOOT] * 2, _SHIN, _THIGH, _SHIN, _THIGH,
           *[_SIDE] * 4, *[_ARM] * 4, *[_HEAD] * 5, _NECK, _NECK)
 TRUNK = 0.8  # the highest value of fields 21 to 24: an arm in front of the trunk is worth more
-
-
-@dataclass(frozen=True)
-class Person:
-    """Keypoints float [17, 3] (x, y in pixels of the crop, confidence in [0, 1]), the detection's score, and whether
-    the file says that this is the one whom the crop shows."""
-
-    keypoints: NDArray[np.float64]
-    score: float = 1.0
-    is_target: bool = False
 
 
 def keypoint_labels(root: Path, samples: Sequence[Sample], parts: str = "eight", folder: str = "keypoints",
@@ -74,7 +65,8 @@ def keypoint_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
     def read(index: int) -> NDArray[np.uint8]:
         width, height = image_size(samples[index].path)
         size = min(height, TALL), max(1, round(width * min(height, TALL) / height))
-        person = choose_target(_read_one(people[index]), (width, height))
+        found = in_pixels(_read_one(people[index]), samples[index].path, (width, height))
+        person = choose_target(found, (width, height))
         if person is None:
             return np.full(size, UNKNOWN, np.uint8)
         draw = limbs if shape == "limbs" else blobs
@@ -197,10 +189,7 @@ def _inside(x: NDArray[np.float32], y: NDArray[np.float32], corners: NDArray[np.
 
 def read_people(path: Path) -> list[Person]:
     """The people in a file that belongs to one image. DataError if it is not such a file."""
-    found = _load(path)
-    if isinstance(found, Mapping):
-        found = found.get("annotations", [found])
-    return _people(found, path)
+    return people_in(read_json(path, what="label"), path)
 
 
 def read_coco(path: Path) -> dict[str, list[Person]]:
@@ -208,26 +197,7 @@ def read_coco(path: Path) -> dict[str, list[Person]]:
 
     A bare name that several images share is left out. DataError if it is not such a file.
     """
-    found = _load(path)
-    if isinstance(found, Mapping):
-        if not isinstance(found.get("images"), list) or not isinstance(found.get("annotations"), list):
-            raise DataError(f"{path} should hold COCO's 'images' and 'annotations', it has "
-                            f"{', '.join(found) or 'nothing'}")
-        files = {image.get("id"): str(image.get("file_name")) for image in found["images"]}
-        rows = [(files.get(row.get("image_id")), row) for row in found["annotations"]]
-        people: dict[str, list[Any]] = {name: [] for name in files.values()}
-    else:
-        rows, people = [(row.get("image_id") if isinstance(row, Mapping) else None, row) for row in found], {}
-    for name, row in rows:
-        if not isinstance(name, str):
-            raise DataError(f"{path}: a result has image_id {name!r}, which names no file. Give image_id the file's "
-                            f"name, or add COCO's 'images' with id and file_name")
-        people.setdefault(name, []).append(row)
-    flags = any(_flags(row) for _, row in rows)
-    whole = {name: _people(found, path, flags) for name, found in people.items()}
-    names = [Path(name).name for name in whole]
-    return {**{name: whole[full] for name, full in zip(names, whole, strict=True) if names.count(name) == 1},
-            **{"/".join(Path(full).parts[-2:]): found for full, found in whole.items()}}
+    return coco_in(read_json(path, what="label"), path)
 
 
 def _find_people(root: Path, samples: Sequence[Sample], folder: str, missing: Missing
@@ -250,35 +220,3 @@ def _find_people(root: Path, samples: Sequence[Sample], folder: str, missing: Mi
 
 def _read_one(known: Path | list[Person] | None) -> list[Person]:
     return read_people(known) if isinstance(known, Path) else known or []
-
-
-def _load(path: Path) -> Any:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}); make it again") from None
-    if not isinstance(found, Mapping | list):
-        raise DataError(f"{path} should hold a list of people or COCO's annotations, it holds {found!r:.40}")
-    return found
-
-
-def _flags(row: Any) -> bool:
-    """Whether the third numbers are COCO's flags 0, 1, 2."""
-    points = row.get("keypoints") if isinstance(row, Mapping) else None
-    values = np.array(points, dtype=float).reshape(-1)[2::3] if points else np.zeros(1)
-    return bool(values.max(initial=0) > 1)
-
-
-def _people(rows: Any, path: Path, flags: bool | None = None) -> list[Person]:
-    people = []
-    flags = any(_flags(row) for row in rows) if flags is None else flags
-    for row in rows:
-        points = np.array(row["keypoints"] if isinstance(row, Mapping) and "keypoints" in row else [], dtype=float)
-        if points.shape not in ((3 * JOINTS,), (JOINTS, 3)) or not np.isfinite(points).all():
-            raise DataError(f"{path}: a person should have 17 keypoints x, y, confidence (51 numbers), got shape "
-                            f"{points.shape}. Export COCO's 17 joints")
-        points = points.reshape(JOINTS, 3)
-        if flags:
-            points[:, 2] = points[:, 2] > 1
-        people.append(Person(points, float(row.get("score", points[:, 2].mean())), bool(row.get("is_target"))))
-    return people

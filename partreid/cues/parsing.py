@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from partreid.cues.base import PartLabels
 from partreid.cues.schemes import SURFACES, find, lookup, scheme_of
 from partreid.cues.sources import SOURCES, Accessories, require, source_of
 from partreid.errors import DataError, RecipeError, ShapeError
+from partreid.files import read_array, regular
+from partreid.images import SWAPPED, orientation, read_index, size_of, turned
 from partreid.recipes.base import unknown
 from partreid.types import UNKNOWN, PartScheme, Sample
 
 Missing = Literal["error", "unknown"]
+T = TypeVar("T", bound=np.generic)
+QUARTER = (6, 8)  # EXIF orientations that turn to the side and do not mirror
 MISSING: tuple[Missing, ...] = ("error", "unknown")
 
 
@@ -83,7 +86,7 @@ def find_file(root: Path, folder: str, image: Path, names: Sequence[str]) -> Pat
     for place in dict.fromkeys((steps, steps.parent, Path(image.parent.name))):
         for name in names:
             path = root / folder / place / name.format(stem=image.stem, name=image.name, cut=image.name[:-4])
-            if path.is_file():
+            if path.exists():  # a pipe or folder in a label's place is told of when it is read
                 return path
     return None
 
@@ -101,10 +104,11 @@ def require_files(paths: Sequence[object | None], samples: Sequence[Sample], fol
 
 def read_labels(path: Path, table: NDArray[np.uint8], image: Path | None = None) -> NDArray[np.uint8]:
     """A label image through ``table`` [256] as uint8 [H, W]. DataError if unreadable or not shaped like its image."""
-    labels, _ = _read_picture(path)
-    if image is not None:
-        _same_crop(path, labels.shape, image)
-    return table[labels]
+    labels, _ = read_numbers(path)
+    if labels.max() >= len(table):
+        raise DataError(f"{path} holds the value {labels.max()}; label images have 0 to {len(table) - 1}; make it "
+                        f"again")
+    return table[labels if image is None else fitted(labels, path, image)]
 
 
 def read_classes(path: Path, source: str, parts: str = "five", image: Path | None = None) -> NDArray[np.uint8]:
@@ -117,9 +121,9 @@ def read_classes(path: Path, source: str, parts: str = "five", image: Path | Non
     if path.suffix == ".npy":
         labels = _read_array(path, source, count)
     else:
-        labels, mode = _read_picture(path)
+        labels, mode = read_numbers(path)
     if image is not None:
-        _same_crop(path, labels.shape, image)
+        labels = fitted(labels, path, image)
     highest, lowest = int(labels.max(initial=0)), int(labels.min(initial=0))
     greys = {grey + up for grey in grey_palette(count) for up in (0, 1)}  # some tools round up
     if mode == "L" and highest >= count and set(np.unique(labels).tolist()) <= greys:
@@ -129,8 +133,8 @@ def read_classes(path: Path, source: str, parts: str = "five", image: Path | Non
     if not 0 <= lowest <= highest < count:
         fits = ", ".join(name for name, other in SOURCES.items() if 0 <= lowest <= highest < len(other.classes))
         raise DataError(f"{path} holds class {highest if highest >= count else lowest}; source '{source}' has 0 to "
-                        f"{count - 1}. Name the parser that made it with --set cues.parts.source=... "
-                        f"({f'its values fit {fits}' if fits else 'no parser known here has such a class'})")
+                        f"{count - 1}. Name the parser that made it with --set cues.parts.source=..., on import with "
+                        f"--parser ({f'its values fit {fits}' if fits else 'no parser known here has such a class'})")
     return labels.astype(np.uint8)
 
 
@@ -242,50 +246,63 @@ def squared_distance(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of an image from its header. DataError if it has none."""
-    try:
-        with Image.open(path) as file:
-            return file.size
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None
+    """(width, height) of the upright image, from its header. DataError if it has none."""
+    return size_of(path)
 
 
-def _same_crop(path: Path, shape: tuple[int, ...], image: Path) -> None:
-    (height, width), (photo_width, photo_height) = shape, image_size(image)
-    if abs(photo_width * height - photo_height * width) > max(photo_width, photo_height) * 2:
-        raise DataError(f"label {path} is {width} x {height} but its image is {photo_width} x {photo_height}: "
-                        f"they do not show the same crop; make the label again")
+def fitted(label: NDArray[T], path: Path, image: Path, what: str = "label") -> NDArray[T]:
+    """A label [H, W, ...] as its image is seen: turned along where the image's EXIF turns it.
+
+    A label with the proportions of the upright image is taken as it is, one with those of the image as stored is turned
+    with it by the same quarter. Where both fit (a half turn, a mirror, a square) it is taken as it is, as from tools
+    that read images through OpenCV. DataError if neither fits: they do not show the same crop.
+    """
+    width, height = size_of(image)
+    if _alike(label.shape, width, height):
+        return label
+    turn = orientation(image)
+    if turn in QUARTER and _alike(label.shape, height, width):
+        return turned(label, turn)
+    raise DataError(f"{what} {path} is {label.shape[1]} x {label.shape[0]} but its image is {width} x {height}: "
+                    f"they do not show the same crop; make the label again")
 
 
-def _read_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
-    """The values of a palette or grey picture and its mode, P or L."""
-    try:
-        with Image.open(path) as file:
-            if file.mode not in ("P", "L"):
-                raise DataError(f"{path} is a {file.mode} picture; a label image holds one class per pixel (palette "
-                                f"or grey PNG). Export the class indices, not the colours")
-            return np.asarray(file), file.mode
-    except (OSError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be read as a label image ({error}); make it again or remove it") from None
+def either_way_up(image: Path) -> bool:
+    """Whether an image is turned by its EXIF so that a label's size cannot tell if the label is too."""
+    turn = orientation(image)
+    width, height = size_of(image)
+    return turn != 1 and (turn not in SWAPPED or _alike((width, height), width, height))
+
+
+def _alike(shape: tuple[int, ...], width: int, height: int) -> bool:
+    return abs(width * shape[0] - height * shape[1]) <= max(width, height) * 2
+
+
+def lossless(path: Path) -> None:
+    """DataError if a picture that should hold numbers is a JPEG or WEBP, which changes them."""
+    with open(regular(path, "label"), "rb") as file:
+        head = file.read(12)
+    kind = "JPEG" if head.startswith(b"\xff\xd8") else "WEBP" if head[8:] == b"WEBP" else None
+    if kind:
+        raise DataError(f"{path} is a {kind} file, which changes the numbers; write it as PNG")
+
+
+def read_numbers(path: Path) -> tuple[NDArray[np.generic], str]:
+    """One class per pixel of a palette or grey picture: values uint8 or uint16 [H, W], and the mode P, L or I;16."""
+    lossless(path)
+    return read_index(path)
 
 
 def _read_array(path: Path, source: str, count: int) -> NDArray[Any]:
     """Class indices [H, W], or the highest of logits [H, W, C]."""
-    array: NDArray[Any] = load_array(path)
+    array: NDArray[Any] = read_array(path)
     if array.ndim == 2 and np.issubdtype(array.dtype, np.integer):
         return array
     if array.ndim == 3 and np.issubdtype(array.dtype, np.floating) and array.shape[2] == count:
+        if not np.isfinite(array).all():
+            raise DataError(f"{path} has logits that are no finite numbers; make it again")
         return array.argmax(2)
     fits = [name for name, other in SOURCES.items() if array.shape[2:] == (len(other.classes),)]
     advice = f"{array.shape[2]} classes are those of {', '.join(fits)}" if fits else "Save it in one of these forms"
     raise DataError(f"{path} is {array.dtype} {array.shape}; source '{source}' needs class indices, integers [H, W], "
                     f"or logits, floats [H, W, {count}]. {advice}")
-
-
-def load_array(path: Path) -> NDArray[np.generic]:
-    """A .npy file; nothing is unpickled. DataError if it is broken."""
-    try:
-        array: NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as a NumPy array ({error}); copy it again") from None
-    return array

@@ -8,29 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.cues.base import PartLabels
-from partreid.cues.parsing import find_file, load_array
+from partreid.cues.parsing import MISSING, QUARTER, Missing, find_file, image_size, require_files
 from partreid.cues.schemes import JOINTS, LIMBS, PIFPAF, Groups, find, scheme_of
 from partreid.errors import DataError, RecipeError
+from partreid.files import read_array, read_arrays
+from partreid.images import orientation, turned
 from partreid.recipes.base import unknown
-from partreid.types import Sample
+from partreid.types import UNKNOWN, Sample
 
 Background = Literal["threshold", "diff_from_max", "sum"]
 # The three spellings in circulation, then KPR's for the .tif crops of Occluded-REID, then raw outputs of OpenPifPaf.
 SUFFIXES = ("{stem}.npy", "{name}.npy", "{name}.confidence_fields.npy")
 OTHERS = ("{stem}.jpg.confidence_fields.npy", "{stem}.npz", "{name}.npz")
+OVER = 1.01  # confidences may exceed 1 by rounding
 FIELDS = JOINTS + len(LIMBS)
 RAW = (("pif", "paf"), ("cif", "caf"))  # names of the two heads' outputs, before and after OpenPifPaf 0.12
 
 
 def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
                   folder: str = "pifpaf_maskrcnn_filtering", background: Background = "threshold",
-                  threshold: float = 0.5) -> PartLabels:
+                  threshold: float = 0.5, missing: Missing = "error") -> PartLabels:
     """Labels from fields float [36, h, w] in ``root/masks/<folder>/<split>/``, or raw outputs (.npz) in their place.
 
     parts: a row of :data:`partreid.cues.schemes.PIFPAF`. background: which pixels belong to nobody. Fields are
     found under any name that BPBreID and KPR use, also with the identity's folder dropped or, as for Partial-REID,
-    beside the image. RecipeError for a row with parts that no pixel could have. DataError names the first image
-    without a file.
+    beside the image. missing: "error" or "unknown", for images without a file. RecipeError for a row with parts that no
+    pixel could have. DataError counts the images without a file and names the first.
     """
     groups = find(PIFPAF, parts, "PifPaf grouping")
     if covered := never_first(groups):
@@ -38,24 +41,37 @@ def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
                           f"belongs to a part before it, so no pixel would be theirs. Choose another row, e.g. 'eight'")
     if background not in get_args(Background):
         raise RecipeError(unknown("background rule", background, get_args(Background)))
+    if missing not in MISSING:
+        raise RecipeError(unknown("rule for missing labels", missing, MISSING))
     paths = [_find(root, folder, sample.path) for sample in samples]
+    require_files(paths, samples, root / "masks" / folder, missing)
 
     def read(index: int) -> NDArray[np.uint8]:
-        masks = part_masks(read_fields(paths[index]), groups, background, threshold)
+        path, image = paths[index], samples[index].path
+        if path is None:
+            width, height = image_size(image)
+            return np.full((height, width), UNKNOWN, np.uint8)
+        fields = read_fields(path)
+        masks = part_masks(turned_fields(fields, image), groups, background, threshold)
         return masks.argmax(0).astype(np.uint8)
 
     return PartLabels(scheme_of(groups), read)
 
 
-def _find(root: Path, folder: str, image: Path) -> Path:
+def _find(root: Path, folder: str, image: Path) -> Path | None:
     beside = image.with_name(f"{image.name}.confidence_fields.npy")
-    path = find_file(root, f"masks/{folder}", image, SUFFIXES + OTHERS) or (beside if beside.is_file() else None)
-    if path is None:
-        raise DataError(f"{image.name} has no label in {root / 'masks' / folder / image.parent.name}; expected "
-                        f"{image.stem}.npy or {image.name}.confidence_fields.npy. Copy the label files there, or name "
-                        f"their folder with --set cues.parts.folder=...; stripes in their place are --set "
-                        f"cues.parts=stripes")
-    return path
+    return find_file(root, f"masks/{folder}", image, SUFFIXES + OTHERS) or (beside if beside.exists() else None)
+
+
+def turned_fields(fields: NDArray[np.float32], image: Path) -> NDArray[np.float32]:
+    """Fields [36, h, w] turned along with an image that its EXIF turns to the side, if they lie as it is stored: if
+    they are wide where the upright image is tall, or tall where it is wide."""
+    turn = orientation(image)
+    if turn in QUARTER:
+        width, height = image_size(image)
+        if (fields.shape[1] - fields.shape[2]) * (height - width) < 0:
+            return turned(fields.transpose(1, 2, 0), turn).transpose(2, 0, 1)
+    return fields
 
 
 def never_first(groups: Groups) -> tuple[str, ...]:
@@ -69,26 +85,28 @@ def never_first(groups: Groups) -> tuple[str, ...]:
     return tuple(covered)
 
 
-def read_fields(path: Path) -> NDArray[np.floating]:
-    """Confidence fields float [36, h, w] from a .npy, or from the .npz of both heads' outputs. DataError otherwise."""
+def read_fields(path: Path) -> NDArray[np.float32]:
+    """Confidence fields float32 [36, h, w] in [0, 1] from a .npy, or from the .npz of both heads' outputs.
+
+    DataError for everything else. Up to 1.01 confidences are taken for rounded ones and cut.
+    """
     if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                pair = next((names for names in RAW if set(names) <= set(file.files)), None)
-                if pair is None:
-                    raise DataError(f"{path} should hold the arrays 'pif' and 'paf' (or 'cif' and 'caf'), it has "
-                                    f"{', '.join(file.files) or 'none'}")
-                return confidence_fields(file[pair[0]], file[pair[1]], str(path))
-        except (OSError, ValueError, EOFError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path} cannot be read as NumPy arrays ({error}); copy it again") from None
-    fields: NDArray[Any] = load_array(path)
+        arrays = read_arrays(path)
+        pair = next((names for names in RAW if set(names) <= set(arrays)), None)
+        if pair is None:
+            raise DataError(f"{path} should hold the arrays 'pif' and 'paf' (or 'cif' and 'caf'), it has "
+                            f"{', '.join(arrays)[:200]}")
+        return confidence_fields(arrays[pair[0]], arrays[pair[1]], str(path))
+    fields: NDArray[Any] = read_array(path)
     if fields.ndim != 3 or fields.shape[0] != FIELDS:
         raise DataError(f"{path} should hold 36 confidence fields [36, h, w], it is {fields.shape}")
     if not np.issubdtype(fields.dtype, np.floating):
         raise DataError(f"{path} should hold confidences, floats in [0, 1], it is {fields.dtype}")
-    return fields
+    low, high = float(fields.min()), float(fields.max())
+    if not 0 <= low <= high <= OVER:  # NaN fails too
+        raise DataError(f"{path} should hold confidences in [0, 1], it has {low:.3g} to {high:.3g}; export the "
+                        f"confidence fields, not the regressed vectors and not a picture of them")
+    return fields.astype(np.float32, copy=False).clip(0, 1)
 
 
 def confidence_fields(pif: NDArray[np.generic], paf: NDArray[np.generic], where: str = "pif, paf"
@@ -102,13 +120,15 @@ def confidence_fields(pif: NDArray[np.generic], paf: NDArray[np.generic], where:
             or pif.shape[2:] != paf.shape[2:] or min(pif.shape[1], paf.shape[1]) < 2:
         raise DataError(f"{where}: expected joints [17, 5, h, w] and limbs [19, 9, h, w] of one size, got {pif.shape} "
                         f"and {paf.shape}")
+    if not all(np.issubdtype(head.dtype, np.floating) for head in (pif, paf)):
+        raise DataError(f"{where}: expected floats, got {pif.dtype} and {paf.dtype}")
     planes = [np.concatenate([pif[:, i], paf[:, i]]).astype(np.float32) for i in (0, 1)]
-    within = [plane for plane in planes if plane.size and plane.min() >= 0 and plane.max() <= 1]
+    within = [plane for plane in planes if plane.size and plane.min() >= 0 and plane.max() <= OVER]
     if len(within) != 1:
         raise DataError(f"{where}: {'both' if within else 'neither'} of the planes 0 and 1 lie in [0, 1] throughout, "
                         f"so it cannot be told which is confidence. Save the confidences alone, float [36, h, w], as "
                         f".npy")
-    return within[0]
+    return within[0].clip(0, 1)
 
 
 def part_masks(fields: NDArray[np.floating], groups: Groups, background: Background = "threshold",

@@ -146,7 +146,11 @@ def lookup(groups: Groups) -> NDArray[np.uint8]:
 
 
 def find(table: dict[str, Groups], name: str, what: str) -> Groups:
-    """The row of a table, or a RecipeError that lists the rows."""
+    """The row of a table, or a RecipeError that lists the rows; for a set that only other sources give, it says so."""
+    if name not in table and name in SETS:
+        raise RecipeError(f"there is no {what} '{name}': the parts of that set ({', '.join(SETS[name])}) need labels "
+                          f"that tell them apart, such as a human parser's (cues.parts=parsing). The rows here are "
+                          f"{', '.join(table)}")
     if name not in table:
         raise RecipeError(unknown(what, name, table))
     return table[name]

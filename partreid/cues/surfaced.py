@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.cues.densepose import read_iuv, surfaces_of
-from partreid.errors import DataError
+from partreid.cues.parsing import fitted
+from partreid.images import read_image
 from partreid.layers.warp import ALIGN, LEFT_RIGHT, Align
 from partreid.types import Sample
 
+TILES = "; nothing else can stand in for surfaces here, but bot and pcb need no labels"
 FORMAT = 1  # to be raised when the same files shall give other tiles
 Flips = tuple[frozenset[int], frozenset[int]]
 Read = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32], bool]
@@ -48,7 +50,7 @@ class Surfaced:
     def __init__(self, root: Path, samples: Sequence[Sample], folder: str = "iuv", align: Align = "none",
                  noise: Noise = NOISE["none"], seed: int = 0) -> None:
         self.root, self.align, self.noise, self.seed = root, align, noise, seed
-        self.paths, self.iuv = tuple(sample.path for sample in samples), surfaces_of(root, samples, folder)
+        self.paths, self.iuv = tuple(sample.path for sample in samples), surfaces_of(root, samples, folder, TILES)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -59,15 +61,11 @@ class Surfaced:
         detected, labels, uv = self.surface(index)
         if not labels.any():
             return np.zeros((1, 1, 3), np.uint8), labels[:1, :1], uv[:, :1, :1], detected
-        path, (h, w) = self.paths[index], labels.shape
-        try:
-            with Image.open(path) as file:
-                photo = file.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None
-        if abs(photo.width * h - photo.height * w) > max(photo.size) * 2:
-            raise DataError(f"{self.iuv[index]} is {w} x {h} but its image is {photo.width} x {photo.height}: they do "
-                            f"not show the same crop; make the surfaces again")
+        path, iuv = self.paths[index], self.iuv[index]
+        if iuv is not None:
+            both = fitted(np.concatenate([labels[..., None], uv.transpose(1, 2, 0)], 2), iuv, path)
+            labels, uv = both[..., 0].astype(np.uint8), both[..., 1:].transpose(2, 0, 1)
+        photo, (h, w) = read_image(path), labels.shape
         if photo.width * photo.height < w * h:
             photo = photo.resize((w, h), Image.Resampling.BILINEAR)
         elif photo.size != (w, h):

@@ -249,8 +249,17 @@ def _cached(path: Path | None, images: int, size: int) -> dict[str, Tensor] | No
         return None
     try:
         bank = load_file(path)
-        fits = (tuple(bank["seen"].shape) == (images, -(-24 * size**2 // 8)) and len(bank["detected"]) == images
-                and len(bank["ends"]) == images + 1 and tuple(bank["colours"].shape) == (3, int(bank["ends"][-1])))
-    except (OSError, SafetensorError, KeyError):
+        seen, colours, ends, detected = (bank[name] for name in ("seen", "colours", "ends", "detected"))
+        fits = (ends.dtype == torch.int64 and {seen.dtype, colours.dtype, detected.dtype} == {torch.uint8}
+                and tuple(seen.shape) == (images, -(-24 * size**2 // 8)) and tuple(detected.shape) == (images,)
+                and tuple(ends.shape) == (images + 1,) and tuple(colours.shape) == (3, int(ends[-1])) and ends[0] == 0
+                and np.array_equal(np.diff(ends.numpy()), _set_bits(seen.numpy())) and bool((detected <= 1).all()))
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, MemoryError):
         return None
     return bank if fits else None
+
+
+def _set_bits(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many bits are set in each row of uint8 [N, bytes]: int64 [N]."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1).astype(np.uint8)
+    return bits[rows].sum(1, dtype=np.int64)

@@ -1,6 +1,5 @@
 """Which crops labels are for, and where labels lie: a data set's training images, or all crops below a folder."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from partreid import __version__, build
+from partreid import __version__, build, files
 from partreid.data.folders import images_in, is_image
 from partreid.errors import DataError
-from partreid.files import write_json
 from partreid.recipes.base import Spec
 from partreid.types import Benchmark, Sample
 
@@ -108,14 +106,13 @@ def claim(folder: Path, about: dict[str, Any], overwrite: bool) -> None:
             raise DataError(f"{folder} already holds other labels ({what}); choose another folder with --out, or "
                             f"replace them with --overwrite")
         return
-    write_json(path, about)
+    files.write_json(path, about)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of ours. DataError if it is broken."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); remove it, or make the labels anew with --overwrite"
-                        ) from None
-    return found if isinstance(found, dict) else {}
+    found = files.read_json(path)
+    if not isinstance(found, dict):
+        raise DataError(f"{path} should say where labels come from, it holds a {type(found).__name__}; remove it, or "
+                        f"make the labels anew with --overwrite")
+    return found

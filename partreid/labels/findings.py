@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from partreid import build
 from partreid.cues import CUES
+from partreid.cues.parsing import either_way_up
 from partreid.cues.sources import SOURCES, report
 from partreid.data.benchmarks import Problem
 from partreid.errors import DataError
-from partreid.labels.base import Progress, some
+from partreid.images import orientation
+from partreid.labels.base import Progress, in_order, some
 from partreid.labels.stats import Stats, measure
 from partreid.recipes.base import Spec
 from partreid.types import Benchmark
@@ -64,7 +66,29 @@ def check(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Findin
     if cue is None:
         return Findings(spec, len(of.train), None, tuple(problems))
     stats = measure(cue, of.train, progress)
-    return Findings(spec, len(of.train), stats, (*problems, *_wrong(spec, stats, told=bool(problems[len(cannot):]))))
+    told = bool(problems[len(cannot):])
+    problems += _turned(spec, of)
+    return Findings(spec, len(of.train), stats, (*problems, *_wrong(spec, stats, told=told)))
+
+
+def _turned(spec: Spec, of: Benchmark) -> list[Problem]:
+    """Images whose EXIF turns them, where nothing tells whether their labels were made of the upright picture."""
+    if spec.name in FITTED:
+        return []
+
+    def look(index: int) -> bool:
+        try:
+            image = of.train[index].path
+            return orientation(image) != 1 if spec.name == "keypoints" else either_way_up(image)
+        except DataError:  # told of already
+            return False
+
+    found = [of.train[i].path.name for i, odd in enumerate(in_order(look, len(of.train))) if odd]
+    return [] if not found else [Problem(
+        f"{len(found):,} of {len(of.train):,} images are turned or mirrored by their EXIF orientation and the size of "
+        f"a label does not tell whether it is too: {some(found)}",
+        "their labels are taken to be of the upright picture; if they were made of the picture as stored, make them "
+        "again")]
 
 
 def _possible(spec: Spec) -> tuple[Spec, list[Problem]]:
@@ -101,8 +125,9 @@ def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
                              "the part loss leaves them out; make labels for them if they are many"))
     if stats.nobody:
         found.append(Problem(f"{len(stats.nobody):,} of {n:,} images show no part at all: {some(stats.nobody)}",
-                             "look at them with 'partreid labels preview'; if they do show a person, label them again "
-                             "or remove their labels and train with missing=unknown"))
+                             "look at them with 'partreid labels preview'; if they do show a person, label them again"
+                             + (" or remove their labels and train with missing=unknown"
+                                if "missing" in inspect.signature(CUES[spec.name]).parameters else "")))
     never = [part.name for part in stats.parts if part.images == 0]
     if never and stats.labelled:
         found.append(Problem(f"{', '.join(never)} occur{'s' if len(never) == 1 else ''} in no image",

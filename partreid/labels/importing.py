@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.cues.densepose import encode_iuv, read_iuv
-from partreid.cues.importing import import_dump
-from partreid.cues.keypoints import Person, read_coco, read_people
-from partreid.cues.parsing import image_size, palette, read_classes
+from partreid.cues.importing import Select, fault_of, faults, import_dump
+from partreid.cues.keypoints import read_coco, read_people
+from partreid.cues.parsing import MISSING, Missing, fitted, image_size, palette, read_classes
+from partreid.cues.people import Person, in_pixels
 from partreid.cues.pose import read_fields
 from partreid.cues.schemes import PIFPAF, SURFACES, find
 from partreid.cues.sources import SOURCES, require
@@ -35,19 +36,23 @@ ENDINGS: dict[str, tuple[str, ...]] = {  # of label files, the longer first; wha
     "keypoints": ("_keypoints.json", ".predictions.json", ".json"), "parsing": ("_seg.npy", ".png", ".npy"),
     "parts": (".png", ".npy")}
 SUFFIX = {"densepose": ".png", "pifpaf": ".npy", "keypoints": ".json", "parsing": ".png", "parts": ".png"}
-OVER = 1.01  # confidences may exceed 1 by rounding
 
 
 def import_labels(kind: Kind, given: Path, of: Benchmark, out: Path | None = None, *, parser: str | None = None,
-                  parts: str | None = None, overwrite: bool = False, checking: Progress | None = None,
+                  parts: str | None = None, missing: Missing = "error", select: Select = "target",
+                  overwrite: bool = False, checking: Progress | None = None,
                   writing: Progress | None = None) -> Written:
     """Writes a label for every training image of ``of`` that ``given`` has one for, under the image's own name.
 
     given: a file (a dump of detectron2, COCO's JSON for all) or a folder of files. out: default ``HOME[kind]`` below
     the data set's root. parser: whose classes the images of kind "parsing" hold. parts: the part set to train with.
-    Labels that are there are kept unless ``overwrite``, so an interrupted import goes on. Except for a dump, nothing is
-    written before every file has been read. DataError names the first that is broken, or says that none belongs here.
+    missing: what to do about files that cannot be used, "error", or "unknown": leave their images unlabelled and count
+    them. select: whom of several people in a dump, see :func:`partreid.cues.importing.choose`. Labels that are there
+    are kept unless ``overwrite``, so an interrupted import goes on. Nothing is written before every file has been read.
+    DataError counts those that are broken and names the first few, or says that none belongs here.
     """
+    if missing not in MISSING:
+        raise RecipeError(unknown("rule for missing labels", missing, MISSING))
     if kind not in get_args(Kind):
         raise RecipeError(unknown("kind of labels", kind, get_args(Kind)))
     if not given.exists():
@@ -56,8 +61,8 @@ def import_labels(kind: Kind, given: Path, of: Benchmark, out: Path | None = Non
     cue = cue_of(kind, of.root, out, parser, parts or PARTS[kind])
     about = {"kind": kind, "from": given.name, "parser": parser}
     if kind == "densepose" and given.is_file() and given.suffix.lower() != ".png":
-        claim(out, about, overwrite)
-        found = import_dump(given, of.train, out, overwrite=overwrite, progress=writing)
+        found = import_dump(given, of.train, out, select, overwrite, missing, writing, checking,
+                            before=lambda: claim(out, about, overwrite))
         return Written(found.sentence(), cue.but(missing="unknown") if found.missing else cue)
     labels, strangers = _found(kind, given, of, cue)
     lost = [sample.path.name for sample in of.train if sample.path not in labels]
@@ -68,14 +73,23 @@ def import_labels(kind: Kind, given: Path, of: Benchmark, out: Path | None = Non
     targets = {image: out / _place(kind, of.root, image) / f"{image.stem}{SUFFIX[kind]}" for image in labels}
     refuse_shared(list(targets.values()), list(targets))
     todo = [image for image in labels if overwrite or not targets[image].is_file()]
-    for _ in in_order(lambda i: labels[todo[i]]() and None, len(todo), checking):
-        pass  # what is broken raises
+    broken = {todo[i]: said for i, said in enumerate(in_order(lambda i: fault_of(labels[todo[i]]), len(todo), checking))
+              if said}
+    if broken and (missing == "error" or len(broken) == len(labels)):
+        raise DataError(f"{faults(broken, len(todo))} Nothing was written. Mend or remove these files"
+                        + (", or leave their images without a label with --missing unknown" if missing == "error"
+                           else "; not one label is left"))
+    todo = [image for image in todo if image not in broken]
+    lost += [image.name for image in broken]
     claim(out, about, overwrite)
     for _ in in_order(lambda i: write_atomically(targets[todo[i]], labels[todo[i]]()), len(todo), writing):
         pass
-    if lost and kind != "pifpaf":
+    for image in broken:
+        targets[image].unlink(missing_ok=True)  # with --overwrite: what was there before was to go
+    if lost:
         cue = cue.but(missing="unknown")
-    return Written(coverage(len(labels), len(of.train), out, lost, strangers), cue)
+    said = coverage(len(labels) - len(broken), len(of.train), out, lost, strangers)
+    return Written(f"{said} {faults(broken, len(labels))}" if broken else said, cue)
 
 
 def coverage(labelled: int, images: int, out: Path, lost: Sequence[str], strangers: Sequence[str] = ()) -> str:
@@ -120,8 +134,9 @@ def _found(kind: Kind, given: Path, of: Benchmark, cue: Spec
     if kind == "keypoints" and given.is_file():
         people = read_coco(given)
         names = {Path(name): _without_image_ending(name) for name in people}
-        pairs = pair({name: crop for name, crop in names.items() if len(name.parts) > 1 or not any(
-            other.name == name.name for other in names if len(other.parts) > 1)}, images, of.root)
+        placed = {name.name for name in names if len(name.parts) > 1}  # these have a bare name too
+        pairs = pair({name: crop for name, crop in names.items() if len(name.parts) > 1 or name.name not in placed},
+                     images, of.root)
         return ({image: partial(_people, people[name.as_posix()], given, image) for image, name in pairs.items()},
                 tuple(sorted({name.name for name in names} - {name.name for name in pairs.values()})))
     files = dict(_files(kind, given, cue))
@@ -178,26 +193,15 @@ def pair(labels: Mapping[Path, Path], images: Sequence[Path], root: Path) -> dic
     return found
 
 
-def _same_crop(label: Path, shape: tuple[int, ...], image: Path) -> None:
-    (height, width), (w, h) = shape, image_size(image)
-    if abs(w * height - h * width) > max(w, h) * 2:
-        raise DataError(f"{label} is {width} x {height} but its image {image.name} is {w} x {h}: they do not show the "
-                        f"same crop; make the label again")
-
-
 def _iuv(file: Path, image: Path) -> bytes:
     surfaces = read_iuv(file)
-    _same_crop(file, surfaces.labels.shape, image)
+    fitted(surfaces.labels, file, image)
     return encode_iuv(surfaces)
 
 
 def _fields(file: Path, image: Path) -> bytes:
-    fields = read_fields(file)
-    if not np.isfinite(fields).all() or not (fields.min(initial=0) >= 0 and fields.max(initial=0) <= OVER):
-        raise DataError(f"{file} should hold confidences in [0, 1], it has {fields.min():.3g} to {fields.max():.3g}; "
-                        f"export the confidence fields, not the regressed vectors")
     data = io.BytesIO()
-    np.save(data, fields.astype(np.float32).clip(0, 1), allow_pickle=False)
+    np.save(data, read_fields(file), allow_pickle=False)
     return data.getvalue()
 
 
@@ -219,15 +223,7 @@ def _file_of_people(file: Path, image: Path) -> bytes:
 
 def _people(people: Sequence[Person], file: Path, image: Path) -> bytes:
     """JSON that the cue ``keypoints`` reads. DataError if the joints are pixels of another picture."""
-    width, height = image_size(image)
-    for person in people:
-        seen = person.keypoints[person.keypoints[:, 2] > 0, :2]
-        outside = ((seen < 0) | (seen > 1.25 * np.array([width, height]))).any(1)
-        if len(seen) and outside.mean() > 0.5:
-            raise DataError(f"{file} has joints up to ({seen[:, 0].max():.0f}, {seen[:, 1].max():.0f}) for "
-                            f"{image.name}, which is {width} x {height}: they are pixels of another picture; "
-                            f"give them in pixels of the crop")
-    return encode_people(people)
+    return encode_people(in_pixels(people, image, image_size(image), file))
 
 
 def encode_people(people: Sequence[Person]) -> bytes:

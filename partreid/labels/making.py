@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from partreid.cues.keypoints import SEEN
-from partreid.errors import DataError
+from partreid.cues.target import only_target
 from partreid.files import write_atomically
+from partreid.images import read_image
 from partreid.labels.base import Progress, Written, claim, crops, in_order, place_of, refuse_shared, some
 from partreid.labels.importing import HOME, encode_classes, encode_people
 from partreid.labels.models import Parser, Pose
-from partreid.labels.target import only_target
 from partreid.recipes.base import Spec
 
 Target = Literal["centre", "all"]
@@ -25,7 +24,7 @@ def make(model: Parser | Pose, folder: Path, out: Path, name: str = "", target: 
 
     Crops that have a label there are passed over unless ``overwrite``. name: of the model, kept in ``out/origin.json``
     so that labels of two models are never mixed. target: whose foreground a parser's labels keep, that of the person in
-    the centre (see :func:`partreid.labels.target.only_target`) or everybody's; keypoints are always of the one person
+    the centre (see :func:`partreid.cues.target.only_target`) or everybody's; keypoints are always of the one person
     that the model sees in the whole crop. Crops in which nobody is found get no label. DataError names the first crop
     that cannot be read; those before it are done.
     """
@@ -41,7 +40,7 @@ def make(model: Parser | Pose, folder: Path, out: Path, name: str = "", target: 
     encode: Callable[[Any], bytes | None] = _people if isinstance(model, Pose) else (
         lambda labels: _classes(labels, target))
     nobody: list[str] = []
-    ahead = in_order(lambda i: _photo(every[left[i]]), len(left))
+    ahead = in_order(lambda i: read_image(every[left[i]]), len(left))
     for start in range(0, len(left), batch):
         here = left[start:start + batch]
         for i, found in zip(here, model([next(ahead) for _ in here]), strict=True):
@@ -61,14 +60,6 @@ def make(model: Parser | Pose, folder: Path, out: Path, name: str = "", target: 
         args = {"source": model.source, "parts": "five"}
     args |= {} if out.name == HOME[kind] else {"folder": str(out.resolve())}
     return Written(said, Spec(kind, **args, **({"missing": "unknown"} if nobody else {})))
-
-
-def _photo(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as file:
-            return file.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove the file") from None
 
 
 def _classes(labels: Any, target: Target) -> bytes | None:

@@ -111,7 +111,7 @@ def test_an_unclear_order_is_settled_by_where_the_others_are_then_by_name(tmp_pa
 def test_pictures_of_other_kinds_are_refused(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.png"
     (Image.new("I;16", (4, 6)) if mode == "I;16" else Image.fromarray(iuv()).convert(mode)).save(path)
-    with pytest.raises(DataError, match=rf"a\.png is a {mode} picture; an IUV picture holds I, U and V as the three"):
+    with pytest.raises(DataError, match=rf"a\.png is a {mode} picture; one with three channels of 8 bits is expected"):
         read_iuv(path)
 
 
@@ -127,7 +127,7 @@ def test_other_files_are_told_what_is_wrong(tmp_path: Path) -> None:
         read_iuv(save(iuv(), tmp_path / "a.jpg"))
     (tmp_path / "half.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])
     for name in ("half.png", "gone.png"):
-        with pytest.raises(DataError, match=f"{name} cannot be read as a picture"):
+        with pytest.raises(DataError, match=f"{name} cannot be read as an image"):
             read_iuv(tmp_path / name)
 
 

@@ -273,7 +273,7 @@ def broken() -> dict[str, tuple[dict[str, Any], str]]:
         "a drawing": (entry(pred_densepose=[{"labels_uv_str": png(quantised(labels, uv)), "shape_chw": (3, 9, 9)}] * 2),
                       r"a PNG \(5, 3, 3\) where \(3, 9, 9\) was announced"),
         "no PNG": (entry(pred_densepose=[{"labels_uv_str": "bm8=", "shape_chw": (3, 5, 3)}] * 2),
-                   "not stored as DensePose does .UnidentifiedImageError"),
+                   "cannot be read as an image"),
     }
 
 

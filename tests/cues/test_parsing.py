@@ -110,7 +110,7 @@ def test_whichever_file_is_broken_is_the_one_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"000000_00\.jpg cannot be read as an image"):
         surface_labels(tmp_path, [sample])[0]
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match=r"000000_00\.png cannot be read as a label image.*make it again"):
+    with pytest.raises(DataError, match=r"000000_00\.png cannot be read as an image.*remove the file"):
         read_labels(path, TABLE)
 
 
@@ -405,7 +405,7 @@ def test_another_parser_s_classes(tmp_path: Path) -> None:
 def test_arrays_are_never_unpickled(tmp_path: Path) -> None:
     sample = crop(tmp_path)
     path = parsed(tmp_path, sample, "a.npy", np.array([{"a": 1}], dtype=object))
-    with pytest.raises(DataError, match="cannot be read as a NumPy array.*copy it again"):
+    with pytest.raises(DataError, match="holds object, not numbers"):
         read_classes(path, "lip")
 
 

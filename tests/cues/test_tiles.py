@@ -315,7 +315,7 @@ def test_files_that_are_not_there_or_not_what_they_should_be(people: Any, tmp_pa
     with pytest.raises(DataError, match="none of 3 images has a DensePose picture"):
         uv_tiles(tmp_path, some, folder="surfaces")
     Image.new("RGB", (24, 24)).save(some[1].path)
-    with pytest.raises(DataError, match=r"0001\.png is 12 x 24 but its image is 24 x 24.*make the surfaces again"):
+    with pytest.raises(DataError, match=r"0001\.png is 12 x 24 but its image is 24 x 24.*make the label again"):
         uv_tiles(tmp_path, some)
     some[1].path.write_text("no picture")
     with pytest.raises(DataError, match=r"0001\.png cannot be read as an image"):

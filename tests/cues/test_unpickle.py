@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from partreid.cues.unpickle import LEGACY, ZIP, Record, load
+from partreid.cues.unpickle import load
 from partreid.errors import DataError
+from partreid.pickles import LEGACY, ZIP, Record
 
 
 class Runs:
@@ -59,8 +60,8 @@ def test_code_is_refused_by_name_and_does_not_run(tmp_path: Path, write: Callabl
                                                   way: str) -> None:
     sentinel, path = tmp_path / "sentinel", tmp_path / "dump.pkl"
     write(touching(sentinel)[way], path)
-    with pytest.raises(DataError, match=r"asks for '((posix|nt)\.system|(builtins\.)?(eval|exec))', which no "
-                                        r"DensePose dump needs, and was not loaded.*can run any code"):
+    with pytest.raises(DataError, match=r"asks for '((posix|nt)\.system|(builtins|__builtin__)\.(eval|exec))', which "
+                                        r"no DensePose dump needs, and was not loaded.*can run any code"):
         load(path)
     assert not sentinel.exists()
     torch.load(path, weights_only=False) if write is not raw else pickle.loads(path.read_bytes())
@@ -77,7 +78,7 @@ def test_code_hidden_in_the_storage_of_a_tensor_does_not_run(tmp_path: Path, zip
     sentinel, path, inner = tmp_path / "sentinel", tmp_path / "dump.pkl", io.BytesIO()
     torch.save(touching(sentinel)["builtins.eval"], inner, _use_new_zipfile_serialization=zipped)
     raw([{"file_name": "a.jpg", "scores": stored(inner.getvalue())}], path)
-    with pytest.raises(DataError, match="asks for 'eval'"):
+    with pytest.raises(DataError, match=r"asks for '__builtin__\.eval'"):
         load(path)
     assert not sentinel.exists()
     pickle.loads(path.read_bytes())
@@ -100,20 +101,13 @@ def test_a_file_cannot_change_what_the_next_one_meets(tmp_path: Path) -> None:
     before = dict(vars(Record))
     for module, name in (("torch._utils", "_rebuild_tensor_v2"), ("densepose.structures", "DensePoseResult")):
         path.write_bytes(b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"N}U\x06hackedK\x01s\x86b.")
-        load(path)
+        with pytest.raises(DataError, match="asks for 'the state of a function or class"):
+            load(path)
     assert not hasattr(torch._utils._rebuild_tensor_v2, "hacked")
     assert dict(vars(Record)) == before
     path.write_bytes(b"\x80\x02cdensepose.structures\nDensePoseResult\n)\x81}U\x01aK\x01sb.")
     found = load(path)
-    assert isinstance(found, Record) and vars(found) == {"a": 1} and not hasattr(found, "hacked")
-
-
-def test_permission_ends_with_the_call(tmp_path: Path) -> None:
-    torch_zip([1], tmp_path / "dump.pkl")
-    load(tmp_path / "dump.pkl")  # torch may import, and so permit, parts of its own meanwhile
-    before = set(map(str, torch.serialization.get_safe_globals()))
-    load(tmp_path / "dump.pkl")
-    assert set(map(str, torch.serialization.get_safe_globals())) == before
+    assert isinstance(found, Record) and found.values == {"a": 1} and not hasattr(found, "hacked")
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -138,7 +132,7 @@ def test_a_zip_under_the_name_of_a_pickle_is_no_trap(tmp_path: Path) -> None:
 
 def test_a_persistent_id_in_a_plain_pickle_is_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "data.pkl").write_bytes(b"\x80\x02X\x01\x00\x00\x00aQ.")
-    with pytest.raises(DataError, match=r"cannot be read as a dump \(UnpicklingError.*persistent"):
+    with pytest.raises(DataError, match=r"cannot be read as a dump \(a persistent id"):
         load(tmp_path / "data.pkl")
 
 
@@ -156,5 +150,5 @@ def test_other_files_and_none(tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_bytes(content)
         with pytest.raises(DataError, match=r"a\.csv is no dump: .*neither by torch\.save nor by pickle\.dump"):
             load(tmp_path / "a.csv")
-    with pytest.raises(DataError, match="nothing.pkl cannot be read .No such file"):
+    with pytest.raises(DataError, match=r"there is no file .*nothing\.pkl"):
         load(tmp_path / "nothing.pkl")

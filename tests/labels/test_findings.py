@@ -183,7 +183,7 @@ def test_a_cache_that_does_not_fit_is_refused(own_world: Path) -> None:
 
 def test_a_broken_label_leaves_no_cache(own_world: Path) -> None:
     labels_of(own_world)[30].write_text("no picture")
-    with pytest.raises(DataError, match="cannot be read as a label image"):
+    with pytest.raises(DataError, match="cannot be read as an image"):
         cache(EIGHT, rebuilt(own_world), (16, 8))
     assert not [p for p in own_world.iterdir() if "safetensors" in p.name]
 

@@ -1,6 +1,7 @@
 """Label files of other tools: each form is taken over, read again by its cue, and refused by name when broken."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,33 @@ def test_a_plain_folder_holds_crops_but_no_labels(mine: Benchmark, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no crops"):
         crops(tmp_path / "empty")
+
+
+def test_all_files_are_looked_at_and_bad_ones_counted_or_left_out(mine: Benchmark, tmp_path: Path) -> None:
+    for i, name in enumerate(NAMES):
+        npy(tmp_path / "fields" / f"{name}.npy", np.full((36, 4, 2), (0.5, 200, np.nan)[i], np.float32))
+    with pytest.raises(DataError, match=r"^2 of 3 labels cannot be used, for \d reasons?\. \(1\) 0001_c2s1.*200 to 200.*"
+                                        r"\(2\) 0002_c1s1.*nan.*Nothing was written.*--missing unknown$"):
+        import_labels("pifpaf", tmp_path / "fields", mine)
+    assert not (mine.root / "masks").exists()
+    written = import_labels("pifpaf", tmp_path / "fields", mine, missing="unknown")
+    assert "Labels for 1 of 3 images" in written.sentence and "2 of 3 labels cannot be used" in written.sentence
+    cue = trained_with(written, mine)
+    assert (cue[1] == 255).all() and (cue[2] == 255).all() and not (cue[0] == 255).any()
+    again = import_labels("pifpaf", tmp_path / "fields", mine, missing="unknown")  # goes on where it was
+    assert again == written
+    for name in NAMES:
+        npy(tmp_path / "fields" / f"{name}.npy", np.full((36, 4, 2), 200, np.float32))
+    with pytest.raises(DataError, match="3 of 3 labels cannot be used.*not one label is left"):
+        import_labels("pifpaf", tmp_path / "fields", mine, missing="unknown", overwrite=True)
+
+
+def test_many_images_in_one_file_are_paired_in_linear_time(mine: Benchmark, tmp_path: Path) -> None:
+    """Each name was compared with every other; 20,000 took half a minute."""
+    images = [{"id": i, "file_name": f"train/{i}.jpg"} for i in range(20_000)]
+    images[0] = {"id": 0, "file_name": f"bounding_box_train/{NAMES[0]}.jpg"}
+    people = [{"image_id": 0, "keypoints": [4.0, 8.0, 0.9] * 17}]
+    (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": people}))
+    begin = time.process_time()
+    import_labels("keypoints", tmp_path / "coco.json", mine)
+    assert time.process_time() - begin < 10

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from partreid.labels.target import components, only_target
+from partreid.cues.target import components, only_target
 
 
 @settings(max_examples=40)
