@@ -155,12 +155,13 @@ def preview_labels(*, data: Path, out: Picture, name: str | None = None, cue: st
         set_: An argument of it, e.g. --set parts=eight
         rows: Rows of crops.
     """
+    from partreid.files import writable
+    from partreid.images import save_image
     from partreid.labels.base import crops
     from partreid.labels.sheet import preview
 
-    picture = preview(_cue(cue, set_), crops(data, name), rows)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(out)
+    writable(out)
+    save_image(preview(_cue(cue, set_), crops(data, name), rows), out)
     ui.say(f"preview: {out}")
 
 

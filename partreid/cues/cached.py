@@ -111,6 +111,9 @@ def write_cache(path: Path, labels: Iterable[Array], names: Sequence[str], size:
     shape = [len(names), *size]
     length = int(np.prod(shape))
     total = hashlib.sha256(f"{parts}\n{meta['images']}\n{shape}".encode())
+    path = Path(os.path.realpath(path))  # a link stays one
+    if path.exists():
+        regular(path, "cache of labels")  # and a device is not replaced
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.cues.base import PartLabels
-from partreid.cues.parsing import fitted, image_size, lossless
+from partreid.cues.places import fitted, image_size, lossless
 from partreid.cues.schemes import SURFACES, find, lookup, scheme_of
 from partreid.cues.target import prominence
 from partreid.errors import DataError, ShapeError

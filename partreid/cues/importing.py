@@ -11,7 +11,7 @@ import numpy as np
 
 from partreid.cues.densepose import Coverage, Progress, Surfaces, encode_iuv, read_iuv
 from partreid.cues.dumps import Detection, read_dump
-from partreid.cues.parsing import Missing, image_size
+from partreid.cues.places import Missing, image_size
 from partreid.cues.target import prominence
 from partreid.errors import DataError, RecipeError
 from partreid.files import write_atomically

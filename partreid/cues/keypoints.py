@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.cues.base import PartLabels
-from partreid.cues.parsing import MISSING, Missing, find_file, image_size, require_files
 from partreid.cues.people import Person, coco_in, in_pixels, people_in
+from partreid.cues.places import MISSING, Missing, find_file, image_size, require_files
 from partreid.cues.pose import never_first, part_masks
 from partreid.cues.schemes import JOINTS, KEYPOINTS, LIMBS, PIFPAF, find, scheme_of
 from partreid.errors import RecipeError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.cues.base import PartLabels
-from partreid.cues.parsing import MISSING, QUARTER, Missing, find_file, image_size, require_files
+from partreid.cues.places import MISSING, QUARTER, Missing, find_file, image_size, require_files
 from partreid.cues.schemes import JOINTS, LIMBS, PIFPAF, Groups, find, scheme_of
 from partreid.errors import DataError, RecipeError
 from partreid.files import read_array, read_arrays
@@ -44,7 +44,7 @@ def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
     if missing not in MISSING:
         raise RecipeError(unknown("rule for missing labels", missing, MISSING))
     paths = [_find(root, folder, sample.path) for sample in samples]
-    require_files(paths, samples, root / "masks" / folder, missing)
+    require_files(paths, samples, root / "masks" / folder, missing, SUFFIXES[::2])
 
     def read(index: int) -> NDArray[np.uint8]:
         path, image = paths[index], samples[index].path

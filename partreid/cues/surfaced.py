@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.cues.densepose import read_iuv, surfaces_of
-from partreid.cues.parsing import fitted
+from partreid.cues.places import fitted
 from partreid.images import read_image
 from partreid.layers.warp import ALIGN, LEFT_RIGHT, Align
 from partreid.types import Sample

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid import ui
-from partreid.cues.parsing import label_path, read_labels
+from partreid.cues.parsing import read_labels
+from partreid.cues.places import label_path
 from partreid.cues.schemes import SURFACES, lookup
 from partreid.evaluate.content import LabelStory
 from partreid.evaluate.extract import Labels

@@ -9,7 +9,8 @@ import torch
 
 from partreid import ui
 from partreid.api import Model
-from partreid.cues.parsing import label_path, read_labels
+from partreid.cues.parsing import read_labels
+from partreid.cues.places import label_path
 from partreid.cues.schemes import SURFACES, lookup
 from partreid.data.synthetic import background_colour
 from partreid.data.transforms import read_image

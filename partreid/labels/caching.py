@@ -7,6 +7,7 @@ from partreid.cues.cached import cache_name, write_cache
 from partreid.cues.pseudo import PseudoLabels
 from partreid.data.transforms import resize_nearest
 from partreid.errors import DataError, RecipeError
+from partreid.files import writable
 from partreid.labels.base import Progress, Written, in_order
 from partreid.recipes.base import Spec
 from partreid.types import Benchmark
@@ -27,6 +28,7 @@ def cache(spec: Spec, of: Benchmark, size: tuple[int, int] = (256, 128), out: Pa
         raise RecipeError(f"the cue '{spec.name}' has no part labels that could be kept: "
                           f"{'it makes them while training' if cue.scheme else 'uv_tiles has a cache of its own'}")
     path = out or of.root / FILE
+    writable(path)
     rows = in_order(lambda i: resize_nearest(cue[i], size), len(of.train), progress)
     names = [cache_name(of.root, sample.path) for sample in of.train]
     if len(set(names)) < len(names):

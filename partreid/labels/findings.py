@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from partreid import build
 from partreid.cues import CUES
-from partreid.cues.parsing import either_way_up
+from partreid.cues.places import either_way_up
 from partreid.cues.sources import SOURCES, report
 from partreid.data.benchmarks import Problem
 from partreid.errors import DataError

@@ -14,8 +14,9 @@ from PIL import Image
 from partreid.cues.densepose import encode_iuv, read_iuv
 from partreid.cues.importing import Select, fault_of, faults, import_dump
 from partreid.cues.keypoints import read_coco, read_people
-from partreid.cues.parsing import MISSING, Missing, fitted, image_size, palette, read_classes
+from partreid.cues.parsing import palette, read_classes
 from partreid.cues.people import Person, in_pixels
+from partreid.cues.places import MISSING, Missing, fitted, image_size
 from partreid.cues.pose import read_fields
 from partreid.cues.schemes import PIFPAF, SURFACES, find
 from partreid.cues.sources import SOURCES, require

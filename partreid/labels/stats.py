@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.cues import Cue
-from partreid.cues.parsing import image_size
+from partreid.cues.places import image_size
 from partreid.cues.pseudo import PseudoLabels
 from partreid.errors import DataError, RecipeError
 from partreid.labels.base import Progress, in_order

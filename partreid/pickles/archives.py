@@ -14,7 +14,8 @@ import torch
 
 from partreid.errors import DataError
 from partreid.files import regular, unreadable
-from partreid.pickles.machine import DTYPES, Budget, Buffer, Machine, Name, Refusal, Store
+from partreid.pickles.budget import Budget
+from partreid.pickles.machine import DTYPES, Buffer, Machine, Name, Refusal, Store
 
 ZIP: Final = b"PK\x03\x04"  # torch.save since 1.6
 LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before: its magic number, pickled

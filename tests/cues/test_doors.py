@@ -21,8 +21,9 @@ from partreid.cues.densepose import densepose_labels, read_iuv
 from partreid.cues.dumps import Detection, read_dump
 from partreid.cues.importing import choose, import_dump
 from partreid.cues.keypoints import keypoint_labels, read_coco
-from partreid.cues.parsing import either_way_up, parsing_labels, read_classes
+from partreid.cues.parsing import parsing_labels, read_classes
 from partreid.cues.people import coco_in
+from partreid.cues.places import either_way_up
 from partreid.cues.pose import pifpaf_labels, read_fields
 from partreid.cues.schemes import PIFPAF, find
 from partreid.cues.surfaced import Surfaced

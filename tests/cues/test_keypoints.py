@@ -23,7 +23,8 @@ from partreid.cues.keypoints import (
     read_coco,
     read_people,
 )
-from partreid.cues.parsing import label_path, read_labels
+from partreid.cues.parsing import read_labels
+from partreid.cues.places import label_path
 from partreid.cues.pose import part_masks
 from partreid.cues.schemes import JOINTS, KEYPOINTS, LIMBS, PIFPAF, SURFACES, lookup, scheme_of
 from partreid.errors import DataError, RecipeError
@@ -287,7 +288,7 @@ def test_what_is_no_list_of_results_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="unknown keypoint grouping: 'seven'. Known: eight, four, one, six, three"):
+    with pytest.raises(RecipeError, match="no keypoint grouping 'seven': .* rows here are one, two, three"):
         keypoint_labels(tmp_path, [], "seven", shape="gauss")
     with pytest.raises(RecipeError, match="unknown shape of keypoints: 'blob'"):
         keypoint_labels(tmp_path, [], shape="blob")  # type: ignore[arg-type]

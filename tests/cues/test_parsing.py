@@ -13,7 +13,6 @@ from PIL import Image
 from partreid.cues.parsing import (
     Mapper,
     grey_palette,
-    label_path,
     palette,
     parsing_labels,
     read_classes,
@@ -22,6 +21,7 @@ from partreid.cues.parsing import (
     surface_labels,
     to_parts,
 )
+from partreid.cues.places import label_path
 from partreid.cues.schemes import SURFACES, lookup
 from partreid.cues.sources import ACCESSORIES, SOURCES, Accessories, mirrored, report
 from partreid.cues.stripes import stripe_labels

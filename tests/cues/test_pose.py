@@ -162,7 +162,7 @@ def test_another_folder_can_be_named(tmp_path: Path) -> None:
     save(tmp_path, f"{own.path.stem}.npy", fields({0: (1, 1)}))
     (tmp_path / "masks" / "pifpaf_maskrcnn_filtering").rename(tmp_path / "masks" / "mine")
     assert pifpaf_labels(tmp_path, [own], "eight", folder="mine")[0][1, 1] == 1
-    with pytest.raises(DataError, match=r"0001_c1s1_000000_00\.jpg has no label in .*--set cues\.parts\.folder"):
+    with pytest.raises(DataError, match=r"1 of 1 .*needs 0001_c1s1_000000_00\.npy or .*--set cues\.parts\.folder"):
         pifpaf_labels(tmp_path, [own], "eight")
 
 
