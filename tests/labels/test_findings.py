@@ -18,7 +18,7 @@ from partreid.labels.findings import check
 from partreid.labels.sheet import preview, spread
 from partreid.labels.stats import measure
 from partreid.recipes import Spec
-from partreid.types import Benchmark
+from partreid.types import Benchmark, Sample
 
 EIGHT = Spec("surfaces", parts="eight")
 
@@ -219,3 +219,30 @@ def test_tiles_are_drawn_a_crop_a_row(benchmark: Benchmark) -> None:
 
 def test_images_are_chosen_evenly() -> None:
     assert spread(48, 4) == [6, 18, 30, 42] and spread(3, 9) == [0, 1, 2]
+
+
+def test_crops_of_which_size_does_not_tell_the_turn_are_named(tmp_path: Path) -> None:
+    samples = []
+    for name, turn, size in (("plain", 1, (8, 16)), ("half", 3, (8, 16)), ("side", 6, (16, 8))):
+        path = tmp_path / "train" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        Image.new("RGB", size).save(path, exif=exif)
+        samples.append(Sample(path, 0, 0))
+        (tmp_path / "parsing" / "train").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.tile(np.arange(4, dtype=np.uint8), (16, 2))).save(tmp_path / "parsing" / "train" / path.name)
+    of = Benchmark("mine", tmp_path, tuple(samples), {}, ())
+    told = [str(problem) for problem in check(Spec("parsing", source="parts", parts="three"), of).problems]
+    assert len(told) == 1 and "1 of 3 images are turned or mirrored" in told[0] and "half.png" in told[0]
+    assert "plain.png" not in told[0] and "side.png" not in told[0]  # one is upright, the size of the other tells
+
+
+def test_a_cache_does_not_replace_a_device_and_keeps_a_link(tmp_path: Path, benchmark: Benchmark) -> None:
+    (tmp_path / "real").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    cache(EIGHT, benchmark, (8, 4), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").stat().st_size > 0
+    with pytest.raises(DataError, match="is a device"):
+        cache(EIGHT, benchmark, (8, 4), Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
