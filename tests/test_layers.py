@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "partreid"
 
 FLOORS = (  # a room may import rooms of lower floors, and itself
-    {"errors", "arguments", "types", "recipes", "files", "images", "tensors", "pickles"},
+    {"errors", "arguments", "types", "recipes", "files", "images", "tensors", "pickles", "text"},
     {"tiling", "distance", "losses", "layers"},
     {"data", "cues", "match", "gallery", "explain"},
     {"methods"},
@@ -44,7 +44,7 @@ NARROWER = {  # less than the floor allows
     "recipes": {"errors"},
     "methods": {"arguments", "types", "errors", "distance", "losses", "layers"},
 }
-STDLIB_ONLY = {"errors", "arguments", "recipes"}  # so that `partreid recipes` needs no torch
+STDLIB_ONLY = {"errors", "arguments", "recipes", "text"}  # so that `partreid recipes` needs no torch
 NAMES_METHODS = "build"  # the others know what a method is (METHOD_TYPE), not which there are
 METHOD_TYPE = {"base", "Method"}
 

@@ -137,11 +137,13 @@ class Evaluation:
         of, names = self.rows, ", ".join(self.methods)
         print_scores([as_score(row) for row in of], f"{names} on {self.data}")
         with_thresholds = [row for row in of if "EER" in row.scores]
-        ui.table("\nPairs and open set, percent", ("method", "compares", "queries", *_DETAILS),
+        ui.show("")
+        ui.table("Pairs and open set, percent", ("method", "compares", "queries", *_DETAILS),
                  [(row.method, rule(row.visibility), row.queries, *(f"{100 * row.scores[n]:.1f}" for n in _DETAILS))
                   for row in with_thresholds], left=3)
         if self.gains:
-            ui.table(f"\nAgainst {self.arms[0].label}, points",
+            ui.show("")
+            ui.table(f"Against {self.arms[0].label}, points",
                      ("method", "queries", "Rank-1 [95 %]", "p", "mAP [95 %]", "p"),
                      [(label, queries, *(cell for name in ("R1", "mAP") for cell in _points(of_[name])))
                       for (label, queries), of_ in self.gains.items()], left=2)
