@@ -9,6 +9,7 @@ from cyclopts import CycloptsError
 from partreid import ui
 from partreid.cli import data, decide, labels, models, papers
 from partreid.cli.base import app
+from partreid.cli.usage import sentence
 from partreid.errors import PartReidError
 
 __all__ = ["app", "data", "decide", "labels", "main", "models", "papers"]
@@ -19,10 +20,11 @@ def main() -> None:
     # OpenMP's threads spin while they wait for each other, which on cores that others use too made training 3.5 times
     # slower than letting them sleep; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    ui.forgiving()
     try:
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        ui.fail(f"{str(error).rstrip('.')}; see: partreid --help")
+        ui.fail(sentence(error, app))
     except PartReidError as error:
         ui.fail(str(error))
     except BrokenPipeError:  # whoever read the output has seen enough

@@ -1,12 +1,10 @@
 """Commands that decide who is whom: calibrate, compare, rank."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter, validators
+from typing import TYPE_CHECKING, Any
 
 from partreid import ui
-from partreid.cli.base import Count, Picture, app
+from partreid.cli.base import Count, Picture, Share, app
 
 if TYPE_CHECKING:
     from partreid.api import Hit, Model
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from partreid.match import Interval
     from partreid.match.calibration import Calibration, Check
     from partreid.match.reliability import Reliability
-
-Share = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1))]
 
 _NONE = "no decision: this run has no calibration; make one with partreid calibrate, on crops whose people you know"
 _PROOF = "A threshold is no proof: let a person decide wherever a decision touches one."
