@@ -180,7 +180,7 @@ def _print(checked: Sequence[Checked], table: Mapping[str, Mapping[str, Mapping[
     ui.table(f"Claims, {len(seeds)} seed(s): gain in mAP [95 %]",
              ("better", "than", "source", "paper", "queries", "gain", "by seed", "here it"), lines, left=5)
     tally = {verdict: sum(c.verdict == verdict for c in checked) for verdict in ("holds", "undecided", "fails")}
-    print(", ".join(f"{count} {verdict}" for verdict, count in tally.items()))
+    ui.show(", ".join(f"{count} {verdict}" for verdict, count in tally.items()))
 
 
 def _print_scores(title: str, names: Sequence[str] | Mapping[str, Any],

@@ -85,7 +85,7 @@ def score_rows(judged: Sequence[Judged], seconds: Mapping[str, float] | None = N
             rows.append(Score(
                 j.name, s.queries, j.visibility, r.cmc[1], r.cmc[5], r.mAP, r.mINP,
                 (s.intervals["R1"].low, s.intervals["R1"].high), (s.intervals["mAP"].low, s.intervals["mAP"].high),
-                (seconds or {}).get(j.name), int(r.scored.sum())))
+                (seconds or {}).get(j.name), s.setting))
     return tuple(rows)
 
 
@@ -93,11 +93,12 @@ def plain(row: Score) -> dict[str, Any]:
     """A row for JSON; numbers in 0..1."""
     return {"method": row.method, "queries": row.queries, "visibility": row.visibility or False,
             "rank1": row.rank1, "rank5": row.rank5, "mAP": row.mAP, "mINP": row.mINP,
-            "rank1_interval": row.rank1_interval, "mAP_interval": row.mAP_interval, "queries_scored": row.valid}
+            "rank1_interval": row.rank1_interval, "mAP_interval": row.mAP_interval,
+            **({} if row.setting is None else {"queries_scored": row.setting.scored, "setting": row.setting.plain()})}
 
 
 def print_scores(rows: Sequence[Score], title: str = "") -> None:
-    """The table on standard output, percent with 95 % intervals."""
+    """The table on standard output, percent with 95 % intervals; below it what each query set was scored over."""
     rules = {True: "visible parts", False: "all parts", "oracle": "exact masks", None: ""}
 
     def percent(value: float, interval: tuple[float, float] | None) -> str:
@@ -105,11 +106,14 @@ def print_scores(rows: Sequence[Score], title: str = "") -> None:
             return f"{100 * value:.1f}"
         return f"{100 * value:5.1f} [{100 * interval[0]:4.1f}, {100 * interval[1]:4.1f}]"
 
-    ui.table(title, ("method", "compares", "queries", "Rank-1 [95 %]", "mAP [95 %]", "Rank-5", "mINP", "seconds"),
+    ui.table(title, ("method", "compares", "queries", "Rank-1 [95 %]", "mAP [95 %]", "Rank-5", "mINP", "scored",
+                     "training, s"),
              [(r.method if r.seeds == 1 else f"{r.method} ({r.seeds} seeds)",
                rules.get(r.visibility, str(r.visibility)), r.queries, percent(r.rank1, r.rank1_interval),
                percent(r.mAP, r.mAP_interval), percent(r.rank5, None), percent(r.mINP, None),
+               r.setting.counted if r.setting is not None else "",
                f"{r.seconds:.0f}" if r.seconds is not None else "") for r in rows], left=3)
+    ui.show(*dict.fromkeys(f"{r.queries}, {r.setting.sentence}" for r in rows if r.setting is not None))
 
 
 def shown(model: Model, samples: Sequence[Sample]) -> list[Shown]:

@@ -9,7 +9,7 @@ _FORMULA = tuple("=+-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{F
 
 
 def printable(text: object) -> str:
-    r"""One line in which every character shows: what is invisible or no Unicode stands as ``\x1b``, ``\u202e``, ``\xff``.
+    r"""One line in which every character shows; what is invisible stands as ``\x1b`` or ``\u202e``.
 
     Python keeps bytes of a name that are no UTF-8 as lone surrogates; they are shown as the bytes that they are.
     """

@@ -15,6 +15,7 @@ from PIL import Image
 
 from partreid.cli import main
 from partreid.evaluate import decision
+from partreid.text import printable
 
 PEOPLE = 24
 
@@ -245,3 +246,46 @@ def test_what_compare_and_rank_refuse(cli: Cli, run: Path, trained: Callable[[st
                    "partreid calibrate")
     (tmp_path / "bad.json").write_text("[]")
     assert_refused(cli("compare", a, a, "--run", run, "--calibration", tmp_path / "bad.json"), "is no calibration")
+
+
+HOSTILE = ("[cam1]anna.png", "[/red]b.png", "c\x1b[2J.png", "d\u202e.png", "=e.png", "王.png", "-f.png",
+           "caf\udce9.png")
+
+
+def test_any_name_of_a_crop_is_ranked_and_printed_and_does_nothing(cli: Cli, run: Path, labelled: Path,
+                                                                   tmp_path: Path) -> None:
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for name in HOSTILE:
+        try:
+            shutil.copy(first(labelled, "gallery"), crops / name)
+        except OSError:  # a file system that takes Unicode alone
+            continue
+    there = sorted(crops.iterdir())
+    said = cli("rank", run, crops, crops, "--top", "3", "--sheet", tmp_path / "sheet.png")
+    assert said.code == 0, said.err
+    for path in there:
+        assert printable(path) in said.out
+    assert "\x1b" not in said.out + said.err and "\u202e" not in said.out + said.err
+    assert Image.open(tmp_path / "sheet.png").width > 200
+    answers = json.loads(cli("rank", run, crops, crops, "--json", "--top", "1").out)
+    assert [Path(a["query"]) for a in answers] == there  # every name comes back whole
+    long = crops / ("x" * 120 + ".png")
+    there[0].rename(long)
+    assert str(long) in cli("rank", run, crops, crops, "--top", "1").out  # a path is not cut either
+
+
+def test_an_output_that_cannot_be_written_is_said_before_any_work(cli: Cli, labelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    below = tmp_path / "file" / "x.png"
+    a, gone = first(labelled, "query"), tmp_path / "no-such-run"
+    for asked in (("compare", a, a, "--run", gone, "--picture", below), ("rank", gone, a, a, "--sheet", below),
+                  ("calibrate", gone, "--data", labelled, "--out", below), ("embed", gone, a, "--out", below),
+                  ("eval", gone, "--data", labelled, "--no-ledger", "--report", below),
+                  ("eval", gone, "--data", labelled, "--no-ledger", "--csv", below),
+                  ("demo", "--json", below), ("claims", "--json", below),
+                  ("labels", "preview", "--data", gone, "--out", below), ("data", "sheet", gone, below)):
+        assert_refused(cli(*asked), "cannot be written")
+    same = ("--json", tmp_path / "x", "--csv", tmp_path / "y" / ".." / "x")
+    assert_refused(cli("eval", gone, "--data", labelled, *same), "two outputs would be written to one file")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -10,7 +10,8 @@ from partreid.text import cell, printable
 
 
 @pytest.mark.parametrize(("text", "shown"), [
-    ("plain name.jpg", "plain name.jpg"), ("[cam1]anna[/red].png", "[cam1]anna[/red].png"), ("Ünal 王 محمد", "Ünal 王 محمد"),
+    ("plain name.jpg", "plain name.jpg"), ("[cam1]anna[/red].png", "[cam1]anna[/red].png"),
+    ("Ünal 王 محمد", "Ünal 王 محمد"),
     ("a\x1b[31mb", "a\\x1b[31mb"), ("a\nb\tc\rd\x00", "a\\nb\\tc\\rd\\x00"), ("a\x7f\x9bb", "a\\x7f\\x9bb"),
     ("a\u202egnp.exe", "a\\u202egnp.exe"), ("\u2066a\u2069\u200f", "\\u2066a\\u2069\\u200f"), ("a\u2028b", "a\\u2028b"),
     ("caf\udce9.jpg", "caf\\xe9.jpg"), ("\ud800", "\\ud800"), ("a\U000e0041", "a\\U000e0041"),

@@ -1,9 +1,11 @@
 """What the command line prints beside its results."""
 
+import ast
 import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -60,8 +62,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> Iterator[io.StringI
     with monkeypatch.context() as m:
         m.setattr(sys, "stdout", shown)
         for name in ("console", "out"):
-            m.setattr(ui, name, Console(file=shown, highlight=False, width=width, force_terminal=True, color_system=None,
-                                        legacy_windows=False, _environ={}))
+            m.setattr(ui, name, Console(file=shown, highlight=False, width=width, force_terminal=True,
+                                        color_system=None, legacy_windows=False, _environ={}))
         yield shown
 
 
@@ -117,3 +119,12 @@ def test_a_character_that_the_encoding_lacks_is_no_error(monkeypatch: pytest.Mon
     ui.table("", ("crop",), [("→ café",)])
     assert kept.getvalue().decode("ascii").split("\n")[0] == "24.1 \\xb1 0.3 \\u738b"
     assert "caf\\xe9" in kept.getvalue().decode("ascii")
+
+
+def test_what_names_may_stand_in_is_printed_here_alone() -> None:
+    """Others print what holds no name: JSON, which spells everything out, and our own recipes."""
+    package = Path(ui.__file__).parent
+    found = {str(path.relative_to(package)) for path in package.rglob("*.py")
+             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"}
+    assert found <= {"ui.py", "cli/papers.py", "cli/__init__.py"}

@@ -17,12 +17,12 @@ NAMES = "takes three names, RUN, QUERY, GALLERY, and there were 4; 'more' is lef
     ("data chek", 'Did you mean "check"?'),
     ("--bogus", "Unknown command"),
     ("compare", "partreid compare needs A (One crop)"),
-    ("compare RUN A B", "partreid compare takes two names, A and B, and there were 3; 'B' is left over. All else is told "
-     "by options: --run, --picture"),
+    ("compare RUN A B", "partreid compare takes two names, A and B, and there were 3; 'B' is left over. All else is "
+     "told by options: --run, --picture"),
     ("rank run q g more", NAMES),
     ("rank run q", "partreid rank needs GALLERY"),
-    ("rank run -x.png g", "'-x.png' begins with a dash and is read as an option, which partreid rank does not know. If it "
-     "is a name, write ./-x.png, or put -- before the names"),
+    ("rank run -x.png g", "'-x.png' begins with a dash and is read as an option, which partreid rank does not know. If "
+     "it is a name, write ./-x.png, or put -- before the names"),
     ("rank run q g --tpo 3", "unknown option --tpo of partreid rank; did you mean --top"),
     ("rank run q g --top", "--top needs a value after it"),
     ("rank run q g --sheet -x.png", "stands behind an equals sign, as in --sheet=-x"),

@@ -50,7 +50,9 @@ def sheet(folder: Path, picture: Picture, *, show: Literal["image", "labels", "i
         rows: Number of people.
     """
     from partreid.data.synthetic import contact_sheet
+    from partreid.files import writable
 
+    writable(picture)
     picture.parent.mkdir(parents=True, exist_ok=True)
     ui.say(f"contact sheet: {contact_sheet(folder, picture, show=show, identities=rows)}")
 
@@ -76,13 +78,13 @@ def check_data(name: str, folder: Path, *, every: Annotated[bool, Parameter("--a
     if found.splits:
         ui.table(f"{name}: {BENCHMARKS[name].status}", ("split", "identities", "images", "cameras"),
                  [(s.name, str(s.identities), str(s.images), str(s.cameras or "unknown")) for s in found.splits])
-        print(f"licence: {BENCHMARKS[name].licence}")
-        print(f"protocol {found.protocol}: {PROTOCOLS[found.protocol].sentence}")
+        ui.show(f"licence: {BENCHMARKS[name].licence}")
+        ui.show(f"protocol {found.protocol}: {PROTOCOLS[found.protocol].sentence}")
     for problem in sorted(found.problems, key=lambda problem: not problem.grave):
-        ui.out.print(f"{'wrong' if problem.grave else 'note'}: {problem}", markup=False)
+        ui.show(f"{'wrong' if problem.grave else 'note'}: {problem}")
     looked = f"{found.files} headers were read, {found.looked_at} images decoded" if found.files else \
         "no image was opened"
-    print(f"nothing looks wrong; {looked}" if found.sound else f"{len(found.problems)} thing(s) to look at; {looked}")
+    ui.show(f"nothing looks wrong; {looked}" if found.sound else f"{len(found.problems)} thing(s) to look at; {looked}")
     if not found.usable:
         raise SystemExit(2)
 
@@ -100,7 +102,7 @@ def list_data(*, layouts: bool = False) -> None:
         size = f"{d.size.images:,} images, {d.size.identities:,} people, {d.size.cameras or 'unknown'} cameras; " \
             if d.size else ""
         split = f"; {d.splits} splits, {name}-0 to {name}-{d.splits - 1}" if d.splits > 1 else ""
-        print(f"{name}{' (WITHDRAWN)' if d.withdrawn else ''}\n  {size}protocol {d.protocol}{split}\n"
-              f"  licence: {d.licence}\n  status: {d.status}")
+        ui.show(f"{name}{' (WITHDRAWN)' if d.withdrawn else ''}", f"  {size}protocol {d.protocol}{split}",
+                f"  licence: {d.licence}", f"  status: {d.status}")
         if layouts:
-            print("\n".join(f"    {line}" for line in d.layout.splitlines()))
+            ui.show(*(f"    {line}" for line in d.layout.splitlines()))

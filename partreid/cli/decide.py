@@ -43,12 +43,16 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
     from partreid.api import load
     from partreid.evaluate import decision
     from partreid.evaluate.copies import without_copies
+    from partreid.files import writable
     from partreid.match.calibration import calibrate as fit
 
     if calibration is not None and not check:
         ui.fail("--calibration names what --check is to measure; to write to another file say --out")
     if out is not None and check:
         ui.fail("--check writes nothing; leave --out away")
+    file = out or (run if run.is_dir() else run.parent) / decision.FILE
+    if not check:
+        writable(file)
     model = load(run, device, calibration)
     if model.method.needs_at_test:
         ui.fail(f"{run} needs {', '.join(sorted(model.method.needs_at_test))} with every image at test time, which "
@@ -78,15 +82,14 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
     if stored is not None:
         found = stored.check(pairs, seed)
         if json:
-            print(dumps(decision.plain(found)))
+            ui.show(dumps(decision.plain(found)))
         else:
             _say_check(found, stored, f"{called}, other images than it was made on")
         return
     made = fit(pairs, source, rate, share, seed)
-    file = out or (run if run.is_dir() else run.parent) / decision.FILE
     decision.save(made, file)
     if json:
-        print(dumps(decision.plain(made)))
+        ui.show(dumps(decision.plain(made)))
     else:
         _say_calibration(made)
     ui.say(f"calibration: {file}")
@@ -111,12 +114,14 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
     from partreid.api import load
     from partreid.explain.evidence import addends
     from partreid.explain.sheets import number
+    from partreid.files import writable
 
+    writable(picture)
     model = load(run, calibration=calibration)
     found = model.compare(a, b, prior)
     e = found.evidence
     if json:
-        print(dumps({"a": str(a), "b": str(b), **e.to_dict(), **_plain(found)}))
+        ui.show(dumps({"a": str(a), "b": str(b), **e.to_dict(), **_plain(found)}))
     else:
         counted = e.counted
         adds, total = addends(e.share[counted]) if e.shared.any() else ([], number(e.distance))
@@ -125,12 +130,13 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
                 for m, part in enumerate(e.names)]
         rows.append(("total", "", "", "", total))
         ui.table("", ("part", "visible in a", "in b", "distance", "adds"), rows)
-        print(e.sentence(hidden_in=("a", "b")))
-        print(_NONE if model.calibration is None else _decision(found.probability, found.same, prior,
+        ui.show(e.sentence(hidden_in=("a", "b")))
+        ui.show(_NONE if model.calibration is None else _decision(found.probability, found.same, prior,
                                                                 model.calibration))
     if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        found.picture().save(picture)
+        from partreid.images import save_image
+
+        save_image(found.picture(), picture)
         ui.say(f"picture: {picture}")
 
 
@@ -155,7 +161,9 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
     from partreid.api import crop_paths, listed, load
     from partreid.evaluate.decision import matches, unlike
     from partreid.explain.sheets import number
+    from partreid.files import writable
 
+    writable(sheet)
     model = load(run, device, calibration)
     decides = model.calibration
     asked, paths = crop_paths(listed(query)), crop_paths(listed(gallery))
@@ -163,7 +171,7 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
     found = model.search(q, g, paths, top, prior)
     called = matches(decides, model.method.distance, q, g) if decides is not None else [None] * len(asked)
     if json:
-        print(dumps([{"query": str(path), "called_same": many,
+        ui.show(dumps([{"query": str(path), "called_same": many,
                       "hits": [{"place": h.place, "path": str(h.path), "distance": h.evidence.to_dict()["distance"],
                                 **_plain(h)} for h in hits]} for path, hits, many in zip(asked, found, called)]))
     else:
@@ -174,9 +182,9 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
                  "-" if h.probability is None else _percent(h.probability),
                  "-" if h.same is None else "yes" if h.same else "no") for h in hits], left=2)
             if decides is not None:
-                print(f"{many} of {len(paths)} crops are near enough to be called the same person" if many else
-                      "nobody in this gallery is near enough to be called the same person")
-        print(_NONE if decides is None else _expected(len(paths), decides))
+                ui.show(f"{many} of {len(paths)} crops are near enough to be called the same person" if many else
+                        "nobody in this gallery is near enough to be called the same person")
+        ui.show(_NONE if decides is None else _expected(len(paths), decides))
     if decides is not None and (warning := unlike(decides, model.method.distance, q, g)):
         ui.say(f"warning: {warning}")
     if sheet is not None:
@@ -195,32 +203,33 @@ def _described(model: "Model", benchmark: Any) -> Any:
 
 def _say_calibration(made: "Calibration") -> None:
     f, c = made.fitted, made.checked
-    print(f"fitted on {f.people} people of {made.source.data} ({', '.join(made.source.queries)}): {f.same:,} pairs of "
-          f"one person, {f.strangers:,} of strangers")
+    ui.show(f"fitted on {f.people} people of {made.source.data} ({', '.join(made.source.queries)}): {f.same:,} pairs "
+            f"of one person, {f.strangers:,} of strangers")
     per = made.distances
     far = "a distance that depends on how many parts both show" if len(per) > 1 else \
         "no distance" if per[0] is None else f"distance {per[0]:.3f}"
-    print(f"called the same person up to {far}: {_rate(made)} is the aim; on as many other people "
+    ui.show(f"called the same person up to {far}: {_rate(made)} is the aim; on as many other people "
           f"[{_range(made.expected, _scale(made.rate))}] is to be expected")
     if len(per) > 1:
         ui.table("", ("parts both show", *map(str, range(1, len(per) + 1))),
                  [("distance up to", *("never" if d is None else f"{d:.3f}" for d in per))])
     losses = ", ".join(f"{name} {loss:.3f}" for name, loss in made.losses.items())
-    print(f"probability from '{made.kind}'; log loss on people not fitted: {losses} (a coin has 0.693)")
+    ui.show(f"probability from '{made.kind}'; log loss on people not fitted: {losses} (a coin has 0.693)")
     _say_check(c, made, f"the {c.slice.people} people that were not fitted")
-    print(_PROOF)
+    ui.show(_PROOF)
 
 
 def _say_check(found: "Check", made: "Calibration", on: str) -> None:
     low, high = made.expected.low, made.expected.high
     where = "within" if low <= found.fmr.value <= high else "ABOVE" if found.fmr.value > high else "below"
     per = _scale(made.rate)
-    print(f"checked on {on}: {_matches(found.fmr.value * per)} in {per:,} pairs of strangers "
+    ui.show(f"checked on {on}: {_matches(found.fmr.value * per)} in {per:,} pairs of strangers "
           f"[{_range(found.fmr, per)}], {where} the range to be expected [{_range(made.expected, per)}]; "
           f"{found.tpr.value:.0%} of the pairs of one person found [{found.tpr.low:.0%}, {found.tpr.high:.0%}]; "
           f"calibration error {100 * found.ece:.1f} points")
     if where == "ABOVE":
-        print("more false matches than to be expected: these crops are unlike those it was made on; calibrate on them")
+        ui.show("more false matches than to be expected: these crops are unlike those it was made on; calibrate "
+                "on them")
     _say_reliability(found.reliability)
 
 
@@ -282,6 +291,7 @@ def _draw(model: "Model", asked: list[Path], found: list[list["Hit"]], sheet: Pa
     from PIL import Image
 
     from partreid.explain.sheets import PAPER, Match, ranking_sheet
+    from partreid.images import save_image
     from partreid.reporting import shown
     from partreid.types import Sample
 
@@ -294,5 +304,4 @@ def _draw(model: "Model", asked: list[Path], found: list[list["Hit"]], sheet: Pa
     whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
     for i, one in enumerate(sheets):
         whole.paste(one, (0, sum(s.height for s in sheets[:i])))
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    whole.save(sheet)
+    save_image(whole, sheet)

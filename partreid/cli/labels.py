@@ -44,7 +44,7 @@ def _cue(cue: str | None, settings: tuple[str, ...]) -> "Spec":
 
 def _told(written: "Written") -> None:
     ui.say(written.sentence)
-    print(written.settings)
+    ui.show(written.settings)
 
 
 @labels.command(name="import")
@@ -102,10 +102,10 @@ def check_labels(*, data: Path, name: str | None = None, cue: str | None = None,
     spec, of = _cue(cue, set_), crops(data, name)
     with ui.progress("reading labels") as step:
         found = check(spec, of, step)
-    print(found.sentence())
+    ui.show(found.sentence())
     for problem in found.problems:
-        print(problem)
-    print("nothing looks wrong" if found.sound else f"{len(found.problems)} thing(s) to look at")
+        ui.show(problem)
+    ui.show("nothing looks wrong" if found.sound else f"{len(found.problems)} thing(s) to look at")
 
 
 @labels.command
@@ -130,14 +130,14 @@ def stats(*, data: Path, name: str | None = None, cue: str | None = None, set_: 
     with ui.progress("reading labels") as step:
         found = measure(build.cue(spec, of), of.train, step)
     if json:
-        print(dumps(found.to_dict()))
+        ui.show(dumps(found.to_dict()))
         return
     rows = [(part.name, f"{part.images:,}", f"{100 * part.images / found.images:.1f} %", f"{100 * part.pixels:.1f} %")
             for part in found.parts]
     rows.append(("any part", f"{found.labelled:,}", f"{100 * found.coverage:.1f} %", f"{100 * found.person:.1f} %"))
     ui.table("", ("part", "images", "of all", "of the crop, where shown"), rows)
     for pair, left in found.balance.items():
-        print(f"{pair}: {100 * left:.0f} % left, {100 - 100 * left:.0f} % right")
+        ui.show(f"{pair}: {100 * left:.0f} % left, {100 - 100 * left:.0f} % right")
     if found.broken:
         ui.say(f"{len(found.broken)} could not be read, the first: {found.broken[0][1]}")
 

@@ -34,7 +34,7 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
     if smoke:
         from partreid.smoke import smoked
 
-        print(smoked(chosen, data, out))
+        ui.show(smoked(chosen, data, out))
         return
     if data is None:
         ui.fail("train needs --data, the root folder of the training data (or --smoke, which does without); see: "
@@ -88,8 +88,10 @@ def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | No
         ui.fail("eval needs a run folder, or several to compare; see: partreid eval --help")
         return
     from partreid.evaluation import Options, evaluate_runs
+    from partreid.files import writable
     from partreid.ledger import append, read
 
+    writable(report, json, csv, latex, ledger)
     if ledger is not None:
         read(ledger)  # a broken one is said before the work, not after
     found = evaluate_runs(runs, data, name, Options(
@@ -115,7 +117,9 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
         device: auto, cpu or cuda.
     """
     from partreid.api import crop_paths, listed, load, save_embeddings
+    from partreid.files import writable
 
+    writable(out / "embeddings.safetensors", out / "index.json")
     paths = crop_paths(listed(crops))
     e = save_embeddings(load(run, device), paths, out)
     ui.say(f"{len(paths)} crops -> {out}: {len(e.names)} embeddings of {e.vectors.shape[2]} numbers each")

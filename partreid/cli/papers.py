@@ -20,7 +20,9 @@ def demo(*, out: Path = Path("partreid-demo"), quick: bool = False, json: Path |
         methods: core is BoT, PCB and BPBreID; all adds ISP, HCGA, DSA-reID and MagnifierNet.
     """
     from partreid.demo import run
+    from partreid.files import writable
 
+    writable(json, out / "demo.json", out / "report.html")
     run(out, quick=quick, results=json, seed=seed, every=methods == "all")
 
 
@@ -98,5 +100,7 @@ def claims(*, papers: Papers = (), seeds: Seeds = (1, 2, 3), out: Path = Path("p
         where: Only claims whose source contains this, e.g. --where "Table 2"
     """
     from partreid.claims import run
+    from partreid.files import writable
 
+    writable(json)
     run(papers, seeds, out, size, json, device, where)

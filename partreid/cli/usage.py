@@ -99,7 +99,8 @@ def _missing(error: MissingArgumentError, command: str, name: str, function: Cal
     if given is not None and count > 1:
         return f"{given} takes {count} values with a space between, got {len(error.tokens_so_far) % count}"
     if given is not None:
-        return f"{given} needs a value after it; one that begins with a dash stands behind an equals sign, as in {given}=-x"
+        return (f"{given} needs a value after it; one that begins with a dash stands behind an equals sign, as in "
+                f"{given}=-x")
     return f"{command} needs {name}{_about(function, error.argument.field_info.name)}"
 
 

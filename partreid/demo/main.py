@@ -80,8 +80,8 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
     print_scores(rows)
     gains = {j.name: gain_over(bot, j) for j in (seeing, *others)}
     headline = _headline("BPBreID", gains["BPBreID"])
-    print("\n" + "\n".join(_headline(name, gain) for name, gain in gains.items()))
-    print("Leak check: Rank-1 by background colour alone is "
+    ui.show("", *(_headline(name, gain) for name, gain in gains.items()))
+    ui.show("Leak check: Rank-1 by background colour alone is "
           + ", ".join(f"{100 * leak[s.queries]:.1f} % ({s.queries})" for s in bot.scored)
           + f"; chance is {100 * leak['chance']:.1f} %.")
 
@@ -90,7 +90,7 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
     clock = time.perf_counter()
     made = decide.decided(seeing, benchmark, out / "runs" / "bpbreid")
     if made is not None:
-        print(decide.said(made))
+        ui.show(decide.said(made))
     part_iou, seen = truths[-1].iou(), truths[-1].visibility_accuracy()
     numbers: dict[str, Any] = {
         "results": [plain(row) for row in rows], "part_iou": part_iou, "visibility_accuracy": seen, "leak": leak,
@@ -124,7 +124,7 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
                 "preset": preset}
     for file in (out / "demo.json", *([results] if results else [])):
         write_json(file, numbers)
-    print(f"{seconds['total']:.0f} seconds, {peak_memory() / 2**30:.1f} GiB at most. Report: {path}")
+    ui.show(f"{seconds['total']:.0f} seconds, {peak_memory() / 2**30:.1f} GiB at most. Report: {path}")
     return numbers
 
 

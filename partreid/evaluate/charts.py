@@ -18,6 +18,7 @@ PLOT_HEIGHT, PLOT_BOTTOM = 226.0, 38.0  # of a plot, whose x axis has a name bel
 INKS = (("#2a5cb8", "#7ea6ee", ""), ("#dd6b20", "#f0894a", ""), ("#2e2e2b", "#e4e2d8", ""),
         ("#b0478f", "#dd86c9", "7 3"), ("#14857a", "#45c2a5", "2 3"), ("#a07f00", "#d6b03f", "9 3 2 3"))
 SLOTS = len(INKS)
+_LEAST, _MOST = 1e-290, 1e290  # sizes between which powers of ten and differences are numbers
 NOT_A_TERM = ("step", "epoch", "loss", "lr", "seconds", "images", "stage", "time", "rank")
 
 
@@ -51,7 +52,7 @@ class Curve:
 
 def curve(method: str, rows: Sequence[Mapping[str, float]]) -> Curve | None:
     """Drawing of journal rows, or None if fewer than two of them carry a loss."""
-    rows = [row for row in rows if _finite(row.get("loss"))]
+    rows = [row for row in rows if _finite(row.get("loss")) and _finite(row.get("step", 0))]
     if len(rows) < 2:
         return None
     # Epochs are what people think in, but a short run has too few whole ones to place its points by.
@@ -112,8 +113,9 @@ def drawn(plot: Plot) -> Drawn | None:
     every = np.concatenate([x for _, x, _ in kept])
     left, right = (0.0, 1.0) if plot.shares and not plot.log else (float(every.min()), float(every.max()))
     values = np.concatenate([y for _, _, y in kept])
-    low = math.floor(10 * values.min() + 1e-9) / 10 if plot.low is None else plot.low
-    high = max(math.ceil(10 * values.max() - 1e-9) / 10, low + 0.1) if plot.high is None else plot.high
+    high = math.ceil(10 * values.max() - 1e-9) / 10 if plot.high is None else plot.high
+    low = min(math.floor(10 * values.min() + 1e-9) / 10, high - 0.1) if plot.low is None else plot.low
+    high = max(high, low + 0.1)  # of values that are all alike, a perfect score's above all
     wide, tall = WIDTH - LEFT - RIGHT, PLOT_HEIGHT - TOP - PLOT_BOTTOM
     span = max(float(scale(right) - scale(left)), 1e-12)
 
@@ -167,12 +169,13 @@ class Bars:
 
 def bars(forest: Forest) -> Bars:
     """All differences on one axis that holds zero and every range."""
-    low = min(0.0, *(g.low for g in forest.gains), *(g.value for g in forest.gains))
-    high = max(0.0, *(g.high for g in forest.gains), *(g.value for g in forest.gains))
+    ends = [0.0, *(v for g in forest.gains for v in (g.low, g.value, g.high) if math.isfinite(v))]
+    low, high = min(ends), max(ends)
     room = 0.04 * max(high - low, 0.01)
     low, high = low - room, high + room
 
-    def at(value: float) -> float:
+    def at(value: float) -> float:  # an interval that nothing bounds runs to the end of the axis
+        value = 0.0 if math.isnan(value) else min(max(value, low), high)
         return 100 * (value - low) / (high - low)
 
     return Bars(tuple(Bar(g, at(g.low), at(g.high) - at(g.low), at(g.value), g.low > 0 or g.high < 0, g.slot)
@@ -181,10 +184,14 @@ def bars(forest: Forest) -> Bars:
 
 def shades(heat: Heat) -> tuple[tuple[float, ...], ...]:
     """How dark each cell is, 0 to 1: its place on the scale, or between the least and the greatest; 0 if empty."""
-    values = [v for _, row in heat.rows for v in row if v is not None]
+    values = [v for _, row in heat.rows for v in row if v is not None and _finite(v)]
     low, high = heat.scale or (min(values, default=0.0), max(values, default=0.0))
-    return tuple(tuple(0.0 if v is None else (v - low) / (high - low) if high > low else 0.5 for v in row)
-                 for _, row in heat.rows)
+    def shade(v: float | None) -> float:
+        if v is None or not _finite(v):
+            return 0.0
+        return (v - low) / (high - low) if high > low else 0.5
+
+    return tuple(tuple(map(shade, row)) for _, row in heat.rows)
 
 
 def sparkline(name: str, x: Array, y: Array, width: float = 120, height: float = 22) -> Line:
@@ -205,7 +212,7 @@ def thinned(x: Array, y: Array, most: int = 120) -> tuple[Array, Array]:
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers from ``low`` to ``high``, at most about ``most`` of them."""
-    if not high > low:
+    if not high - low > _LEAST:
         return [low]
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
@@ -215,7 +222,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 def nice_above(value: float) -> float:
     """The next round number at or above a positive value."""
-    if value <= 0:
+    if value <= _LEAST:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(power * m for m in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if power * m >= value * 0.999999)
@@ -238,4 +245,5 @@ def _signed(value: float) -> str:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    """Whether a value is a number that can stand on a page; beyond ``_MOST`` differences are no longer finite."""
+    return isinstance(value, (int, float)) and math.isfinite(value) and abs(value) <= _MOST

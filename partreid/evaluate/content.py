@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
+from partreid.evaluate.setting import Setting
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import Match
 
@@ -18,7 +19,7 @@ class Score:
 
     queries: "holistic", "occluded" or any other name. visibility: True if only mutually visible parts are
     compared, False if all are, "oracle" if the exact masks are used, any other words, None where it has no meaning.
-    seconds: of training. valid: number of queries that have a right answer. seeds: of how many runs it is the mean.
+    seconds: of training. setting: what it was taken over. seeds: of how many runs it is the mean.
     """
 
     method: str
@@ -31,7 +32,7 @@ class Score:
     rank1_interval: Interval | None = None
     mAP_interval: Interval | None = None
     seconds: float | None = None
-    valid: int | None = None
+    setting: Setting | None = None
     seeds: int = 1
 
 

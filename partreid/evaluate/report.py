@@ -21,6 +21,7 @@ from partreid.explain.evidence import addends, spoken
 from partreid.explain.overlays import Shown, colour, part_cutout, part_overlay, photo
 from partreid.explain.sheets import Match, number
 from partreid.files import write_atomically
+from partreid.text import printable
 
 THUMB, PORTRAIT = 160, 256  # heights of embedded pictures in pixels
 _RULES = {True: "visible parts only", False: "all parts", "oracle": "exact masks (oracle)"}
@@ -38,7 +39,7 @@ def write(report: Report, path: Path) -> Path:
 def render(report: Report) -> str:
     """The report as HTML text."""
     env = Environment(loader=PackageLoader("partreid.evaluate"), autoescape=True, undefined=StrictUndefined,
-                      trim_blocks=True, lstrip_blocks=True)
+                      trim_blocks=True, lstrip_blocks=True, finalize=_readable)
     env.filters |= {"percent": percent, "colour": colour, "spoken": spoken, "p_value": p_value, "signed": signed,
                     "fine": fine}
     env.globals["round"] = round
@@ -53,6 +54,11 @@ def render(report: Report) -> str:
         stories=_stories(report.labels), regions=_regions(report.label_quality),
         intervals=any(s.rank1_interval or s.mAP_interval for s in report.scores),
         seeds=any(s.seeds > 1 for s in report.scores), has_oracle=any(s.visibility == "oracle" for s in report.scores))
+
+
+def _readable(value: Any) -> Any:
+    """Every text of the page in printable characters; what the page itself marks as safe, and numbers, as they are."""
+    return printable(value) if type(value) is str else value
 
 
 def percent(value: float) -> str:
@@ -123,7 +129,7 @@ def _score_groups(scores: Sequence[Score]) -> list[dict[str, Any]]:
         fair = [s for s in rows if s.visibility != "oracle"]  # nobody has exact masks outside a benchmark
         best = {m: max((getattr(s, m) for s in fair), default=math.inf) for m in ("rank1", "rank5", "mAP", "mINP")}
         made.append({
-            "title": title(queries), "valid": rows[0].valid,
+            "title": title(queries), "setting": rows[0].setting,
             "timed": any(s.seconds is not None for s in rows),
             "rows": [{"score": s, "rule": _rule(s.visibility), "oracle": s.visibility == "oracle",
                       "best": {m: len(fair) > 1 and s in fair and getattr(s, m) == top for m, top in best.items()}}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from partreid.distance import PartDistance
+from partreid.evaluate.setting import Setting
 from partreid.match import (
     MARKET,
     Expansion,
@@ -33,7 +34,8 @@ class Scored:
     """How one set of queries fared. seconds: of matching and scoring, not of embedding.
 
     intervals: of all scores, by name. roc, searches: verification of pairs, and search for people half of whom are in
-    no gallery; None after re-ranking and expansion, whose distances depend on the gallery.
+    no gallery; None after re-ranking and expansion, whose distances depend on the gallery. setting: what the scores
+    were taken over.
     """
 
     queries: str
@@ -42,6 +44,7 @@ class Scored:
     seconds: float
     roc: Roc | None = None
     searches: Searches | None = None
+    setting: Setting | None = None
 
     @property
     def scores(self) -> dict[str, float]:
@@ -87,7 +90,8 @@ def score(distance: PartDistance, described: Described, benchmark: Benchmark, pr
             ranking = evaluate(distance, query, gallery, *known, watchers=(pairs, watchlist))
             roc, searches, people = pairs.result(), watchlist.result(), np.array(query_ids)
             intervals = {**bootstrap(ranking), **bootstrap_roc(roc, people), **bootstrap_searches(searches, people)}
-            found.append(Scored(name, ranking, intervals, time.perf_counter() - began, roc, searches))
+            found.append(Scored(name, ranking, intervals, time.perf_counter() - began, roc, searches,
+                                Setting.of(benchmark.name, protocol, ranking, benchmark.gallery)))
             continue
         if isinstance(after, KReciprocal):
             ranking = rank(after(distance, query, gallery, progress=progress), *known)
@@ -96,7 +100,8 @@ def score(distance: PartDistance, described: Described, benchmark: Benchmark, pr
             ids, by = np.array(query_ids)[order], np.array(query_cameras)[order]
             blocks = after.blocks(distance, query.rows(torch.from_numpy(order)), by.tolist(), gallery, gallery_cameras)
             ranking = rank(blocks, ids, by, gallery_ids, gallery_cameras, protocol).reordered(np.argsort(order))
-        found.append(Scored(name, ranking, bootstrap(ranking), time.perf_counter() - began))
+        found.append(Scored(name, ranking, bootstrap(ranking), time.perf_counter() - began,
+                            setting=Setting.of(benchmark.name, protocol, ranking, benchmark.gallery)))
     return tuple(found)
 
 

@@ -200,9 +200,10 @@ class Evaluation:
         made = []
         if len(judged) == 1:
             for s in judged[0].scored:
-                worst, best = (int(at(s.ranking.ap_of_query)) for at in (np.nanargmin, np.nanargmax))
-                made += [example(f"{what}: {asked(s.queries)}", "", judged, self.benchmark, s.queries, row)
-                         for what, row in (("Found", best), ("Missed", worst))]
+                best, worst = (int(at(s.ranking.ap_of_query)) for at in (np.nanargmax, np.nanargmin))
+                for row in dict.fromkeys((best, worst)):
+                    word = "Found" if s.ranking.first[row] == 1 else "Missed"
+                    made.append(example(f"{word}: {asked(s.queries)}", "", judged, self.benchmark, s.queries, row))
             return tuple(made)
         rivals = judged[1:1 + _MOST_RIVALS]
         for rival in rivals:

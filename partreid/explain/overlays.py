@@ -9,10 +9,11 @@ from zlib import crc32
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, UnidentifiedImageError
+from PIL import Image, ImageColor
 from torch.nn.functional import interpolate
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import ShapeError
+from partreid.images import read_image
 from partreid.types import Embeddings, PartMaps, Sample
 
 Array = NDArray[np.float64]
@@ -84,13 +85,8 @@ def colour(name: str) -> str:
 
 
 def photo(path: Path, height: int = 256) -> Image.Image:
-    """The crop as RGB, ``height`` pixels high in its own proportions. DataError if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); restore it or take it out of the list"
-                        ) from error
+    """The crop as RGB, upright, ``height`` pixels high in its own proportions. DataError if it cannot be read."""
+    rgb = read_image(path)
     return rgb.resize((max(1, round(rgb.width * height / rgb.height)), height), Image.Resampling.BICUBIC)
 
 

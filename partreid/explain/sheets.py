@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from partreid.errors import ShapeError
 from partreid.explain.evidence import Evidence, addends, spoken
+from partreid.explain.fonts import font as _font
+from partreid.explain.fonts import written
 from partreid.explain.overlays import Shown, colour, part_overlay, photo
 
 PAPER, INK, QUIET, LINE = "#ffffff", "#1c1c1a", "#6b6b66", "#dcdcd6"
 RIGHT, WRONG = "#1f8a57", "#c6382c"
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,8 @@ def ranking_sheet(query: Shown, rankings: Mapping[str, Sequence[Match]], top: in
     draw = ImageDraw.Draw(sheet)
     y = edge
     for method, ranking, maps in blocks:
-        draw.text((edge, y + 4), method, INK, _font(20))
+        name, font = written(method, 20)
+        draw.text((edge, y + 4), name, INK, font)
         y += title
         x = edge
         _place(sheet, query, x, y, cell, height, maps)
@@ -187,8 +188,3 @@ def _badge(right: bool, size: int = 26) -> Image.Image:
     for stroke in strokes:
         draw.line([(px * u, py * u) for px, py in stroke], fill=PAPER, width=round(2.6 * u), joint="curve")
     return big.resize((size, size), Image.Resampling.LANCZOS)
-
-
-@lru_cache(maxsize=16)
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)

@@ -13,6 +13,7 @@ from partreid.cues.densepose import read_iuv, surfaces_of
 from partreid.cues.tiles import UvMaps, UvTiles
 from partreid.data.transforms import resize_nearest
 from partreid.errors import DataError, RecipeError
+from partreid.explain.fonts import Font, written
 from partreid.explain.overlays import Shown, colour, part_overlay, photo
 from partreid.explain.sheets import INK, LINE, PAPER, QUIET, WRONG, _font
 from partreid.explain.surfaces import tiles_picture
@@ -47,7 +48,8 @@ def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
     top = EDGE + 40
     sheet = Image.new("RGB", (2 * EDGE + columns * step - GAP, top + rows * (TALL + CAPTION + 8) + 44), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((EDGE, EDGE - 6), title, INK, _font(20))
+    said, font = written(title, 20)
+    draw.text((EDGE, EDGE - 6), said, INK, font)
     hatched = False
     for place, index in enumerate(chosen):
         x, y = EDGE + place % columns * step, top + place // columns * (TALL + CAPTION + 8)
@@ -63,7 +65,8 @@ def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
             draw.rectangle((x, y, x + 2 * width + NEAR - 1, y + TALL - 1), outline=LINE)
             draw.text((x + width, y + TALL / 2), "cannot be read", WRONG, _font(13), anchor="mm")
             caption, ink = sample.path.stem, WRONG
-        draw.text((x, y + TALL + 4), _fitted(caption, 12, 2 * width), ink, _font(12))
+        said, font = written(caption, 12)
+        draw.text((x, y + TALL + 4), _fitted(said, font, 2 * width), ink, font)
     x, y = EDGE, top + rows * (TALL + CAPTION + 8) + 6
     for name in names:
         wide = 34 + int(_font(14).getlength(name.replace("_", " ")))
@@ -101,11 +104,11 @@ def _hatch(picture: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.u
     return out
 
 
-def _fitted(text: str, size: int, width: float) -> str:
+def _fitted(text: str, font: Font, width: float) -> str:
     """Text that is cut where it does not fit."""
-    if _font(size).getlength(text) <= width:
+    if font.getlength(text) <= width:
         return text
-    while text and _font(size).getlength(f"{text}...") > width:
+    while text and font.getlength(f"{text}...") > width:
         text = text[:-1]
     return f"{text}..."
 
@@ -123,7 +126,8 @@ def _tiles(cue: UvTiles, samples: Sequence[Sample], surfaces: Sequence[Path | No
         pictures.append(tiles_picture(samples[i].path, charts, cue[i], TILE))
     top = 44
     sheet = Image.new("RGB", (max(p.width for p in pictures), top + sum(p.height for p in pictures)), PAPER)
-    ImageDraw.Draw(sheet).text((EDGE, EDGE - 6), title, INK, _font(20))
+    said, font = written(title, 20)
+    ImageDraw.Draw(sheet).text((EDGE, EDGE - 6), said, INK, font)
     for picture in pictures:
         sheet.paste(picture, (0, top))
         top += picture.height

@@ -2,13 +2,15 @@
 
 import importlib
 import math
-from itertools import combinations
+import re
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 
 from partreid.evaluate.charts import (
     BOTTOM,
+    HEIGHT,
     INKS,
     LEFT,
     PLOT_BOTTOM,
@@ -18,6 +20,7 @@ from partreid.evaluate.charts import (
     TOP,
     WIDTH,
     bars,
+    curve,
     drawn,
     log_ticks,
     shades,
@@ -116,3 +119,65 @@ def test_series_stay_apart_by_colour_or_dashes():
                 for matrix in eyes.MACHADO.values():
                     far = eyes.lab(a[tone], np.array(matrix)) - eyes.lab(b[tone], np.array(matrix))
                     assert np.linalg.norm(far) > 20, (a, b)
+
+
+NUMBER = r"-?\d+(?:\.\d+)?"
+
+
+def assert_inside(d):
+    """Every coordinate of a plot is a number, on the picture."""
+    assert d is not None and d.strokes
+    for s in d.strokes:
+        assert re.fullmatch(rf"M{NUMBER} {NUMBER}(L{NUMBER} {NUMBER})*", s.path), s.path
+        for x, y in [*points(s.path), *(dot[:2] for dot in s.dots)]:
+            assert LEFT - 0.1 <= x <= LEFT + WIDE + 0.1 and TOP - 0.1 <= y <= TOP + TALL + 0.1
+    for tick in d.x:
+        assert LEFT - 0.1 <= tick.at <= LEFT + WIDE + 0.1
+    for tick in d.y:
+        assert TOP - 0.1 <= tick.at <= TOP + TALL + 0.1
+    assert d.y and d.x and (d.even is None or "nan" not in d.even)
+
+
+@pytest.mark.parametrize("y", [(1.0, 1.0), (0.0, 0.0), (0.5, 0.5), (1.0,), (0.0,), (1e-300, 1e-300), (math.nan, 1.0),
+                               (math.inf, 0.3), (0.0, 1.0)])
+def test_a_plot_of_perfect_missing_or_equal_scores_is_drawn(y):
+    for x, (low, high), how in product(
+            [(1.0, 20.0), (1.0, 1.0), (0.0, 1.0), (1e-9, 1.0), (5.0, 5.0 + 1e-12)],
+            [(None, None), (0.0, 1.0), (None, 1.0), (0.0, None), (1.0, 1.0)],
+            [{}, {"log": True}, {"even": True, "shares": True}, {"log": True, "shares": True}]):
+        x = tuple(min(v, 1.0) if how.get("shares") else v for v in x)[:len(y)]
+        plot = Plot("t", "x", "y", (Series("a", x, y, 0, (Mark(x[0], y[0], "m"),)),), low=low, high=high, **how)
+        if any(math.isfinite(b) and (a > 0 or not how.get("log")) for a, b in zip(x, y, strict=True)):
+            assert_inside(drawn(plot))
+        else:
+            assert drawn(plot) is None
+
+
+@pytest.mark.parametrize("losses", [(0.0, 0.0), (1.0, 1.0), (5e-324, 5e-324), (1e-320, 0.0), (1e300, 1.0, 2.0),
+                                    (math.nan, 1.0, 2.0), (-1.0, -1.0), (-1.0, 1.0), (math.inf, 1.0, 1.0)])
+def test_a_training_curve_of_any_losses_is_drawn(losses):
+    for steps in (range(len(losses)), [7] * len(losses)):
+        c = curve("m", [{"step": s, "epoch": 0, "loss": loss, "triplet": 0.0} for s, loss in zip(steps, losses)])
+        for path in (c.loss.path, *(t.path for t in c.terms)):
+            assert re.fullmatch(rf"M{NUMBER} {NUMBER}(L{NUMBER} {NUMBER})*", path), path
+        assert all(math.isfinite(t.at) for t in (*c.x, *c.y)) and c.x and c.y
+        assert all(0 <= y <= HEIGHT for _, y in points(c.loss.path))
+    assert curve("m", []) is None and curve("m", [{"loss": 1.0}]) is None
+
+
+@pytest.mark.parametrize("ends", [(0.0, 0.0, 0.0), (0.1, 0.1, 0.1), (0.1, -math.inf, math.inf),
+                                  (0.1, math.nan, math.nan), (1.0, 1.0, 1.0), (-1.0, -1.0, -1.0), (1e-300, 0.0, 1e-300)])
+def test_a_difference_without_width_or_without_bounds_stays_on_its_axis(ends):
+    for gains in ((gain(*ends),), (gain(*ends), gain(0.05, 0.0, 0.1))):
+        b = bars(Forest("t", gains))
+        for bar in b.bars:
+            assert 0 <= bar.left <= bar.at <= 100 and bar.width >= 0 and bar.left + bar.width <= 100 + 1e-9
+        assert 0 <= b.zero <= 100 and b.ticks and all(0 <= t.at <= 100 for t in b.ticks)
+    assert bars(Forest("t", ())).bars == ()
+
+
+def test_a_heat_of_nothing_or_of_one_value_has_shades():
+    for value in (0.0, 1.0, math.nan, None):
+        heat = Heat("t", "c", ("1", "2"), (("1", (value, value)),))
+        assert all(0 <= shade <= 1 for row in shades(heat) for shade in row)
+    assert shades(Heat("t", "c", (), ())) == ()

@@ -1,17 +1,25 @@
 """Rows say the same numbers everywhere: in JSON, in a spreadsheet and in a paper."""
 
 import csv
+import html
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from partreid.evaluate.content import Score
+from partreid.evaluate.content import Report, Score
+from partreid.evaluate.report import render
 from partreid.evaluate.rows import Arm, as_score, escaped, latex, plain, rows
 from partreid.evaluate.rows import csv as as_csv
-from tests.evaluate.made_up import arms, scored
+from partreid.evaluate.score import Described, score
+from partreid.evaluate.setting import Setting
+from partreid.match import MARKET
+from partreid.match.protocols import SINGLE_SHOT
+from partreid.reporting import print_scores
+from tests.evaluate.made_up import BENCHMARK, DISTANCE, arms, described, scored
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +81,8 @@ def test_latex_has_as_many_columns_in_every_row(made):
     full = [line for line in lines if "multicolumn" not in line]
     assert len(full) == 1 + len(made) and {line.count(" & ") for line in full} == {4}
     assert [line for line in lines if "multicolumn" in line] == [
-        rf"\multicolumn{{5}}{{l}}{{\emph{{{q} queries}}}} \\" for q in ("holistic", "occluded")]
+        rf"\multicolumn{{5}}{{l}}{{{words}}} \\" for q in ("holistic", "occluded") for words in (
+            f"{q} queries of made-up: 36 of 36 scored, 72 gallery images", "protocol market1501, multi-shot")]
     assert r"plain\_one" in text and "plain_one" not in text and r"parts (re-ranked)" in text
     assert "toprule" not in text  # no package is needed
     several, one = made[:2]
@@ -100,7 +109,7 @@ def test_json_keeps_its_keys_and_knows_no_nan(made):
 
 def test_the_first_table_gets_the_same(made):
     score = as_score(made[0])
-    assert isinstance(score, Score) and (score.method, score.seeds, score.valid) == ("plain_one", 2, 36)
+    assert isinstance(score, Score) and (score.method, score.seeds, score.setting.scored) == ("plain_one", 2, 36)
     assert score.mAP == made[0].scores["mAP"] and score.mAP_interval == made[0].intervals["mAP"]
 
 
@@ -108,3 +117,46 @@ def test_a_label_says_the_rule_only_where_it_is_not_the_usual_one():
     runs = (scored(3, 0.8),)
     assert Arm("a", True, (1,), runs).label == "a"
     assert Arm("a", "re-ranked", (1,), runs, plain=False).label == "a, re-ranked"
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Rows over 33 of 36 queries: one person is in no gallery; of it two images are distractors and three junk."""
+    gallery = [s for s in BENCHMARK.gallery if s.identity != 1]
+    changed = [*(replace(s, identity=0) for s in gallery[:2]), *(replace(s, identity=-1) for s in gallery[6:9]),
+               *gallery[2:6], *gallery[9:]]
+    benchmark = replace(BENCHMARK, name="made-up-3", gallery=tuple(changed))
+    where = [BENCHMARK.gallery.index(s) for s in [*gallery[:2], *gallery[6:9], *gallery[2:6], *gallery[9:]]]
+
+    def of(protocol):
+        d = described(3, 0.8)
+        return score(DISTANCE, Described(d.queries, d.gallery.rows(where)), benchmark, protocol)
+
+    return {p: rows((Arm("=parts\udce9", True, (1,), (of(p),), seconds=(7.0,)),)) for p in (MARKET, SINGLE_SHOT)}
+
+
+@pytest.mark.parametrize("protocol", [MARKET, SINGLE_SHOT])
+def test_every_output_says_over_what_a_score_was_taken(few, protocol, capsys):
+    made = few[protocol]
+    s = made[0].setting
+    assert s == Setting("made-up-3", protocol.name, protocol.sentence, protocol.draws, 36, 33, 66, 2, 3)
+    assert s.left_out == 3 and s.shots == ("single-shot, mean of 10 draws" if protocol.draws else "multi-shot")
+    print_scores([as_score(row) for row in made], "title")
+    screen = capsys.readouterr().out
+    line = next(csv.DictReader(io.StringIO(as_csv(made))))
+    said = {"terminal": screen, "html": html.unescape(render(Report("t", scores=tuple(map(as_score, made))))),
+            "latex": latex(made), "csv": " ".join(f"{k}={v}" for k, v in line.items()), "json": json.dumps(
+                [plain(row) for row in made])}
+    for where, text in said.items():
+        text.encode()
+        for words in ("made-up-3", protocol.name, s.shots, protocol.sentence):
+            assert words in text.replace(r"\_", "_"), (where, words)
+    for where in ("terminal", "html", "latex"):
+        for words in ("33 of 36", "3 left out for want of a right answer", "66 gallery images", "2 of them distractors",
+                      "3 junk"):
+            assert words in said[where], (where, words)
+    assert [line[k] for k in ("query_images", "queries_scored", "queries_left_out", "gallery_images", "distractors",
+                              "junk")] == ["36", "33", "3", "66", "2", "3"]
+    assert line["method"] == "'=parts\\xe9" and "training, s" in screen and "seconds" not in screen
+    assert json.loads(said["json"])[0]["setting"]["left_out"] == 3
+    assert made[0].scored == 33  # once, however many draws
