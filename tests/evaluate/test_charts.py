@@ -166,7 +166,8 @@ def test_a_training_curve_of_any_losses_is_drawn(losses):
 
 
 @pytest.mark.parametrize("ends", [(0.0, 0.0, 0.0), (0.1, 0.1, 0.1), (0.1, -math.inf, math.inf),
-                                  (0.1, math.nan, math.nan), (1.0, 1.0, 1.0), (-1.0, -1.0, -1.0), (1e-300, 0.0, 1e-300)])
+                                  (0.1, math.nan, math.nan), (1.0, 1.0, 1.0), (-1.0, -1.0, -1.0),
+                                  (1e-300, 0.0, 1e-300)])
 def test_a_difference_without_width_or_without_bounds_stays_on_its_axis(ends):
     for gains in ((gain(*ends),), (gain(*ends), gain(0.05, 0.0, 0.1))):
         b = bars(Forest("t", gains))
