@@ -5,14 +5,16 @@ import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from partreid import build, ui
-from partreid.api import Model
+from partreid.api import Hit, Model
 from partreid.cues import Cue
 from partreid.data.loader import image_batches
 from partreid.data.transforms import resize_nearest
@@ -21,7 +23,7 @@ from partreid.evaluate.extract import Known, extract
 from partreid.evaluate.score import Described, Scored, describe, score
 from partreid.explain.evidence import explain_pairs
 from partreid.explain.overlays import Shown
-from partreid.explain.sheets import Match
+from partreid.explain.sheets import PAPER, Match, ranking_sheet
 from partreid.types import Benchmark, Embeddings, Output, Sample
 
 LIMITS = (
@@ -127,6 +129,20 @@ def shown(model: Model, samples: Sequence[Sample]) -> list[Shown]:
                 found.append(Shown.of(samples[at + row], out.parts, out.groups.get("parts"), row))
             at += len(images)
     return found
+
+
+def answers_picture(model: Model, asked: Sequence[Path], found: Sequence[Sequence[Hit]]) -> Image.Image:
+    """Queries with their answers, one sheet below the other; ticked where a calibration calls them the same person."""
+    sheets = []
+    for path, hits in zip(asked, found, strict=True):
+        query, *answers = shown(model, [Sample(p, 0, 0) for p in (path, *(h.path for h in hits))])
+        matches = [Match(s, h.same or None, h.evidence) for s, h in zip(answers, hits, strict=True)]
+        title = path.name if model.calibration is None else f"{path.name}: ticked if called the same person"
+        sheets.append(ranking_sheet(query, {title: matches}, len(matches)))
+    whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
+    for i, one in enumerate(sheets):
+        whole.paste(one, (0, sum(s.height for s in sheets[:i])))
+    return whole
 
 
 def ranking_of(judged: Judged, benchmark: Benchmark, queries: str, row: int, top: int = 10) -> tuple[Match, ...]:

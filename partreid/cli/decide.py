@@ -7,7 +7,7 @@ from partreid import ui
 from partreid.cli.base import Count, Picture, Share, app
 
 if TYPE_CHECKING:
-    from partreid.api import Hit, Model
+    from partreid.api import Model
     from partreid.evaluate.decision import Bound
     from partreid.match import Interval
     from partreid.match.calibration import Calibration, Check
@@ -188,7 +188,10 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
     if decides is not None and (warning := unlike(decides, model.method.distance, q, g)):
         ui.say(f"warning: {warning}")
     if sheet is not None:
-        _draw(model, asked, found, sheet)
+        from partreid.images import save_image
+        from partreid.reporting import answers_picture
+
+        save_image(answers_picture(model, asked, found), sheet)
         ui.say(f"sheet: {sheet}")
 
 
@@ -285,23 +288,3 @@ def _percent(p: float) -> str:
 
 def _plain(found: Any) -> dict[str, Any]:
     return {"probability": found.probability, "same": found.same, "shared_evidence": found.shared_evidence}
-
-
-def _draw(model: "Model", asked: list[Path], found: list[list["Hit"]], sheet: Path) -> None:
-    from PIL import Image
-
-    from partreid.explain.sheets import PAPER, Match, ranking_sheet
-    from partreid.images import save_image
-    from partreid.reporting import shown
-    from partreid.types import Sample
-
-    sheets = []
-    for path, hits in zip(asked, found):
-        query, *answers = shown(model, [Sample(p, 0, 0) for p in (path, *(h.path for h in hits))])
-        matches = [Match(s, h.same or None, h.evidence) for s, h in zip(answers, hits)]
-        title = path.name if model.calibration is None else f"{path.name}: ticked if called the same person"
-        sheets.append(ranking_sheet(query, {title: matches}, len(matches)))
-    whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
-    for i, one in enumerate(sheets):
-        whole.paste(one, (0, sum(s.height for s in sheets[:i])))
-    save_image(whole, sheet)

@@ -2,6 +2,9 @@
 
 from itertools import combinations
 
+import os
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -94,8 +97,11 @@ def test_wrong_shapes_and_broken_images_are_refused(tmp_path, crop):
         Shown(crop, 1, 2, np.zeros((3, 8, 4)), NAMES, np.ones(3))
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
-    for path in (broken, tmp_path / "missing.jpg"):
-        with pytest.raises(DataError, match="cannot be read as an image"):
+    script = tmp_path / "script.jpg"
+    script.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")  # for which Pillow would start Ghostscript
+    os.mkfifo(tmp_path / "pipe.jpg")  # whoever opens it waits for ever
+    for path in (broken, script, tmp_path / "missing.jpg", tmp_path / "pipe.jpg"):
+        with pytest.raises(DataError, match=re.escape(str(path))):
             photo(path)
 
 
