@@ -1,9 +1,8 @@
 """Part maps land where they should, in their own colour, and hidden parts do not shine."""
 
-from itertools import combinations
-
 import os
 import re
+from itertools import combinations
 
 import numpy as np
 import pytest
