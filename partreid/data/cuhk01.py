@@ -6,7 +6,7 @@ answer; protocol 'single_shot' leaves out the query's own camera, so both direct
 
 from pathlib import Path
 
-from partreid.data.folders import Counts, drawn, read_folder
+from partreid.data.folders import Counts, drawn, is_number, read_folder
 from partreid.errors import DataError
 from partreid.types import Benchmark
 
@@ -28,7 +28,7 @@ def load(root: Path, split: int = 0) -> Benchmark:
 
 
 def _parse(path: Path) -> tuple[int, int]:
-    if not (len(path.stem) == 7 and path.stem.isdigit() and int(path.stem[4:]) > 0):
+    if not (len(path.stem) == 7 and is_number(path.stem) and int(path.stem[4:]) > 0):
         raise DataError(f"{path} is not named like 0001001.png (four digits of the person, three of the crop); rename "
                         f"it or move it out of campus")
     return int(path.stem[:4]), (int(path.stem[4:]) + 1) // 2

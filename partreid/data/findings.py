@@ -10,7 +10,7 @@ from pathlib import Path
 from partreid.data import msmt17, occluded_duke, own
 from partreid.data.benchmarks import BENCHMARKS, Problem, problems, protocol_of
 from partreid.data.folders import UNSEEN, is_image
-from partreid.data.inspection import Progress, alike, inspect
+from partreid.data.inspection import Kept, Progress, alike, inspect
 from partreid.errors import DataError, RecipeError
 from partreid.recipes.base import unknown
 from partreid.types import Sample
@@ -72,16 +72,26 @@ def explain(name: str, root: Path, images: int | None = 64, progress: Progress |
     if name not in BENCHMARKS:
         raise RecipeError(unknown("data set", name, BENCHMARKS))
     data_set = BENCHMARKS[name]
-    misplaced = misplacement(name, root)
-    if misplaced is not None:
-        return Findings(name, root, (), (misplaced,), data_set.protocol)
     try:
+        misplaced = misplacement(name, root)
+        if misplaced is not None:
+            return Findings(name, root, (), (misplaced,), data_set.protocol)
         found = data_set.load(root)
     except DataError as error:
         return Findings(name, root, (), (_unreadable(name, root, error),), data_set.protocol)
+    except OSError as error:
+        closed = Problem(f"{error.filename or root} cannot be looked at ({error.strerror})", "check the path and its "
+                         "permissions", True)
+        return Findings(name, root, (), (closed,), data_set.protocol)
     splits = {"train": found.train, **found.queries, "gallery": found.gallery}
-    seen = inspect(splits, images, progress)
-    damage = [*seen.problems, *alike(own.people(name, root))]
+    rows = own.told(name, root)
+    below, meant = own.split_folders(root) if name == "folders" else ([], [])
+    seen = inspect(splits, images, progress, Kept(root, frozenset(row.path for row in rows), tuple(below)))
+    damage = [*seen.problems, *alike((row.identity for row in rows), "people"),
+              *alike((row.camera for row in rows), "cameras")]
+    if meant:
+        damage.append(Problem(f"the folders {', '.join(meant)} beside the splits are not read",
+                              "rename those that are meant to train, query, query_<name> or gallery"))
     wrong = problems(name, found)
     packed = _archives(root)
     if packed and any(str(p).startswith(f"{name}: ") for p in wrong):  # a split is short

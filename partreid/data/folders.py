@@ -15,7 +15,7 @@ from partreid.images import ENDINGS
 from partreid.types import JUNK, Sample
 
 IMAGES = ENDINGS
-MARKET_NAME = re.compile(r"(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1
+MARKET_NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})(?!\d)", re.ASCII)  # 0002_c1s1_000451_03.jpg: identity 2, camera 1
 DEEPEST = 50  # folders below a root
 UNSEEN = 0  # camera of a crop whose camera nobody knows
 
@@ -34,9 +34,7 @@ def images_in(folder: Path, recursive: bool = False, above: tuple[object, ...] =
     a link must not lead back. DataError if one does, or if folders nest without end.
     """
     above = above or (_place(folder),)
-    with os.scandir(folder) as listing:
-        entries = sorted(listing, key=lambda entry: entry.name)
-    for entry in entries:
+    for entry in entries(folder):
         if is_image(entry.name):
             yield folder / entry.name
         elif recursive and not entry.name.startswith(".") and entry.is_dir():
@@ -48,9 +46,25 @@ def images_in(folder: Path, recursive: bool = False, above: tuple[object, ...] =
             yield from images_in(folder / entry.name, True, (*above, place))
 
 
+def entries(folder: Path | str) -> "list[os.DirEntry[str]]":
+    """What lies in a folder, by name; no entry is looked at. DataError if it cannot be listed."""
+    try:
+        with os.scandir(folder) as listing:
+            return sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        raise _unlisted(folder, error) from None
+
+
 def _place(folder: Path | str) -> tuple[int, int]:
-    found = os.stat(folder)
+    try:
+        found = os.stat(folder)
+    except OSError as error:
+        raise _unlisted(folder, error) from None
     return found.st_dev, found.st_ino
+
+
+def _unlisted(folder: Path | str, error: OSError) -> DataError:
+    return DataError(f"the folder {brief(folder, 300)} cannot be listed ({error.strerror}); check its permissions")
 
 
 def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:
@@ -59,8 +73,8 @@ def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:
     def parse(path: Path) -> tuple[int, int]:
         match = MARKET_NAME.match(path.name)
         if match is None:
-            raise DataError(f"{path} is not named like 0002_c1s1_000451_03.jpg (identity, _c, camera); rename it or "
-                            f"move it out of {folder.name}")
+            raise DataError(f"{path} is not named like 0002_c1s1_000451_03.jpg (identity from -1, _c, camera); rename "
+                            f"it or move it out of {folder.name}")
         return int(match[1]), int(match[2])
 
     samples = read_folder(folder, parse)

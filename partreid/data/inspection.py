@@ -12,7 +12,7 @@ import numpy as np
 
 from partreid.data.benchmarks import Problem
 from partreid.data.copies import matched, same_files
-from partreid.data.folders import IMAGES, is_image
+from partreid.data.folders import IMAGES, entries, is_image
 from partreid.errors import DataError
 from partreid.files import brief
 from partreid.images import Header, header, read_image
@@ -33,11 +33,25 @@ class Inspected:
     decoded: int
 
 
-def inspect(splits: Mapping[str, Sequence[Sample]], decode: int | None, progress: Progress | None = None) -> Inspected:
+@dataclass(frozen=True)
+class Kept:
+    """Where else to look for files that no split reads.
+
+    root: of the data set. known: crops that are left out on purpose. below: folders to look through, besides what a
+    split's crops have in common.
+    """
+
+    root: Path
+    known: frozenset[Path] = frozenset()
+    below: tuple[Path, ...] = ()
+
+
+def inspect(splits: Mapping[str, Sequence[Sample]], decode: int | None, progress: Progress | None = None,
+            kept: Kept | None = None) -> Inspected:
     """Look at the header of every image, decode some, compare splits.
 
     splits: "train", "gallery", all others queries. decode: how many to decode as well, evenly spread; None for all.
-    progress: called with (files looked at, all).
+    progress: called with (files looked at, all). kept: None looks only into the folders of crops that are read.
     """
     paths = list(dict.fromkeys(s.path for samples in splits.values() for s in samples))
     unreadable: dict[str, list[Path]] = {}
@@ -62,13 +76,17 @@ def inspect(splits: Mapping[str, Sequence[Sample]], decode: int | None, progress
                 for reason, found in unreadable.items() for fix in (_fix(reason),)]
     problems += _looks(headers)
     problems += _names_of(paths)
-    problems += _left_out(paths, splits)
+    problems += _left_out(paths, splits, kept)
     problems += _copies(splits, pixels)
     return Inspected(tuple(problems), len(paths), len(chosen))
 
 
-def alike(names: Iterable[str]) -> list[Problem]:
-    """Names of people that are probably spellings of one: 007 and 7, two forms of one letter, upper and lower case."""
+def alike(names: Iterable[str], what: str = "people") -> list[Problem]:
+    """Names that are probably spellings of one: 007 and 7, two forms of one letter, upper and lower case.
+
+    what: "people" or "cameras".
+    """
+    one = {"people": "person", "cameras": "camera"}[what]
     groups: dict[str, set[str]] = {}
     for name in names:
         plain = unicodedata.normalize("NFKC", name).strip().casefold()
@@ -78,8 +96,8 @@ def alike(names: Iterable[str]) -> list[Problem]:
     if not doubled:
         return []
     shown = ", ".join(" and ".join(_spelled(name) for name in group) for group in doubled[:SHOWN])
-    return [Problem(f"{len(doubled)} people have names that look like spellings of one person and count as several: "
-                    f"{shown}", "give each person one name")]
+    return [Problem(f"{len(doubled)} {what} have names that look like spellings of one {one} and count as several: "
+                    f"{shown}", f"give each {one} one name")]
 
 
 def _require_whole(path: Path) -> None:
@@ -153,24 +171,31 @@ def _names_of(paths: Sequence[Path]) -> list[Problem]:
                                        "rename them; tables and reports show such names with escapes")]
 
 
-def _left_out(paths: Sequence[Path], splits: Mapping[str, Sequence[Sample]]) -> list[Problem]:
-    """Files beside the images that no split reads."""
-    known = set(map(str, paths))
-    folders = sorted({os.path.dirname(name) for name in known})
+def _left_out(paths: Sequence[Path], splits: Mapping[str, Sequence[Sample]], kept: Kept | None) -> list[Problem]:
+    """Files beside the images, and in folders beside theirs, that no split reads."""
+    known = {*map(str, paths), *map(str, kept.known if kept else ())}
+    waiting = {os.path.dirname(name) for name in known} | (_tops(splits, kept) if kept else set())
+    seen: set[str] = set()
     endings: Counter[str] = Counter()
     first: dict[str, str] = {}
-    hidden, odd = [], []
-    for folder in folders:
+    hidden, odd, closed = [], [], []
+    while waiting:
+        folder = min(waiting)
+        waiting.remove(folder)
+        seen.add(folder)
         try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError:
+            listed = entries(folder)
+        except DataError:
+            closed.append(Path(folder))
             continue
-        for entry in entries:
-            if entry.path in known or entry.name.lower() in NOISE or entry.is_dir():
+        for entry in listed:
+            if entry.path in known or entry.name.lower() in NOISE:
                 continue
             if entry.name.startswith("."):
                 hidden.append(Path(entry.path))
+            elif entry.is_dir():
+                if kept and entry.path not in seen and _within(folder, kept.root) and not entry.is_symlink():
+                    waiting.add(entry.path)
             elif not is_image(entry.name):
                 ending = os.path.splitext(entry.name)[1].lower() or "no ending"
                 endings[ending] += 1
@@ -178,18 +203,36 @@ def _left_out(paths: Sequence[Path], splits: Mapping[str, Sequence[Sample]]) -> 
             elif not entry.name.startswith(str(JUNK)):  # Market's junk is left out on purpose
                 odd.append(Path(entry.path))
     notes = []
+    if closed:
+        notes.append(Problem(f"{len(closed)} folders cannot be listed, so that their crops are left out: "
+                             f"{_names(closed)}", "check their permissions"))
     if endings:
-        listed = ", ".join(f"{number} {ending} (first {_spelled(first[ending])})"
+        named = ", ".join(f"{number} {ending} (first {_spelled(first[ending])})"
                            for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0])))
-        notes.append(Problem(f"{sum(endings.values())} files are left out for their ending: {listed}",
+        notes.append(Problem(f"{sum(endings.values())} files are left out for their ending: {named}",
                              f"convert those that are crops; read are {', '.join(IMAGES)}"))
     if hidden:
-        notes.append(Problem(f"{len(hidden)} files are left out because their names begin with a dot: {_names(hidden)}",
-                             "rename those that are crops"))
+        notes.append(Problem(f"{len(hidden)} files or folders are left out because their names begin with a dot: "
+                             f"{_names(hidden)}", "rename those that are crops"))
     if odd:
         notes.append(Problem(f"{len(odd)} images lie beside those that are read and are named nowhere: {_names(odd)}",
                              "add them to the lists or the table if they are meant"))
     return notes
+
+
+def _tops(splits: Mapping[str, Sequence[Sample]], kept: Kept) -> set[str]:
+    """Folders below the root that hold all crops of a split, and those that are named."""
+    tops = {str(folder) for folder in kept.below}
+    for samples in splits.values():
+        folders = {os.path.dirname(s.path) for s in samples}
+        if folders and all(_within(folder, kept.root) for folder in folders):
+            tops.add(os.path.commonpath(folders))
+    return {top for top in tops if _within(top, kept.root)}
+
+
+def _within(folder: str, root: Path) -> bool:
+    """Whether a folder lies below the root; as the paths are written, for nothing is looked at."""
+    return folder != str(root) and root in Path(folder).parents
 
 
 def _copies(splits: Mapping[str, Sequence[Sample]], pixels: Mapping[Path, bytes]) -> list[Problem]:

@@ -7,7 +7,7 @@ and tests on the others. Two benchmarks, which no table may hold side by side.
 
 from pathlib import Path
 
-from partreid.data.folders import Counts, drawn, read_folder
+from partreid.data.folders import Counts, drawn, is_number, read_folder
 from partreid.errors import DataError
 from partreid.types import Benchmark, Sample
 
@@ -45,7 +45,7 @@ def _both(root: Path) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
 def leading_identity(path: Path) -> int:
     """The number before the first underscore of a file name."""
     number = path.name.split("_")[0]
-    if not number.isdigit():
+    if not is_number(number):
         raise DataError(f"{path} does not begin with an identity number and an underscore, like 001_01.tif; rename it "
                         f"or take it away")
     return int(number)

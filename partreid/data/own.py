@@ -7,14 +7,13 @@ query and that no query sees.
 
 import csv
 import io
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from partreid.data.apart import read_apart
-from partreid.data.folders import UNSEEN, images_in, is_image, needed, require_files
+from partreid.data.folders import UNSEEN, entries, images_in, is_image, needed, require_files
 from partreid.errors import DataError
 from partreid.files import MIB, brief, read_text
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Sample
@@ -33,6 +32,7 @@ mine/
 CAMERA = re.compile(r"(?:^|[_.\s-])c(?:am(?:era)?[_\s-]?)?(\d{1,9})(?=s\d|[_.\s-]|$)", re.IGNORECASE)
 NAMELESS = re.compile(r"(?:^|[_.\s-])(?:(?i:cam(?:era)?)[_\s-]|(?:[Cc]am(?:era)?)(?=[A-Z0-9]))")
 SPECIAL = {"distractor": DISTRACTOR, "junk": JUNK, "-1": JUNK}
+MEANT = ("train", "training", "test", "testing", "val", "validation", "query", "queries", "probe", "gallery")
 COLUMNS = ("path", "identity", "camera", "split")
 TABLES = ("table.csv", "table.parquet")
 LONGEST = 4096  # characters of a cell
@@ -58,21 +58,24 @@ def load_folders(root: Path) -> Benchmark:
     return assemble("folders", root, rows)
 
 
-def people(name: str, root: Path) -> set[str]:
-    """Names of the people of a data set of one's own, as they are written; none of any other data set."""
-    rows = _folder_rows(root)[0] if name == "folders" else _table_rows(root)[1] if name == "table" else []
-    return {row.identity for row in rows}
+def told(name: str, root: Path) -> list[Row]:
+    """All crops of a data set of one's own as they are told, junk too; none of any other data set."""
+    return _folder_rows(root)[0] if name == "folders" else _table_rows(root)[1] if name == "table" else []
+
+
+def split_folders(root: Path) -> tuple[list[Path], list[str]]:
+    """The folders of the splits, and names of others that look as if they were meant to be one: Test, Query, val."""
+    names = [entry.name for entry in entries(root) if not entry.name.startswith(".") and entry.is_dir()]
+    meant = [name for name in names if not _is_split(name) and name.lower() in MEANT]
+    return [root / name for name in names if _is_split(name)], meant
 
 
 def _folder_rows(root: Path) -> tuple[list[Row], list[str]]:
     """All crops, and the splits that there are."""
     rows: list[Row] = []
-    with os.scandir(root) as listing:
-        splits = sorted(entry.name for entry in listing if _is_split(entry.name) and entry.is_dir())
+    splits = [folder.name for folder in split_folders(root)[0]]
     for split in splits:
-        with os.scandir(root / split) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-        for entry in entries:
+        for entry in entries(root / split):
             if is_image(entry.name):
                 raise DataError(f"{entry.path} lies directly in {split}; every person needs a folder, as in "
                                 f"{split}/anna/{entry.name}, or a table.csv says who it is")
@@ -114,6 +117,7 @@ def _table_rows(root: Path) -> tuple[Path, list[Row]]:
                         else f"{root} holds {' and '.join(TABLES)}; leave the one that counts")
     read = _parquet if files[0].suffix.lower() == ".parquet" else _csv
     rows = []
+    seen: dict[tuple[str, str], int] = {}
     for line, (path, identity, camera, split) in read(files[0]):
         if not path or not identity:
             raise DataError(f"{files[0].name}, line {line}: {'path' if not path else 'identity'} is empty; fill it in "
@@ -124,6 +128,10 @@ def _table_rows(root: Path) -> tuple[Path, list[Row]]:
         if max(len(path), len(identity), len(camera)) > LONGEST:
             raise DataError(f"{files[0].name}, line {line}: a cell has over {LONGEST:,} characters; is a quote "
                             f"missing?")
+        before = seen.setdefault((path, split), line)
+        if before != line:
+            raise DataError(f"{files[0].name}, line {line}: {brief(path)} is in {split} since line {before} already; "
+                            f"take one of the two lines out")
         rows.append(Row(files[0].parent / path.replace("\\", "/"), identity, camera, split))
     return files[0], rows
 
@@ -209,4 +217,5 @@ def _row(fields: Sequence[str]) -> tuple[str, str, str, str]:
     """Trimmed; a number that a spreadsheet or a column with gaps has turned into 3.0 or nan is 3 or nothing again."""
     path, identity, camera, split = (field.strip() for field in fields)
     identity, camera = (re.sub(r"^(-?\d+)\.0+$", r"\1", field) for field in (identity, camera))
+    identity = "" if identity in ("nan", "NaN") else identity  # but Nan is a person
     return path, identity, "" if camera.lower() == "nan" else camera, split.lower()

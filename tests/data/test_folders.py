@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from partreid.data.benchmarks import BENCHMARKS
 from partreid.data.folders import (
     count_note,
     counts,
@@ -20,6 +21,7 @@ from partreid.data.folders import (
 from partreid.data.own import load_folders
 from partreid.errors import DataError
 from partreid.types import JUNK, Sample
+from tests.data.trees import pictures
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -132,3 +134,14 @@ def test_an_absent_library_is_named_with_its_extra() -> None:
     with pytest.raises(DataError, match=r"reading x needs nosuchlibrary, .* pip install 'partreid\[mat\]'$"):
         optional("nosuchlibrary.io", "mat", "reading x")
     assert optional("os.path", "mat", "reading x") is os.path
+
+
+@pytest.mark.parametrize("name, path", [
+    ("cuhk01", "campus/000100\u00b2.png"), ("occluded_reid", "occluded_body_images/1/\u00b2_01.png"),
+    ("occluded_reid", f"occluded_body_images/1/{10**30}_01.png"), ("market1501", f"query/{10**30}_c1.png"),
+    ("market1501", f"query/1_c{10**30}.png"), ("market1501", "query/-7_c1.png"),
+    ("market1501", "query/\u0661_c\u0661.png")])
+def test_numbers_that_are_none_or_too_large_for_64_bits(tmp_path: Path, name: str, path: str) -> None:
+    pictures(tmp_path, path)
+    with pytest.raises(DataError, match="is not named like|does not begin with an identity"):
+        BENCHMARKS[name].load(tmp_path)

@@ -137,3 +137,34 @@ def test_folders_that_lead_nowhere(tmp_path: Path) -> None:
     (root / "gallery" / "ben" / "/".join("d" * 60)).mkdir(parents=True)
     with pytest.raises(DataError, match="over 50 folders deep"):
         benchmark("folders", root)
+
+
+def test_what_lies_where_no_split_reads_is_named(tmp_path: Path) -> None:
+    """A person all of whose crops have another ending would be gone without a word, and a folder called Test too."""
+    root = sound(tmp_path)
+    pictures(root, "gallery/junk/1_c2.png", "gallery/.dora/1_c2.png", "Test/emil/1_c2.png", "parsing/train/1.png")
+    (root / "gallery" / "carl").mkdir()
+    for name in ("gallery/carl/1_c2.heic", "gallery/loose.avif"):
+        (root / name).write_bytes(b"x")
+    found = "\n".join(words(root))
+    assert re.search(r"note: 2 files are left out for their ending: 1 .avif .*loose.avif.*1 .heic .*carl", found)
+    assert ".dora" in found and "the folders Test beside the splits are not read" in found
+    assert "junk" not in found and "parsing" not in found
+    market = pictures(tmp_path / "market", "bounding_box_train/0002_c1s1_1.png", "query/0001_c1s1_1.png",
+                      "bounding_box_test/0001_c2s1_1.png", "bounding_box_test/more/0001_c3s1_1.png")
+    assert any("1 images lie beside those that are read" in str(p) and "0001_c3s1_1" in str(p)
+               for p in explain("market1501", market).problems)
+
+
+def test_folders_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A superuser may list every folder, so the system's answer is made up."""
+    root, listed = sound(tmp_path), os.scandir
+
+    def closed(folder: str | Path) -> object:
+        if Path(folder).name == "ben":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    (problem,) = explain("folders", root).problems
+    assert problem.grave and "ben cannot be listed (Permission denied)" in problem.what

@@ -11,10 +11,11 @@ from pyarrow import parquet
 from partreid.build import benchmark
 from partreid.data import own
 from partreid.data.benchmarks import check, protocol_of
+from partreid.data.findings import explain
 from partreid.data.own import load_table, numbered
 from partreid.errors import DataError
 from partreid.types import Benchmark
-from tests.data.trees import touch
+from tests.data.trees import pictures, touch
 
 
 def rows(found: Benchmark, split: str) -> list[tuple[str, int, int]]:
@@ -192,3 +193,22 @@ def test_a_camera_that_is_not_understood_is_no_camera_less_crop(tmp_path: Path, 
     touch(tmp_path, f"query/1/{name}", f"gallery/1/{name}")
     with pytest.raises(DataError, match="names a camera without a number"):
         benchmark("folders", tmp_path)
+
+
+@pytest.mark.parametrize("line, said", [
+    ("b.png,ben,1,gallery", "line 5: b.png is in gallery since line 4 already"),
+    ("b.png,anna,2,gallery", "line 5: b.png is in gallery since line 4 already"),
+    ("c.png,nan,1,gallery", "line 5: identity is empty")])
+def test_a_table_that_says_a_crop_twice_or_nobody(tmp_path: Path, line: str, said: str) -> None:
+    pictures(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "table.csv").write_text("path,identity,camera,split\na.png,anna,1,query\na.png,anna,1,train\n"
+                                        f"b.png,ben,1,gallery\n{line}\n")
+    with pytest.raises(DataError, match=said):
+        load_table(tmp_path)
+
+
+def test_spellings_of_one_camera_are_told(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "table.csv").write_text("path,identity,camera,split\na.png,anna,01,query\nb.png,anna,1,gallery\n")
+    assert any("1 cameras have names that look like spellings of one camera" in str(p) and "01 and 1" in str(p)
+               for p in explain("table", tmp_path).problems)
