@@ -31,7 +31,7 @@ class Pixels(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "hrnet_w32", lambda pretrained=False, reduce=None: Pixels())
+    monkeypatch.setitem(BACKBONES, "hrnet_w32", lambda pretrained=False, weights="", reduce=None: Pixels())
 
 
 def released(identities: int = 751) -> dict[str, Tensor]:
@@ -115,7 +115,7 @@ def test_mistakes(tmp_path: Path) -> None:
         ({"least": 1.5}, RecipeError, "between 0 and 1"),
         ({"layout": "bpbreid"}, DataError, "neither a pixel classifier"),
         ({"layout": "strong-baseline"}, DataError, "does not fit layout strong-baseline"),
-        ({"layout": "trunk"}, DataError, "no ResNet-50 and no HRNet-W32"),
+        ({"layout": "trunk"}, DataError, "no ResNet-50, no SE-ResNet-50 and no HRNet-W32"),
         ({"recipe": find("bot/bpbreid-table1/market1501")}, RecipeError, "is a recipe of bot"),
     )
     for options, kind, said in cases:

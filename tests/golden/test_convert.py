@@ -50,7 +50,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     """Put a trunk without weights in place of one with."""
 
     def put(name: str, channels: int) -> None:
-        monkeypatch.setitem(BACKBONES, name, lambda pretrained=False, reduce=None: Features(channels))
+        monkeypatch.setitem(BACKBONES, name, lambda pretrained=False, weights="", reduce=None: Features(channels))
 
     return put
 
