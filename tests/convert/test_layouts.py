@@ -139,7 +139,8 @@ def fitted(state: State, layout: str | None = None, recipe: Recipe | None = None
     with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
         spec = found.backbone
         ready = trunk(spec.name, **{**spec.args, "pretrained": False})  # made once for all cases
-        patch.setitem(BACKBONES, spec.name, lambda pretrained, weights="", reduce=None, last_stride=1, stem="usual": ready)
+        patch.setitem(BACKBONES, spec.name,
+                      lambda pretrained, weights="", reduce=None, last_stride=1, stem="usual": ready)
         method = build.method(bare(found), identities, scheme)
     return found, matched(LAYOUTS[name], {n: t.to("meta") for n, t in state.items()}, method)
 
