@@ -21,10 +21,21 @@ from partreid.layers.memory import guard
 from partreid.match import PROTOCOLS, Protocol
 from partreid.methods import METHODS, Method
 from partreid.recipes.base import Recipe, Spec, unknown
+from partreid.recipes.checks import SEEDS, said
 from partreid.types import Benchmark, PartScheme
 
 T = typing.TypeVar("T")
 Progress = Callable[[int, int], None]
+SHARE = (0, 1)
+RANGES: Mapping[str, tuple[float, float]] = {  # of arguments, wherever one of that name is taken
+    "p": SHARE, "smoothing": SHARE, "threshold": SHARE, "visible_above": SHARE, "kept": SHARE, "area": SHARE,
+    "aspect": (1e-3, 1), "brightness": SHARE, "contrast": SHARE, "drop": SHARE, "swap": SHARE, "by": (1, 4),
+    "pad": (0, 512), "stride": (1, 32), "upsample": (1, 16), "last_stride": (1, 2), "tile": (1, 512), "size": (1, 512),
+    "width": (1, 4096), "dim": (1, 16384), "hidden": (1, 16384), "reduce": (1, 16384), "mask_width": (1, 16384),
+    "stripes": (1, 256), "parts": (1, 254), "t": (1, 254), "keep": (1, 254), "window": (1, 255), "every": (1, 100_000),
+    "steps": (1, 100_000), "images": (1, 100_000), "dimensions": (1, 16384), "seed": (0, SEEDS)}
+OTHERS = (0, 1e6)  # no argument means anything below zero
+LARGEST = 2**30  # numbers in a model: 4 GiB, forty times the largest of the papers'
 
 
 def look_up(what: str, table: Mapping[str, T], name: str) -> T:
@@ -45,6 +56,11 @@ def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
         if name in hints and not fits(value, hints[name]):
             raise RecipeError(f"argument '{name}' of {what} '{spec.name}': expected {words(hints[name])}, "
                               f"got {said(value)}")
+        low, high = RANGES.get(name, OTHERS)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if type(number) in (int, float) and not low <= number <= high:
+                raise RecipeError(f"argument '{name}' of {what} '{spec.name}' must lie from {low:g} to {high:g}, got "
+                                  f"{said(number)}")
     return function(**given, **spec.args)
 
 
@@ -98,13 +114,15 @@ def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method
     for term in recipe.terms:
         if term not in kind.TERMS:
             raise RecipeError(unknown(f"loss term of {recipe.method.name}", term, kind.TERMS))
-    trunk = call("backbone", look_up("backbone", BACKBONES, recipe.backbone.name), recipe.backbone)
-    given: dict[str, Any] = {"trunk": trunk, "identities": identities, "terms": recipe.terms}
-    if "scheme" in inspect.signature(kind).parameters:
-        if scheme is None:
-            raise RecipeError(f"{recipe.method.name} needs a part scheme; give it the cue 'parts'")
-        given["scheme"] = scheme
-    built = call("method", kind, recipe.method, **given)
+    widths = [n for spec in (recipe.method, recipe.backbone) for n in spec.args.values() if type(n) is int]
+    if identities > 50_000 or max(widths, default=0) > 512:  # odd: counted before any memory is asked for
+        bare = dataclasses.replace(recipe, backbone=unfetched(recipe.backbone))
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            size = sum(p.numel() for p in _assembled(kind, bare, identities, scheme).parameters())
+        if size > LARGEST:
+            raise RecipeError(f"{recipe.name or 'the recipe'} describes a model of {size:,} numbers for {identities:,} "
+                              f"identities; at most {LARGEST:,} are built. Give smaller widths")
+    built = _assembled(kind, recipe, identities, scheme)
     if recipe.distance is not None:  # what it does not say stays as the method has it
         own = {f.name: getattr(built.distance, f.name) for f in dataclasses.fields(PartDistance)}
         own = {name: value for name, value in own.items() if name not in recipe.distance.args}
@@ -113,6 +131,16 @@ def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method
         except ValueError as error:
             raise RecipeError(f"distance of the recipe: {error}") from None
     return guard(built)
+
+
+def _assembled(kind: type[Method], recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method:
+    trunk = call("backbone", look_up("backbone", BACKBONES, recipe.backbone.name), recipe.backbone)
+    given: dict[str, Any] = {"trunk": trunk, "identities": identities, "terms": recipe.terms}
+    if "scheme" in inspect.signature(kind).parameters:
+        if scheme is None:
+            raise RecipeError(f"{recipe.method.name} needs a part scheme; give it the cue 'parts'")
+        given["scheme"] = scheme
+    return call("method", kind, recipe.method, **given)
 
 
 def unfetched(backbone: Spec) -> Spec:

@@ -187,7 +187,30 @@ class TestOverride:
         ("seed", "--set needs the form field=value, got 'seed'"),
         ("train=3", r"recipe\.train: expected a text, got 3"),
         ("stages.schedule=linear", "schedule must be one of step, cosine; got 'linear'"),
-        ("stages.epochs=0", "epochs, batch and accumulate must be at least 1"),
+        ("stages.epochs=0", "epochs must be a whole number from 1 to"),
+        ("stages.lr=NaN", "expected a number, got 'NaN'"),
+        ("stages.lr=1e400", "lr must be a number from 0 to 1e\\+06, got inf"),
+        ("stages.lr=-0.1", "lr must be a number from 0 to"),
+        ("stages.epochs=-3", "epochs must be a whole number from 1 to 100000, got -3"),
+        ("stages.batch=[0,4]", "each number of batch must be a whole number from 1"),
+        ("stages.accumulate=0", "accumulate must be"),
+        ("stages.warmup=-1", "warmup must be"),
+        ("stages.drop_at=[-1]", "drop_at must be"),
+        ("stages.weight_decay=1e9", "weight_decay must be"),
+        ("stages.weights.parsing=-1", "the weight of parsing must be"),
+        ('stages.weights={"parsing": 0}', "every loss term has the weight 0"),
+        ("size=[0,64]", "each number of size must be a whole number from 1 to 4096, got 0"),
+        ("size=[64,1000000000]", "each number of size must be"),
+        ("seed=-1", "seed must be a whole number from 0 to"),
+        ("seed=9223372036854775808", "seed must be a whole number from 0 to 9223372036854775807"),
+        ("seed=" + "9" * 5000, "recipe.seed: expected a whole number"),
+        ("seed=" + "[" * 100_000, "recipe.seed: expected a whole number"),
+        ("method.dim=1e999", "argument 'dim' of 'bpbreid' must be a finite number|method.dim must be a finite number"),
+        ("method.dim=[[[[[[1]]]]]]", "must be a number, a text"),
+        ("stages.\u00b2.lr=1", "unknown recipe field"),
+        ("stages=[]", "every stage needs weights"),
+        ("stages.0={}", "the field 'epochs' is missing"),
+        ("test=[]", "no data set to test on"),
         ("precision=fp8", "precision must be one of 32-true, bf16-mixed, 16-mixed; got 'fp8'"),
         ("method=3", "recipe.method: expected a name, or {name, args}, got 3"),
     ])  # fmt: skip
@@ -202,6 +225,11 @@ class TestOverride:
     ("method.visibility=maybe", "'visibility' of method 'bpbreid': expected one of 'threshold', 'argmax', 'soft', 'no"),
     ("method.visible_above=true", "expected a number, got True"),
     ("backbone=resnet", "unknown backbone: 'resnet'. Did you mean 'resnet50'"),
+    ("backbone.width=0", "argument 'width' of backbone 'small' must lie from 1 to 4096, got 0"),
+    ("backbone.width=400000000", "argument 'width' of backbone 'small' must lie from 1 to 4096"),
+    ("backbone.width=4096", "describes a model of .* numbers .*at most"),
+    ("method.dim=-5", "argument 'dim' of method 'bpbreid' must lie from 1"),
+    ("method.smoothing=1.5", "argument 'smoothing' of method 'bpbreid' must lie from 0 to 1"),
     ("backbone.width=1.5", "argument 'width' of backbone 'small': expected a whole number"),
     ("stages.weights.id_head=1.0", "unknown loss term of bpbreid: 'id_head'"),
 ])  # fmt: skip
@@ -227,6 +255,26 @@ def test_build_checks_transforms_distance_and_scheme() -> None:
         build.method(override(shrunk, ["distance.shrink=much"]), 4, None)
     own = replace(find("synthetic/tiny/bot"), distance=Spec("unit_euclidean", metric="euclidean"))
     assert build.method(own, 4, None).distance == PartDistance("euclidean")
+
+
+@pytest.mark.parametrize("change", [
+    {"epochs": 2.5}, {"epochs": True}, {"epochs": "3"}, {"batch": (4,)}, {"batch": [4, 4]}, {"batch": (4, 4.0)},
+    {"lr": float("nan")}, {"lr": "fast"}, {"lr": None}, {"drop_at": [3]}, {"schedule": 3}, {"weights": {"parsing": "x"}},
+    {"weights": 3},
+])  # fmt: skip
+def test_a_stage_made_by_hand_is_checked_like_one_from_a_file(change: dict[str, object]) -> None:
+    with pytest.raises(RecipeError):
+        replace(BASE.stages[0], **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [
+    {"seed": 1.0}, {"seed": None}, {"size": [64, 32]}, {"size": (64,)}, {"method": "bot"}, {"cues": {"parts": "five"}},
+    {"stages": [1]}, {"augment": None}, {"start": 3}, {"distance": "cosine"}, {"notes": "one"}, {"expect": 94.0},
+    {"test": "market1501"},
+])  # fmt: skip
+def test_a_recipe_made_by_hand_is_checked_like_one_from_a_file(change: dict[str, object]) -> None:
+    with pytest.raises(RecipeError):
+        replace(BASE, **change)  # type: ignore[arg-type]
 
 
 def test_every_stage_weighs_the_same_terms() -> None:

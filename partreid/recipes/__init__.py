@@ -9,12 +9,12 @@ from partreid.recipes.base import (
     Spec,
     Stage,
     from_plain,
-    override,
     row,
     to_plain,
     unknown,
 )
 from partreid.recipes.scaled import scaled, split_size
+from partreid.recipes.settings import override, value_of
 from partreid.recipes.trunks import noted
 
 ROWS: tuple[Recipe, ...] = tuple(map(noted, (
@@ -25,7 +25,7 @@ MAIN = {"bot": bot.MARKET, "pcb": pcb.MARKET, "bpbreid": bpbreid.DUKE, "isp": is
         "dsa": dsa.MARKET, "magnifier": magnifier.CUHK03}  # the row that a paper's other rows are variants of
 
 __all__ = ["RECIPES", "ROWS", "Expected", "Frozen", "Recipe", "Spec", "Stage", "find", "from_plain", "override", "row",
-           "to_plain"]
+           "to_plain", "value_of"]
 
 
 def find(name: str) -> Recipe:

@@ -8,12 +8,13 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
 from partreid.errors import RecipeError
+from partreid.recipes import checks
 
 
 class Frozen(Mapping[str, Any]):
@@ -55,6 +56,9 @@ class Spec:
     args: Frozen
 
     def __init__(self, name: str, /, **args: Any) -> None:
+        checks.text("the name of a method, trunk, cue or transform", name)
+        for argument, value in args.items():
+            checks.argument(f"argument '{argument}' of '{name}'", value)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "args", Frozen(args))
 
@@ -72,6 +76,11 @@ class Expected:
     rank5: float | None = None
     rank10: float | None = None
     mAP: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rank1", "rank5", "rank10", "mAP"):
+            if getattr(self, name) is not None:
+                checks.number(f"the published {name}", getattr(self, name), 0, 100)
 
 
 @dataclass(frozen=True)
@@ -99,14 +108,27 @@ class Stage:
     accumulate: int = 1
 
     def __post_init__(self) -> None:
+        checks.whole("epochs", self.epochs, 1, checks.COUNT)
+        checks.listed("batch (identities, images of each)", self.batch, int, 2)
+        for count in self.batch:
+            checks.whole("each number of batch", count, 1, checks.COUNT)
+        checks.whole("accumulate", self.accumulate, 1, checks.COUNT)
+        for name in ("lr", "warmup", "weight_decay"):
+            checks.number(name, getattr(self, name))
+        checks.number("warmup_from", self.warmup_from, 0, 1)
+        checks.number("drop_by", self.drop_by, 0, 1)
+        checks.listed("drop_at", self.drop_at, int)
+        for epoch in self.drop_at:
+            checks.whole("each number of drop_at", epoch, 0, checks.COUNT)
+        checks.choice("schedule", self.schedule, ("step", "cosine"))
+        checks.choice("per", self.per, ("epoch", "step"))
+        checks.choice("optimiser", self.optimiser, ("adam", "adamw", "sgd"))
+        checks.mapped("weights", self.weights, (int, float))
+        for term, weight in self.weights.items():
+            checks.number(f"the weight of {term}", weight)
+        if self.weights and not any(self.weights.values()):
+            raise RecipeError("every loss term has the weight 0, so that nothing is learned; give one a weight above 0")
         object.__setattr__(self, "weights", Frozen(self.weights))
-        _choice("schedule", self.schedule, ("step", "cosine"))
-        _choice("per", self.per, ("epoch", "step"))
-        _choice("optimiser", self.optimiser, ("adam", "adamw", "sgd"))
-        if min(self.epochs, *self.batch, self.accumulate) < 1:
-            raise RecipeError(
-                f"epochs, batch and accumulate must be at least 1, got {self.epochs}, {self.batch}, {self.accumulate}"
-            )
 
 
 @dataclass(frozen=True)
@@ -136,8 +158,30 @@ class Recipe:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("name", "train"):
+            checks.text(name, getattr(self, name))
+        for name in ("method", "backbone"):
+            if not isinstance(getattr(self, name), Spec):
+                raise RecipeError(f"{name} must be a Spec, got {checks.said(getattr(self, name))}")
+        checks.listed("test", self.test, str)
+        if not self.test:
+            raise RecipeError(f"{self.name} names no data set to test on; give test at least one")
+        checks.listed("size (height, width)", self.size, int, 2)
+        for side in self.size:
+            checks.whole("each number of size", side, 1, checks.SIDE)
+        checks.listed("stages", self.stages, Stage)
+        checks.mapped("cues", self.cues, Spec)
         object.__setattr__(self, "cues", Frozen(self.cues))
-        _choice("precision", self.precision, ("32-true", "bf16-mixed", "16-mixed"))
+        checks.listed("augment", self.augment, Spec)
+        checks.listed("notes", self.notes, str)
+        checks.choice("precision", self.precision, ("32-true", "bf16-mixed", "16-mixed"))
+        checks.whole("seed", self.seed, 0, checks.SEEDS)
+        if self.start is not None:
+            checks.text("start", self.start)
+        for name, kind in (("distance", Spec), ("expect", Expected)):
+            if not isinstance(getattr(self, name), kind | None):
+                raise RecipeError(f"{name} must be of type {kind.__name__} or None, got "
+                                  f"{checks.said(getattr(self, name))}")
         terms = {frozenset(stage.weights) for stage in self.stages}
         if len(terms) != 1:
             raise RecipeError(
@@ -157,11 +201,6 @@ class Recipe:
         for key in ("name", "notes", "expect"):
             del data[key]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _choice(what: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RecipeError(f"{what} must be one of {', '.join(choices)}; got '{value}'")
 
 
 def to_plain(value: Any) -> Any:
@@ -193,7 +232,13 @@ def _read(kind: Any, data: Any, where: str) -> Any:
             return data if isinstance(data, Spec) else Spec(data)
         _expect(isinstance(data, Mapping) and set(data) <= {"name", "args"} and "name" in data,
                 where, "a name, or {name, args}", data)
-        return Spec(data["name"], **{k: _plain(v) for k, v in data.get("args", {}).items()})
+        args = data.get("args", {})
+        _expect(isinstance(args, Mapping) and all(isinstance(k, str) for k in args), f"{where}.args",
+                "a table of names and values", args)
+        checks.text(f"{where}.name", data["name"])
+        for argument, value in args.items():  # before it is looked into: lists may nest without end
+            checks.argument(f"{where}.{argument}", value)
+        return Spec(data["name"], **{k: _plain(v) for k, v in args.items()})
     if kind is Frozen:
         _expect(isinstance(data, Mapping), where, "a table of names and values", data)
         spec = where.split(".")[-1] == "cues"
@@ -204,7 +249,10 @@ def _read(kind: Any, data: Any, where: str) -> Any:
         known = typing.get_type_hints(kind)
         for key in data:
             if key not in known:
-                raise RecipeError(unknown(f"field of {where}", key, known))
+                raise RecipeError(unknown(f"field of {where}", str(key), known))
+        for f in fields(kind):
+            if f.name not in data and f.default is MISSING and f.default_factory is MISSING:
+                raise RecipeError(f"{where}: the field '{f.name}' is missing; it needs {', '.join(known)}")
         return kind(**{key: _read(known[key], value, f"{where}.{key}") for key, value in data.items()})  # type: ignore[operator]
     if origin is tuple:
         _expect(isinstance(data, list | tuple), where, "a list", data)
@@ -225,7 +273,7 @@ def _plain(value: Any) -> Any:
 
 def _expect(ok: bool, where: str, expected: str, data: Any) -> None:
     if not ok:
-        raise RecipeError(f"{where}: expected {expected}, got {data!r}")
+        raise RecipeError(f"{where}: expected {expected}, got {checks.said(data)}")
 
 
 def unknown(what: str, name: str, known: typing.Iterable[str]) -> str:
@@ -235,58 +283,6 @@ def unknown(what: str, name: str, known: typing.Iterable[str]) -> str:
     hint = f" Did you mean '{near[0]}'?" if near else ""
     listed = ", ".join(names) if len(names) <= 24 else f"{len(names)} names; list them with 'partreid recipes'"
     return f"unknown {what}: '{name}'.{hint} Known: {listed}"
-
-
-def override(recipe: Recipe, assignments: typing.Iterable[str]) -> Recipe:
-    """``recipe`` with ``a.b=c`` assignments applied, checked against the types of the fields.
-
-    ``stages.epochs=2`` sets a field in every stage, ``stages.0.epochs=2`` in the first. Values are read as JSON
-    where that works and as plain text otherwise.
-    """
-    data = to_plain(recipe)
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise RecipeError(f"--set needs the form field=value, got '{assignment}'")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        _assign(data, path.split("."), value, path)
-    return from_plain(data)
-
-
-def _assign(data: Any, keys: list[str], value: Any, path: str) -> None:
-    key, rest = keys[0], keys[1:]
-    if isinstance(data, list):
-        if not key.isdigit():  # a field of every element
-            if not data or not isinstance(data[0], dict):
-                raise RecipeError(f"--set {path}: '{key}' must be the number of an element, 0..{len(data) - 1}")
-            for element in data:
-                _assign(element, keys, value, path)
-            return
-        if int(key) >= len(data):
-            raise RecipeError(f"--set {path}: there is no element {key}, only 0..{len(data) - 1}")
-        if not rest:
-            data[int(key)] = value
-        else:
-            _assign(data[int(key)], rest, value, path)
-        return
-    if not isinstance(data, dict):
-        raise RecipeError(f"--set {path}: '{key}' has no fields below it")
-    free = "args" in data or path.split(".")[0] == "cues" or {"args", "weights"} & set(path.split(".")[:-1])
-    if set(data) == {"name", "args"} and key not in data:  # method.dim=64 is short for method.args.dim=64
-        data = data["args"]
-    elif key not in data and not free:
-        raise RecipeError(unknown("recipe field", key, data))
-    if not rest:
-        data[key] = value
-        return
-    if isinstance(data.get(key), str) and (path.startswith("cues.") or key in ("method", "backbone", "distance")):
-        data[key] = {"name": data[key], "args": {}}  # set by an assignment before this one
-    if data.get(key) is None:
-        data[key] = {"name": key, "args": {}}
-    _assign(data[key], rest, value, path)
 
 
 def row(base: Recipe, name: str, **changes: Any) -> Recipe:
