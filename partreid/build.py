@@ -21,7 +21,7 @@ from partreid.layers.memory import guard
 from partreid.match import PROTOCOLS, Protocol
 from partreid.methods import METHODS, Method
 from partreid.recipes.base import Recipe, Spec, unknown
-from partreid.recipes.checks import SEEDS, said
+from partreid.recipes.checks import SEEDS
 from partreid.types import Benchmark, PartScheme
 
 T = typing.TypeVar("T")

@@ -227,6 +227,24 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def append_whole(file: int, data: bytes) -> None:
+    """Bytes at the end of an open file, all of them or none: what a full disk took half of is cut off again.
+
+    If the last line there has no end, it gets one. OSError if they do not fit.
+    """
+    length = os.fstat(file).st_size
+    if length and os.pread(file, 1, length - 1) != b"\n":
+        data = b"\n" + data
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[os.write(file, left):]
+    except BaseException:
+        with contextlib.suppress(OSError):  # a device
+            os.ftruncate(file, length)
+        raise
+
+
 def write_json(path: Path, value: Any) -> None:
     """A value as indented JSON, see :func:`write_atomically`."""
     write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())

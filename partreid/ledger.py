@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from partreid import __version__
 from partreid.errors import DataError
+from partreid.files import TEXT_LIMIT, append_whole, parse_json, read_bytes, regular, unreadable
 from partreid.recipes.base import Recipe
+from partreid.train.journal import read as read_journal
 
 if TYPE_CHECKING:
     from partreid.reporting import Judged
     from partreid.types import Benchmark
 
 LEDGER = Path("results/ledger.jsonl")  # from the working directory
+LIMIT = TEXT_LIMIT
 SCORES = ("mAP", "mINP", "R1", "R5", "R10", "R20")
 INTERVALS = ("mAP", "R1")
 _SAID_ANEW = ("date", "commit", "version", "device")  # of two lines that differ in these alone, one is enough
@@ -77,55 +80,80 @@ def entries(run: Path, data: str, benchmark: "Benchmark", judged: Iterable["Judg
 
 
 def append(path: Path, new: Iterable[Entry]) -> int:
-    """Add lines that are not there yet, in one write, so that two processes do not tear each other's. Returns how many.
+    """Add lines that are not there yet, all or none, and no two processes at once. Returns how many.
 
-    DataError if the file cannot be written, or holds a line that is none.
+    DataError if the file cannot be written, or holds a line that is none; it is then as it was.
     """
     wanted = list(new)
     if not wanted:
         return 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if path.exists():
+            regular(path, "ledger")
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             _lock(file, alone=True)
-            there = {_numbers(entry) for entry in _entries(path, path.read_bytes())}
+            data = read_bytes(path, LIMIT, "ledger")
+            there = {_numbers(entry) for entry in _entries(path, data)}
             fresh = [entry for entry in wanted if _numbers(entry) not in there]
-            os.write(file, "".join(json.dumps(asdict(entry)) + "\n" for entry in fresh).encode())
+            if fresh:
+                if torn(data):
+                    os.ftruncate(file, data.rfind(b"\n") + 1)
+                append_whole(file, "".join(json.dumps(asdict(entry)) + "\n" for entry in fresh).encode())
         finally:
             os.close(file)
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}); name another file with --ledger, or leave it "
-                        f"with --no-ledger") from None
+        raise DataError(f"{path} cannot be written ({error.strerror}) and is as it was; free some space, name another "
+                        f"file with --ledger, or leave it with --no-ledger") from None
     return len(fresh)
 
 
 def read(path: Path) -> list[Entry]:
-    """All lines, oldest first; none if there is no file. DataError names the first line that is none of ours."""
+    """All lines, oldest first; none if there is no file. DataError names the first line that is none of ours.
+
+    A last line that was cut off while it was written (half of an entry, and no end of line) does not count: its
+    scores were never reported as added, and the next entry takes its place.
+    """
     if not path.exists():
         return []
+    regular(path, "ledger")
     try:
         with path.open("rb") as file:
             _lock(file.fileno(), alone=False)
-            data = file.read()
+            data = read_bytes(path, LIMIT, "ledger")
     except OSError as error:
-        raise DataError(f"{path} cannot be read as a ledger ({error}); name another file with --ledger") from None
+        raise unreadable(path, error) from None
     return _entries(path, data)
 
 
 def _entries(path: Path, data: bytes) -> list[Entry]:
     try:
-        lines = data.decode().splitlines()
+        lines = (data[:data.rfind(b"\n") + 1] if torn(data) else data).decode().split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} cannot be read as a ledger ({error}); name another file with --ledger") from None
+    if not lines[-1]:
+        del lines[-1]
     found = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(_entry(json.loads(line)))
-        except (ValueError, TypeError) as error:
+            found.append(_entry(parse_json(line, "it")))
+        except ValueError as error:
             raise DataError(f"line {number} of {path} is no entry of a ledger ({error}); mend or remove that line") \
                 from None
     return found
+
+
+def torn(data: bytes) -> bool:
+    """Whether the last line of these was cut off while it was written: it has no end and is no JSON."""
+    last = data[data.rfind(b"\n") + 1:]
+    if not last.strip().startswith(b"{"):  # no entry of ours, whole or half
+        return False
+    try:
+        parse_json(last, "it")
+    except DataError:
+        return True
+    return False
 
 
 def _lock(file: int, alone: bool) -> None:
@@ -164,8 +192,7 @@ def trained_for(run: Path) -> float | None:
     path = run / "journal.jsonl"
     if not path.is_file():
         return None
-    steps = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if '"loss"' in line)
-    return round(sum(step["seconds"] for step in steps), 1)
+    return round(sum(step.get("seconds", 0) for step in read_journal(path) if "loss" in step), 1)
 
 
 def commit_of(folder: Path) -> str | None:
@@ -191,12 +218,27 @@ def _entry(line: Any) -> Entry:
     for name, wanted in (("scores", SCORES), ("intervals", INTERVALS)):
         if not isinstance(line[name], dict) or set(line[name]) != set(wanted):
             raise ValueError(f"'{name}' must hold {', '.join(wanted)}")
-    if not all(isinstance(value, float | int) and 0 <= value <= 1 for value in line["scores"].values()):
+    if not all(_is(value, 0, 1) for value in line["scores"].values()):
         raise ValueError("scores must be numbers from 0 to 1")
-    for name, kind in (("recipe", str), ("digest", str), ("data", str), ("queries", str), ("seed", int)):
-        if not isinstance(line[name], kind):
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(_is(value, -1, 1) for value in pair)
+               for pair in line["intervals"].values()):
+        raise ValueError("intervals must be pairs of numbers")
+    for name in ("recipe", "digest", "data", "protocol", "queries", "device", "version", "date", "commit"):
+        if not isinstance(line[name], str | None if name == "commit" else str):
             raise ValueError(f"'{name}' is {line[name]!r:.40}")
+    for name in ("seed", "queries_scored", "query_images", "gallery_images"):
+        if type(line[name]) is not int or line[name] < 0:
+            raise ValueError(f"'{name}' is {line[name]!r:.40}")
+    for name in ("reranked", "visibility"):
+        if not (isinstance(line[name], bool) or line[name] is None and name == "visibility"):
+            raise ValueError(f"'{name}' is {line[name]!r:.40}")
+    if line["seconds"] is not None and not _is(line["seconds"], 0, 1e12):
+        raise ValueError(f"'seconds' is {line['seconds']!r:.40}")
     return Entry(**line)
+
+
+def _is(value: Any, low: float, high: float) -> bool:
+    return type(value) in (int, float) and low <= value <= high
 
 
 def _numbers(entry: Entry) -> str:

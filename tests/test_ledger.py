@@ -1,6 +1,8 @@
 """The ledger: what an evaluation leaves, once; what of it counts for a recipe; broken files in one sentence."""
 
 import json
+import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -128,6 +130,11 @@ def test_several_writers_tear_no_line(tmp_path: Path) -> None:
     (lambda e: json.dumps(e | {"scores": {"mAP": 0.5}}), "'scores' must hold mAP, mINP, R1, R5, R10, R20"),
     (lambda e: json.dumps(e | {"scores": e["scores"] | {"R1": 90.0}}), "scores must be numbers from 0 to 1"),
     (lambda e: json.dumps(e | {"seed": "one"}), "'seed' is 'one'"),
+    (lambda e: json.dumps(e | {"seconds": "long"}), "'seconds' is 'long'"),
+    (lambda e: json.dumps(e | {"intervals": {"mAP": 3, "R1": [0, 1]}}), "intervals must be pairs"),
+    (lambda e: json.dumps(e | {"scores": e["scores"] | {"R1": float("nan")}}), "not finite"),
+    (lambda e: json.dumps(e | {"protocol": None}), "'protocol' is None"),
+    (lambda e: "[" * 100_000, "nests more than"),
 ])  # fmt: skip
 def test_a_broken_line_is_named(change: Callable[[dict[str, object]], str], said: str, tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
@@ -137,11 +144,49 @@ def test_a_broken_line_is_named(change: Callable[[dict[str, object]], str], said
         read(path)
 
 
+@pytest.mark.parametrize("room", [0, 1, 300, 1500])
+def test_a_full_disk_takes_all_lines_or_none(room: int, tmp_path: Path) -> None:
+    """A limit on the length of files is met like a full disk: the first part of a write fits, the next one does not."""
+    path = tmp_path / "l.jsonl"
+    append(path, [entry()])
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, hard))
+    try:
+        with pytest.raises(DataError, match="cannot be written .* and is as it was; free some space"):
+            append(path, [entry(seed=seed) for seed in (2, 3, 4)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert append(path, [entry(seed=2)]) == 1 and [e.seed for e in read(path)] == [1, 2]
+
+
+def test_a_last_line_without_an_end_is_kept_if_it_is_whole_and_replaced_if_it_is_half(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    append(path, [entry(), entry(seed=2)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])  # an editor took the last end of line away
+    assert append(path, [entry(seed=3)]) == 1 and [e.seed for e in read(path)] == [1, 2, 3]
+    path.write_bytes(whole[:-30])  # the power failed
+    assert [e.seed for e in read(path)] == [1]
+    assert append(path, [entry(seed=3)]) == 1 and [e.seed for e in read(path)] == [1, 3]
+    path.write_bytes(whole + b"a note of mine")  # not ours to throw away
+    with pytest.raises(DataError, match="line 3"):
+        append(path, [entry(seed=4)])
+
+
+def test_a_pipe_is_no_ledger(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for use in (read, lambda path: append(path, [entry()])):
+        with pytest.raises(DataError, match="a named pipe"):
+            use(tmp_path / "pipe")
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="cannot be written.*--ledger.*--no-ledger"):
         append(tmp_path / "file" / "l.jsonl", [entry()])
-    with pytest.raises(DataError, match="cannot be read as a ledger"):
+    with pytest.raises(DataError, match="a folder, where a ledger is expected"):
         read(tmp_path)
 
 

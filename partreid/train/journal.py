@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from partreid.errors import DataError
-from partreid.files import write_atomically
+from partreid.files import JSON_LIMIT, append_whole, parse_json, read_text, write_atomically
 
 
 class Journal:
@@ -16,15 +17,15 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: io.TextIOWrapper | None = None
+        self._file: int | None = None
 
     def write(self, entry: Mapping[str, Any]) -> None:
+        """One line, whole or not at all. DataError if the disk is full."""
         try:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - kept open for the run
-            self._file.write(json.dumps(entry) + "\n")
-            self._file.flush()
+                self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            append_whole(self._file, (json.dumps(entry) + "\n").encode())
         except OSError as error:
             raise DataError(f"{self.path} cannot be written ({error.strerror}); nothing saved before was touched: free "
                             f"some space or choose another disk, then go on with --resume") from None
@@ -37,20 +38,24 @@ class Journal:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All whole entries of a journal; none if there is no file."""
-    if not path.is_file():
+    """All whole entries of a journal; none if there is no file. DataError names a line that is none.
+
+    A last line without an end was cut short by a kill and does not count.
+    """
+    if not path.exists():
         return []
+    lines = read_text(path, JSON_LIMIT, "journal").split("\n")
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            break  # the last line of a killed run
+    for number, line in enumerate(lines[:-1], 1):  # what follows the last end of line is nothing, or half a line
+        entry = parse_json(line, f"line {number} of {path}")
+        if not isinstance(entry, dict) or type(entry.get("step")) is not int:
+            raise DataError(f"line {number} of {path} is no entry of a journal; remove that line")
+        entries.append(entry)
     return entries
 
 

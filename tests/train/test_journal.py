@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,26 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").symlink_to("/dev/full")
     with pytest.raises(DataError, match=rf"journal\.jsonl cannot be written \({os.strerror(errno.ENOSPC)}\).*--resume"):
         written(tmp_path / "journal.jsonl", 1)
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    journal = written(tmp_path / "journal.jsonl", 2)
+    before = journal.path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, hard))
+    try:
+        with pytest.raises(DataError, match="--resume"):
+            journal.write({"step": 3, "loss": 0.5})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert journal.path.read_bytes() == before
+    journal.write({"step": 3, "loss": 0.5})
+    assert [e["step"] for e in read(journal.path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("line", ["", "[1]", '{"loss": 1.0}', '{"step": "one"}', "no json"])
+def test_a_broken_line_is_named_and_what_follows_is_not_dropped(line: str, tmp_path: Path) -> None:
+    journal = written(tmp_path / "journal.jsonl", 2)
+    journal.path.write_text(journal.path.read_text() + line + '\n{"step": 4}\n')
+    with pytest.raises(DataError, match=r"line 3 of .*journal\.jsonl"):
+        read(journal.path)
