@@ -27,6 +27,7 @@ from partreid.recipes import Recipe, find
 from partreid.recipes.claims import CLAIMS, STUDIES, Claim
 from partreid.reporting import judge
 from partreid.train.loop import Options, train
+from partreid.train.run import has_checkpoint
 from partreid.types import Benchmark
 
 NEEDS_IUV = "uv_tiles"
@@ -79,6 +80,8 @@ def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "sma
                                 *(name for rows in studies.values() for name in rows)]))
     recipes = {name: find(f"{name}@{size}") for name in names}
     preset = recipes[names[0]].train.removeprefix("synthetic-")
+    for seed in seeds:  # a wrong one is said before people are drawn
+        replace(recipes[names[0]], seed=seed)
     world = out / f"world-{preset}"
     with ui.progress("drawing people") as step:
         write_world(PRESETS[preset], world, iuv=any(NEEDS_IUV in r.cues for r in recipes.values()), progress=step)
@@ -135,7 +138,7 @@ def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> O
         return _read(found.get("queries"), scores)
     if not (folder / "model.safetensors").is_file():
         with ui.training(f"{recipe.name}, seed {recipe.seed}") as shown:
-            train(recipe, benchmark, folder, Options(device=device, resume=folder.is_dir(), progress=shown))
+            train(recipe, benchmark, folder, Options(device=device, resume=has_checkpoint(folder), progress=shown))
     judged = judge(recipe.name, load(folder, device), benchmark)
     queries = {s.queries: {"ap": s.ranking.ap[s.ranking.scored].tolist(),
                            "first": s.ranking.first[s.ranking.scored].tolist(),

@@ -19,7 +19,7 @@ from partreid.errors import DataError
 from partreid.evaluate.content import Report
 from partreid.evaluate.report import write as write_report
 from partreid.evaluate.truth import Truth
-from partreid.files import write_json
+from partreid.files import writable, write_json
 from partreid.match import Interval, bootstrap_difference
 from partreid.recipes import Recipe
 from partreid.recipes.synthetic import DEMO, DEMO_ALL, QUICK, QUICK_ALL
@@ -38,6 +38,7 @@ from partreid.reporting import (
 )
 from partreid.train.journal import read as read_journal
 from partreid.train.loop import Options, train
+from partreid.train.run import has_checkpoint
 from partreid.types import Benchmark
 
 NAMES = {"bot": "BoT", "pcb": "PCB", "bpbreid": "BPBreID", "isp": "ISP", "hcga": "HCGA", "dsa": "DSA-reID",
@@ -58,9 +59,13 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
     preset = "tiny" if quick else "demo"
     recipes = {("tiny", False): QUICK, ("tiny", True): QUICK_ALL, ("demo", False): DEMO, ("demo", True): DEMO_ALL}[
         preset, every]
+    recipes = tuple(replace(r, seed=seed) for r in recipes)
+    writable(results, out / "report.html", out / "demo.json")
+    for r in recipes:
+        _finished(r, out)  # another run there is said before the first is trained
     world = _world(out / f"world-{preset}", preset, any("uv_tiles" in r.cues for r in recipes), seconds)
     benchmark = read_benchmark(recipes[0].train, world)
-    models = {r.method.name: _model(replace(r, seed=seed), benchmark, out, seconds) for r in recipes}
+    models = {r.method.name: _model(r, benchmark, out, seconds) for r in recipes}
 
     clock = time.perf_counter()
     labels = exact_labels(world, models["bpbreid"])
@@ -146,19 +151,25 @@ def _model(recipe: Recipe, benchmark: Benchmark, out: Path, seconds: dict[str, f
     """A trained model: found finished, taken up where it stopped, or trained."""
     name = recipe.method.name
     folder = out / "runs" / name
-    done = folder / "model.safetensors"
-    if done.is_file():
-        found = load(done)
-        if found.recipe.digest != recipe.digest:
-            raise DataError(f"{folder} holds a run with other settings; delete it, or choose another folder with --out")
+    if _finished(recipe, out):
         ui.say(f"{NAMES[name]}: using the finished run in {folder}")
     else:
         with ui.training(f"training {NAMES[name]}") as shown:
-            train(recipe, benchmark, folder, Options(resume=folder.is_dir(), progress=shown))
+            train(recipe, benchmark, folder, Options(resume=has_checkpoint(folder), progress=shown))
     spent = sum(entry["seconds"] for entry in read_journal(folder / "journal.jsonl") if "seconds" in entry)
     seconds[NAMES[name]] = spent
     ui.say(f"{NAMES[name]}: {folder} ({spent:.0f} s)")
-    return load(done)
+    return load(folder)
+
+
+def _finished(recipe: Recipe, out: Path) -> bool:
+    """Whether this run is there already. DataError if another one is."""
+    folder = out / "runs" / recipe.method.name
+    if not (folder / "model.safetensors").is_file():
+        return False
+    if load(folder).recipe.digest != recipe.digest:
+        raise DataError(f"{folder} holds a run with other settings; delete it, or choose another folder with --out")
+    return True
 
 
 def gain_over(rival: Judged, own: Judged) -> dict[str, Interval]:

@@ -1,5 +1,6 @@
 """The training loop, one page: stages, epochs, steps. Fabric supplies devices, precision and processes."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from partreid.data.loader import TrainSet, image_batches, prefetched, train_load
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
 from partreid.layers.memory import arrange
+from partreid.lock import alone_in
 from partreid.methods import Method
+from partreid.recipes import checks
 from partreid.recipes.base import Recipe
+from partreid.train.plan import data_digest, require_learnable
 from partreid.train.run import Place, Run
 from partreid.train.schedule import factor
 from partreid.train.start import people_digest, start_from
@@ -45,6 +49,12 @@ class Options:
     stop_after: int | None = None
     progress: Callable[[Mapping[str, Any], int, int], None] | None = None
 
+    def __post_init__(self) -> None:
+        for name, low, high in (("devices", 1, 1024), ("workers", 0, 256), ("save_every", 1, 10**9)):
+            checks.whole(f"--{name.replace('_', '-')}", getattr(self, name), low, high)
+        if self.stop_after is not None:
+            checks.whole("stop_after", self.stop_after, 1, 10**9)
+
 
 class Step(nn.Module):
     """A method and its losses as one call, which is what several processes wrap.
@@ -70,9 +80,17 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
     DataError before the first batch.
     """
     options = options or Options()
+    if options.devices > 1 and os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0":
+        return _train(recipe, benchmark, folder, options)  # the first process of the run holds the folder for all
+    with alone_in(folder):
+        return _train(recipe, benchmark, folder, options)
+
+
+def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options) -> Path:
     device = build.device(options.device)
     ids, identities = training_ids(benchmark)
-    run = Run(folder, recipe, options.resume)
+    require_learnable(recipe, ids, options.devices)
+    run = Run(folder, recipe, options.resume, data_digest(benchmark))
     cues = build.cues(recipe, benchmark, _preparing(options))
     fabric = Fabric(accelerator=device, devices=options.devices, precision=recipe.precision,  # type: ignore[arg-type]
                     strategy="ddp" if options.devices > 1 else "auto", loggers=_loggers(folder, options))
@@ -89,6 +107,7 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
                 for stage in recipe.stages]
     expected = sum(len(sampler) * stage.epochs for sampler, stage in zip(samplers, recipe.stages, strict=True))
     place = run.restore(method, cues)
+    run.beginning(method, cues, place)
     run.note_cues(cues, place)
     if started is not None:
         run.note_start(started, place)
@@ -117,14 +136,16 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
                 terms = step(batch.images, batch.ids, batch.cameras, dict(batch.cues))
                 loss = weighted_sum(terms, stage.weights)
                 if not torch.isfinite(loss):
-                    raise DataError(f"the loss is {loss.item()} at step {place.step + 1}; train anew with a lower "
-                                    f"rate, e.g. --set stages.lr={stage.lr / 3:.1e}")
+                    remedy = f"train anew with a lower rate, e.g. --set stages.lr={stage.lr / 3:.1e}" if stage.lr \
+                        else "the rate is 0, so look at the weights it starts from"
+                    raise DataError(f"the loss is {loss.item()} at step {place.step + 1}; {remedy}")
                 fabric.backward(loss / stage.accumulate)
                 settled = (within + 1) % stage.accumulate == 0 or within + 1 == len(sampler)
                 if settled:
                     for optimiser in optimisers:
                         optimiser.step()
                         optimiser.zero_grad()
+                run.begin()
                 place = Place(number, epoch, within + 1, place.step + 1)
                 entry = {"step": place.step, "stage": number, "epoch": epoch, "lr": stage.lr * rate,
                          "loss": loss.item(), **{name: term.item() for name, term in terms.items()},

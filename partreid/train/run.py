@@ -1,8 +1,9 @@
 """A run folder: recipe.json, journal.jsonl, metrics.csv, checkpoint.safetensors and, at the end, model.safetensors."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from partreid.cues import Cue
-from partreid.errors import DataError, RecipeError
-from partreid.files import write_json
+from partreid.errors import DataError
+from partreid.files import read_json, write_json
 from partreid.methods import Method
 from partreid.recipes.base import Recipe, from_plain, to_plain
 from partreid.train.checkpoint import (
@@ -22,6 +23,7 @@ from partreid.train.checkpoint import (
     unflatten_optimiser,
 )
 from partreid.train.journal import Journal, read, write_csv
+from partreid.train.plan import require_same_data, require_same_past
 from partreid.train.start import Started
 
 LOOKED_AT = 6  # training images whose labels are kept of every round
@@ -40,43 +42,98 @@ class Place:
 class Run:
     """Reads and writes one run folder. ``first``: whether this process is the one that writes."""
 
-    def __init__(self, folder: Path, recipe: Recipe, resume: bool) -> None:
-        """Claim ``folder`` for ``recipe``. RecipeError, DataError if it holds another run or one not to be resumed."""
-        path = folder / "recipe.json"
-        self.folder, self.recipe, self.first = folder, recipe, True
+    def __init__(self, folder: Path, recipe: Recipe, resume: bool, data: Mapping[str, Any]) -> None:
+        """Look into ``folder``; nothing is written before :meth:`begin`. data: see :func:`plan.data_digest`.
+
+        RecipeError, DataError if it holds another run, one not to be resumed, or with ``resume`` none to go on with.
+        """
+        self.folder, self.recipe, self.data, self.first = folder, recipe, data, True
         self.checkpoint, self.model = folder / "checkpoint.safetensors", folder / "model.safetensors"
         self.journal = Journal(folder / "journal.jsonl")
         self._found: tuple[dict[str, Tensor], dict[str, Any]] | None = None
-        if path.is_file():
-            other = from_plain(json.loads(path.read_text(encoding="utf-8")))
-            if resume and other.digest != recipe.digest:
-                raise RecipeError(f"{folder} was begun with another recipe ({other.name}, {other.digest}); resume it "
-                                  f"with the same settings, or choose another folder with --out")
-            if not resume and self.checkpoint.is_file():
-                raise DataError(f"{folder} already holds a run of {other.name}; go on with --resume, or choose another "
-                                f"folder with --out")
-        if resume and self.checkpoint.is_file():
-            self._found = load_tensors(self.checkpoint)
-        write_json(path, to_plain(recipe))
+        self._waiting: list[Callable[[], None]] | None = []  # what is to be written once the first step has worked
+        if resume:
+            self._found = self._taken_up()
+        else:
+            self._refuse_taken()
+
+    def _refuse_taken(self) -> None:
+        if os.path.lexists(self.checkpoint):
+            name = self._begun_with(None)
+            raise DataError(f"{self.folder} already holds a run{f' of {name.name}' if name else ''}; go on with "
+                            f"--resume, or choose another folder with --out")
+        if os.path.lexists(self.model):
+            raise DataError(f"{self.folder} already holds a finished model, and no checkpoint to go on from; choose "
+                            f"another folder with --out (from its weights: --set start={self.folder})")
+        steps = sum("loss" in entry for entry in read(self.journal.path))
+        if steps:
+            raise DataError(f"{self.folder} holds the journal of {steps:,} steps, and no checkpoint to go on from; "
+                            f"choose another folder with --out, or delete that one")
+
+    def _taken_up(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        if not self.checkpoint.exists():
+            raise DataError(f"there is no checkpoint in {self.folder} to go on from; leave out --resume to begin a "
+                            f"run, in another folder (--out) if this one holds a model or journal to keep")
+        tensors, header = load_tensors(self.checkpoint)
+        before, place = self._begun_with(header.get("recipe")), _place(self.checkpoint, header)
+        if before is not None:
+            require_same_past(self.folder, before, self.recipe, place)
+            if before.digest != self.recipe.digest:
+                self._later(lambda: self.journal.write({"step": place.step, "event": "plan", "epochs": [
+                    stage.epochs for stage in self.recipe.stages]}))
+        if header.get("data") is not None:  # versions before 1.1 did not note it
+            require_same_data(self.folder, header["data"], self.data)
+        return tensors, header
+
+    def _begun_with(self, noted: Mapping[str, Any] | None) -> Recipe | None:
+        path = self.folder / "recipe.json"
+        if noted is None and not path.exists():
+            return None
+        return from_plain(read_json(path) if noted is None else noted)
+
+    def _later(self, job: Callable[[], None]) -> None:
+        """Now if the run has begun, with its first step otherwise."""
+        if self._waiting is None:
+            job()
+        else:
+            self._waiting.append(job)
 
     def restore(self, method: Method, cues: Mapping[str, Cue]) -> Place:
         """Put the last checkpoint's weights, labels and random state back; the start if there is none."""
-        place = Place()
-        if self._found is not None:
-            tensors, header = self._found
-            place = Place(**header["place"])
+        if self._found is None:
+            return Place()
+        tensors, header = self._found
+        try:
             method.load_state_dict(_below(tensors, "model/"))
-            for name, cue in cues.items():
-                cue.restore(_below(tensors, f"cue/{name}/"))
-            torch.set_rng_state(tensors["random"])
-        if self.first:
-            self.journal.rewind(place.step if self._found is not None else -1)
-        return place
+        except RuntimeError as error:
+            raise DataError(f"{self.checkpoint} does not fit the recipe and these data ({_last(error)}); go on "
+                            f"with what it was begun with, or choose another folder with --out") from None
+        for name, cue in cues.items():
+            cue.restore(_below(tensors, f"cue/{name}/"))
+        torch.set_rng_state(tensors["random"])
+        return _place(self.checkpoint, header)
+
+    def beginning(self, method: Method, cues: Mapping[str, Cue], place: Place) -> None:
+        """Keep the state before the first step, from which a run that is killed before its next checkpoint goes on."""
+        if not self.first or self._waiting is None:
+            return
+        self._waiting.insert(0, lambda: self.journal.rewind(place.step if place.step else -1))
+        if self._found is None:
+            tensors = {name: t.detach().to("cpu", copy=True) for name, t in self._state(method, cues).items()}
+            self._waiting.insert(0, lambda: self._write(tensors, [], place))
+
+    def begin(self) -> None:
+        """Claim the folder: a step has worked."""
+        if self.first and self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            for job in waiting:
+                job()
+            write_json(self.folder / "recipe.json", to_plain(self.recipe))
 
     def restore_optimisers(self, optimisers: list[Optimizer]) -> None:
         """Their state, once: only the stage that was interrupted has any."""
         if self._found is not None:
-            for i, optimiser in enumerate(optimisers):
+            for i, optimiser in enumerate(optimisers if self._found[1]["optimisers"] else ()):  # none before step 1
                 optimiser.load_state_dict(
                     unflatten_optimiser(self._found[0], self._found[1]["optimisers"][i], f"optimiser{i}"))
             self._found = None
@@ -85,15 +142,22 @@ class Run:
         """Everything needed to go on from ``place``, in one file."""
         if not self.first:
             return
-        tensors = {f"model/{name}": t for name, t in method.state_dict().items()} | {"random": torch.get_rng_state()}
-        for name, cue in cues.items():
-            tensors |= {f"cue/{name}/{key}": t for key, t in cue.state().items()}
-        rests = []
+        tensors, rests = self._state(method, cues), []
         for i, optimiser in enumerate(optimisers):
             found, rest = flatten_optimiser(optimiser.state_dict(), f"optimiser{i}")
             tensors |= found
             rests.append(rest)
-        save_tensors(self.checkpoint, tensors, {"place": asdict(place), "optimisers": rests})
+        self._write(tensors, rests, place)
+
+    def _state(self, method: Method, cues: Mapping[str, Cue]) -> dict[str, Tensor]:
+        tensors = {f"model/{name}": t for name, t in method.state_dict().items()} | {"random": torch.get_rng_state()}
+        for name, cue in cues.items():
+            tensors |= {f"cue/{name}/{key}": t for key, t in cue.state().items()}
+        return tensors
+
+    def _write(self, tensors: Mapping[str, Tensor], optimisers: list[dict[str, Any]], place: Place) -> None:
+        save_tensors(self.checkpoint, tensors, {"place": asdict(place), "optimisers": optimisers,
+                                                "recipe": to_plain(self.recipe), "data": dict(self.data)})
 
     def note_labels(self, name: str, cue: Cue, place: Place, epoch: int, found: Mapping[str, Any] | None) -> None:
         """What a cue found when it labelled the training set anew: a line, one for every fallback it needed, and its
@@ -104,20 +168,26 @@ class Run:
         if not self.first or found is None:
             return
         at = {"step": place.step + 1, "stage": place.stage, "epoch": epoch}
-        self.journal.write(at | {"event": "labels", "cue": name,
-                           **{key: value for key, value in found.items() if key != "fallbacks"}})
-        for fallback, who in found.get("fallbacks", {}).items():
-            self.journal.write(at | {"event": "fallback", "cue": name, "fallback": fallback, **who})
         labels = cue.state()["labels"]
         rows = torch.arange(0, len(labels), max(1, len(labels) // LOOKED_AT))[:LOOKED_AT]
-        save_tensors(self.folder / "labels" / f"{name}-{epoch:04d}.safetensors", {"labels": labels[rows], "rows": rows},
-                     {"epoch": epoch})
+        shown = labels[rows].clone()
+
+        def note() -> None:
+            self.journal.write(at | {"event": "labels", "cue": name,
+                               **{key: value for key, value in found.items() if key != "fallbacks"}})
+            for fallback, who in found.get("fallbacks", {}).items():
+                self.journal.write(at | {"event": "fallback", "cue": name, "fallback": fallback, **who})
+            save_tensors(self.folder / "labels" / f"{name}-{epoch:04d}.safetensors", {"labels": shown, "rows": rows},
+                         {"epoch": epoch})
+
+        self._later(note)
 
     def note_cues(self, cues: Mapping[str, Cue], place: Place) -> None:
         """A line on each cue that has something to say of what it knows, when the run begins."""
         for name, cue in cues.items():
             if self.first and place.step == 0 and hasattr(cue, "sentence"):
-                self.journal.write({"step": 0, "event": "cue", "cue": name, "says": cue.sentence()})
+                entry = {"step": 0, "event": "cue", "cue": name, "says": cue.sentence()}
+                self._later(partial(self.journal.write, entry))
 
     def end_epoch(self) -> None:
         """The journal so far as a table."""
@@ -127,18 +197,38 @@ class Run:
     def note_start(self, started: Started, place: Place) -> None:
         """A line on what the weights it began from gave, and what they did not, when the run begins."""
         if self.first and place.step == 0:
-            self.journal.write({"step": 0, **started.to_dict()})
+            self._later(partial(self.journal.write, {"step": 0, **started.to_dict()}))
 
     def finish(self, method: Method, identities: int, place: Place, people: str) -> Path:
         """The finished model with all that is needed to build it again, and nothing that only training uses."""
         scheme = getattr(method, "scheme", None)
+        self.begin()
         if self.first:
             save_tensors(self.model, method.at_test().state_dict(), {
-                "recipe": to_plain(self.recipe), "identities": identities, "people": people, "steps": place.step,
+                "recipe": to_plain(self.recipe), "identities": identities, "people": people, "data": dict(self.data),
+                "steps": place.step,
                 "parts": {"names": scheme.names, "flip": scheme.flip} if scheme is not None else None})
             self.journal.write({"step": place.step, "event": "finished"})
             self.journal.close()
         return self.model
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run in ``folder`` was interrupted where it can be taken up."""
+    return (folder / "checkpoint.safetensors").is_file()
+
+
+def _place(path: Path, header: Mapping[str, Any]) -> Place:
+    found = header.get("place")
+    names = [f.name for f in fields(Place)]
+    if not isinstance(found, Mapping) or set(found) != set(names) or \
+            not all(type(n) is int and 0 <= n < 10**12 for n in found.values()):
+        raise DataError(f"{path} does not say where its run stands; restore it, or train anew into another folder")
+    return Place(**found)
+
+
+def _last(error: Exception) -> str:
+    return str(error).splitlines()[-1].strip()
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
