@@ -379,6 +379,25 @@ def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
         cli("recipes")
 
 
+@pytest.mark.parametrize(("error", "said"), [
+    (PermissionError(errno.EACCES, "Permission denied", "m.safetensors"), ("m.safetensors", "permissions", "owner")),
+    (OSError(errno.ENOSPC, "No space left on device"), ("the disk", "free some space")),
+    (OSError(errno.EMFILE, "Too many open files"), ("ulimit -n",)),
+    (OSError(errno.EROFS, "Read-only file system", "x"), ("x: ", "can be written")),
+    (MemoryError(), ("memory", "stages.batch")),
+    (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), ("memory is used up", "stages.batch")),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried"),
+     ("memory is used up", "stages.batch")),
+])
+def test_what_the_system_refuses_has_its_own_remedy(error: Exception, said: tuple[str, ...], cli: Cli,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise error
+
+    monkeypatch.setattr("partreid.ui.table", refuse)
+    assert_refused(cli("recipes"), *said)
+
+
 def test_an_interrupt_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from errno import ENOSPC
+from errno import EACCES, EDQUOT, EFBIG, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOSPC, EPERM, EROFS
 
 from cyclopts import CycloptsError
 
@@ -11,6 +11,15 @@ from partreid.cli import data, decide, labels, models, papers
 from partreid.cli.base import app
 from partreid.cli.usage import sentence
 from partreid.errors import PartReidError
+
+ROOM = "free some space or choose another disk"
+RIGHTS = "change its permissions (chmod), give another path or run as its owner"
+REMEDIES = {ENOSPC: ROOM, EDQUOT: ROOM, EFBIG: ROOM, EACCES: RIGHTS, EPERM: RIGHTS, ENOENT: "check the path",
+            EROFS: "choose a folder that can be written", ENAMETOOLONG: "choose a shorter name",
+            EMFILE: "raise the limit of open files (ulimit -n 65536)", ENFILE: "close other programs",
+            EIO: "the disk reports a fault: copy what is on it to another"}
+SMALLER = ("train with smaller batches (--set stages.batch=[8,4], with --set stages.accumulate=2 for the same steps) or "
+           "smaller images (--set size=[256,128]); other commands: fewer files at once")
 
 __all__ = ["app", "data", "decide", "labels", "main", "models", "papers"]
 
@@ -30,13 +39,20 @@ def main() -> None:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
-    except OSError as error:  # the ones that name a file or a full disk; any other is a bug
-        if error.filename is None and error.errno != ENOSPC:
+    except OSError as error:  # the ones that name a file or have a known remedy; any other is a bug
+        remedy = REMEDIES.get(error.errno or 0)
+        if error.filename is None and remedy is None:
             raise
-        ui.fail(f"{error.filename or 'the disk'}: {error.strerror}; nothing written before was touched: mend that or "
-                f"choose another folder, then give the same command again (train: with --resume)")
+        ui.fail(f"{error.filename or 'the disk'}: {error.strerror}; nothing written before was touched: "
+                f"{remedy or 'mend that or choose another folder'}, then give the same command again (train: with "
+                f"--resume)")
+    except MemoryError:
+        ui.fail(f"the memory of this machine is used up; {SMALLER}")
     except RuntimeError as error:  # of several processes, one stopped and has said why
-        if not any(sign in str(error) for sign in ("closed by peer", "reset by peer", "Broken pipe")):
+        text = str(error)
+        if any(sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")):
+            ui.fail(f"the memory is used up ({text.splitlines()[0][:160]}); {SMALLER}")
+        if not any(sign in text for sign in ("closed by peer", "reset by peer", "Broken pipe")):
             raise
         ui.fail("stopped, because another process of this run did; its own message says why")
     except KeyboardInterrupt:

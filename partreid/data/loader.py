@@ -1,7 +1,9 @@
 """Samples to batches: in training with identities, augmentation and cues; at test time images alone."""
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from partreid.data.sampler import Draw, IdentitySampler
 from partreid.data.transforms import Pixels, Transform, View, read_image, resize_nearest, to_batch
+from partreid.errors import DataError, PartReidError
 from partreid.types import Batch, Sample
 
 
@@ -69,6 +72,46 @@ def train_loader(dataset: TrainSet, sampler: IdentitySampler, workers: int = 0) 
                       persistent_workers=False, prefetch_factor=4 if workers else None)
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """What goes wrong in the processes that load images, as one sentence with the remedy that helps.
+
+    PyTorch tells of a process that died by an error wherever the main one happens to be, so this stands around all
+    that goes on while they work.
+    """
+    try:
+        yield
+    except PartReidError as error:
+        name = f"{type(error).__module__}.{type(error).__qualname__}: "
+        if name not in str(error):
+            raise
+        raise type(error)(str(error).rsplit(name, 1)[1].strip()) from None  # without the other process's traceback
+    except (RuntimeError, OSError) as error:
+        remedy = _remedy(error)
+        if remedy is None:
+            raise
+        raise DataError(remedy) from None
+
+
+def _remedy(error: RuntimeError | OSError) -> str | None:
+    text = str(error)
+    on, number = getattr(error, "filename", None), getattr(error, "errno", None)
+    full = "No space left on device" in text and ("torch_" in text or "shared memory" in text or (
+        number == errno.ENOSPC and (on is None or str(on).startswith("/dev/shm"))))
+    died = "DataLoader worker" in text and ("killed by signal" in text or "exited unexpectedly" in text)
+    if full or (died and "Bus error" in text):
+        return ("the shared memory (/dev/shm), through which the processes that load images hand them on, is full: "
+                "give it more room (a container: --shm-size 8g), or fewer --workers; 0 needs none. Then go on with "
+                "--resume")
+    if died:
+        return (f"a process that loads images was ended from outside ({text.splitlines()[0].strip()}), mostly because "
+                f"memory ran out: give fewer --workers (0: none), then go on with --resume")
+    if "Too many open files" in text or number == errno.EMFILE:
+        return ("too many files are open at once: raise the limit (ulimit -n 65536) or give fewer --workers, then go "
+                "on with --resume")
+    return None
+
+
 def prefetched(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The same batches in the same order, the next one prepared by a thread while one is trained on."""
     source = iter(batches)
@@ -97,4 +140,5 @@ class TestSet(Dataset[Pixels]):
 def image_batches(samples: Sequence[Sample], size: tuple[int, int], batch: int = 64,
                   workers: int = 0) -> Iterator[Tensor]:
     """Images float32 [<= batch, 3, H, W] in the order of the samples, a batch at a time."""
-    yield from DataLoader(TestSet(samples, size), batch, num_workers=workers, collate_fn=to_batch)
+    with loading():
+        yield from DataLoader(TestSet(samples, size), batch, num_workers=workers, collate_fn=to_batch)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partreid import build
-from partreid.data.loader import TrainSet, image_batches, prefetched, train_loader
+from partreid.data.loader import TrainSet, image_batches, loading, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
 from partreid.layers.memory import arrange
@@ -81,8 +81,9 @@ def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options |
     """
     options = options or Options()
     if options.devices > 1 and os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0":
-        return _train(recipe, benchmark, folder, options)  # the first process of the run holds the folder for all
-    with alone_in(folder):
+        with loading():  # the first process of the run holds the folder for all
+            return _train(recipe, benchmark, folder, options)
+    with alone_in(folder), loading():
         return _train(recipe, benchmark, folder, options)
 
 

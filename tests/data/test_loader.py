@@ -1,5 +1,7 @@
 """Samples to batches: in the sampler's order, a function of the seed alone, whatever the number of workers."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 from partreid.cues.base import PartLabels
-from partreid.data.loader import TrainSet, image_batches, prefetched, train_loader
+from partreid.data.loader import TrainSet, image_batches, loading, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.data.transforms import crop, erase, mirror, read_image, to_batch
 from partreid.errors import DataError
@@ -92,6 +95,47 @@ def test_a_broken_image_is_named(samples: list[Sample], workers: int) -> None:
     samples[5].path.write_text("no picture")
     with pytest.raises(DataError, match=r"05\.png cannot be read as an image"):
         list(image_batches(samples, SIZE, workers=workers))
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), r"ended from outside .*fewer --workers"),
+    (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "ended from outside .*fewer --workers"),
+    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers "
+                  "are out of shared memory."), "/dev/shm.*--shm-size"),
+    (RuntimeError("unable to write to file </torch_7_1>: No space left on device (28)"), "/dev/shm.*--workers"),
+    (OSError(28, "No space left on device"), "/dev/shm.*--workers"),
+    (OSError(24, "Too many open files"), "ulimit -n"),
+    (DataError("Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+               "partreid.errors.DataError: x.jpg is broken"), "^x.jpg is broken$"),
+])
+def test_what_goes_wrong_in_a_loading_process_has_its_own_remedy(error: Exception, said: str) -> None:
+    with pytest.raises(DataError, match=said), loading():
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+                                   OSError(28, "No space left on device", "/data/x"), KeyError("x")])
+def test_what_has_nothing_to_do_with_loading_stays_as_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as met, loading():
+        raise error
+    assert met.value is error
+
+
+class Killing(Dataset[int]):
+    """A process that loads from this is ended as the system does it when memory runs out."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> int:
+        if index == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+def test_a_loading_process_that_is_killed_is_one_sentence() -> None:
+    with pytest.raises(DataError, match="ended from outside"), loading():
+        list(DataLoader(Killing(), num_workers=1))
 
 
 def test_prefetching_keeps_the_order_and_hands_errors_on() -> None:
