@@ -18,8 +18,8 @@ REMEDIES = {ENOSPC: ROOM, EDQUOT: ROOM, EFBIG: ROOM, EACCES: RIGHTS, EPERM: RIGH
             EROFS: "choose a folder that can be written", ENAMETOOLONG: "choose a shorter name",
             EMFILE: "raise the limit of open files (ulimit -n 65536)", ENFILE: "close other programs",
             EIO: "the disk reports a fault: copy what is on it to another"}
-SMALLER = ("train with smaller batches (--set stages.batch=[8,4], with --set stages.accumulate=2 for the same steps) or "
-           "smaller images (--set size=[256,128]); other commands: fewer files at once")
+SMALLER = ("train with smaller batches (--set stages.batch=[8,4], with --set stages.accumulate=2 for the same steps) "
+           "or smaller images (--set size=[256,128]); other commands: fewer files at once")
 
 __all__ = ["app", "data", "decide", "labels", "main", "models", "papers"]
 
