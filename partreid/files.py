@@ -1,13 +1,12 @@
 """Files: read only if they are what they claim to be, written whole or not at all.
 
-Whatever comes from outside is bounded before anything is allocated for it: sizes, nesting, what an array says of
-itself. Only regular files are read; a named pipe would hold up whoever opens it.
+Whatever comes from outside is bounded before anything is allocated for it: sizes, nesting, numbers. Only regular files
+are read; a named pipe would hold up whoever opens it.
 """
 
 import codecs
 import contextlib
 import errno
-import io
 import json
 import math
 import os
@@ -15,27 +14,20 @@ import re
 import socket
 import stat
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 from partreid.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from partreid.text import reason
 
 MIB = 2**20
 TEXT_LIMIT = 64 * MIB
 JSON_LIMIT = 512 * MIB  # key points of a large data set; recipes and headers have limits of their own
-ARRAY_LIMIT = 2048 * MIB
 DEPTH = 64  # of JSON: what we and other tools write nests less than ten times
 DIGITS = 20  # of a whole number: 64 bits have at most these
-ENTRIES = 10_000  # of a zip archive
 STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
-NUMBERS = "biuf"  # NumPy's kinds that are numbers: truth values, whole numbers, floats
 
 
 def regular(path: Path | str, what: str = "file") -> Path:
@@ -49,7 +41,7 @@ def regular(path: Path | str, what: str = "file") -> Path:
     except FileNotFoundError:
         raise DataError(f"there is no {what} {path}; check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise DataError(f"the {what} {path} cannot be reached ({_reason(error)}); check the path and its "
+        raise DataError(f"the {what} {path} cannot be reached ({reason(error)}); check the path and its "
                         f"permissions") from None
     if not stat.S_ISREG(mode):
         raise DataError(f"{path} is {_kind(mode)}, where a {what} is expected; give a regular file")
@@ -75,7 +67,7 @@ def unreadable(path: Path | str, error: Exception) -> DataError:
     if isinstance(error, PermissionError):
         return DataError(f"{path} may not be read by this user; change its permissions (chmod u+r), or run as its "
                          f"owner")
-    return DataError(f"{path} cannot be read ({_reason(error)}); copy or download it again")
+    return DataError(f"{path} cannot be read ({reason(error)}); copy or download it again")
 
 
 def read_text(path: Path | str, limit: int = TEXT_LIMIT, what: str = "file") -> str:
@@ -119,49 +111,6 @@ def read_json(path: Path | str, limit: int = JSON_LIMIT, what: str = "file") -> 
     return parse_json(read_text(path, limit, what), path)
 
 
-def read_array(path: Path | str, kinds: str = NUMBERS, limit: int = ARRAY_LIMIT) -> "NDArray[np.generic]":
-    """The array of an .npy file; nothing is unpickled. DataError if it is broken, empty or of another kind.
-
-    kinds: NumPy's letters of the dtypes that are taken; default numbers. What the header claims is compared with
-    the length of the file before any memory is asked for.
-    """
-    path = regular(path, "array")
-    try:
-        with open(path, "rb") as file:
-            if file.read(2) == b"PK":
-                raise DataError(f"{path} is an .npz archive under the name of an .npy; give it its own ending")
-            file.seek(0)
-            return _array(file, path.stat().st_size, path, kinds, limit)
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
-def read_arrays(path: Path | str, kinds: str = NUMBERS, limit: int = ARRAY_LIMIT) -> "dict[str, NDArray[np.generic]]":
-    """The arrays of an .npz archive by name, see :func:`read_array`; unpacked they have ``limit`` bytes at most."""
-    path = regular(path, "array")
-    try:
-        with open(path, "rb") as file:
-            if file.read(6) == b"\x93NUMPY":
-                raise DataError(f"{path} is an .npy file under the name of an .npz; give it its own ending")
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if not members:
-                raise DataError(f"{path} holds no arrays; save it again")
-            total = sum(member.file_size for member in members)
-            if len(members) > ENTRIES or total > limit:
-                raise DataError(f"{path} would unpack to {total / MIB:,.0f} MiB in {len(members)} arrays; at most "
-                                f"{limit / MIB:.0f} MiB in {ENTRIES} are read. Save what is needed alone")
-            return {member.filename.removesuffix(".npy"): _array(
-                        io.BytesIO(archive.read(member)), member.file_size, f"{path}: {member.filename}", kinds, limit)
-                    for member in members}
-    except OSError as error:
-        raise unreadable(path, error) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} cannot be read as an .npz archive ({_reason(error)}); save or copy it again") from None
-
-
 def writable(*paths: Path | str | None) -> None:
     """Before any work: can each of these files be written, and are they different ones? DataError if not.
 
@@ -176,7 +125,7 @@ def writable(*paths: Path | str | None) -> None:
             _creatable(path, Path(real))
             mode = stat.S_IFREG
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise DataError(f"{path} cannot be written ({_reason(error)}); choose another name") from None
+            raise DataError(f"{path} cannot be written ({reason(error)}); choose another name") from None
         else:
             if stat.S_ISDIR(mode):
                 raise DataError(f"{path} is a folder, where a file is to be written; give a name inside it")
@@ -250,43 +199,6 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
-def brief(value: object, most: int = 80) -> str:
-    """A value for a sentence: what is longer than ``most`` characters is cut, with its length."""
-    text = str(value)
-    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
-
-
-def _array(file: BinaryIO, length: int, source: object, kinds: str, limit: int) -> "NDArray[np.generic]":
-    import numpy as np
-    from numpy.lib import format as npy
-
-    try:
-        version = npy.read_magic(file)
-        if version not in ((1, 0), (2, 0)):  # 3.0 is for names of fields beyond Latin-1
-            raise DataError(f"{source} has NumPy's format {version[0]}.{version[1]}; plain arrays of numbers have 1.0")
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, columns_first, dtype = header(file)
-    except DataError:
-        raise
-    except Exception as error:  # the header is a Python literal: its parser has many ways to give up
-        raise DataError(f"{source} cannot be read as a NumPy array ({_reason(error)}); save or copy it again") from None
-    if dtype.hasobject or dtype.kind not in kinds:
-        raise DataError(f"{source} holds {dtype}, not numbers; save it as an array of whole numbers or floats")
-    if any(not isinstance(n, int) or n < 0 for n in shape) or len(shape) > 32:
-        raise DataError(f"{source} claims the shape {shape}; save or copy it again")
-    count = math.prod(shape)
-    if count == 0:
-        raise DataError(f"{source} is empty: its shape is {shape}; make it again")
-    size, left = count * dtype.itemsize, length - file.tell()
-    if size > left:
-        raise DataError(f"{source} claims {size:,} bytes of numbers, shape {shape}, and has {left:,}; it is cut off or "
-                        f"damaged: copy it again")
-    if size > limit:
-        raise DataError(f"{source} holds {size / MIB:,.0f} MiB; at most {limit / MIB:.0f} are read from one file")
-    array = np.frombuffer(bytearray(file.read(size)), dtype, count)
-    return array.reshape(shape, order="F" if columns_first else "C")
-
-
 def _depth(text: str) -> int:
     """How deep brackets nest, strings left out; found before the parser, which recurses, sees them."""
     if text.count("[") + text.count("{") <= DEPTH:
@@ -323,11 +235,6 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "no regular file")
 
 
-def _reason(error: Exception) -> str:
-    text = (error.strerror or "") if isinstance(error, OSError) else str(error)
-    return " ".join(text.split())[:200] or type(error).__name__
-
-
 def _creatable(path: Path, real: Path) -> None:
     above = next(parent for parent in real.parents if parent.exists())
     if not above.is_dir():
@@ -336,7 +243,7 @@ def _creatable(path: Path, real: Path) -> None:
         with tempfile.TemporaryFile(dir=above):  # permissions alone do not tell of every file system
             pass
     except OSError as error:
-        raise DataError(f"{path} cannot be written: nothing can be saved in {above} ({_reason(error)}); choose another "
+        raise DataError(f"{path} cannot be written: nothing can be saved in {above} ({reason(error)}); choose another "
                         f"folder") from None
     if len(os.fsencode(real.name)) > 255:
         raise DataError(f"{path} cannot be written: the name has more than 255 bytes; choose a shorter one")
@@ -365,10 +272,8 @@ def _sweep(folder: Path, prefix: str) -> None:
 def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
+    except (OSError, OverflowError) as error:
+        return isinstance(error, PermissionError)  # somebody else's
     return True
 
 

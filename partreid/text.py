@@ -23,6 +23,18 @@ def cell(text: object) -> str:
     return f"'{said}" if str(text).lstrip(" ").startswith(_FORMULA) else said
 
 
+def brief(value: object, most: int = 80) -> str:
+    """A value for a sentence: what is longer than ``most`` characters is cut, with its length."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def reason(error: Exception) -> str:
+    """What a system or library says of a failure, for a sentence: one line, not long."""
+    text = (error.strerror or "") if isinstance(error, OSError) else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__
+
+
 def _shown(character: str) -> str:
     code = ord(character)
     if character in _JOINERS or unicodedata.category(character) not in _HIDDEN:

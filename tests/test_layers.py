@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "partreid"
 
 FLOORS = (  # a room may import rooms of lower floors, and itself
-    {"errors", "arguments", "types", "recipes", "files", "images", "tensors", "pickles", "text", "lock"},
+    {"errors", "arguments", "types", "recipes", "files", "arrays", "images", "tensors", "pickles", "text", "lock"},
     {"tiling", "distance", "losses", "layers"},
     {"data", "cues", "match", "gallery", "explain"},
     {"methods"},
@@ -20,7 +20,8 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
 NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "arguments": {"errors"},
     "types": {"arguments", "errors"},
-    "files": {"errors"},
+    "files": {"errors", "text"},
+    "arrays": {"errors", "files", "text"},
     "lock": {"errors"},
     "images": {"errors", "files"},
     "pickles": {"errors", "files"},

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arrays import read_array
 from partreid.cues.base import PartLabels
 from partreid.cues.places import (
     MISSING,
@@ -21,7 +22,6 @@ from partreid.cues.places import (
 from partreid.cues.schemes import SURFACES, find, lookup, scheme_of
 from partreid.cues.sources import SOURCES, Accessories, require, source_of
 from partreid.errors import DataError, RecipeError, ShapeError
-from partreid.files import read_array
 from partreid.recipes.base import unknown
 from partreid.types import UNKNOWN, PartScheme, Sample
 

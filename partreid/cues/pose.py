@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arrays import read_array, read_arrays
 from partreid.cues.base import PartLabels
 from partreid.cues.places import MISSING, QUARTER, Missing, find_file, image_size, require_files
 from partreid.cues.schemes import JOINTS, LIMBS, PIFPAF, Groups, find, scheme_of
 from partreid.errors import DataError, RecipeError
-from partreid.files import read_array, read_arrays
 from partreid.images import orientation, turned
 from partreid.recipes.base import unknown
 from partreid.types import UNKNOWN, Sample

@@ -16,7 +16,8 @@ from partreid.data import market1501
 from partreid.data.apart import read_apart
 from partreid.data.folders import Counts, images_in, is_number, needed, require_files
 from partreid.errors import DataError
-from partreid.files import brief, read_json, write_json
+from partreid.files import read_json, write_json
+from partreid.text import brief
 from partreid.types import Benchmark, Sample
 
 Kind = Literal["labeled", "detected"]

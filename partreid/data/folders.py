@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import DataError
-from partreid.files import brief
 from partreid.images import ENDINGS
+from partreid.text import brief
 from partreid.types import JUNK, Sample
 
 IMAGES = ENDINGS

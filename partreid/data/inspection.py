@@ -14,8 +14,8 @@ from partreid.data.benchmarks import Problem
 from partreid.data.copies import matched, same_files
 from partreid.data.folders import IMAGES, entries, is_image
 from partreid.errors import DataError
-from partreid.files import brief
 from partreid.images import Header, header, read_image
+from partreid.text import brief
 from partreid.types import JUNK, Sample
 
 Progress = Callable[[int, int], None]

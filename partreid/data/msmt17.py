@@ -7,7 +7,8 @@ from pathlib import Path
 
 from partreid.data.folders import Counts, is_number, require_files
 from partreid.errors import DataError
-from partreid.files import brief, read_text
+from partreid.files import read_text
+from partreid.text import brief
 from partreid.types import Benchmark, Sample
 
 LAYOUT = """\

@@ -10,7 +10,8 @@ from pathlib import Path
 from partreid.data import market1501
 from partreid.data.folders import Counts, images_in
 from partreid.errors import DataError
-from partreid.files import brief, read_text
+from partreid.files import read_text
+from partreid.text import brief
 from partreid.types import Benchmark
 
 LAYOUT = """\

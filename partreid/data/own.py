@@ -15,7 +15,8 @@ from typing import NamedTuple
 from partreid.data.apart import read_apart
 from partreid.data.folders import UNSEEN, entries, images_in, is_image, needed, require_files
 from partreid.errors import DataError
-from partreid.files import MIB, brief, read_text
+from partreid.files import MIB, read_text
+from partreid.text import brief
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Sample
 
 FOLDERS_LAYOUT = """\

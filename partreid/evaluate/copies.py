@@ -6,8 +6,8 @@ import numpy as np
 
 from partreid.data.copies import same_files
 from partreid.errors import DataError
-from partreid.files import brief
 from partreid.match import Protocol
+from partreid.text import brief
 from partreid.types import Benchmark, Sample
 
 Pair = tuple[Sample, Sample]

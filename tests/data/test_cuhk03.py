@@ -207,7 +207,7 @@ def test_folders_in_market_s_layout(tmp_path: Path) -> None:
     assert (found.name, found.root) == ("cuhk03_detected", tmp_path)
     assert [(s.identity, s.camera) for s in found.train] == [(3, 2)]
     assert benchmark("cuhk03_labeled", tmp_path / "labeled").train[0].camera == 1
-    with pytest.raises(DataError, match=r"holds the detected crops; give the folder 'labeled' beside it"):
+    with pytest.raises(DataError, match="cuhk03_labeled does not lie in .* but above it; give "):
         benchmark("cuhk03_labeled", tmp_path / "detected")
 
 

@@ -1,0 +1,91 @@
+"""Arrays in NumPy's files: what a header claims is held against the file before any memory is asked for."""
+
+import io
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from partreid.errors import DataError
+from partreid.files import MIB, regular, unreadable
+from partreid.text import reason
+
+ARRAY_LIMIT = 2048 * MIB
+ENTRIES = 10_000  # of a zip archive
+NUMBERS = "biuf"  # NumPy's kinds that are numbers: truth values, whole numbers, floats
+
+
+def read_array(path: Path | str, kinds: str = NUMBERS, limit: int = ARRAY_LIMIT) -> NDArray[np.generic]:
+    """The array of an .npy file; nothing is unpickled. DataError if it is broken, empty or of another kind.
+
+    kinds: NumPy's letters of the dtypes that are taken; default numbers. What the header claims is compared with
+    the length of the file before any memory is asked for.
+    """
+    path = regular(path, "array")
+    try:
+        with open(path, "rb") as file:
+            if file.read(2) == b"PK":
+                raise DataError(f"{path} is an .npz archive under the name of an .npy; give it its own ending")
+            file.seek(0)
+            return _array(file, path.stat().st_size, path, kinds, limit)
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def read_arrays(path: Path | str, kinds: str = NUMBERS, limit: int = ARRAY_LIMIT) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an .npz archive by name, see :func:`read_array`; unpacked they have ``limit`` bytes at most."""
+    path = regular(path, "array")
+    try:
+        with open(path, "rb") as file:
+            if file.read(6) == b"\x93NUMPY":
+                raise DataError(f"{path} is an .npy file under the name of an .npz; give it its own ending")
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if not members:
+                raise DataError(f"{path} holds no arrays; save it again")
+            total = sum(member.file_size for member in members)
+            if len(members) > ENTRIES or total > limit:
+                raise DataError(f"{path} would unpack to {total / MIB:,.0f} MiB in {len(members)} arrays; at most "
+                                f"{limit / MIB:.0f} MiB in {ENTRIES} are read. Save what is needed alone")
+            return {member.filename.removesuffix(".npy"): _array(
+                        io.BytesIO(archive.read(member)), member.file_size, f"{path}: {member.filename}", kinds, limit)
+                    for member in members}
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be read as an .npz archive ({reason(error)}); save or copy it again") from None
+
+
+def _array(file: BinaryIO, length: int, source: object, kinds: str, limit: int) -> NDArray[np.generic]:
+    try:
+        version = npy.read_magic(file)
+        if version not in ((1, 0), (2, 0)):  # 3.0 is for names of fields beyond Latin-1
+            raise DataError(f"{source} has NumPy's format {version[0]}.{version[1]}; plain arrays of numbers have 1.0")
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, columns_first, dtype = header(file)
+    except DataError:
+        raise
+    except Exception as error:  # the header is a Python literal: its parser has many ways to give up
+        raise DataError(f"{source} cannot be read as a NumPy array ({reason(error)}); save or copy it again") from None
+    if dtype.hasobject or dtype.kind not in kinds:
+        raise DataError(f"{source} holds {dtype}, not numbers; save it as an array of whole numbers or floats")
+    if any(not isinstance(n, int) or n < 0 for n in shape) or len(shape) > 32:
+        raise DataError(f"{source} claims the shape {shape}; save or copy it again")
+    count = math.prod(shape)
+    if count == 0:
+        raise DataError(f"{source} is empty: its shape is {shape}; make it again")
+    size, left = count * dtype.itemsize, length - file.tell()
+    if size > left:
+        raise DataError(f"{source} claims {size:,} bytes of numbers, shape {shape}, and has {left:,}; it is cut off or "
+                        f"damaged: copy it again")
+    if size > limit:
+        raise DataError(f"{source} holds {size / MIB:,.0f} MiB; at most {limit / MIB:.0f} are read from one file")
+    array = np.frombuffer(bytearray(file.read(size)), dtype, count)
+    return array.reshape(shape, order="F" if columns_first else "C")
