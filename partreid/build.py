@@ -11,6 +11,7 @@ import torch
 
 from partreid.arguments import check, fits, said, words
 from partreid.cues import CUES, Cue
+from partreid.cues.masks import PartMasks
 from partreid.data.benchmarks import BENCHMARKS, protocol_of
 from partreid.data.findings import misplacement
 from partreid.data.transforms import TRANSFORMS, Transform
@@ -96,7 +97,16 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
         kinds = [name for name in CUES if (name == "uv_tiles") == (missing == "uv_tiles")]
         raise RecipeError(f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; add one of "
                           f"{', '.join(kinds)}: --set cues.{missing}={kinds[0]}")
-    return {name: cue(spec, of, progress) for name, spec in recipe.cues.items()}
+    found = {name: cue(spec, of, progress) for name, spec in recipe.cues.items()}
+    for name, made in found.items():
+        if isinstance(made, PartMasks) and name not in METHODS[recipe.method.name].takes_masks:
+            raise RecipeError(f"{recipe.method.name} takes labels as its cue '{name}', not soft masks; leave "
+                              f"cues.{name}.masks out")
+        if name == "masks" and "parts" in found and made.scheme != found["parts"].scheme:
+            shown = ", ".join(made.scheme.names) if made.scheme else "none"
+            raise RecipeError(f"the cue 'masks' has the parts {shown} and the cue 'parts' others; give both the same "
+                              f"set, e.g. --set cues.masks.parts=...")
+    return found
 
 
 def cue(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Cue:
@@ -123,6 +133,10 @@ def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method
             raise RecipeError(f"{recipe.name or 'the recipe'} describes a model of {size:,} numbers for {identities:,} "
                               f"identities; at most {LARGEST:,} are built. Give smaller widths")
     built = _assembled(kind, recipe, identities, scheme)
+    for missing in sorted(built.needs_at_test - set(recipe.cues)):
+        raise RecipeError(f"{recipe.name}: with these settings {recipe.method.name} needs the cue '{missing}' with "
+                          f"every image at test time and the recipe gives none; name its source, e.g. --set "
+                          f"cues.{missing}=parsing, or take back the setting")
     if recipe.distance is not None:  # what it does not say stays as the method has it
         own = {f.name: getattr(built.distance, f.name) for f in dataclasses.fields(PartDistance)}
         own = {name: value for name, value in own.items() if name not in recipe.distance.args}

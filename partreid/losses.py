@@ -101,6 +101,12 @@ def resize_labels(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor
                                                                           device=labels.device))
 
 
+def highest_mask(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Soft masks float [B, K+1, H, W] as labels int64 [B, h, w]: of the masks resized bilinearly, corner on corner, the
+    highest (BPBreID's released code). Ties go to the lower class."""
+    return F.interpolate(masks, size, mode="bilinear", align_corners=True).argmax(1)
+
+
 def label_shares(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor:
     """How much of each cell a class covers: uint8 [B, H, W] -> float32 [B, classes, h, w] in [0, 1]."""
     planes = [F.adaptive_avg_pool2d((labels == c).float()[:, None], size) for c in range(classes)]
@@ -111,14 +117,18 @@ def part_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, keep: floa
     """Pixel cross-entropy of the part head (BPBreID Eq. 2, ISP Eq. 6), averaged over the known pixels.
 
     logits: float [B, K+1, h, w]. labels: uint8 [B, H, W] (0 background, 1..K, 255 unknown), brought to h x w by
-    majority. smoothing: eps / (K+1) on every class. keep: share of the easiest pixels that count (1 = all).
+    majority; or soft masks float [B, K+1, H, W], see :func:`highest_mask`. smoothing: eps / (K+1) on every class. keep:
+    share of the easiest pixels that count (1 = all).
     """
     check(part_loss, locals())
     number("smoothing", smoothing, 0, 1)
     number("keep", keep, 0, 1)
-    _check_labels(labels, logits)
-    classes = logits.shape[1]
-    target = resize_labels(labels, (logits.shape[2], logits.shape[3]), classes).long()
+    if labels.ndim == 4:
+        _check_masks(labels, logits)
+        target = highest_mask(labels, (logits.shape[2], logits.shape[3]))
+    else:
+        _check_labels(labels, logits)
+        target = resize_labels(labels, (logits.shape[2], logits.shape[3]), logits.shape[1]).long()
     target = target.masked_fill(target == UNKNOWN, -100)
     each = F.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")[target != -100]
     if keep < 1:
@@ -167,6 +177,13 @@ def _require_ids(of: Tensor, ids: Tensor) -> None:
     if of.ndim < 2 or tuple(ids.shape) != (len(of),) or ids.is_floating_point():
         raise ShapeError(f"identities must be whole numbers [{len(of) if of.ndim else 1}], one per image, got "
                          f"{ids.dtype} {list(ids.shape)} for {list(of.shape)}")
+
+
+def _check_masks(masks: Tensor, logits: Tensor) -> None:
+    if logits.ndim != 4 or masks.shape[:2] != logits.shape[:2] or not masks.is_floating_point():
+        raise ShapeError(f"part masks must be float {[*logits.shape[:2]]} x height x width like the part head's logits, "
+                         f"background included, got {masks.dtype} {list(masks.shape)}; the label source and the scheme "
+                         f"of the recipe do not match")
 
 
 def _check_labels(labels: Tensor, logits: Tensor) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from partreid import build, ui
 from partreid.api import Hit, Model
 from partreid.cues import Cue
-from partreid.data.loader import image_batches
+from partreid.data.loader import finished, image_batches
 from partreid.data.transforms import resize_nearest
 from partreid.evaluate.content import Example, Score
 from partreid.evaluate.extract import Known, extract
@@ -66,7 +66,12 @@ def known_cues(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) ->
 
     def items(cue: Cue) -> Callable[[Sample], NDArray[np.generic]]:
         size = model.recipe.size
-        return lambda sample: resize_nearest(cue[at[sample.path]], size) if cue.spatial else cue[at[sample.path]]
+
+        def item(sample: Sample) -> NDArray[np.generic]:
+            found = cue[at[sample.path]]
+            return finished(cue, resize_nearest(found, size) if cue.spatial else found)
+
+        return item
 
     return {name: items(build.cue(model.recipe.cues[name], of)) for name in sorted(model.method.needs_at_test)}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from partreid.errors import RecipeError
 from partreid.ledger import Entry, ours
-from partreid.recipes import ROWS, Expected, Recipe
+from partreid.recipes import RECIPES, ROWS, Expected, Recipe
 from partreid.recipes.base import unknown
 from partreid.recipes.costs import ASSUMED, WITHDRAWN, hours
 
@@ -81,13 +81,23 @@ def mean(found: tuple[float, float] | None, seeds: int) -> str:
 
 
 def cost(recipe: Recipe) -> str:
+    """Hours of training; "shared" where another row's training is scored."""
     found = hours(recipe)
     if found is None:
         return ""
+    if recipe.scores is not None:
+        return "shared"
     return f"{found:.1f}" if found >= 0.05 else "< 0.1"
 
 
-def page(rows: Iterable[Recipe], ledger: Sequence[Entry]) -> str:
+def total(rows: Sequence[Recipe]) -> str:
+    """What it takes to train these rows, every training once, those of rows that are not among them too."""
+    trained = {recipe.scores or recipe.name for recipe in rows}
+    spent = sum(hours(RECIPES[name]) or 0.0 for name in trained)
+    return f"{len(rows)} rows are {len(trained)} trainings, {spent:.0f} hours in all"
+
+
+def page(rows: Sequence[Recipe], ledger: Sequence[Entry]) -> str:
     """Markdown of all tables, by paper; what is not a table of a paper comes after them, made-up people last."""
     groups: dict[str, dict[str, list[Line]]] = {paper: {} for paper in PAPERS}
     for line in lines(rows, ledger):
@@ -96,6 +106,7 @@ def page(rows: Iterable[Recipe], ledger: Sequence[Entry]) -> str:
     for paper, tables in groups.items():
         if tables:
             text.append(f"## {PAPERS[paper]}\n")
+            text.append(f"{total([recipe for recipe in rows if paper_of(recipe) == paper])}.\n")
         for name, found in tables.items():
             text.append(f"### {_title(name)}\n")
             text.append(_table(found))
@@ -112,7 +123,9 @@ Numbers are percent. A – is a cell that the paper's text does not show. Ours a
 the difference is in mAP, or in Rank-1 where the paper shows no mAP. ¹ DukeMTMC, Occluded-DukeMTMC and P-DukeMTMC were
 withdrawn in 2019 by their authors' institution; these rows are for those who hold the data already.
 
-{ASSUMED[0].upper()}{ASSUMED[1:]}.
+{ASSUMED[0].upper()}{ASSUMED[1:]}. Where it says
+"as" and a name, the row scores that row's training in its own way and needs none of its own: train the other one,
+then `partreid eval RUN --data ROOT --row NAME`.
 """
 
 
@@ -139,7 +152,7 @@ def _table(found: Sequence[Line]) -> str:
         text.append(_row([
             f"`{r.name}`", data + mark, *([line.queries or ""] if several else []), paper, own, _difference(line),
             ", ".join(str(e.seed) for e in line.runs), ", ".join(dict.fromkeys(e.commit or "?" for e in line.runs)),
-            cost(r)]))
+            cost(r) if r.scores is None else f"as `{r.scores}`"]))
     return "\n".join(text) + "\n"
 
 

@@ -1,6 +1,7 @@
 """Recipes are frozen data: they survive JSON, check what is set, and everything they name exists."""
 
 import functools
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
@@ -10,6 +11,7 @@ import pytest
 
 from partreid import build
 from partreid.cues import CUES
+from partreid.cues.sources import require
 from partreid.data.benchmarks import BENCHMARKS
 from partreid.data.transforms import TRANSFORMS
 from partreid.distance import PartDistance
@@ -102,6 +104,95 @@ def test_rows_of_one_table_differ() -> None:
     for table in ("bpbreid/table1", "bpbreid/table2", "bpbreid/table3", "bpbreid/table4"):
         digests = [r.digest for r in ROWS if r.name.startswith(table)]
         assert len(set(digests)) == len(digests) > 1
+
+
+def usual(recipe: Recipe) -> Recipe:
+    """The recipe with the defaults of its method and cues written out."""
+    def full(function: Callable[..., Any], spec: Spec) -> Spec:
+        known = inspect.signature(function).parameters
+        return Spec(spec.name, **{n: p.default for n, p in known.items() if p.default is not p.empty} | dict(spec.args))
+
+    return replace(recipe, method=full(METHODS[recipe.method.name], recipe.method),
+                   cues=Frozen({name: full(CUES[spec.name], spec) for name, spec in recipe.cues.items()}))
+
+
+def test_a_training_is_named_once_and_rows_that_score_it_name_it() -> None:
+    """Also where one row leaves a default away and another writes it down."""
+    together: dict[str, list[Recipe]] = {}
+    for r in ROWS:
+        together.setdefault(usual(r).training, []).append(r)
+    for rows in together.values():
+        (own,) = (r for r in rows if r.scores is None)
+        assert all(r.scores == own.name and r.training == own.training for r in rows if r is not own), own.name
+    assert find("bpbreid/table3/head").scores == "bpbreid/table3/foreground+parts"
+    assert len([r for r in ROWS if r.scores is not None]) > 49
+
+
+@pytest.mark.parametrize(("name", "change", "same"), [
+    ("bpbreid/table2/full", 'method.described=["head"]', True), ("bpbreid/table2/full", "method.visibility=none", True),
+    ("bpbreid/table2/full", "method.target=hard", True), ("isp/table2/occluded_duke", "method.matching=concat", True),
+    ("bpbreid/table2/full", 'test=["market1501"]', True), ("bpbreid/table2/full", "method.dim=256", False),
+    ("bpbreid/table2/full", "seed=2", False), ("bpbreid/table2/full", "cues.parts.parts=five", False),
+    ("hcga/table1/occluded_duke", "method.t=3", False), ("hcga/table1/occluded_duke", "method.kept=0.5", True)])
+def test_a_training_is_what_decides_the_weights(name: str, change: str, same: bool) -> None:
+    row = find(name)
+    assert (override(row, [change]).training == row.training) is same
+    assert override(row, [change]).digest != row.digest and override(row, ["scores=x"]).digest == row.digest
+
+
+def test_visibility_belongs_to_the_training_where_it_is_used_there() -> None:
+    row = override(find("bpbreid/table2/full"), ["method.visibility_in_training=true"])
+    assert override(row, ["method.visibility=none"]).training != row.training
+
+
+def test_bot_s_numbers_are_those_without_and_with_its_centre_loss() -> None:
+    published = {name: find(name).expect for name in (
+        "bot/bpbreid-table1/market1501", "bot/bpbreid-table1/dukemtmc", "bot/centre", "bot/centre/dukemtmc")}
+    assert [(e.rank1, e.mAP) for e in published.values() if e is not None] == [
+        (94.1, 85.7), (86.2, 75.9), (94.5, 85.9), (86.4, 76.4)]
+    for name in published:
+        assert ("centre" in find(name).terms) == name.startswith("bot/centre")
+
+
+def test_table_4_of_bpbreid_has_every_combination_and_pcb_all_without_a_foreground() -> None:
+    g, f, c, p = "global", "foreground", "joined", "parts"
+    said = {  # Sec. 4.4.2: identity on, triplet on
+        "gilt": ((g, f, c), (p,)), "identity-on-parts-only": ((p,), ()),
+        "everything": ((g, f, c, p), (g, f, c, p)), "identity-only": ((g, f, c, p), ()),
+        "triplet-only": ((), (g, f, c, p)), "identity-also-on-parts": ((g, f, c, p), (p,)),
+        "identity-not-on-global": ((f, c), (p,)), "identity-not-on-foreground": ((g, c), (p,)),
+        "identity-not-on-joined": ((g, f), (p,)), "triplet-also-on-global": ((g, f, c), (g, p)),
+        "triplet-also-on-foreground": ((g, f, c), (f, p)), "triplet-also-on-joined": ((g, f, c), (c, p)),
+        "triplet-also-on-holistic": ((g, f, c), (g, f, c, p)),
+    }
+    for paper, only in (("bpbreid/table4", ()), ("pcb/bpbreid-table4", (f,))):
+        rows = {r.name.removeprefix(paper + "/"): r for r in ROWS if r.name.startswith(paper)}
+        assert set(rows) == {name for name in said if not (only and name.endswith("foreground"))}
+        for name, r in rows.items():
+            wanted = {f"{kind}_{e}" for kind, on in zip(("id", "triplet"), said[name], strict=True) for e in on
+                      if e not in only}
+            assert set(r.terms) - {"parsing"} == wanted and set(r.stages[0].weights.values()) <= {1.0, 0.35}
+            assert r.stages[0].warmup_from == 0.1 and r.train == "occluded_duke" and r.size == (256, 128)
+    pcb = find("pcb/bpbreid-table4/gilt")
+    assert pcb.method.args["described"] == ("parts",) and pcb.cues["parts"] == Spec("stripes", stripes=6)
+    numbers = [find(f"pcb/bpbreid-table4/{name}").expect for name in ("gilt", "identity-on-parts-only")]
+    assert [(e.rank1, e.mAP) for e in numbers if e is not None] == [(54.6, 46.3), (51.2, 40.8)]
+
+
+def test_extra_information_is_schp_s_with_the_classes_of_lip() -> None:
+    rows = [r for r in ROWS if r.name.endswith("extra-info")]
+    assert len(rows) == 7
+    for r in rows:
+        spec = r.cues["parts"]
+        assert spec.name == "parsing" and spec.args["source"] == "lip" and any("SCHP" in note for note in r.notes)
+        assert spec.args["parts"] == ("five" if r.name.startswith("isp") else "three")
+        require(spec.args["source"], spec.args["parts"])  # raises if LIP could not give them
+
+
+def test_notes_say_what_is_taken_over_from_the_released_code() -> None:
+    for name in ("bpbreid/table1/resnet50/market1501", "bpbreid/table4/gilt", "bpbreid/released/market1501"):
+        notes = " ".join(find(name).notes)
+        assert "part head normalises" in notes and "15 to 65 %" in notes
 
 
 def test_synthetic_rows_compare_methods_and_nothing_else() -> None:

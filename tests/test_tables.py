@@ -9,7 +9,8 @@ from partreid.cli.base import app
 from partreid.errors import RecipeError
 from partreid.ledger import Entry, append, read
 from partreid.recipes import ROWS, find
-from partreid.tables import AGAIN, PAGE, PAPERS, chosen, lines, page, paper_of, table_of
+from partreid.recipes.costs import hours
+from partreid.tables import AGAIN, PAGE, PAPERS, chosen, cost, lines, page, paper_of, table_of, total
 from tests.test_ledger import entry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,3 +126,15 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(SystemExit):
         recipes("--out", "page.md")
     assert "ask for it with --table" in capsys.readouterr().err
+
+
+def test_a_training_costs_once() -> None:
+    rows = [find(name) for name in ("bpbreid/table1/resnet50/occluded_duke", "bpbreid/table2/full",
+                                    "bpbreid/table2/no-visibility")]
+    once = hours(rows[0])
+    assert once is not None and total(rows) == f"3 rows are 1 trainings, {once:.0f} hours in all"
+    assert total(rows[1:]) == total(rows).replace("3 rows", "2 rows")  # the training is needed all the same
+    assert [cost(r) for r in rows] == [f"{once:.1f}", "shared", "shared"]
+    assert cells(page(ROWS, []), "bpbreid/table2/full")[-1] == "as `bpbreid/table1/resnet50/occluded_duke`"
+    everything = sum(hours(r) or 0.0 for r in ROWS if r.scores is None)
+    assert total(ROWS).endswith(f" trainings, {everything:.0f} hours in all")

@@ -123,12 +123,12 @@ def stats(*, data: Path, name: str | None = None, cue: str | None = None, set_: 
     from json import dumps
 
     from partreid import build
-    from partreid.labels.base import crops
+    from partreid.labels.base import as_labels, crops
     from partreid.labels.stats import measure
 
     spec, of = _cue(cue, set_), crops(data, name)
     with ui.progress("reading labels") as step:
-        found = measure(build.cue(spec, of), of.train, step)
+        found = measure(build.cue(as_labels(spec), of), of.train, step)
     if json:
         ui.show(dumps(found.to_dict()))
         return

@@ -36,6 +36,11 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
 
         ui.show(smoked(chosen, data, out))
         return
+    if chosen.scores is not None:
+        again = " with the same --set" if set_ else ""
+        ui.fail(f"{chosen.name} is the training of {chosen.scores}, scored in its own way: say partreid train "
+                f"{chosen.scores}{again}, then partreid eval RUN --row {chosen.name}. To train it on its own all the "
+                f"same add --set scores=null")
     if data is None:
         ui.fail("train needs --data, the root folder of the training data (or --smoke, which does without); see: "
                 "partreid train --help")
@@ -61,7 +66,9 @@ def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | No
              ledger: Annotated[Path | None, Parameter(negative_none="no-")] = Path("results/ledger.jsonl"),
              visibility: bool = True, rerank: bool = False,
              expand: Annotated[bool, Parameter(negative="")] = False, shrink: float = 0.0,
-             multi_query: Annotated[bool, Parameter(negative="")] = False, calibration: Path | None = None,
+             multi_query: Annotated[bool, Parameter(negative="")] = False,
+             described: Annotated[tuple[str, ...], Parameter(negative="")] = (), row: str | None = None,
+             calibration: Path | None = None,
              device: str = "auto", devices: Count = 1) -> None:
     """Score trained runs on the test images of a data set; several are compared with the first.
 
@@ -80,6 +87,8 @@ def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | No
         shrink: Also score with distances on little evidence drawn towards that of strangers, as if so many more parts
             said so; 0 is the papers.
         multi_query: Also score with all images of a person from a camera as one query.
+        described: What a gallery stores instead of what the recipe says, e.g. --described head, or several with commas.
+        row: Score as this row does, one of the same training, see: partreid recipes
         calibration: Judge this file of partreid calibrate on the data; default the one that lies beside a model.
         device: auto, cpu or cuda.
         devices: Number of processes that share the images out.
@@ -96,7 +105,8 @@ def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | No
         read(ledger)  # a broken one is said before the work, not after
     found = evaluate_runs(runs, data, name, Options(
         visibility, rerank, expand, shrink, multi_query, calibration, details=bool(report or json),
-        pictures=report is not None, device=device, devices=devices))
+        pictures=report is not None, described=tuple(name for names in described for name in names.split(",")), row=row,
+        device=device, devices=devices))
     if found is None:  # another process speaks
         return
     found.show()

@@ -48,7 +48,7 @@ def recipes(name: str | None = None, *, filter: str = "", paper: str | None = No
     from partreid.ledger import LEDGER, read
     from partreid.recipes import find, to_plain
     from partreid.recipes.costs import ASSUMED, WITHDRAWN
-    from partreid.tables import chosen, cost, lines, mean, page, percent
+    from partreid.tables import chosen, cost, lines, mean, page, percent, total
 
     if name is not None:
         print(dumps(to_plain(find(name)), indent=1))
@@ -76,6 +76,7 @@ def recipes(name: str | None = None, *, filter: str = "", paper: str | None = No
              for line in lines(rows, entries)]
     ui.table("", ("recipe", "trains on", "source", "paper R-1", "mAP", "our R-1", "mAP", "hours"), shown, left=3)
     ui.say(ASSUMED)
+    ui.say(f"{total(rows)}; 'shared' hours are those of the row whose training is scored, see: partreid recipes NAME")
     if any({r.train, *r.test} & set(WITHDRAWN) for r in rows):
         ui.say("dukemtmc, occluded_duke and p_dukemtmc were withdrawn by their authors' institution; see: "
                "partreid data list")

@@ -16,7 +16,8 @@ FeatureStream = Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]
 class Cue(Protocol):
     """One kind of knowledge, indexed like the training samples.
 
-    spatial: the items are maps on the image's grid and move with crop and erase. scheme: of part labels, None for other
+    spatial: the items are maps on the image's grid and move with crop and erase; a cue may have ``finish(item)``, which
+    makes of an item that has moved what a batch carries. scheme: of part labels, None for other
     knowledge. refresh: called before every epoch; a cue that made new items gives a table of what it found, for the
     journal, any other None.
     """
@@ -33,14 +34,16 @@ class Cue(Protocol):
 
 
 class PartLabels:
-    """Fixed part labels, uint8 [H, W] per image, read by ``read(index)``. Mirroring swaps left and right parts."""
+    """Fixed part labels, uint8 [H, W] per image, read by ``read(index)``. Mirroring swaps left and right parts, unless
+    ``swap`` is false."""
 
     spatial = True
 
-    def __init__(self, scheme: PartScheme, read: Callable[[int], NDArray[np.uint8]]) -> None:
+    def __init__(self, scheme: PartScheme, read: Callable[[int], NDArray[np.uint8]], swap: bool = True) -> None:
         self.scheme, self.read = scheme, read
         self._flip = np.arange(256, dtype=np.uint8)
-        self._flip[: scheme.K + 1] = scheme.flip
+        if swap:
+            self._flip[: scheme.K + 1] = scheme.flip
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         return self.read(index)

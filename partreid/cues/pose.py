@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from partreid.arrays import read_array, read_arrays
 from partreid.cues.base import PartLabels
+from partreid.cues.masks import PartMasks
 from partreid.cues.places import MISSING, QUARTER, Missing, find_file, image_size, require_files
 from partreid.cues.schemes import JOINTS, LIMBS, PIFPAF, Groups, find, scheme_of
 from partreid.errors import DataError, RecipeError
@@ -27,13 +28,17 @@ RAW = (("pif", "paf"), ("cif", "caf"))  # names of the two heads' outputs, befor
 
 def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
                   folder: str = "pifpaf_maskrcnn_filtering", background: Background = "threshold",
-                  threshold: float = 0.5, missing: Missing = "error") -> PartLabels:
+                  threshold: float = 0.5, missing: Missing = "error", masks: tuple[int, int] | None = None,
+                  swap: bool = True) -> PartLabels | PartMasks:
     """Labels from fields float [36, h, w] in ``root/masks/<folder>/<split>/``, or raw outputs (.npz) in their place.
 
     parts: a row of :data:`partreid.cues.schemes.PIFPAF`. background: which pixels belong to nobody. Fields are
     found under any name that BPBreID and KPR use, also with the identity's folder dropped or, as for Partial-REID,
-    beside the image. missing: "error" or "unknown", for images without a file. RecipeError for a row with parts that no
-    pixel could have. DataError counts the images without a file and names the first.
+    beside the image. missing: "error" or "unknown", for images without a file. masks: None for labels; else the size
+    (H, W) of the recipe's images, for soft masks by the rule of the released code
+    (:class:`~partreid.cues.masks.PartMasks`). swap: whether mirroring exchanges left and right parts; in the released
+    code it does not. RecipeError for a row with parts that no pixel could have, and for masks where some may be
+    unknown. DataError counts the images without a file and names the first.
     """
     groups = find(PIFPAF, parts, "PifPaf grouping")
     if covered := never_first(groups):
@@ -43,19 +48,28 @@ def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
         raise RecipeError(unknown("background rule", background, get_args(Background)))
     if missing not in MISSING:
         raise RecipeError(unknown("rule for missing labels", missing, MISSING))
+    if masks is not None and missing != "error":
+        raise RecipeError("soft masks cannot say that nothing is known; leave missing or masks out")
     paths = [_find(root, folder, sample.path) for sample in samples]
     require_files(paths, samples, root / "masks" / folder, missing, SUFFIXES[::2])
 
-    def read(index: int) -> NDArray[np.uint8]:
-        path, image = paths[index], samples[index].path
-        if path is None:
-            width, height = image_size(image)
-            return np.full((height, width), UNKNOWN, np.uint8)
-        fields = read_fields(path)
-        masks = part_masks(turned_fields(fields, image), groups, background, threshold)
-        return masks.argmax(0).astype(np.uint8)
+    def soft(index: int) -> NDArray[np.float32]:
+        path = paths[index]
+        assert path is not None
+        return grouped(turned_fields(read_fields(path), samples[index].path), groups).astype(np.float32)
 
-    return PartLabels(scheme_of(groups), read)
+    def finish(parts: NDArray[np.float32]) -> NDArray[np.float32]:
+        return with_background(parts, background, threshold)
+
+    def read(index: int) -> NDArray[np.uint8]:
+        if paths[index] is None:
+            width, height = image_size(samples[index].path)
+            return np.full((height, width), UNKNOWN, np.uint8)
+        return finish(soft(index)).argmax(0).astype(np.uint8)
+
+    if masks is not None:
+        return PartMasks(scheme_of(groups), soft, masks, finish, swap)
+    return PartLabels(scheme_of(groups), read, swap)
 
 
 def _find(root: Path, folder: str, image: Path) -> Path | None:
@@ -133,13 +147,24 @@ def confidence_fields(pif: NDArray[np.generic], paf: NDArray[np.generic], where:
 
 def part_masks(fields: NDArray[np.floating], groups: Groups, background: Background = "threshold",
                threshold: float = 0.5, sharpness: float = 15.0) -> NDArray[np.float32]:
-    """Fields [36, h, w] as soft masks float32 [K+1, h, w], background first (BPBreID's released recipe).
+    """Fields [36, h, w] as soft masks float32 [K+1, h, w], background first (BPBreID's released recipe)."""
+    return with_background(grouped(fields, groups), background, threshold, sharpness)
 
-    A part is the maximum over its fields, clamped to [0, 1]. background "threshold": 1 where no part reaches
+
+def grouped(fields: NDArray[np.floating], groups: Groups) -> NDArray[np.floating]:
+    """Fields [36, h, w] as parts [K, h, w]: the maximum over a part's fields, clamped to [0, 1]."""
+    parts: NDArray[np.floating] = np.stack([fields[list(members)].max(0) for members in groups.values()]).clip(0, 1)
+    return parts
+
+
+def with_background(parts: NDArray[np.floating], background: Background = "threshold", threshold: float = 0.5,
+                    sharpness: float = 15.0) -> NDArray[np.float32]:
+    """Parts [K, h, w] as soft masks float32 [K+1, h, w].
+
+    background "threshold": 1 where no part reaches
     ``threshold``; "diff_from_max": 1 - the highest part; "sum": 1 - the sum of the parts. Then a softmax over the
     channels times ``sharpness``, or with 0 a division by their sum.
     """
-    parts = np.stack([fields[list(members)].max(0) for members in groups.values()]).clip(0, 1)
     top = parts.max(0)
     empty = {"threshold": (top < threshold).astype(parts.dtype), "diff_from_max": (1 - top).clip(0, 1),
              "sum": (1 - parts.sum(0)).clip(0, 1)}[background]

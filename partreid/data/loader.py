@@ -56,7 +56,13 @@ class TrainSet(Dataset[Row]):
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 23, epoch, position])))
         for transform in self.augment:
             view = transform(view, random)
-        return view.image, self.ids[index], sample.camera, dict(view.cues)
+        return view.image, self.ids[index], sample.camera, {n: finished(self.cues[n], c) for n, c in view.cues.items()}
+
+
+def finished(cue: CueSource, item: NDArray[np.generic]) -> NDArray[np.generic]:
+    """What a batch carries of an item that has moved with its image: what the cue makes of it, if it makes anything."""
+    finish = getattr(cue, "finish", None)
+    return item if finish is None else finish(item)  # type: ignore[no-any-return]
 
 
 def collate(rows: Sequence[Row]) -> Batch:

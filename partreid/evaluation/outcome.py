@@ -38,9 +38,10 @@ class Options:
 
     visibility: False compares all parts, also hidden ones. rerank, expand, shrink, multi_query: further rows,
     re-ranked, after expansion, with ``PartDistance.shrink``, and with all of a person's images from a camera as one
-    query. calibration: the file to
-    judge, of the only run; None: that beside a model, if any. details: breakdowns and risks too. pictures: answers
-    too. devices: processes that share the images out.
+    query. calibration: the file to judge, of the only run; None: that beside a model, if any. details: breakdowns and
+    risks too. pictures: answers too. described: what a gallery stores instead, of the embeddings that the method makes.
+    row: whose way of storing and comparing is taken, a row that scores this very training. devices: processes that
+    share the images out.
     """
 
     visibility: bool = True
@@ -51,6 +52,8 @@ class Options:
     calibration: Path | None = None
     details: bool = False
     pictures: bool = False
+    described: tuple[str, ...] = ()
+    row: str | None = None
     device: str = "auto"
     devices: int = 1
 

@@ -16,6 +16,7 @@ from partreid.evaluate.extract import extract
 from partreid.evaluate.score import Described, cameras, identities, score
 from partreid.evaluate.trust import trust
 from partreid.evaluation.outcome import EXPANDED, RERANKED, Evaluation, Finished, Options
+from partreid.evaluation.rescored import rescored
 from partreid.match import Expansion, KReciprocal
 from partreid.match.calibration import Calibration
 from partreid.match.pooled import pooled
@@ -38,7 +39,7 @@ def evaluate_runs(runs: Sequence[Path], root: Path, name: str | None = None,
         raise DataError(f"a calibration belongs to one model, and there are {len(runs)} runs; leave --calibration out "
                         f"and put each file beside its model, as calibration.json")
     device = build.device(options.device)
-    models = [load(run, device, options.calibration) for run in runs]
+    models = [rescored(load(run, device, options.calibration), run, options.described, options.row) for run in runs]
     data = name or _data(runs, models)
     whole = build.benchmark(data, root)
     benchmark, left_out = without_copies(whole, build.protocol(whole))

@@ -63,6 +63,11 @@ def _below(root: Path) -> Iterator[Path]:
         yield from images_in(root / folder, recursive=True)
 
 
+def as_labels(spec: Spec) -> Spec:
+    """The cue of labels, where ``spec`` asks for soft masks: what wins in them is what can be looked at."""
+    return Spec(spec.name, **spec.args.without("masks"))
+
+
 def place_of(root: Path, image: Path) -> Path:
     """The folders of an image below ``root``, under which its label lies too; at least the one it lies in."""
     inside = image.is_relative_to(root) and image.parent != root

@@ -23,6 +23,9 @@ def cache(spec: Spec, of: Benchmark, size: tuple[int, int] = (256, 128), out: Pa
     At the size of a recipe's images training sees exactly what it would see without the cache: there cues are brought
     to that size, nearest label by nearest label, before anything else. RecipeError for cues without fixed part labels.
     """
+    if "masks" in spec.args:
+        raise RecipeError("a cache holds labels, and this cue gives soft masks, which would not be the same training; "
+                          "leave cues.parts.masks out")
     cue = build.cue(spec, of)
     if cue.scheme is None or isinstance(cue, PseudoLabels):
         raise RecipeError(f"the cue '{spec.name}' has no part labels that could be kept: "

@@ -11,7 +11,7 @@ from partreid.cues.sources import SOURCES, report
 from partreid.data.benchmarks import Problem
 from partreid.errors import DataError
 from partreid.images import orientation
-from partreid.labels.base import Progress, in_order, some
+from partreid.labels.base import Progress, as_labels, in_order, some
 from partreid.labels.stats import Stats, measure
 from partreid.recipes.base import Spec
 from partreid.types import Benchmark
@@ -51,7 +51,7 @@ def check(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Findin
     problems: list[Problem] = []
     build.look_up("cue", CUES, spec.name)
     known = inspect.signature(CUES[spec.name]).parameters
-    spec, cannot = _possible(spec)
+    spec, cannot = _possible(as_labels(spec))
     problems += cannot
     cue = None
     try:

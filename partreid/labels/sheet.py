@@ -17,6 +17,7 @@ from partreid.explain.fonts import Font, written
 from partreid.explain.overlays import Shown, colour, part_overlay, photo
 from partreid.explain.sheets import INK, LINE, PAPER, QUIET, WRONG, _font
 from partreid.explain.surfaces import tiles_picture
+from partreid.labels.base import as_labels
 from partreid.labels.stats import names_of
 from partreid.recipes.base import Spec
 from partreid.types import UNKNOWN, Benchmark, Sample
@@ -31,7 +32,7 @@ def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
 
     What is unknown is hatched; what cannot be read says so in its place. For ``uv_tiles`` a crop takes a row.
     """
-    cue, samples = build.cue(spec, of), of.train
+    cue, samples = build.cue(as_labels(spec), of), of.train
     names = names_of(cue)
     settings = (f"{name} {value}" for name, value in spec.args.items() if name != "digest")
     title = f"{of.name}: {', '.join([spec.name, *settings])}"

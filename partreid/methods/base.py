@@ -16,13 +16,15 @@ from partreid.types import NONE, Batch, Embeddings, Output
 class Method(nn.Module):
     """A re-ID method. Subclasses are one paper each and never inherit from one another.
 
-    needs: cues that must come with the images in training; needs_at_test: the ones that must come later too.
+    needs: cues that must come with the images in training; needs_at_test: the ones that must come later too;
+    takes_masks: the ones that may be soft part masks, float [B, K+1, h, w], where labels are uint8 [B, H, W].
     TERMS: the loss terms it can compute; a recipe weighs some of them, and only the heads that those need are built.
     distance: how its descriptions are compared.
     """
 
     needs: frozenset[str] = frozenset()
     needs_at_test: frozenset[str] = frozenset()
+    takes_masks: frozenset[str] = frozenset()
     TERMS: tuple[str, ...] = ()
     distance: PartDistance
 

@@ -28,7 +28,8 @@ class BPBreID(Method):
 
     dim: D of every embedding; ``reduce`` from the trunk's C to D "after" pooling, "before" it, "both" or "none".
     pool, foreground_pool: Eq. 3 is "weighted"; the released code averages the foreground over all pixels ("mean").
-    attention: "learned" maps, or "given" ones from the cue ``masks`` (float [B, K+1, h, w]) or ``parts``.
+    attention: "learned" maps, or "given" ones from the cue ``parts``, else ``masks``. Both may be soft masks
+    float [B, K+1, h, w], as released, or labels.
     visibility: "threshold" is Eq. 4 with ``visible_above`` = lambda_v, "argmax" the released rule, "soft" its
     continuous form, "none" sees everything. visibility_in_training also drops hidden parts from the losses.
     target: at test time the cue ``masks`` may confine the parts to the person meant, by a "soft" product or "hard",
@@ -38,6 +39,7 @@ class BPBreID(Method):
     """
 
     needs = frozenset({"parts"})
+    takes_masks = frozenset({"parts", "masks"})
     distance = PartDistance("unit_euclidean")  # Eq. 9; the released code normalises each embedding, the text is silent
     TERMS = ("id_global", "id_foreground", "id_joined", "id_parts", "triplet_global", "triplet_foreground",
              "triplet_joined", "triplet_parts", "triplet_each_part", "parsing")
@@ -59,12 +61,16 @@ class BPBreID(Method):
         self.attention, self.visibility, self.visible_above = attention, visibility, visible_above
         self.visibility_in_training, self.target, self.described = visibility_in_training, target, tuple(described)
         self.triplet, self.smoothing, self.margin = triplet, smoothing, margin
-        self.needs_at_test = frozenset({"parts"}) if attention == "given" else frozenset()
+        self.needs_at_test = frozenset((*(("parts",) if attention == "given" else ()),
+                                        *(("masks",) if target != "none" else ())))
 
         wide = {"before": D, "both": 2 * D}.get(reduce, C)
         self.before: nn.Module = ReduceMap(C, wide) if reduce in ("before", "both") else nn.Identity()
         self.after = nn.ModuleDict({group: Reduce(wide, D) if reduce in ("after", "both") else nn.Identity()
                                     for group in ("global", "foreground", "parts")})
+        taught = {term.partition("_")[2] for term in terms}
+        for group in {"global", "foreground"} - taught:  # no loss would ever move it
+            self.after[group].requires_grad_(False)
         self.part_head = PartHead(wide, scheme, norm=True) if attention == "learned" else None  # Eq. 1
         heads = {"id_global": IdHead(1, D, identities), "id_foreground": IdHead(1, D, identities),
                  "id_joined": IdHead(K, D, identities, joint=True),
@@ -143,25 +149,28 @@ class BPBreID(Method):
         """Part maps that decide visibility, and the weights [B, K, h, w] that pool, confined to the cue's person."""
         if "masks" not in cues:
             raise ShapeError("target segmentation needs the cue 'masks' with every image; use target='none' without it")
-        masks = self._resized(cues["masks"], parts.probs)
+        masks = self._shares(cues["masks"], parts.probs)
+        known = masks.sum(1, keepdim=True) > 0  # elsewhere nothing is left out
         p = parts.probs[:, 1:]
         if self.target == "soft":
-            return parts, p * masks[:, 1:]
-        empty = masks[:, 1:].amax(1, keepdim=True) <= masks[:, :1]
+            return parts, p * torch.where(known, masks[:, 1:], 1.0)
+        empty = known & (masks[:, 1:].amax(1, keepdim=True) <= masks[:, :1])
         p = p.masked_fill(empty, 1e-12)
         return PartMaps.from_probs(torch.cat([parts.probs[:, :1], p], 1), self.scheme), p
 
-    @staticmethod
-    def _resized(masks: Tensor, like: Tensor) -> Tensor:
-        return nn.functional.interpolate(masks.to(like.dtype), size=like.shape[2:], mode="bilinear", align_corners=True)
-
     def _given(self, cues: Mapping[str, Tensor], f: Tensor) -> PartMaps:
-        """Part maps that are not learned: soft masks as they come, labels as the share of each cell they cover."""
-        if "masks" in cues:
-            masks = self._resized(cues["masks"], f)
-        elif "parts" in cues:
-            masks = label_shares(cues["parts"], (f.shape[2], f.shape[3]), self.K + 1)
-        else:
+        """Part maps that are not learned."""
+        name = next((name for name in ("parts", "masks") if name in cues), None)
+        if name is None:
             raise ShapeError("this model pools with given part maps: it needs the cue 'parts' or 'masks' with every "
                              "image, also at test time")
-        return PartMaps.from_probs(masks, self.scheme)
+        return PartMaps.from_probs(self._shares(cues[name], f), self.scheme)
+
+    def _shares(self, cue: Tensor, like: Tensor) -> Tensor:
+        """Soft masks as they come, labels as the share of each cell that they cover: [B, K+1, h, w] like a map."""
+        size = (like.shape[2], like.shape[3])
+        masks = nn.functional.interpolate(cue.to(like.dtype), size=size, mode="bilinear", align_corners=True) \
+            if cue.ndim == 4 else label_shares(cue, size, self.K + 1).to(like.dtype)
+        if masks.shape[1] != self.K + 1:
+            raise ShapeError(f"masks of {masks.shape[1] - 1} parts were given, the model has {self.K}")
+        return masks

@@ -21,15 +21,17 @@ GROUPS = ("global", "foreground", "joined")  # F_Image, F_Fore and all F_part en
 
 class GuidedAlignment(nn.Module):
     """GAM: in training, part probabilities below 1/t become 0; at test time those from 1 - 1/t on become ``value``
-    and all others 0. [B, K, h, w] -> the same."""
+    and all others 0, or with None all stay as they are. [B, K, h, w] -> the same."""
 
-    def __init__(self, t: int, value: float = 1.0) -> None:
+    def __init__(self, t: int, value: float | None = 1.0) -> None:
         super().__init__()
         self.t, self.value = t, value
 
     def forward(self, p: Tensor) -> Tensor:
         if self.training:
             return p * (p >= 1 / self.t)  # Eq. 7
+        if self.value is None:
+            return p
         return self.value * (p >= 1 - 1 / self.t).to(p.dtype)  # Eq. 8
 
 
@@ -40,18 +42,20 @@ class HCGA(Method):
     :mod:`partreid.cues.hcga_labels`.
 
     t: of the guided alignment module, None leaves it out; kept: what it makes of a sure pixel at test time (the
-    released code 0.5). dim, mask: as in ISP, a 1x1 convolution to C channels and the released code's spatial mask.
-    visibility: "kept" asks for a part that wins a pixel and passes the module somewhere, "argmax" only the former
-    (released), "none" sees everything. described: what a gallery stores, of global, foreground and parts. matching:
-    "parts" is Eq. 10 with 1/2 before the parts, "even" weighs all alike, "concat" joins everything into one.
+    released code 0.5), None drops it there (released, DukeMTMC). dim, mask: as in ISP, a 1x1 convolution to C channels
+    and the released code's spatial mask. visibility: "kept" asks for a part that wins a pixel and passes the module
+    somewhere, "argmax" only the former (released), "none" sees everything. described: what a gallery stores, of
+    global, foreground and parts. matching: "parts" is Eq. 10 with 1/2 before the parts, "even" weighs all alike,
+    "concat" joins everything into one.
     """
 
     needs = frozenset({"parts"})
+    takes_masks = frozenset({"parts"})
     TERMS = ("id_global", "triplet_global", "centre_global", "id_foreground", "triplet_foreground",
              "centre_foreground", "id_joined", "triplet_joined", "centre_joined", "parsing")
 
     def __init__(self, trunk: nn.Module, identities: int, scheme: PartScheme, terms: Sequence[str], *,
-                 t: int | None = 4, kept: float = 1.0, dim: int | None = None, mask: bool = False,
+                 t: int | None = 4, kept: float | None = 1.0, dim: int | None = None, mask: bool = False,
                  global_from: Literal["features", "trunk"] = "features",
                  visibility: Literal["kept", "argmax", "none"] = "kept",
                  described: Sequence[str] = ("foreground", "parts"),

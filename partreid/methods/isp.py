@@ -33,6 +33,7 @@ class ISP(Method):
     """
 
     needs = frozenset({"parts"})
+    takes_masks = frozenset({"parts"})
     distance = PartDistance("cosine")  # Eq. 9, 10
     TERMS = ("id_global", "triplet_global", "centre_global", "id_foreground", "triplet_foreground",
              "centre_foreground", "id_joined", "triplet_joined", "centre_joined", "triplet_all", "parsing")

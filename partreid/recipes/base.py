@@ -16,6 +16,10 @@ from typing import Any
 from partreid.errors import RecipeError
 from partreid.recipes import checks
 
+# Fields of a recipe that are words about it; arguments of methods that only decide what is stored and compared.
+WORDS = ("name", "notes", "expect", "scores")
+AT_TEST = frozenset({"described", "matching", "visibility", "visible_above", "target", "kept"})
+
 
 class Frozen(Mapping[str, Any]):
     """A mapping that cannot change and can be hashed; equal to a dict with the same items."""
@@ -138,7 +142,8 @@ class Recipe:
     cues: what the method is told of training images, by name. train, test: data sets by name. size: (H, W) in
     pixels. augment: transforms in order. distance: the matching rule if not the method's own. start: a run or
     weights file to begin from. precision: of the forward pass, in Fabric's words. notes: every place where this
-    recipe leaves its paper, with the reason.
+    recipe leaves its paper, with the reason. scores: the row whose training this one scores in its own way; None if
+    it is a training of its own.
     """
 
     name: str
@@ -156,6 +161,7 @@ class Recipe:
     seed: int = 1
     expect: Expected | None = None
     notes: tuple[str, ...] = ()
+    scores: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("name", "train"):
@@ -197,10 +203,23 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Twelve hex digits that change with every number of the recipe (but not with its name or notes)."""
-        data = to_plain(from_plain(to_plain(self)))  # so that 10 and 10.0 are one number, as they are in a file
-        for key in ("name", "notes", "expect"):
-            del data[key]
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+        return _digest(self, WORDS)
+
+    @property
+    def training(self) -> str:
+        """A digest of what training depends on, not of what is done with the model then: two rows with the same one
+        are one training."""
+        args = self.method.args
+        later = AT_TEST - ({"visibility", "visible_above"} if args.get("visibility_in_training") else set())
+        trained = replace(self, method=Spec(self.method.name, **args.without(*later)))
+        return _digest(trained, (*WORDS, "test", "distance"))
+
+
+def _digest(recipe: Recipe, without: typing.Iterable[str]) -> str:
+    data = to_plain(from_plain(to_plain(recipe)))  # so that 10 and 10.0 are one number, as they are in a file
+    for key in without:
+        del data[key]
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def to_plain(value: Any) -> Any:

@@ -87,28 +87,28 @@ TABLE3 = (
         method=Spec("dsa", described=("fused_global",)), expect=_table3(84.7, 94.8, 98.2, 98.9), notes=_ALONE),
     row(MARKET, "dsa/table3/local-single", stages=with_weights(MARKET, _PARTS),
         method=Spec("dsa", described=("fused_parts",)), expect=_table3(83.2, 94.0, 97.9, 98.6), notes=_ALONE),
-    row(MARKET, "dsa/table3/global-joint", method=Spec("dsa", described=("fused_global",)),
+    row(MARKET, "dsa/table3/global-joint", scores=MARKET.name, method=Spec("dsa", described=("fused_global",)),
         expect=_table3(87.4, 95.6, 98.6, 99.1)),
-    row(MARKET, "dsa/table3/local-joint", method=Spec("dsa", described=("fused_parts",)),
+    row(MARKET, "dsa/table3/local-joint", scores=MARKET.name, method=Spec("dsa", described=("fused_parts",)),
         expect=_table3(86.5, 95.2, 98.4, 99.0)),
-    row(MARKET, "dsa/table3/fused", method=Spec("dsa", described=("fused_global", "fused_parts")),
+    row(MARKET, "dsa/table3/fused", scores=MARKET.name, method=Spec("dsa", described=("fused_global", "fused_parts")),
         expect=_table3(87.5, 95.8, 98.4, 99.1)),
-    row(MARKET, "dsa/table3/main-only", expect=_table3(87.6, 95.7, 98.4, 99.1)),
+    row(MARKET, "dsa/table3/main-only", scores=MARKET.name, expect=_table3(87.6, 95.7, 98.4, 99.1)),
 )
 
 TABLE4 = (
-    row(_RE_LS, "dsa/table4/baseline-re-ls", expect=_table3(81.2, 93.4, 97.8, 98.5, 4)),
+    row(_RE_LS, "dsa/table4/baseline-re-ls", scores=_RE_LS.name, expect=_table3(81.2, 93.4, 97.8, 98.5, 4)),
     row(MARKET, "dsa/table4/csa", cues=Frozen({"uv_tiles": Spec("uv_tiles", source="coarse")}),
         expect=_table3(84.1, 94.1, 98.1, 98.8, 4),
         notes=(*_STREAMS, "each part is cut out by its tight box, without what is not it, and scaled to the tile; "
                           "the paper says 24 cropped part images.")),
-    row(MARKET, "dsa/table4/dsa", expect=_table3(87.6, 95.7, 98.4, 99.1, 4)),
+    row(MARKET, "dsa/table4/dsa", scores=MARKET.name, expect=_table3(87.6, 95.7, 98.4, 99.1, 4)),
 )
 
 TABLE5 = (
     row(MARKET, "dsa/table5/concat", method=Spec("dsa", fusion="concat"), expect=_table3(81.6, 93.0, 97.6, 98.6, 5),
         notes=(*PAPER, "the layer behind the concatenation is as wide as one stream; the paper does not say.")),
-    row(MARKET, "dsa/table5/add", expect=_table3(87.6, 95.7, 98.4, 99.1, 5)),
+    row(MARKET, "dsa/table5/add", scores=MARKET.name, expect=_table3(87.6, 95.7, 98.4, 99.1, 5)),
 )
 
 LITERAL = tuple(row(base, base.name.replace("table2", "literal"),  # tiles word for word as Sec. 3.1 has them

@@ -70,16 +70,18 @@ OCCLUDED = row(DUKE, "isp/table2/occluded_duke", **on("occluded_duke"), cues=clu
 TABLE2 = (
     OCCLUDED,
     row(OCCLUDED, "isp/table2/occluded_duke/no-visibility", method=Spec("isp", matching="concat"),
+        scores=OCCLUDED.name,
         expect=Expected("ISP Table 2, w/o arm", rank1=59.5, rank5=73.5, rank10=78.0, mAP=51.4),
         notes=(*OCCLUDED.notes, "without aligned matching all vectors are joined into one (released code).")),
 )
 
 TABLE4 = tuple(row(DUKE, f"isp/table4/{data}/k{K}", **on(data), cues=clusters(K),
+                   scores=f"isp/table1/{data}" if _BEST[data] == K else None,
                    expect=_expect("ISP Table 4", numbers))
                for data, ks in _TABLE4.items() for K, numbers in ks.items())
 
 FIGURE5 = (
-    row(DUKE, "isp/figure5/cascade", cues=clusters(6), expect=None),
+    row(DUKE, "isp/figure5/cascade", cues=clusters(6), scores="isp/table4/dukemtmc/k6", expect=None),
     row(DUKE, "isp/figure5/variant1-one-step", cues=clusters(6, clustering="one_step"), expect=None,
         notes=(*PAPER, "which of the one-step clusters is background is not said; we take the one that responds least.",
                "its pixels are normalised as in the cascade; the paper does not say.")),
@@ -96,16 +98,19 @@ TABLE5 = tuple(recipe for data, (bare, extra) in _TABLE5.items() for recipe in (
     row(DUKE, f"isp/table5/{data}/baseline", **on(data), method=Spec("bot"), cues=Frozen(),
         stages=with_weights(DUKE, _GLOBAL), expect=_expect("ISP Table 5, baseline", bare),
         notes=("HRNet-W32 with BoT's two losses; the paper names no other detail.",)),
-    row(DUKE, f"isp/table5/{data}/extra-info", **on(data), cues=Frozen({"parts": Spec("pifpaf", parts="six_new")}),
+    row(DUKE, f"isp/table5/{data}/extra-info", **on(data),
+        cues=Frozen({"parts": Spec("parsing", source="lip", parts="five")}),
         expect=_expect("ISP Table 5, + extra info", extra),
-        notes=(*PAPER, "the paper's labels are of the parser SCHP; PifPaf fields with six parts stand in for it.")),
-    row(DUKE, f"isp/table5/{data}/isp", **on(data), cues=clusters(_BEST[data]),
+        notes=(*PAPER, "labels are SCHP's (LIP's classes), as head, arms, torso, legs and feet; the paper does not say "
+                       "how it grouped them. To bring them: partreid labels import")),
+    row(DUKE, f"isp/table5/{data}/isp", **on(data), cues=clusters(_BEST[data]), scores=f"isp/table1/{data}",
         expect=_expect("ISP Table 5, ISP", _TABLE4[data][_BEST[data]])),
 ))
 
 _UPSAMPLED = (*PAPER, "the trunk's 2048 channels are reduced to 256 by a 1x1 convolution; the paper does not say.")
 TABLE6 = (
-    row(DUKE, "isp/table6/hrnet_w32", expect=Expected("ISP Table 6", rank1=89.6, rank5=95.5, mAP=80.0)),
+    row(DUKE, "isp/table6/hrnet_w32", scores=DUKE.name,
+        expect=Expected("ISP Table 6", rank1=89.6, rank5=95.5, mAP=80.0)),
     row(DUKE, "isp/table6/resnet50", backbone=RESNET50.but(upsample=4), method=Spec("isp", dim=256),
         expect=Expected("ISP Table 6", rank1=88.7, rank5=94.9, mAP=78.9), notes=_UPSAMPLED),
     row(DUKE, "isp/table6/seresnet50", backbone=Spec("seresnet50", weights="a1_in1k", upsample=4),

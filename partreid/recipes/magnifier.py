@@ -55,6 +55,7 @@ _TABLE1 = {  # Rank-1 and mAP; the same after re-ranking
 _RERANKED = "the same training; score it with k-reciprocal re-ranking (eval --rerank: k1 = 20, k2 = 6, lambda = 0.3)."
 TABLE1 = tuple(
     row(CUHK03, f"magnifier/table1/{data}{name}", **on(data), notes=notes,
+        scores=f"magnifier/table1/{data}" if name else None,
         expect=Expected(f"MagnifierNet Table 1{where}", rank1=rank1, mAP=mAP))
     for data, numbers in _TABLE1.items()
     for (name, where, notes), (rank1, mAP) in zip((("", "", PAPER), ("/reranked", ", *", (_RERANKED, *PAPER))), numbers,
@@ -82,19 +83,23 @@ _TABLE2: dict[str, tuple[dict[str, Any], dict[str, tuple[float, float]]]] = {
 }
 TABLE2 = tuple(
     row(CUHK03, f"magnifier/table2/{data}/{name}", **{**on(data), **changes},
+        scores=None if changes else f"magnifier/table1/{data}",
         expect=Expected("MagnifierNet Table 2", rank1=rank1, mAP=mAP))
     for data in ("cuhk03_labeled", "dukemtmc") for name, (changes, numbers) in _TABLE2.items()
     for rank1, mAP in (numbers[data],)
 )
 
-FIGURE4 = tuple(
-    row(CUHK03, f"magnifier/figure4/{name}", **_one_stage(WEIGHTS, fusion=fusion), expect=None)
-    for name, fusion in (("sfb", "gru"), ("ab", "ablation"))
+_SAME = "magnifier/table2/cuhk03_labeled/g+m+sab+sfb"  # what both figures compare with: GRU, torso, K-hat = 4
+FIGURE4 = (
+    row(CUHK03, "magnifier/figure4/sfb", **_one_stage(WEIGHTS), scores=_SAME, expect=None),
+    row(CUHK03, "magnifier/figure4/ab", **_one_stage(WEIGHTS, fusion="ablation"), expect=None),
 )
 
+_SAMPLING: dict[str, dict[str, Any]] = {"torso": {}, "baseline": {"sampling": "random_baseline"}}
 FIGURE5 = tuple(
-    row(CUHK03, f"magnifier/figure5/{name}-{keep}", **_one_stage(WEIGHTS, keep=keep, sampling=sampling), expect=None)
-    for name, sampling in (("torso", "random_torso"), ("baseline", "random_baseline")) for keep in (2, 4, 6)
+    row(CUHK03, f"magnifier/figure5/{name}-{keep}", scores=_SAME if (name, keep) == ("torso", 4) else None, expect=None,
+        **_one_stage(WEIGHTS, **({} if keep == 4 else {"keep": keep}), **sampling))
+    for name, sampling in _SAMPLING.items() for keep in (2, 4, 6)
 )
 
 TAILS = tuple(

@@ -14,7 +14,7 @@ from partreid.recipes.base import Frozen, Recipe, Spec, Stage, unknown
 
 SIZES = ("tiny", "small", "demo", "full")
 _CROPS = {"crop", "zoom"}  # two ways to shift an image; a synthetic recipe has one that suits its size
-_LABELS = {"pifpaf", "densepose", "surfaces"}  # parsers whose part labels the exact surfaces stand for
+_LABELS = {"pifpaf", "parsing", "densepose", "surfaces"}  # parsers whose part labels the exact surfaces stand for
 _TAUGHT = {"isp_clusters", "hcga_coparsing"}  # labellers that learn from the features; these arguments both have
 _SHARED = ("every", "central")
 _PARTS = {"five_v": "five", "three_v": "three"}  # groupings of pose joints that surfaces have by another name
@@ -24,13 +24,35 @@ def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
     """``base``, a synthetic recipe, changed in the way in which ``recipe`` differs from ``main``."""
     method = Spec(recipe.method.name, **_changed(recipe.method.args, main.method.args, base.method.args))
     dropped = _augments(main) - _augments(recipe)
-    return replace(
+    small = replace(
         base, name=f"{recipe.name}@{base.name.split('/')[1]}", method=method,
         cues=Frozen({name: _cue(spec, main.cues.get(name), base.cues.get(name)) for name, spec in recipe.cues.items()}),
         stages=_stages(recipe, main, base),
         augment=tuple(spec for spec in base.augment if spec.name not in dropped), distance=recipe.distance,
         notes=(f"{recipe.name} at the size of {base.train}", *base.notes), expect=None,
     )
+    return replace(small, notes=(small.notes[0], *_merged(recipe, main, small, base), *base.notes))
+
+
+def _merged(recipe: Recipe, main: Recipe, small: Recipe, base: Recipe) -> tuple[str, ...]:
+    """What sets the row apart from the main one and is not seen at this size."""
+    own = [f"{what} {name} = {value} is what {base.name} has anyway"
+           for what, row, usual, made in (
+               ("the method's", recipe.method, main.method, base.method),
+               *((f"the cue's {cue}:", spec, main.cues.get(cue), base.cues.get(cue))
+                 for cue, spec in recipe.cues.items()))
+           if usual is not None and made is not None for name, value in row.args.items()
+           if usual.args.get(name) != value and made.args.get(name) == value]
+    for cue, spec in recipe.cues.items():
+        here = small.cues[cue].args
+        own += [f"the cue's {cue}: {name} is {here[name]} at this size, not {value}"
+                for name, value in spec.args.items() if name in here and here[name] != value]
+    lost = [field for field in ("train", "test", "backbone", "size") if getattr(recipe, field) != getattr(main, field)]
+    if lost:
+        own.append(f"{' and '.join(lost)} of the row do not survive")
+    if small.digest == base.digest and recipe.digest != main.digest:
+        own.append(f"so this row and {main.name} are one and the same at this size")
+    return tuple(own)
 
 
 def _augments(recipe: Recipe) -> set[str]:

@@ -1,6 +1,6 @@
 """BPBreID on part maps that the test draws: what is visible, pooled, described and taught."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -175,3 +175,19 @@ def test_part_maps_sum_to_one_and_have_the_scheme_s_names() -> None:
     parts = method()(images()).parts
     assert isinstance(parts, PartMaps) and parts.names == SCHEME.names
     torch.testing.assert_close(parts.probs.sum(1), torch.ones(6, 6, 4))
+
+
+@pytest.mark.parametrize("target", ["soft", "hard"])
+def test_a_target_may_be_given_as_labels_and_leaves_alone_what_is_unknown(target: Literal["soft", "hard"]) -> None:
+    own = method(TERMS, target=target).eval()
+    f, labels = images(n=2), torch.full((2, 6, 4), 255, dtype=torch.uint8)
+    labels[0] = 1
+    with torch.no_grad():
+        plain = method(TERMS).eval()
+        plain.load_state_dict(own.state_dict())
+        confined, free = own(f, {"masks": labels}).groups["parts"].vectors, plain(f).groups["parts"].vectors
+        soft = own(f[:1], {"masks": torch.eye(4)[1].view(1, 4, 1, 1).expand(1, 4, 6, 4)}).groups["parts"].vectors
+    torch.testing.assert_close(confined[1], free[1])  # nothing is known of the second image
+    torch.testing.assert_close(confined[:1], soft)  # labels are masks of 0 and 1
+    with pytest.raises(ShapeError, match="masks of 7 parts were given, the model has 3"):
+        own(f, {"masks": torch.rand(2, 8, 6, 4)})

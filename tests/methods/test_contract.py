@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from partreid import api, build
-from partreid.cues.schemes import PIFPAF, SURFACES, scheme_of
+from partreid.cues.schemes import PIFPAF, SETS, SURFACES, scheme_of
 from partreid.errors import ShapeError
 from partreid.methods import METHODS, Method
 from partreid.recipes import RECIPES, ROWS, Recipe, Spec
@@ -29,6 +29,8 @@ def scheme(recipe: Recipe) -> PartScheme | None:
     if "parts" not in recipe.cues:
         return None
     spec = recipe.cues["parts"]
+    if spec.name == "parsing":
+        return PartScheme(SETS[spec.args["parts"]])
     named = {"surfaces": (SURFACES, "five"), "pifpaf": (PIFPAF, "eight"), "densepose": (SURFACES, "five")}
     if spec.name in named:
         table, default = named[spec.name]

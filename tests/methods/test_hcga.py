@@ -43,6 +43,19 @@ def test_eq7_and_eq8(t: int) -> None:
         assert during == (before if before >= 1 / t else 0)  # Eq. 7
         assert after == (1 if before >= 1 - 1 / t else 0)  # Eq. 8
     assert GuidedAlignment(t, 0.5).eval()(p).max() == 0.5
+    dropped = GuidedAlignment(t, None)
+    assert torch.equal(dropped.eval()(p), p) and torch.equal(dropped.train()(p), kept)
+
+
+def test_the_released_row_of_dukemtmc_trains_with_the_module_and_is_tested_without() -> None:
+    row = find("hcga/released/dukemtmc")
+    options = {name: value for name, value in row.method.args.items() if name in ("t", "kept", "visibility")}
+    method, bare = hcga(**options), hcga(t=None, visibility="argmax")
+    bare.load_state_dict(method.state_dict())
+    f = features(3)
+    with torch.no_grad():
+        assert torch.equal(method.eval()(f).groups["parts"].vectors, bare.eval()(f).groups["parts"].vectors)
+        assert not torch.equal(method.train()(f).groups["parts"].vectors, bare.train()(f).groups["parts"].vectors)
 
 
 def test_gradient_flows_where_the_module_keeps() -> None:

@@ -80,3 +80,20 @@ def test_sizes_are_named_and_synthetic_rows_have_theirs() -> None:
         find("isp/table1/dukemtmc@dmo")
     with pytest.raises(RecipeError, match="is a recipe of the synthetic benchmark already; leave out '@demo'"):
         find("synthetic/tiny/bot@demo")
+
+
+def test_rows_that_become_one_at_this_size_say_so() -> None:
+    for name in ("isp/table4/dukemtmc/k6", "isp/section4.2/every-2", "bpbreid/table1/hrnet_w32/market1501"):
+        small = find(f"{name}@small")
+        main = MAIN[small.method.name]
+        assert small.digest == find(f"{main.name}@small").digest
+        assert f"so this row and {main.name} are one and the same at this size" in small.notes
+    assert "the cue's parts: parts = 5 is what synthetic/small/isp has anyway" in find(
+        "isp/table4/dukemtmc/k6@small").notes
+    assert "the cue's parts: parts is 5 at this size, not 6" in find("isp/table4/dukemtmc/k7@small").notes
+    other = find("isp/section4.2/every-5@small")
+    assert not any("one and the same" in note for note in other.notes)
+    for recipe in (r for r in ROWS if not r.name.startswith("synthetic/")):
+        small, main = find(f"{recipe.name}@small"), MAIN[recipe.method.name]
+        alike = small.digest == find(f"{main.name}@small").digest and recipe.digest != main.digest
+        assert any("one and the same" in note for note in small.notes) == alike, recipe.name

@@ -1,0 +1,122 @@
+"""One training scored in several ways: as another row, by other embeddings, with weights that only training keeps."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from partreid.api import load
+from partreid.cli.base import app
+from partreid.errors import DataError, RecipeError
+from partreid.evaluation import Options, evaluate_runs
+from partreid.evaluation.rescored import rescored
+from partreid.ledger import ours, read
+from partreid.recipes import RECIPES, Recipe, find, override, to_plain
+from partreid.train.checkpoint import load_tensors, save_tensors
+from partreid.train.loop import train
+from partreid.types import Benchmark
+
+Trained = Callable[[str], Path]
+
+
+def test_a_run_is_described_by_what_is_asked_for(trained: Trained, benchmark: Benchmark) -> None:
+    run = trained("bpbreid")
+    own = load(run, "cpu")
+    paths = [sample.path for sample in benchmark.gallery[:3]]
+    whole = own.embed(paths)
+    for names in (("head",), ("arms", "foreground"), ("foreground", "parts")):
+        other = rescored(own, run, names)
+        assert other.recipe == override(own.recipe, [f"method.described={json.dumps(names)}"])
+        found = other.embed(paths)
+        assert found.names == (whole.names if "parts" in names else names)
+        torch.testing.assert_close(found.vectors, whole.select(*found.names).vectors)
+    assert rescored(own, run) is own and own.embed(paths).names == whole.names
+    with pytest.raises(RecipeError, match="bpbreid cannot describe 'tail'; choose of global, foreground"):
+        rescored(own, run, ("tail",))
+    with pytest.raises(RecipeError, match="unknown argument of method 'bot': 'described'"):
+        rescored(load(trained("bot"), "cpu"), trained("bot"), ("global",))
+
+
+def test_a_run_is_scored_as_a_row_of_its_training_and_no_other(
+    trained: Trained, tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors, meta = load_tensors(trained("bpbreid") / "model.safetensors")
+    toy = override(load(trained("bpbreid"), "cpu").recipe, ["seed=3"])
+    save_tensors(tmp_path / "run" / "model.safetensors", tensors, meta | {"recipe": to_plain(toy)})
+    hidden = replace(override(toy, ["method.visibility=none", "seed=1"]), name="toy/hidden", scores=toy.name)
+    other = replace(override(toy, ["stages.lr=1", "size=[32,32]"]), name="toy/other", scores="toy/else")
+    for row in (hidden, other):
+        monkeypatch.setitem(RECIPES, row.name, row)
+    ledger = tmp_path / "ledger.jsonl"
+    app(["eval", str(tmp_path / "run"), "--data", str(world), "--row", "toy/hidden", "--ledger", str(ledger),
+         "--device", "cpu"], result_action="return_value")
+    (line,) = {(entry.recipe, entry.seed, entry.digest) for entry in read(ledger)}
+    assert line == ("toy/hidden", 3, replace(hidden, seed=3).digest)
+    assert set(ours(hidden, read(ledger))) == {"holistic", "occluded"} and not ours(toy, read(ledger))
+    app(["eval", str(tmp_path / "run"), "--data", str(world), "--described", "head,torso", "--described", "global",
+         "--ledger", str(ledger), "--device", "cpu"], result_action="return_value")
+    described = override(toy, ['method.described=["head","torso","global"]'])
+    assert set(ours(described, read(ledger))) == {"holistic", "occluded"}
+    capsys.readouterr()
+    with pytest.raises(RecipeError, match=r"another training than that of toy/other \(they differ in size, stages\); "
+                                          "train toy/else"):
+        evaluate_runs([tmp_path / "run"], world, options=Options(row="toy/other", device="cpu"))
+
+
+def test_what_a_finished_run_left_away_comes_from_its_checkpoint(
+    benchmark: Benchmark, toy: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """DSA's guide is not kept for its own row, but three rows of its Table 3 match by what it sees."""
+    few = replace(benchmark, train=tuple(s for s in benchmark.train if s.identity in {
+        t.identity for t in benchmark.train[:12]}))
+    run = tmp_path / "run"
+    train(toy("dsa", "stages.epochs=1", "stages.batch=[2,2]", "cues.uv_tiles.size=8", "cues.uv_tiles.cache=false",
+              "method.tile=8"), few, run)
+    own = load(run, "cpu")
+    assert not any(name.startswith("guide") for name in own.method.state_dict())
+    other = rescored(own, run, ("fused_global",))
+    assert any(name.startswith("guide") for name in other.method.state_dict())
+    kept = load_tensors(run / "checkpoint.safetensors")[0]
+    for name, tensor in other.method.state_dict().items():
+        assert torch.equal(tensor, kept[f"model/{name}"]), name
+    tensors, header = load_tensors(run / "checkpoint.safetensors")
+    save_tensors(run / "checkpoint.safetensors", tensors, header | {"place": header["place"] | {"epoch": 0}})
+    with pytest.raises(DataError, match="did not keep what this needs .* no checkpoint of its end beside it; train"):
+        rescored(own, run, ("fused_global",))
+
+
+@pytest.mark.parametrize("target", ["soft", "hard"])
+def test_a_model_that_is_told_its_target_is_scored_with_the_masks_of_the_test_images(
+    world: Path, trained: Trained, tmp_path: Path, target: str
+) -> None:
+    tensors, meta = load_tensors(trained("bpbreid") / "model.safetensors")
+    toy = load(trained("bpbreid"), "cpu").recipe
+    recipe = override(toy, [f"method.target={target}", "cues.masks=surfaces", "cues.masks.parts=five"])
+    save_tensors(tmp_path / "run" / "model.safetensors", tensors, meta | {"recipe": to_plain(recipe)})
+    told, plain = (evaluate_runs([run], world, options=Options(device="cpu")) for run in (
+        tmp_path / "run", trained("bpbreid")))
+    assert told is not None and plain is not None
+    scores = [[row["mAP"] for row in found.plain()["results"]] for found in (told, plain)]
+    assert all(0 < score <= 1 for score in scores[0]) and scores[0] != scores[1]
+
+
+def test_a_target_without_a_source_is_refused_before_training(
+    benchmark: Benchmark, toy: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = toy("bpbreid", "method.target=hard")
+    with pytest.raises(RecipeError, match="needs the cue 'masks' with every image at test time.*--set cues.masks="):
+        train(recipe, replace(benchmark, train=benchmark.train[:8]), tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_train_of_a_row_that_scores_another_says_what_to_do(capsys: pytest.CaptureFixture[str], world: Path) -> None:
+    for more, again in (((), ""), (("--set", "seed=2"), " with the same --set")):
+        with pytest.raises(SystemExit):
+            app(["train", "bpbreid/table3/head", "--data", str(world), *more], result_action="return_value")
+        said = capsys.readouterr().err
+        assert f"partreid train bpbreid/table3/foreground+parts{again}, then partreid eval RUN --row" in said
+        assert "--set scores=null" in said
+    assert find("bpbreid/table3/head").scores and override(find("bpbreid/table3/head"), ["scores=null"]).scores is None
