@@ -1,4 +1,7 @@
-"""``partreid train ROW --smoke``: does a row build at its full size and learn at a small one? Seconds, no data set."""
+"""``partreid train ROW --smoke``: does a row build at its full size and learn at a small one? Seconds, no data set.
+
+With the row's own data it learns from a few of their images and of their labels, which shows that both are found.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +13,8 @@ from torch import Tensor, nn
 
 from partreid import build
 from partreid.data.synthetic import PRESETS, write
-from partreid.recipes import MAIN, RECIPES, Recipe, Spec
+from partreid.errors import DataError
+from partreid.recipes import MAIN, RECIPES, Frozen, Recipe, Spec
 from partreid.recipes.costs import TRAINING
 from partreid.recipes.scaled import scaled
 from partreid.train.journal import read
@@ -18,9 +22,11 @@ from partreid.train.loop import train
 from partreid.types import Benchmark, Embeddings, Sample
 
 WORLD = "synthetic-tiny"
+MADE_UP = "world.json"  # what tells a synthetic world from other data
 PEOPLE, IMAGES = 2, 4  # of each person, so that an epoch of batches of two people with two images has two steps
 SIZE = (64, 32)
 TRUNK = Spec("small", width=4)
+STAND_IN = "surfaces"  # the cue of a small recipe that stands for any parser
 UNLISTED = 100  # people of a data set that nobody has counted
 
 
@@ -35,17 +41,20 @@ class Built:
 
 @dataclass(frozen=True)
 class Smoked:
-    """A row at full size, and the loss terms of its last step at small size, after ``steps`` in ``stages``."""
+    """A row at full size, and the loss terms of its last step at small size, after ``steps`` in ``stages``. on: a few
+    images of which data set, "" for made-up people."""
 
     name: str
     built: Built
     stages: int
     steps: int
     terms: Mapping[str, float]
+    on: str = ""
 
     def __str__(self) -> str:
         b = self.built
         stages = "" if self.stages == 1 else f" of {self.stages} stages"
+        stages += f" on {PEOPLE * IMAGES} images of {self.on}" if self.on else ""
         terms = ", ".join(f"{name} {value:.3f}" for name, value in self.terms.items())
         return (f"{self.name}: {b.parameters / 1e6:.1f} M parameters at {b.size[0]} x {b.size[1]} build and describe "
                 f"an image by {b.described[0]} x {b.described[1]} numbers; after {self.steps} small steps{stages}: "
@@ -58,20 +67,38 @@ def smoke(recipe: Recipe, world: Path, folder: Path) -> Smoked:
     world: a tiny synthetic world with IUV pictures; its exact surfaces stand for any parser's labels. RecipeError,
     DataError or ShapeError say what does not fit.
     """
-    full = built(recipe)
-    small = shrunk(recipe)
     benchmark = build.benchmark(WORLD, world)
-    train(small, replace(benchmark, train=_few(benchmark)), folder)
+    return _learn(recipe, shrunk(recipe), replace(benchmark, train=few(benchmark)), folder)
+
+
+def smoke_on(recipe: Recipe, root: Path, folder: Path) -> Smoked:
+    """The same with a few training images of the row's own data below ``root``, and with their own labels.
+
+    DataError if no two people have images enough, or if a label is missing that the method needs.
+    """
+    benchmark = build.benchmark(recipe.train, root)
+    small = shrunk(recipe)
+    own = {name: recipe.cues[name] if spec.name == STAND_IN else spec for name, spec in small.cues.items()}
+    small = replace(small, train=recipe.train, test=recipe.test, cues=Frozen(own))
+    return _learn(recipe, small, replace(benchmark, train=few(benchmark)), folder, recipe.train)
+
+
+def _learn(recipe: Recipe, small: Recipe, benchmark: Benchmark, folder: Path, on: str = "") -> Smoked:
+    full = built(recipe)
+    train(small, benchmark, folder)
     last = [entry for entry in read(folder / "journal.jsonl") if "loss" in entry][-1]
-    return Smoked(recipe.name, full, len(small.stages), last["step"], {term: last[term] for term in small.terms})
+    return Smoked(recipe.name, full, len(small.stages), last["step"], {term: last[term] for term in small.terms}, on)
 
 
-def smoked(recipe: Recipe, world: Path | None, folder: Path | None) -> Smoked:
-    """:func:`smoke`; what is not given is drawn or put into a temporary folder."""
+def smoked(recipe: Recipe, data: Path | None, folder: Path | None) -> Smoked:
+    """:func:`smoke` in a synthetic world, :func:`smoke_on` any other data; without data people are drawn, without a
+    folder the run goes into a temporary one."""
     with TemporaryDirectory() as rest:
-        if world is None:
-            world = write(PRESETS["tiny"], Path(rest) / "world", iuv=True, workers=1)
-        return smoke(recipe, world, folder or Path(rest) / "run")
+        if data is None:
+            data = write(PRESETS["tiny"], Path(rest) / "world", iuv=True, workers=1)
+        run = folder or Path(rest) / "run"
+        made_up = recipe.train.startswith("synthetic-") or (data / MADE_UP).is_file()
+        return smoke(recipe, data, run) if made_up else smoke_on(recipe, data, run)
 
 
 def built(recipe: Recipe) -> Built:
@@ -108,8 +135,13 @@ def shrunk(recipe: Recipe) -> Recipe:
     return replace(recipe, train=WORLD, test=(WORLD,), backbone=TRUNK, size=SIZE, stages=stages)
 
 
-def _few(benchmark: Benchmark) -> tuple[Sample, ...]:
-    chosen: list[Sample] = []
-    for identity in sorted({s.identity for s in benchmark.train})[:PEOPLE]:
-        chosen += [s for s in benchmark.train if s.identity == identity][:IMAGES]
-    return tuple(chosen)
+def few(benchmark: Benchmark) -> tuple[Sample, ...]:
+    """Some images of the first people who have enough. DataError if there are too few of those."""
+    of: dict[int, list[Sample]] = {}
+    for sample in benchmark.train:
+        of.setdefault(sample.identity, []).append(sample)
+    rich = [identity for identity in sorted(of) if len(of[identity]) >= IMAGES]
+    if len(rich) < PEOPLE:
+        raise DataError(f"{benchmark.name} has {len(rich)} people with {IMAGES} training images or more, and a smoke "
+                        f"test needs {PEOPLE}; leave --data out to smoke on made-up people")
+    return tuple(sample for identity in rich[:PEOPLE] for sample in of[identity][:IMAGES])

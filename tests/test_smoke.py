@@ -1,16 +1,18 @@
 """Every row of every paper builds at its full size and takes real steps at a small one."""
 
 import logging
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from partreid import build
 from partreid.cli.base import app
 from partreid.cues.schemes import SURFACES, scheme_of
-from partreid.errors import RecipeError
+from partreid.errors import DataError, RecipeError
 from partreid.recipes import MAIN, ROWS, Recipe, find, override
-from partreid.smoke import IMAGES, PEOPLE, SIZE, TRUNK, built, shrunk, smoke, smoked
+from partreid.smoke import IMAGES, PEOPLE, SIZE, TRUNK, built, few, shrunk, smoke, smoked
 from partreid.train.checkpoint import load_tensors
 from partreid.train.journal import read
 
@@ -88,3 +90,44 @@ def test_without_data_people_are_drawn(monkeypatch: pytest.MonkeyPatch, world: P
     monkeypatch.setattr("partreid.smoke.write", write)
     found = smoked(MAIN["bot"], None, None)
     assert found.steps == 2 and not drawn[0].parent.exists()  # the folder was temporary
+
+
+@pytest.fixture()
+def market(world: Path, tmp_path: Path) -> Path:
+    """The tiny world's images as a Market-1501 of its own, without labels."""
+    root = tmp_path / "market"
+    for folder in ("bounding_box_train", "bounding_box_test", "query"):
+        shutil.copytree(world / folder, root / folder)
+    return root
+
+
+def test_a_row_smokes_on_a_few_images_of_its_own_data(market: Path, tmp_path: Path) -> None:
+    found = smoked(MAIN["bot"], market, tmp_path / "run")
+    assert found.on == "market1501" and "after 2 small steps on 8 images of market1501: id_global" in str(found)
+    assert load_tensors(tmp_path / "run" / "model.safetensors")[1]["identities"] == PEOPLE
+    own = smoked(override(MAIN["isp"], ["train=market1501"]), market, None)  # it makes its own labels
+    assert own.on == "market1501" and own.terms["parsing"] > 0
+
+
+def test_labels_are_looked_for_beside_the_data(market: Path, tmp_path: Path) -> None:
+    row = find("bpbreid/table1/resnet50/market1501")
+    with pytest.raises(DataError, match=r"has no label in .*market.masks.pifpaf_maskrcnn_filtering.*--set cues\.parts"):
+        smoked(row, market, None)
+    folder = market / "masks" / "pifpaf_maskrcnn_filtering" / "bounding_box_train"
+    folder.mkdir(parents=True)
+    chosen = few(build.benchmark("market1501", market))
+    for sample in chosen:
+        np.save(folder / f"{sample.path.stem}.npy", np.random.default_rng(1).random((36, 17, 9), np.float32))
+    assert len(chosen) == PEOPLE * IMAGES and smoked(row, market, None).terms["parsing"] > 0
+    released = smoked(find("bpbreid/released/market1501"), market, None)
+    assert released.terms["parsing"] > 0 and released.on == "market1501"
+
+
+def test_too_few_images_of_a_person_are_said(market: Path) -> None:
+    seen: set[str] = set()
+    for path in sorted((market / "bounding_box_train").iterdir()):
+        if path.name[:4] in seen:
+            path.unlink()
+        seen.add(path.name[:4])
+    with pytest.raises(DataError, match="market1501 has 0 people with 4 training images or more, .* needs 2; leave"):
+        smoked(MAIN["bot"], market, None)

@@ -17,7 +17,8 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
 
     Args:
         recipe: Its name, see: partreid recipes
-        data: Root folder of its training data. With --smoke a tiny synthetic world; drawn if not given.
+        data: Root folder of its training data. With --smoke a few images of them are enough, or a synthetic world; if
+            none is given, one is drawn.
         out: Run folder; default runs/<recipe>.
         set_: Change a field of the recipe, e.g. --set stages.epochs=60
         resume: Go on from the last checkpoint in the run folder.
