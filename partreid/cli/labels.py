@@ -190,6 +190,36 @@ def cache_labels(*, data: Path, name: str | None = None, cue: str | None = None,
 
 
 @labels.command
+def quality(run: Path, *, data: Path, against: Literal["parsing", "surfaces"] = "parsing", name: str | None = None,
+            on: Literal["train", "test"] = "train", set_: Assignments = (), json: bool = False,
+            device: str = "auto") -> None:
+    """Compare the parts that a run found with a parser's labels, as ISP's Table 3 does.
+
+    Judged are the labels that the run made for itself (ISP, HCGA) and the parts that it predicts; beside them a bell in
+    the middle and stripes, which look at nothing.
+
+    Args:
+        run: Run folder.
+        data: Root folder of the images.
+        against: parsing, class images of a human parser; or surfaces, the exact ones of made-up people.
+        name: Which data set it is; default what the recipe names.
+        on: train, the images it was trained on; or test, queries and gallery.
+        set_: Where the reference comes from, e.g. --set source=lip --set folder=parsing --set missing=unknown
+        json: Print as JSON instead of a table.
+        device: auto, cpu or cuda.
+    """
+    from json import dumps
+
+    from partreid.evaluation.quality import quality as measured
+
+    found = measured(run, data, _cue(against, set_), name, on, device)
+    if json:
+        print(dumps(found.plain()))
+        return
+    found.show()
+
+
+@labels.command
 def make(crops: Path, *, model: str, out: Path, device: str = "auto", download: bool = False,
          parser: str | None = None, target: Literal["centre", "all"] = "centre", batch: Count = 16,
          overwrite: bool = False) -> None:

@@ -60,9 +60,7 @@ def parsing_labels(root: Path, samples: Sequence[Sample], source: str = "lip", p
     mapper = Mapper(source, parts, accessories, allow_missing_parts)
     if missing not in MISSING:
         raise RecipeError(unknown("rule for missing labels", missing, MISSING))
-    names = ("{stem}_seg.npy", "{stem}.png") if source == "sapiens" else ("{stem}.png", "{stem}.npy", "{cut}.png")
-    paths = [find_file(root, folder, sample.path, names) for sample in samples]
-    require_files(paths, samples, root / folder, missing, names[:2])
+    paths = class_files(root, samples, source, folder, missing)
 
     def read(index: int) -> NDArray[np.uint8]:
         path, image = paths[index], samples[index].path
@@ -72,6 +70,15 @@ def parsing_labels(root: Path, samples: Sequence[Sample], source: str = "lip", p
         return mapper(read_classes(path, source, parts, image))
 
     return PartLabels(mapper.scheme, read)
+
+
+def class_files(root: Path, samples: Sequence[Sample], source: str, folder: str = "parsing",
+                missing: Missing = "error") -> list[Path | None]:
+    """The file of a parser's classes for each image, None without one. DataError as ``missing`` has it."""
+    names = ("{stem}_seg.npy", "{stem}.png") if source == "sapiens" else ("{stem}.png", "{stem}.npy", "{cut}.png")
+    paths = [find_file(root, folder, sample.path, names) for sample in samples]
+    require_files(paths, samples, root / folder, missing, names[:2])
+    return paths
 
 
 def read_labels(path: Path, table: NDArray[np.uint8], image: Path | None = None) -> NDArray[np.uint8]:
