@@ -14,8 +14,9 @@ from partreid.cues.schemes import PIFPAF
 from partreid.data.loader import TrainSet, collate
 from partreid.data.transforms import Transform, View, crop, erase, mirror
 from partreid.errors import RecipeError, ShapeError
+from partreid.labels import cache, check, preview
 from partreid.losses import highest_mask, part_loss
-from partreid.recipes import find, override
+from partreid.recipes import Spec, find, override
 from partreid.types import Benchmark, Sample
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "bpb_mask_grouping.npz")
@@ -107,3 +108,13 @@ def test_what_cannot_take_them_says_so(root: Path) -> None:
         build.cues(override(row, ["cues.masks=pifpaf", "cues.masks.parts=five_v"]), of)
     with pytest.raises(ShapeError, match=r"part masks must be float \[1, 6\] x height x width .* got torch.float32 \[1, 9, 8, 4\]"):
         part_loss(torch.zeros(1, 6, 4, 2), torch.zeros(1, 9, 8, 4))
+
+
+def test_tools_for_labels_look_at_what_wins(root: Path, tmp_path: Path) -> None:
+    of = Benchmark("crops", root, tuple(samples(root)), {}, ())
+    soft, hard = Spec("pifpaf", parts="eight", masks=SIZE), Spec("pifpaf", parts="eight")
+    one, other = check(soft, of), check(hard, of)
+    assert one.stats == other.stats and one.stats is not None and one.stats.labelled == 1
+    assert preview(soft, of, 1).size == preview(hard, of, 1).size
+    with pytest.raises(RecipeError, match="a cache holds labels, and this cue gives soft masks"):
+        cache(soft, of, out=tmp_path / "x.safetensors")
