@@ -201,7 +201,7 @@ def test_hcga(identities: int, row: str) -> None:
     assert recipe.method.args["kept"] == 0.5 and recipe.method.args["visibility"] == "argmax"
     duke, found = fitted(parsing(identities, 4) | unused, "hcga", find("hcga/released/dukemtmc"))
     complete(found)
-    assert duke.method.args["t"] is None and duke.method.args["matching"] == "concat"
+    assert duke.method.args["kept"] is None and duke.method.args["matching"] == "concat"
 
 
 def test_what_is_not_computed_here_is_refused() -> None:
