@@ -106,7 +106,7 @@ def test_what_cannot_take_them_says_so(root: Path) -> None:
     row = find("bpbreid/table2/full")
     with pytest.raises(RecipeError, match="the cue 'masks' has the parts head, upper, .* the cue 'parts' others"):
         build.cues(override(row, ["cues.masks=pifpaf", "cues.masks.parts=five_v"]), of)
-    with pytest.raises(ShapeError, match=r"part masks must be float \[1, 6\] x height x width .* got torch.float32 \[1, 9, 8, 4\]"):
+    with pytest.raises(ShapeError, match=r"part masks must be float \[1, 6\] x height .* got torch.float32 \[1, 9"):
         part_loss(torch.zeros(1, 6, 4, 2), torch.zeros(1, 9, 8, 4))
 
 
