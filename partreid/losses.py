@@ -181,7 +181,7 @@ def _require_ids(of: Tensor, ids: Tensor) -> None:
 
 def _check_masks(masks: Tensor, logits: Tensor) -> None:
     if logits.ndim != 4 or masks.shape[:2] != logits.shape[:2] or not masks.is_floating_point():
-        raise ShapeError(f"part masks must be float {[*logits.shape[:2]]} x height x width like the part head's logits, "
+        raise ShapeError(f"part masks must be float {[*logits.shape[:2]]} x height x width like the logits, "
                          f"background included, got {masks.dtype} {list(masks.shape)}; the label source and the "
                          f"scheme of the recipe do not match")
 
