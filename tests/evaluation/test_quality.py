@@ -11,7 +11,7 @@ from PIL import Image
 
 from partreid.api import load
 from partreid.cli.base import app
-from partreid.cues.parsing import label_path
+from partreid.cues.places import label_path
 from partreid.errors import DataError, RecipeError
 from partreid.evaluation.quality import LABELS, PREDICTED, quality
 from partreid.recipes import Spec
