@@ -13,7 +13,6 @@ from partreid.recipes.base import (
     to_plain,
     unknown,
 )
-from partreid.recipes.changes import override
 from partreid.recipes.scaled import scaled, split_size
 from partreid.recipes.settings import override, value_of
 from partreid.recipes.trunks import noted
