@@ -52,6 +52,9 @@ def main() -> None:
         text = str(error)
         if any(sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")):
             ui.fail(f"the memory is used up ({text.splitlines()[0][:160]}); {SMALLER}")
+        if "DataLoader worker" in text:  # told a second time, outside the training
+            ui.fail("a process that loads images was ended from outside; give fewer --workers (0: none), then go on "
+                    "with --resume")
         if not any(sign in text for sign in ("closed by peer", "reset by peer", "Broken pipe")):
             raise
         ui.fail("stopped, because another process of this run did; its own message says why")
