@@ -22,7 +22,8 @@ from partreid.evaluate.extract import extract, require_finite
 from partreid.explain.evidence import Evidence, explain_pair, explain_pairs
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import compare_picture
-from partreid.files import read_text, regular, write_json
+from partreid.files import read_text, regular, writable, write_json
+from partreid.lock import alone_in
 from partreid.match.calibration import Calibration, require_prior
 from partreid.match.neighbours import slices
 from partreid.match.search import nearest
@@ -219,13 +220,27 @@ def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def save_embeddings(model: Model, crops: Sequence[Path], folder: Path) -> Embeddings:
-    """Embed crops into ``folder``: embeddings.safetensors with vectors and visibility, index.json with the rest."""
+    """Embed crops into ``folder``: embeddings.safetensors with vectors and visibility, index.json with the rest.
+
+    Embeddings that are there are replaced. DataError, before the work, if the folder cannot be written, another
+    process writes it, or an index.json lies there that belongs to no embeddings.
+    """
     check(save_embeddings, locals())
+    file, list_ = folder / "embeddings.safetensors", folder / "index.json"
+    with alone_in(folder):
+        writable(file, list_)
+        if list_.exists() and not file.exists():
+            raise DataError(f"{list_} is there and belongs to no embeddings; it would be replaced: choose another "
+                            f"folder with --out")
+        return _saved(model, crops, file, list_)
+
+
+def _saved(model: Model, crops: Sequence[Path], file: Path, list_: Path) -> Embeddings:
     e = model.embed(crops)
     index = {"crops": [str(path) for path in crops], "names": list(e.names), "recipe": model.recipe.name,
              "digest": model.recipe.digest}
-    save_tensors(folder / "embeddings.safetensors", {"vectors": e.vectors, "visibility": e.visibility}, index)
-    write_json(folder / "index.json", index)
+    save_tensors(file, {"vectors": e.vectors, "visibility": e.visibility}, index)
+    write_json(list_, index)
     return e
 
 

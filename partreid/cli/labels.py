@@ -15,10 +15,8 @@ Source = Literal["densepose", "pifpaf", "keypoints", "parsing", "parts"]
 
 def _cue(cue: str | None, settings: tuple[str, ...]) -> "Spec":
     """A cue from its name and ``key=value``, which may be those of a training, ``cues.parts.key=value``."""
-    from json import JSONDecodeError, loads
-
     from partreid.errors import RecipeError
-    from partreid.recipes import Spec
+    from partreid.recipes import Spec, value_of
 
     args = {}
     for setting in settings:
@@ -32,10 +30,7 @@ def _cue(cue: str | None, settings: tuple[str, ...]) -> "Spec":
         elif len(keys) > 1:
             raise RecipeError(f"--set {path} is no argument of a cue; give key=value or cues.parts.key=value")
         else:
-            try:
-                args[keys[0]] = loads(text)
-            except JSONDecodeError:
-                args[keys[0]] = text
+            args[keys[0]] = value_of(text)
     if cue is None:
         raise RecipeError("which labels? Name the cue that reads them: --cue parsing, densepose, pifpaf, keypoints, "
                           "surfaces, cached, stripes or uv_tiles, or --set cues.parts=...")

@@ -1,6 +1,7 @@
 """A checkpoint to a model that every command accepts, or to a trunk that training starts from."""
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from partreid.convert.report import Conversion, Matched, share, some
 from partreid.errors import DataError, RecipeError
 from partreid.files import write_json
 from partreid.layers.backbones import BACKBONES
+from partreid.lock import alone_in
 from partreid.recipes import Recipe, find, to_plain
 from partreid.recipes.base import Spec, unknown
 from partreid.train.bundle import unallocated
@@ -70,17 +72,18 @@ def convert(checkpoint: Path, out: Path, layout: str | None = None, recipe: Reci
     check(convert, locals())
     if not 0 <= least <= 1:
         raise RecipeError(f"the least share must lie between 0 and 1, got {least}")
-    for taken in ("model.safetensors", "checkpoint.safetensors", "trunk.safetensors"):
-        if (out / taken).exists():
-            raise DataError(f"{out} already holds {taken}; choose another folder with --out")
     if layout is not None and layout not in (*LAYOUTS, TRUNK):
         raise RecipeError(unknown("layout", layout, (*LAYOUTS, TRUNK)))
-    tensors = read(checkpoint)
-    name = layout or detect(tensors)
-    done = _trunk(checkpoint, tensors, out, least) if name == TRUNK else \
-        _model(checkpoint, tensors, name, out, recipe, least, identities)
-    write_json(out / "conversion.json", done.to_dict())
-    return done
+    with alone_in(out):
+        for taken in ("model.safetensors", "checkpoint.safetensors", "trunk.safetensors", "journal.jsonl"):
+            if os.path.lexists(out / taken):
+                raise DataError(f"{out} already holds {taken}; choose another folder with --out")
+        tensors = read(checkpoint)
+        name = layout or detect(tensors)
+        done = _trunk(checkpoint, tensors, out, least) if name == TRUNK else \
+            _model(checkpoint, tensors, name, out, recipe, least, identities)
+        write_json(out / "conversion.json", done.to_dict())
+        return done
 
 
 def trunk_weights(path: Path, trunk: nn.Module, least: float = 0.95) -> Matched:

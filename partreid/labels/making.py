@@ -13,6 +13,7 @@ from partreid.images import read_image
 from partreid.labels.base import Progress, Written, claim, crops, in_order, place_of, refuse_shared, some
 from partreid.labels.importing import HOME, encode_classes, encode_people
 from partreid.labels.models import Parser, Pose
+from partreid.lock import alone_in
 from partreid.recipes.base import Spec
 
 Target = Literal["centre", "all"]
@@ -28,6 +29,12 @@ def make(model: Parser | Pose, folder: Path, out: Path, name: str = "", target: 
     that the model sees in the whole crop. Crops in which nobody is found get no label. DataError names the first crop
     that cannot be read; those before it are done.
     """
+    with alone_in(out):
+        return _make(model, folder, out, name, target, batch, overwrite, progress)
+
+
+def _make(model: Parser | Pose, folder: Path, out: Path, name: str, target: Target, batch: int, overwrite: bool,
+          progress: Progress | None) -> Written:
     of = crops(folder)
     parser = isinstance(model, Parser)
     claim(out, {"kind": "parsing" if isinstance(model, Parser) else "keypoints", "from": name, "parser":

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,33 @@ def test_a_training_holds_its_folder(benchmark: Benchmark, toy: Toy, tmp_path: P
 
     train(toy("bot", "stages.epochs=1"), benchmark, tmp_path / "run", Options(progress=other, stop_after=1))
     assert met == [1]
+
+
+def test_every_command_that_fills_a_folder_waits_for_none(trained: Callable[[str], Path], benchmark: Benchmark,
+                                                         tmp_path: Path) -> None:
+    from partreid.api import load, save_embeddings
+    from partreid.convert import convert
+    from partreid.data.synthetic import PRESETS, write
+
+    model, crops = load(trained("bpbreid")), [benchmark.query[0].path]
+    (tmp_path / "index.json").write_text("mine")
+    with pytest.raises(DataError, match="belongs to no embeddings"):
+        save_embeddings(model, crops, tmp_path)
+    (tmp_path / "index.json").unlink()
+    with alone_in(tmp_path):
+        for fill in (lambda: save_embeddings(model, crops, tmp_path), lambda: convert(crops[0], tmp_path),
+                     lambda: write(PRESETS["tiny"], tmp_path, workers=1)):
+            with pytest.raises(DataError, match="in use by"):
+                fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5])
+def test_a_world_has_a_seed_that_every_generator_takes(seed: int) -> None:
+    from partreid.data.synthetic import PRESETS
+
+    with pytest.raises(DataError, match="seed of a world"):
+        replace(PRESETS["tiny"], seed=seed)
 
 
 @pytest.mark.parametrize("change", [{"workers": -1}, {"workers": 10**6}, {"save_every": 0}, {"devices": 0},

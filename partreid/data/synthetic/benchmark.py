@@ -24,6 +24,7 @@ from partreid.data.synthetic.surfaces import JOINTS, LABEL_NAMES, SURFACES, TARG
 from partreid.data.synthetic.world import FIRST_DISTRACTOR, GENERATOR_VERSION, SPLITS, Shot, World, plan
 from partreid.errors import DataError
 from partreid.files import read_json
+from partreid.lock import LOCK, alone_in
 from partreid.text import brief
 
 Progress = Callable[[int, int], None]
@@ -56,7 +57,13 @@ def write(
         if progress:
             progress(len(shots), len(shots))
         return root
-    iuv = iuv or bool(state.get("iuv"))
+    with alone_in(root):
+        _draw(world, root, shots, header, iuv or bool(state.get("iuv")), workers, progress)
+    return root
+
+
+def _draw(world: World, root: Path, shots: list[Shot], header: dict[str, Any], iuv: bool, workers: int | None,
+          progress: Progress | None) -> None:
     for split in SPLITS:
         for folder in (split, f"labels/{split}", *((f"iuv/{split}",) if iuv else ())):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -81,7 +88,6 @@ def write(
         path.unlink()
     scratch.rmdir()
     _write_text(root / "world.json", json.dumps({**header, "iuv": iuv, "complete": True}, indent=1))
-    return root
 
 
 def _header(world: World, shots: list[Shot]) -> dict[str, Any]:
@@ -100,7 +106,7 @@ def _state(root: Path, header: dict[str, Any]) -> dict[str, Any]:
         raise DataError(f"{root} is a file; a synthetic world needs a folder")
     record = root / "world.json"
     if not record.exists():
-        if any(root.iterdir()):
+        if any(path.name != LOCK for path in root.iterdir()):
             raise DataError(f"{root} is not empty and holds no synthetic world. Give an empty or a new folder")
         return {}
     state = read_json(record)

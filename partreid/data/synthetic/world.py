@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from partreid.data.synthetic.streams import Stream
+from partreid.errors import DataError
 
 GENERATOR_VERSION: Final = 1  # part of every world.json: raise it when the pictures change
 SPLITS: Final = ("bounding_box_train", "bounding_box_test", "query", "query_occluded")
@@ -58,6 +59,10 @@ class World:
     pedestrian_occluder_p: float = 0.30
 
     def __post_init__(self) -> None:
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
+            raise DataError(f"the seed of a world must be a whole number from 0 to {2**63 - 1}, not {self.seed}")
+        if not 0 <= self.train_occluded <= 1:
+            raise DataError(f"the share of occluded images must lie from 0 to 1, not {self.train_occluded}")
         if not 1 <= self.cameras <= 9:
             raise ValueError(f"a world has 1 to 9 cameras (one digit in the file name), not {self.cameras}")
         if self.train_identities > FIRST_TEST - 1 or self.test_identities > FIRST_DISTRACTOR - FIRST_TEST:
