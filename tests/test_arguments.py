@@ -53,7 +53,7 @@ COSINE = PartDistance("cosine")
     (Iterable[str | Path], (["a"], (p for p in ["a"])), (b"ab", "ab", {"a": 1}, [1])),
     (Mapping[str, int], ({"a": 1},), ([("a", 1)], None)), (Callable[[int], int], (len,), (1, "len")),
     (torch.Tensor, (torch.ones(1),), (np.ones(1), [1.0])), (Any, (None, 1), ()),
-], ids=str)
+])
 def test_values_fit_their_annotations(kind: Any, good: tuple[Any, ...], bad: tuple[Any, ...]) -> None:
     assert all(fits(value, kind) for value in good) and not any(fits(value, kind) for value in bad)
     assert words(kind)
@@ -169,7 +169,7 @@ def test_every_door_refuses_strange_things_in_one_sentence(door: str, tmp_path: 
     (lambda: HCGA(trunk(), 3, PartScheme(("a",)), ("parsing",), matching="evn"), "matching must be one of .*'evn'"),
     (lambda: BPBreID(trunk(), 3, PartScheme(("a",)), ("id_global",)).seeing(visibility="x"), "visibility must be"),
     (lambda: pooled(E, [1, 2, 3], [1, 1, 1], how="median"), "how must be one of 'mean', 'max'"),
-], ids=str)
+])
 def test_values_that_once_passed_for_others_are_refused(call: Callable[[], Any], said_: str) -> None:
     """hard_triplet(combine="avg") was "min"; BPBreID(visibility="argmx") saw everything."""
     with pytest.raises(PartReidError, match=said_):
