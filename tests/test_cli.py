@@ -116,7 +116,7 @@ def test_data_is_checked_listed_and_shown(cli: Cli, world: Path, tmp_path: Path)
     assert "1 thing(s) to look at" not in said.out
     assert "protocol market1501: images of the query's identity" in said.out and "licence: none needed" in said.out
     noted = cli("data", "check", "market1501", world)
-    assert noted.code == 0 and "looks like synthetic-tiny, not market1501" in noted.out
+    assert noted.code == 2 and "looks like synthetic-tiny, not market1501" in noted.out
     assert "1 thing(s) to look at" in noted.out
     listed = cli("data", "list").out
     assert "dukemtmc (WITHDRAWN)" in listed and "agreed" in listed and "cuhk01-0 to cuhk01-9" in listed

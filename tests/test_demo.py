@@ -15,7 +15,7 @@ from partreid.train.checkpoint import load_tensors
 pytestmark = pytest.mark.slow  # draws people, trains three models, evaluates and explains them
 
 ROW = {"method": str, "queries": str, "visibility": (bool, str), "rank1": float, "rank5": float, "mAP": float,
-       "mINP": float, "rank1_interval": list, "mAP_interval": list, "queries_scored": int}
+       "mINP": float, "rank1_interval": list, "mAP_interval": list, "queries_scored": int, "setting": dict}
 RUNS = {"BoT": "bot", "PCB": "pcb", "BPBreID": "bpbreid"}
 
 

@@ -209,7 +209,7 @@ def quality(run: Path, *, data: Path, against: Literal["parsing", "surfaces"] = 
 
     found = measured(run, data, _cue(against, set_), name, on, device)
     if json:
-        print(dumps(found.plain()))
+        ui.show(dumps(found.plain()))
         return
     found.show()
 

@@ -109,10 +109,10 @@ class Table(Mapping[str, DataSet]):
 
 def load_synthetic(root: Path) -> Benchmark:
     """A world written by :mod:`partreid.data.synthetic`; its query sets are called holistic and occluded."""
+    found = market1501.load(root, "synthetic")
     if not (root / "world.json").is_file():
         raise DataError(f"there is no world.json in {root}, so this is no synthetic world; draw one with partreid data "
                         f"synth, or say with --name which data set lies there")
-    found = market1501.load(root, "synthetic")
     return replace(found, queries={{"query": "holistic"}.get(name, name): samples
                                    for name, samples in found.queries.items()})
 

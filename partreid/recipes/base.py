@@ -9,12 +9,12 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
 from partreid.errors import RecipeError
 from partreid.recipes import checks
+from partreid.recipes.checks import unknown
 
 # Fields of a recipe that are words about it; arguments of methods that only decide what is stored and compared.
 WORDS = ("name", "notes", "expect", "scores")
@@ -249,22 +249,22 @@ def _read(kind: Any, data: Any, where: str) -> Any:
     if kind is Spec:
         if isinstance(data, Spec | str):
             return data if isinstance(data, Spec) else Spec(data)
-        _expect(isinstance(data, Mapping) and set(data) <= {"name", "args"} and "name" in data,
+        checks.expect(isinstance(data, Mapping) and set(data) <= {"name", "args"} and "name" in data,
                 where, "a name, or {name, args}", data)
         args = data.get("args", {})
-        _expect(isinstance(args, Mapping) and all(isinstance(k, str) for k in args), f"{where}.args",
+        checks.expect(isinstance(args, Mapping) and all(isinstance(k, str) for k in args), f"{where}.args",
                 "a table of names and values", args)
         checks.text(f"{where}.name", data["name"])
         for argument, value in args.items():  # before it is looked into: lists may nest without end
             checks.argument(f"{where}.{argument}", value)
         return Spec(data["name"], **{k: _plain(v) for k, v in args.items()})
     if kind is Frozen:
-        _expect(isinstance(data, Mapping), where, "a table of names and values", data)
+        checks.expect(isinstance(data, Mapping), where, "a table of names and values", data)
         spec = where.split(".")[-1] == "cues"
         return Frozen({k: _read(Spec, v, f"{where}.{k}") if spec else _read(float, v, f"{where}.{k}")
                        for k, v in data.items()})
     if is_dataclass(kind):
-        _expect(isinstance(data, Mapping), where, "a table of fields", data)
+        checks.expect(isinstance(data, Mapping), where, "a table of fields", data)
         known = typing.get_type_hints(kind)
         for key in data:
             if key not in known:
@@ -274,34 +274,20 @@ def _read(kind: Any, data: Any, where: str) -> Any:
                 raise RecipeError(f"{where}: the field '{f.name}' is missing; it needs {', '.join(known)}")
         return kind(**{key: _read(known[key], value, f"{where}.{key}") for key, value in data.items()})  # type: ignore[operator]
     if origin is tuple:
-        _expect(isinstance(data, list | tuple), where, "a list", data)
+        checks.expect(isinstance(data, list | tuple), where, "a list", data)
         if inner[-1] is Ellipsis:
             return tuple(_read(inner[0], v, f"{where}.{i}") for i, v in enumerate(data))
-        _expect(len(data) == len(inner), where, f"{len(inner)} values", data)
+        checks.expect(len(data) == len(inner), where, f"{len(inner)} values", data)
         return tuple(_read(k, v, f"{where}.{i}") for i, (k, v) in enumerate(zip(inner, data, strict=True)))
     if kind is float and type(data) is int:
         return float(data)
-    _expect(type(data) is kind, where, {"int": "a whole number", "float": "a number", "str": "a text"}.get(
+    checks.expect(type(data) is kind, where, {"int": "a whole number", "float": "a number", "str": "a text"}.get(
         getattr(kind, "__name__", ""), str(kind)), data)
     return data
 
 
 def _plain(value: Any) -> Any:
     return tuple(_plain(v) for v in value) if isinstance(value, list) else value
-
-
-def _expect(ok: bool, where: str, expected: str, data: Any) -> None:
-    if not ok:
-        raise RecipeError(f"{where}: expected {expected}, got {checks.said(data)}")
-
-
-def unknown(what: str, name: str, known: typing.Iterable[str]) -> str:
-    """The sentence for a name that is not in a table: the nearest one if there is one, and all of them."""
-    names = sorted(known)
-    near = get_close_matches(name, names, 1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    listed = ", ".join(names) if len(names) <= 24 else f"{len(names)} names; list them with 'partreid recipes'"
-    return f"unknown {what}: '{name}'.{hint} Known: {listed}"
 
 
 def row(base: Recipe, name: str, **changes: Any) -> Recipe:

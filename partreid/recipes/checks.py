@@ -1,7 +1,8 @@
 """What the numbers and words of a recipe may be. Each check ends in one sentence: what is expected, what came."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from partreid.errors import RecipeError
@@ -20,6 +21,21 @@ def said(value: Any) -> str:
     except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists in lists in lists
         text = f"a {type(value).__name__} too long to show"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name that is not in a table: the nearest one if there is one, and all of them."""
+    names = sorted(known)
+    near = get_close_matches(name, names, 1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    listed = ", ".join(names) if len(names) <= 24 else f"{len(names)} names; list them with 'partreid recipes'"
+    return f"unknown {what}: '{name}'.{hint} Known: {listed}"
+
+
+def expect(ok: bool, where: str, expected: str, data: Any) -> None:
+    """RecipeError with the place and what was expected there unless ``ok``."""
+    if not ok:
+        raise RecipeError(f"{where}: expected {expected}, got {said(data)}")
 
 
 def whole(what: str, value: Any, low: int, high: int) -> None:

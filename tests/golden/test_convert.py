@@ -191,11 +191,12 @@ def test_hcga_on_whole_people(tmp_path: Path, given: Callable[[str, int], None])
     close(method.describe(method(tensor(z["M"]))).vectors[:, 0], z["test_concat_global_fore_part"])
 
 
+MASKS = ("cues.masks=pifpaf", "cues.masks.parts=four")
 CHOSEN = {  # of the recipe, not of the weights
     "default": (), "before_pooling": (), "before_and_after": (), "no_reduce": (), "shared_id": (),
     "fixed_attention": ("method.attention=given",), "continuous_vis": ("method.visibility=soft",),
-    "gap": ("method.pool=mean",), "gmp": ("method.pool=max",), "soft_target": ("method.target=soft",),
-    "hard_target": ("method.target=hard",),
+    "gap": ("method.pool=mean",), "gmp": ("method.pool=max",), "soft_target": ("method.target=soft", *MASKS),
+    "hard_target": ("method.target=hard", *MASKS),
 }
 
 
