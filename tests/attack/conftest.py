@@ -1,0 +1,39 @@
+"""One warden for each test worker, and a longer fuzz on demand."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attack.harness import Warden
+from tests.attack.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def warden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warden]:
+    found = Warden(tmp_path_factory.mktemp("warden"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def stage(warden: Warden, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Stage]:
+    """The stage of a door, laid out once per worker."""
+    made: dict[str, Stage] = {}
+
+    def of(name: str) -> Stage:
+        if name not in made:
+            made[name] = Stage(name, warden, tmp_path_factory.mktemp("door"))
+        return made[name]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def minutes() -> float:
+    """Of fuzzing, over all doors: ``PARTREID_FUZZ=30 pytest tests/attack/test_mutations.py``; 0: the usual few."""
+    return float(os.environ.get("PARTREID_FUZZ", "0"))
+
+
+_ = Path

@@ -1,0 +1,94 @@
+"""What a bad file is, and those that are bad whatever they should have been."""
+
+import os
+import pickle
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.attack.harness import MARK
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A file that nobody should take for a good one.
+
+    write: puts it at a path, where nothing is. refused: whether it must be; otherwise a sound result is as good.
+    """
+
+    name: str
+    write: Callable[[Path], object]
+    refused: bool = True
+
+    @classmethod
+    def of(cls, name: str, data: bytes | str, refused: bool = True) -> "Bad":
+        content = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
+        return cls(name, lambda path: path.write_bytes(content), refused)
+
+
+def sparse(size: int, head: bytes = b"") -> Callable[[Path], object]:
+    """A file of zeros that takes no room on the disk."""
+    def write(path: Path) -> None:
+        path.write_bytes(head)
+        os.truncate(path, size)
+
+    return write
+
+
+def runs(function: str) -> bytes:
+    """A pickle that leaves the mark by calling one of Python's own functions."""
+    class Payload:
+        def __reduce__(self) -> Any:
+            return {"mkdir": (os.mkdir, (MARK,)), "eval": (eval, (f"__import__('os').mkdir({MARK!r})",)),
+                    "exec": (exec, (f"import os; os.mkdir({MARK!r})",)),
+                    "system": (os.system, (f"mkdir {MARK}",))}[function]
+
+    return pickle.dumps(Payload(), 2)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 32\n%%EndComments\n0 0 moveto 64 32 lineto stroke\n%%EOF\n"
+
+
+def anything(valid: bytes) -> Iterator[Bad]:
+    """Bad whatever it should be. Truncations may by chance leave a whole file."""
+    draw = np.random.default_rng(0)
+    yield Bad.of("empty", b"")
+    yield Bad.of("one byte", b"\x00")
+    yield Bad.of("zeros", bytes(4096))
+    yield Bad.of("noise", draw.bytes(4096))
+    yield Bad.of("its first bytes, then noise", valid[:16] + draw.bytes(4096), refused=False)
+    yield Bad.of("text", "hello, this is nothing of the kind\n" * 3)
+    yield Bad.of("a page of the web", "<!DOCTYPE html><html><body>404 Not Found</body></html>\n")
+    yield Bad.of("an unfetched file of git's", "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 +
+                 "\nsize 12345\n")
+    yield Bad.of("PostScript", POSTSCRIPT)
+    yield Bad.of("not UTF-8", b"\xff\xfe\xfa\x80\x81" * 20)
+    for part in (0.1, 0.5, 0.9):
+        yield Bad.of(f"cut at {part:.0%}", valid[:int(part * len(valid))], refused=False)
+    yield Bad.of("cut by one byte", valid[:-1], refused=False)
+    yield Bad.of("twice", valid + valid, refused=False)
+    yield Bad.of("noise behind it", valid + draw.bytes(300), refused=False)
+    yield Bad("a huge file of zeros", sparse(2**35))
+    yield Bad("itself, then 32 GiB of zeros", sparse(2**35, valid), refused=False)
+    yield Bad("a folder", lambda path: path.mkdir())
+    yield Bad("a named pipe", lambda path: os.mkfifo(path))
+    yield Bad("a link to itself", lambda path: path.symlink_to(path.name))
+    yield Bad("a link to nothing", lambda path: path.symlink_to("nowhere"))
+    yield Bad("a link to /dev/zero", lambda path: path.symlink_to("/dev/zero"))
+    yield Bad("a link to /dev/null", lambda path: path.symlink_to("/dev/null"))
+    for function in ("mkdir", "eval", "exec", "system"):
+        yield Bad.of(f"a pickle that calls {function}", runs(function))
+
+
+def flipped(valid: bytes, at: int, value: int) -> bytes:
+    data = bytearray(valid)
+    data[at] = value
+    return bytes(data)
+
+
+def le32(number: int) -> bytes:
+    return struct.pack("<I", number & 0xFFFFFFFF)
