@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from tests.attack.stage import Stage
 
 @pytest.fixture(scope="session")
 def warden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warden]:
-    found = Warden(tmp_path_factory.mktemp("warden"))
+    found = Warden(tmp_path_factory.mktemp("warden"), tmp_path_factory.getbasetemp())
     yield found
     found.close()
 
@@ -35,5 +34,3 @@ def minutes() -> float:
     """Of fuzzing, over all doors: ``PARTREID_FUZZ=30 pytest tests/attack/test_mutations.py``; 0: the usual few."""
     return float(os.environ.get("PARTREID_FUZZ", "0"))
 
-
-_ = Path

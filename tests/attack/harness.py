@@ -7,8 +7,11 @@ under limits; when a worker dies or does not answer, the warden says so and fork
 * make a result that its door calls unsound (NaN, labels that no part has),
 * take more than ``MEMORY`` beside what the process had, ``CPU`` seconds of work or ``WALL`` seconds of waiting,
 * run a program: the worker's PATH leads to stand-ins that leave a mark, and so does the code in the crafted pickles.
+
+Where the system offers one, a fence keeps all of it from writing outside the tests' own folder, see ``fence.py``.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -18,14 +21,16 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from tests.attack.fence import shut
+
 MEMORY = 2**30  # bytes that reading one small file may ask for
 CPU, WALL = 10.0, 30.0  # seconds
-LONGEST = 4000  # characters of a sentence
+LONGEST = 20_000  # characters of a sentence
 MARK = "RAN"  # a folder of this name in the worker's working directory: something was run
 STAND_INS = ("gs", "gswin32c", "gswin64c", "touch", "sh", "convert", "xdg-open")
 
@@ -61,26 +66,48 @@ class Outcome:
 class Warden:
     """The other end of :func:`_serve`."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, inside: Path, wall: float = WALL, cpu: float = CPU) -> None:
+        """scratch: for itself. inside: below which all that it is given lies; it can write nowhere else, if ``fenced``.
+        wall, cpu: its patience in seconds."""
         root = Path(__file__).resolve().parents[2]
-        tools, home = scratch / "bin", scratch / "home"
-        for folder in (tools, home):
+        tools, home, temporary = scratch / "bin", scratch / "home", scratch / "tmp"
+        for folder in (tools, home, temporary):
             folder.mkdir(parents=True, exist_ok=True)
         for name in STAND_INS:
             (tools / name).write_text(f"#!{sys.executable}\nimport os\nos.makedirs({str(home / MARK)!r})\n")
             (tools / name).chmod(0o755)
         environment = {
             **os.environ, "PATH": str(tools), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-            "CUDA_VISIBLE_DEVICES": "", "MALLOC_ARENA_MAX": "1", "PYTHONFAULTHANDLER": "", "HF_HUB_OFFLINE": "1"}
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.attack.harness"], stdin=subprocess.PIPE,
+            "CUDA_VISIBLE_DEVICES": "", "MALLOC_ARENA_MAX": "1", "PYTHONFAULTHANDLER": "", "HF_HUB_OFFLINE": "1",
+            "HOME": str(home), "TMPDIR": str(temporary), "COLUMNS": "80"}
+        self.process = subprocess.Popen([sys.executable, "-m", "tests.attack.harness", str(inside), str(wall),
+                                         str(cpu)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=open(scratch / "stderr.txt", "ab"), cwd=home,
                                         env=environment, text=True)
+        assert self.process.stdout is not None
+        self.fenced = self.process.stdout.readline() == "fenced\n"
 
     def read(self, door: str, root: Path, warm: bool = False) -> Outcome:
         """What comes of the door's file below ``root``. warm: without limits, as a door is opened for the first
         time, when it imports its libraries."""
+        return self._do({"what": "door", "door": door, "root": str(root), "warm": warm})
+
+    def call(self, name: str, junk: str, at: str | None = None) -> Outcome:
+        """What comes of a documented function if it is given ``junk``, see :mod:`tests.attack.calls`."""
+        return self._do({"what": "call", "door": name, "junk": junk, "at": at, "warm": False})
+
+    def command(self, arguments: Sequence[str], folder: Path, warm: bool = False) -> Outcome:
+        """What comes of ``partreid ARGUMENTS`` in a folder: a result if all is well, refused if the exit status is 2."""
+        return self._do({"what": "command", "door": arguments[0] if arguments else "", "arguments": list(arguments),
+                         "root": str(folder), "warm": warm})
+
+    def act(self, name: str) -> Outcome:
+        """Something that a reader must not do, see :mod:`tests.attack.acts`."""
+        return self._do({"what": "act", "door": name, "warm": False})
+
+    def _do(self, job: dict[str, Any]) -> Outcome:
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"door": door, "root": str(root), "warm": warm}) + "\n")
+        self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
@@ -96,7 +123,7 @@ class Warden:
             self.process.kill()
 
 
-def _serve(jobs: IO[str], answers: IO[str], attempt: Callable[[dict[str, Any]], Outcome]) -> None:
+def _serve(jobs: IO[str], answers: IO[str], wall: float, cpu: float) -> None:
     """Jobs, a line each, through workers that may die."""
     worker: _Worker | None = None
     opened: dict[str, dict[str, Any]] = {}  # the good example of each door, with which a new worker warms up
@@ -105,17 +132,19 @@ def _serve(jobs: IO[str], answers: IO[str], attempt: Callable[[dict[str, Any]], 
         if job["warm"]:
             opened[job["door"]] = job
         if worker is None:
-            worker = _Worker(attempt)
+            worker = _Worker(cpu)
             if not job["warm"] and job["door"] in opened:
-                worker.do(opened[job["door"]], patience=20 * WALL)
-        outcome = worker.do(job, patience=WALL if not job["warm"] else 20 * WALL)
+                worker.do(opened[job["door"]], patience=20 * wall)
+        outcome = worker.do(job, patience=wall if not job["warm"] else 20 * wall)
+        if job["what"] == "command" and worker.alive:
+            worker.end()  # a command leaves things behind in its process, as it may
         if not worker.alive:
             worker = None
         print(json.dumps(asdict(outcome)), file=answers, flush=True)
 
 
 class _Worker:
-    def __init__(self, attempt: Callable[[dict[str, Any]], Outcome]) -> None:
+    def __init__(self, cpu: float) -> None:
         ask, to_do = os.pipe()
         done, say = os.pipe()
         self.pid = os.fork()
@@ -124,7 +153,7 @@ class _Worker:
             os.close(done)
             with os.fdopen(ask) as jobs, os.fdopen(say, "w") as answers:
                 for line in jobs:
-                    print(json.dumps(asdict(attempt(json.loads(line)))), file=answers, flush=True)
+                    print(json.dumps(asdict(attempt(json.loads(line), cpu))), file=answers, flush=True)
             os._exit(0)
         os.close(ask)
         os.close(say)
@@ -138,32 +167,38 @@ class _Worker:
         line = self.answers.readline() if ready else ""
         if line:
             return Outcome(**json.loads(line))
-        self.alive = False
-        if not ready:
-            os.kill(self.pid, signal.SIGKILL)
-        _, status = os.waitpid(self.pid, 0)
-        for pipe in (self.jobs, self.answers):
-            pipe.close()
+        status = self.end(kill=not ready)
         if not ready:
             return Outcome("hang", f"no answer in {patience:.0f} s", time.monotonic() - began)
         code = os.waitstatus_to_exitcode(status)
         return Outcome("killed", f"by {signal.Signals(-code).name}" if code < 0 else f"exit {code}")
 
 
-def attempt(job: dict[str, Any]) -> Outcome:
-    """One reading in this process."""
-    from partreid.errors import PartReidError
-    from tests.attack.readers import DOORS
+    def end(self, kill: bool = True) -> int:
+        """No more of it; how it ended."""
+        self.alive = False
+        if kill:
+            os.kill(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        for pipe in (self.jobs, self.answers):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        return status
 
-    door, mark = DOORS[job["door"]], Path.cwd() / MARK
+
+def attempt(job: dict[str, Any], cpu: float) -> Outcome:
+    """One reading in this process, which may take so many seconds of work."""
+    from partreid.errors import PartReidError
+
+    act, sound, mark = *_action(job), Path.cwd() / MARK
     _limit(None if job["warm"] else MEMORY)
     before, began = _forget_peak(), time.process_time()
     kind: Kind = "result"
     said = ""
     try:
-        found = door.read(Path(job["root"]))
+        found = act()
         said = f"{found!r:.200}"
-        door.sound(found)
+        sound(found)
     except PartReidError as error:
         said = str(error)
         kind = "memory" if _greedy(error) else "wordy" if len(said) > LONGEST or not said.strip() else "refused"
@@ -176,15 +211,35 @@ def attempt(job: dict[str, Any]) -> Outcome:
     if mark.exists():
         mark.rmdir()
         kind = "ran"
-    elif kind in ("result", "refused") and not job["warm"] and (grown > MEMORY or seconds > CPU):
+    elif kind in ("result", "refused") and not job["warm"] and (grown > MEMORY or seconds > cpu):
         kind = "memory" if grown > MEMORY else "slow"
-    return Outcome(kind, said[:LONGEST], seconds, grown)
+    return Outcome(kind, said[:4000], seconds, grown)
+
+
+def _action(job: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[Any], object]]:
+    """What a job asks for, and what is to be said against its result."""
+    if job["what"] == "door":
+        from tests.attack.readers import DOORS
+
+        door = DOORS[job["door"]]
+        return lambda: door.read(Path(job["root"])), door.sound
+    if job["what"] == "call":
+        from tests.attack.calls import called
+
+        return lambda: called(job["door"], job["junk"], job["at"]), lambda found: None
+    if job["what"] == "act":
+        from tests.attack.acts import ACTS
+
+        return ACTS[job["door"]], lambda found: None
+    from tests.attack.commands import run
+
+    return lambda: run(job["arguments"], Path(job["root"])), lambda found: None
 
 
 def _end_of(error: BaseException) -> str:
     lines = traceback.format_exception(error)
     try:
-        return "".join(lines)[-LONGEST:]
+        return "".join(lines)[-4000:]
     except MemoryError:
         return type(error).__name__
 
@@ -256,8 +311,13 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    _serve(sys.stdin, answers, attempt)
+    shared = Path("/dev/shm")  # what torch's loader processes hand over lies there
+    fenced = shut([Path(sys.argv[1]), *([shared] if shared.is_dir() else [])])
+    print("fenced" if fenced else "open", file=answers, flush=True)
+    _serve(sys.stdin, answers, float(sys.argv[2]), float(sys.argv[3]))
 
 
 if __name__ == "__main__":
-    main()
+    from tests.attack.harness import main as start  # not as __main__: the readers know this module by its name
+
+    start()

@@ -38,7 +38,9 @@ class Stage:
         return Path(shutil.copytree(self.good, root, symlinks=True))
 
     def attack(self, bad: Bad) -> Outcome:
-        """What comes of reading it."""
+        """What comes of reading it; nothing where that could do harm."""
+        if bad.device and not self.warden.fenced:
+            return Outcome("refused", "left out: there is no fence around the reader")
         if self.door.fresh:
             self.root = self.fresh("bad")
         path = self.root / self.door.place

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.attack.corpus.base import Bad, runs, sparse
+from tests.attack.corpus.base import Bad, packed_zeros, runs, sparse, zipped
 from tests.attack.valid import npy as saved
 
 
@@ -57,10 +57,12 @@ def zips(names: tuple[str, ...]) -> Iterator[Bad]:
                 archive.writestr(name, data)
         return file.getvalue()
 
-    zeros = described("'<f4'", "(17, 5, 2000, 2000)") + bytes(2**27)
+    head = described("'<f4'", "(17, 5, 2000, 2000)")
+    bomb = zipped({f"{name}.npy": (*packed_zeros(1360, head), len(head) + 1360 * 2**20) for name in names})
+    zeros = head + bytes(2**22)
     yield Bad.of("a zip of nothing", packed({}))
     yield Bad.of("a zip of other names", packed({"a.txt": b"hello", "../../evil.npy": saved(np.zeros(3))}))
-    yield Bad.of("a zip bomb", packed({f"{name}.npy": zeros for name in names}))
+    yield Bad.of("a zip bomb", bomb)
     yield Bad.of("a zip of arrays of 10^12", packed({f"{name}.npy": described("'<f4'", "(17, 5, 200000, 200000)")
                                                     for name in names}))
     yield Bad.of("a zip of pickles", packed({f"{name}.npy": described("'|O'", "(1,)", runs("mkdir")) for name in names}))

@@ -3,8 +3,10 @@
 import os
 import pickle
 import struct
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ class Bad:
     """A file that nobody should take for a good one.
 
     write: puts it at a path, where nothing is. refused: whether it must be; otherwise a sound result is as good.
+    device: whether it leads to a device of this machine, which a fault could replace where there is no fence.
     """
 
     name: str
     write: Callable[[Path], object]
     refused: bool = True
+    device: bool = False
 
     @classmethod
     def of(cls, name: str, data: bytes | str, refused: bool = True) -> "Bad":
@@ -78,8 +82,8 @@ def anything(valid: bytes) -> Iterator[Bad]:
     yield Bad("a named pipe", lambda path: os.mkfifo(path))
     yield Bad("a link to itself", lambda path: path.symlink_to(path.name))
     yield Bad("a link to nothing", lambda path: path.symlink_to("nowhere"))
-    yield Bad("a link to /dev/zero", lambda path: path.symlink_to("/dev/zero"))
-    yield Bad("a link to /dev/null", lambda path: path.symlink_to("/dev/null"))
+    yield Bad("a link to /dev/zero", lambda path: path.symlink_to("/dev/zero"), device=True)
+    yield Bad("a link to /dev/null", lambda path: path.symlink_to("/dev/null"), device=True)
     for function in ("mkdir", "eval", "exec", "system"):
         yield Bad.of(f"a pickle that calls {function}", runs(function))
 
@@ -90,5 +94,32 @@ def flipped(valid: bytes, at: int, value: int) -> bytes:
     return bytes(data)
 
 
-def le32(number: int) -> bytes:
-    return struct.pack("<I", number & 0xFFFFFFFF)
+@cache
+def packed_zeros(mib: int, head: bytes = b"") -> tuple[bytes, int]:
+    """Raw deflated ``head`` and then so many MiB of zeros, and their CRC-32; a MiB is packed once and repeated."""
+    def flushed(data: bytes, how: int) -> bytes:
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        return packer.compress(data) + packer.flush(how)
+
+    zeros = bytes(2**20)
+    total = zlib.crc32(head)
+    for _ in range(mib):
+        total = zlib.crc32(zeros, total)
+    return flushed(head, zlib.Z_FULL_FLUSH) + flushed(zeros, zlib.Z_FULL_FLUSH) * mib + flushed(b"", zlib.Z_FINISH), total
+
+
+def zlib_zeros(mib: int) -> bytes:
+    """The same as a stream of zlib's, as PNG and MATLAB have it. Its last four bytes are wrong: who reads so far has
+    unpacked it all."""
+    return b"\x78\xda" + packed_zeros(mib)[0] + bytes(4)
+
+
+def zipped(members: Mapping[str, tuple[bytes, int, int]]) -> bytes:
+    """A zip of members that are deflated already: name to (deflated, CRC-32, size it unpacks to)."""
+    out, index = b"", b""
+    for name, (data, crc, size) in members.items():
+        common = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, crc, len(data), size, len(name), 0)
+        index += b"PK\1\2" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(out)) + name.encode()
+        out += b"PK\3\4" + common + name.encode() + data
+    end = struct.pack("<HHHHIIH", 0, 0, len(members), len(members), len(index), len(out), 0)
+    return out + index + b"PK\5\6" + end

@@ -1,7 +1,7 @@
 """JSON with one thing wrong: every value replaced by whatever JSON can hold, and texts that are no JSON at all."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tests.attack.corpus.base import Bad
@@ -215,6 +215,3 @@ def results(valid: bytes) -> Iterator[Bad]:
     yield Bad.of("40,000 results", text([{**good, "image_id": f"x/{i}.jpg", "keypoints": [0] * 51}
                                          for i in range(40_000)]), refused=False)
 
-
-def each(kinds: Iterable[Bad]) -> list[str]:
-    return [bad.name for bad in kinds]

@@ -52,8 +52,8 @@ def headers(valid: bytes) -> Iterator[Bad]:
     yield Bad("a tensor of 40 GB that is there", sparse(len(closed({**header, "x": {
         "dtype": "F32", "shape": [huge], "data_offsets": [len(body), len(body) + 4 * huge]}}, body)) + 4 * huge, closed(
             {**header, "x": {"dtype": "F32", "shape": [huge], "data_offsets": [len(body), len(body) + 4 * huge]}}, body)))
-    yield Bad.of("100,000 tensors of nothing", closed({**header, **{f"x{i}": {
-        "dtype": "F32", "shape": [0], "data_offsets": [len(body), len(body)]} for i in range(100_000)}}, body))
+    yield Bad.of("20,000 tensors of nothing", closed({**header, **{f"x{i}": {
+        "dtype": "F32", "shape": [0], "data_offsets": [len(body), len(body)]} for i in range(20_000)}}, body))
     yield Bad.of("no tensors", closed({key: header[key] for key in header if key == "__metadata__"}, b""))
     for kind, value in (("a number", 5), ("null", None), ("a list", []), ("tables", {"partreid": {}}),
                         ("numbers", {"partreid": 5})):
@@ -77,7 +77,7 @@ def tensors(valid: bytes) -> Iterator[Bad]:
         wrong = found[first].copy()
         wrong.flat[0] = number
         yield with_(f"one weight {number}", **{first: wrong})
-    yield Bad.of("all weights NaN", save({name: value * np.float32("nan") if value.dtype == np.float32 else value
+    yield Bad.of("all weights NaN", save({name: np.full_like(value, np.nan) if value.dtype == np.float32 else value
                                          for name, value in found.items()}, meta))
     for dtype in (np.float64, np.float16, np.int64, np.uint8, np.bool_):
         yield with_(f"a weight of {np.dtype(dtype)}", **{first: found[first].astype(dtype)})

@@ -1,0 +1,46 @@
+"""The harness sees what it is there to see, and goes on afterwards."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attack.acts import ACTS, OUTSIDE
+from tests.attack.harness import Warden
+from tests.attack.mutate import mutant
+from tests.attack.readers import DOORS
+
+ENDS = {"memory, with a word": "memory", "ran, in Python": "ran", "outside": "result", "exit": "killed",
+        "leave": "traceback"}
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warden]:
+    found = Warden(tmp_path_factory.mktemp("impatient"), tmp_path_factory.getbasetemp(), wall=2, cpu=0.5)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_everything_that_a_reader_must_not_do_is_seen(impatient: Warden, act: str) -> None:
+    outcome = impatient.act(act)
+    if act == "outside":
+        assert not impatient.fenced or (outcome.said == "'held'" and not OUTSIDE.exists())
+        OUTSIDE.unlink(missing_ok=True)
+    wanted = {"slow": ("slow", "hang")}.get(act, (ENDS.get(act, act),))  # on a busy machine the clock runs out first
+    assert outcome.kind in wanted, outcome
+    assert outcome.good == (outcome.kind in ("result", "refused"))
+    assert impatient.act("refused").said == "this is no picture; give another"
+
+
+def test_a_mutant_is_the_same_everywhere_and_no_two_are_alike() -> None:
+    valid = bytes(range(256)) * 4
+    for kind in ("picture", "people"):
+        made = [mutant(valid, kind, number) for number in range(50)]
+        assert made == [mutant(valid, kind, number) for number in range(50)]
+        assert len(set(made)) > 45 and valid not in made
+    assert mutant(valid, "picture", 1, seed=1) != mutant(valid, "picture", 1)
+
+
+def test_bad_files_are_put_into_the_tests_own_folders_only() -> None:
+    for name, door in DOORS.items():
+        assert not door.place.startswith("/") and ".." not in door.place, name
