@@ -20,15 +20,16 @@ from partreid.evaluation import Options, evaluate_runs
 from partreid.recipes import find, override
 from partreid.recipes.base import Spec, from_plain, to_plain
 from partreid.types import Embeddings
-from tests.attack import valid
+from tests.attack import runs, valid
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "api"
 JUNK: Mapping[str, Callable[[], Any]] = {
     "None": lambda: None, "true": lambda: True, "a number": lambda: 3, "minus one": lambda: -1, "NaN": lambda: math.nan,
     "a huge number": lambda: 10**400, "text": lambda: "text", "empty text": lambda: "", "bytes": lambda: b"bytes",
     "a table": lambda: {}, "a list": list, "a list of None": lambda: [None], "an object": object,
-    "a function": lambda: len, "a class": lambda: int, "an array": lambda: np.zeros(3), "a tensor": lambda: torch.zeros(2),
-    "no tensor": lambda: torch.zeros(0), "a path": lambda: Path("nowhere"), "a loop": lambda: iter([1]),
+    "a function": lambda: len, "a class": lambda: int, "an array": lambda: np.zeros(3),
+    "a tensor": lambda: torch.zeros(2), "no tensor": lambda: torch.zeros(0), "a path": lambda: Path("nowhere"),
+    "a loop": lambda: iter([1]),
 }
 
 
@@ -37,8 +38,12 @@ def documented() -> Mapping[str, Any]:
     """Public functions and classes of the modules that the pages of the Python API are made from."""
     modules = ["partreid.api", *(name for page in sorted(PAGES.glob("*.md"))
                                  for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.M))]
-    return {f"{name}.{key}": value for name in dict.fromkeys(modules) for key, value in vars(import_module(name)).items()
-            if not key.startswith("_") and getattr(value, "__module__", None) == name and _takes(value)}
+    found = {}
+    for name in dict.fromkeys(modules):
+        for key, value in vars(import_module(name)).items():
+            if not key.startswith("_") and getattr(value, "__module__", None) == name and _takes(value):
+                found[f"{name}.{key}"] = value
+    return found
 
 
 def _takes(value: Any) -> bool:
@@ -86,7 +91,7 @@ class Material:
 @cache
 def material() -> Material:
     root = Path(tempfile.mkdtemp(prefix="attack-calls-"))
-    run = valid.run(root / "run")
+    run = runs.run(root / "run")
     valid.own_folders(root / "data")
     model, crops = load(run, "cpu"), [run / "a.jpg", run / "b.jpg"]
     return Material(root, run, root / "data", crops, model, model.embed(crops))
@@ -98,7 +103,8 @@ GOOD: Mapping[str, Call] = {
     "Model.embed": lambda m: (m.model.embed, {"crops": m.crops, "batch": 2}),
     "Model.compare": lambda m: (m.model.compare, {"a": m.crops[0], "b": m.crops[1], "prior": 0.5}),
     "Model.rank": lambda m: (m.model.rank, {"query": m.crops[0], "gallery": m.crops, "top": 1, "prior": 0.5}),
-    "Model.search": lambda m: (m.model.search, {"query": m.e, "gallery": m.e, "paths": m.crops, "top": 1, "prior": 0.5}),
+    "Model.search": lambda m: (m.model.search, {"query": m.e, "gallery": m.e, "paths": m.crops, "top": 1,
+                                                "prior": 0.5}),
     "crop_paths": lambda m: (crop_paths, {"crops": m.crops}),
     "save_embeddings": lambda m: (save_embeddings, {"model": m.model, "crops": m.crops, "folder": m.root / "kept"}),
     "Embeddings": lambda m: (Embeddings, {"vectors": m.e.vectors, "visibility": m.e.visibility, "names": m.e.names}),
@@ -109,10 +115,10 @@ GOOD: Mapping[str, Call] = {
     "build.benchmark": lambda m: (build.benchmark, {"name": "folders", "root": m.data}),
     "build.device": lambda m: (build.device, {"name": "cpu"}),
     "build.cue": lambda m: (build.cue, {"spec": Spec("stripes"), "of": build.benchmark("folders", m.data)}),
-    "build.method": lambda m: (build.method, {"recipe": valid.recipe(), "identities": 3, "scheme": valid.scheme()}),
+    "build.method": lambda m: (build.method, {"recipe": runs.recipe(), "identities": 3, "scheme": runs.scheme()}),
     "recipes.find": lambda m: (find, {"name": "synthetic/tiny/bot"}),
-    "recipes.override": lambda m: (override, {"recipe": valid.recipe(), "assignments": ["seed=2"]}),
-    "recipes.from_plain": lambda m: (from_plain, {"data": to_plain(valid.recipe())}),
+    "recipes.override": lambda m: (override, {"recipe": runs.recipe(), "assignments": ["seed=2"]}),
+    "recipes.from_plain": lambda m: (from_plain, {"data": to_plain(runs.recipe())}),
     "evaluate_runs": lambda m: (evaluate_runs, {"runs": [m.run], "root": m.data, "name": "folders",
                                                 "options": Options(device="cpu")}),
 }

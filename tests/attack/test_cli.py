@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack import valid
+from tests.attack import runs, valid
 from tests.attack.corpus.pictures import png
 from tests.attack.harness import Warden
 
-NUMBERS = ("-1", "0", "9223372036854775808", "1" + "0" * 400, "nan", "inf", "-inf", "1e400", "", "text", "0x10", "1,5",
-           "٣", "2.5")
-TEXTS = ("", " ", "[/red]", "[bold]x", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "-", "--", "-x", "--help-me", "x" * 120,
-         "x" * 5000, "a\nb", "caf\udce9", "中文", "~", "*", "{}", "null", "a=b")
-STRANGE = ("\x1b[31mred", "[/red]", "[cam1]anna", "-rf", "caf\udce9", "x" * 120, "中文", "a b", "=1+1", "a\nb", "\u202egpj",
-           "%s%n", "'\"", "anna{}", "{{7*7}}", "<script>")
+NUMBERS = ("-1", "0", "9223372036854775808", "1" + "0" * 400, "nan", "inf", "-inf", "1e400", "", "text", "0x10",
+           "1,5", "٣", "2.5")
+TEXTS = ("", " ", "[/red]", "[bold]x", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "-", "--", "-x", "--help-me",
+         "x" * 120, "x" * 5000, "a\nb", "caf\udce9", "中文", "~", "*", "{}", "null", "a=b")
+STRANGE = ("\x1b[31mred", "[/red]", "[cam1]anna", "-rf", "caf\udce9", "x" * 120, "中文", "a b", "=1+1", "a\nb",
+           "\u202egpj", "%s%n", "'\"", "anna{}", "{{7*7}}", "<script>")
 PATHS = ("missing", "", "a pipe", "a folder", "empty.txt", "no such/place", "x" * 300, "a link to itself", "caf\udce9",
          "-x.jpg")
 OUTSIDE = ("/", "..", "../../../x", "/dev/null", "/dev/zero", "/dev/full")  # tried only inside the fence
@@ -27,19 +27,21 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {  # in a folder with what _lay leaves
              "l.jsonl", "--device", "cpu"),
     "embed": ("embed", "run", "crops", "--out", "kept", "--device", "cpu"),
     "convert": ("convert", "x.pth", "--out", "converted", "--least", "0.9", "--identities", "3"),
-    "calibrate": ("calibrate", "run", "--data", "data", "--name", "folders", "--rate", "0.1", "--share", "0.5", "--seed",
-                  "1", "--out", "c.json", "--device", "cpu"),
+    "calibrate": ("calibrate", "run", "--data", "data", "--name", "folders", "--rate", "0.1", "--share", "0.5",
+                  "--seed", "1", "--out", "c.json", "--device", "cpu"),
     "compare": ("compare", "crops/a.jpg", "crops/b.jpg", "--run", "run", "--picture", "p.png", "--prior", "0.5"),
-    "rank": ("rank", "run", "crops/a.jpg", "crops", "--top", "2", "--sheet", "s.png", "--prior", "0.5", "--device", "cpu"),
+    "rank": ("rank", "run", "crops/a.jpg", "crops", "--top", "2", "--sheet", "s.png", "--prior", "0.5", "--device",
+             "cpu"),
     "data synth": ("data", "synth", "tiny", "world", "--seed", "0", "--train-occluded", "0.5"),
     "data sheet": ("data", "sheet", "data", "sheet.png", "--rows", "2"),
     "data check": ("data", "check", "folders", "data"),
-    "labels import": ("labels", "import", "keypoints", "keypoints.json", "--data", "labelled", "--out", "labelled/keypoints",
-                      "--overwrite"),
+    "labels import": ("labels", "import", "keypoints", "keypoints.json", "--data", "labelled", "--out",
+                      "labelled/keypoints", "--overwrite"),
     "labels check": ("labels", "check", "--data", "labelled", "--cue", "stripes", "--set", "parts=4"),
     "labels stats": ("labels", "stats", "--data", "labelled", "--cue", "stripes"),
     "labels preview": ("labels", "preview", "--data", "labelled", "--cue", "stripes", "--out", "l.png", "--rows", "1"),
-    "labels cache": ("labels", "cache", "--data", "labelled", "--cue", "stripes", "--size", "64", "32", "--out", "l.st"),
+    "labels cache": ("labels", "cache", "--data", "labelled", "--cue", "stripes", "--size", "64", "32", "--out",
+                     "l.st"),
     "recipes": ("recipes", "--filter", "tiny", "--paper", "isp", "--ledger", "l.jsonl"),
     "claims": ("claims", "--papers", "nobody", "--seeds", "1", "--size", "tiny", "--out", "claims"),
     "demo": ("demo", "--out", "run", "--quick", "--seed", "-1"),
@@ -51,11 +53,11 @@ SLOW = ("train", "data synth", "calibrate", "eval", "claims", "demo")
 def _lay(folder: Path) -> None:
     import json
 
-    valid.run(folder / "run")
+    runs.run(folder / "run")
     valid.own_folders(folder / "data")
     valid.samples(folder / "labelled")
     valid.put(folder / "keypoints.json", json.dumps(valid.coco()))
-    valid.put(folder / "x.pth", valid.weights("zip"))
+    valid.put(folder / "x.pth", runs.weights("zip"))
     valid.put(folder / "empty.txt", "")
     for i, name in enumerate(("a.jpg", "b.jpg")):
         valid.put(folder / "crops" / name, valid.photo(seed=i))
@@ -124,7 +126,7 @@ def test_strange_names_of_files(warden: Warden, folder: Path, what: str) -> None
                       f"people/query/{name}/q_c1_1.jpg", f"people/gallery/{name}/g_c2_1.jpg",
                       f"people/query/anna/{name}_c1_1.jpg", f"people/gallery/anna/{name}_c2_1.jpg"):
             valid.put(folder / place, valid.photo(seed=len(place)))
-        valid.run(folder / name)
+        runs.run(folder / name)
         words = tuple(word.format(name) if "{}" in word else word for word in NAMED[what])
         outcome = warden.command([f"./{w}" if w == name and w.startswith("-") else w for w in words], folder)
         if outcome.kind != "result":

@@ -41,7 +41,7 @@ def headers() -> Iterator[Bad]:
     yield Bad.of("a header of 4 GiB", header("{}", version=(2, 0), length=2**32 - 1))
     yield Bad.of("version 9", header("{}", version=(9, 0)))
     yield Bad.of("version 3, not UTF-8", header("{'descr': '\xff', }", version=(3, 0)))
-    yield Bad.of("a header with code", header(f"__import__('os').mkdir('RAN')"))
+    yield Bad.of("a header with code", header("__import__('os').mkdir('RAN')"))
     yield Bad.of("a header with other keys", header("{'descr': '<f4', 'shape': (2,), 'x': 1}"))
     yield Bad.of("a header that is a set", header("{1, 2}"))
     yield Bad.of("pickled objects", described("'|O'", "(1,)", runs("mkdir")))
@@ -65,7 +65,8 @@ def zips(names: tuple[str, ...]) -> Iterator[Bad]:
     yield Bad.of("a zip bomb", bomb)
     yield Bad.of("a zip of arrays of 10^12", packed({f"{name}.npy": described("'<f4'", "(17, 5, 200000, 200000)")
                                                     for name in names}))
-    yield Bad.of("a zip of pickles", packed({f"{name}.npy": described("'|O'", "(1,)", runs("mkdir")) for name in names}))
+    yield Bad.of("a zip of pickles", packed({f"{name}.npy": described("'|O'", "(1,)", runs("mkdir"))
+                                           for name in names}))
     yield Bad.of("a zip of text", packed({f"{name}.npy": b"hello" for name in names}))
     yield Bad.of("a zip packed by LZMA", packed({f"{name}.npy": zeros for name in names}, zipfile.ZIP_LZMA))
     file = io.BytesIO()
@@ -97,7 +98,7 @@ def npy(valid: bytes) -> Iterator[Bad]:
                         ("flat", like.ravel()), ("one dimension more", like[None]), ("empty", like[:0]),
                         ("without columns", like[..., :0]), ("one number", np.float32(1)),
                         ("float64 huge", like.astype(np.float64) * 1e300 if floating else like[:1].astype(float))):
-        yield Bad.of(name, saved(np.asarray(array)), refused=name != "float64 huge" or True)
+        yield Bad.of(name, saved(np.asarray(array)), refused=True)
 
 
 def npz(valid: bytes) -> Iterator[Bad]:

@@ -54,7 +54,12 @@ def runs(function: str) -> bytes:
     return pickle.dumps(Payload(), 2)
 
 
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 32\n%%EndComments\n0 0 moveto 64 32 lineto stroke\n%%EOF\n"
+POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 64 32
+%%EndComments
+0 0 moveto 64 32 lineto stroke
+%%EOF
+"""
 
 
 def anything(valid: bytes) -> Iterator[Bad]:
@@ -105,7 +110,8 @@ def packed_zeros(mib: int, head: bytes = b"") -> tuple[bytes, int]:
     total = zlib.crc32(head)
     for _ in range(mib):
         total = zlib.crc32(zeros, total)
-    return flushed(head, zlib.Z_FULL_FLUSH) + flushed(zeros, zlib.Z_FULL_FLUSH) * mib + flushed(b"", zlib.Z_FINISH), total
+    data = flushed(head, zlib.Z_FULL_FLUSH) + flushed(zeros, zlib.Z_FULL_FLUSH) * mib + flushed(b"", zlib.Z_FINISH)
+    return data, total
 
 
 def zlib_zeros(mib: int) -> bytes:
@@ -119,7 +125,8 @@ def zipped(members: Mapping[str, tuple[bytes, int, int]]) -> bytes:
     out, index = b"", b""
     for name, (data, crc, size) in members.items():
         common = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, crc, len(data), size, len(name), 0)
-        index += b"PK\1\2" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(out)) + name.encode()
+        index += b"PK\1\2" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(out))
+        index += name.encode()
         out += b"PK\3\4" + common + name.encode() + data
     end = struct.pack("<HHHHIIH", 0, 0, len(members), len(members), len(index), len(out), 0)
     return out + index + b"PK\5\6" + end

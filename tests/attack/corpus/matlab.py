@@ -36,7 +36,8 @@ def mat5(valid: bytes) -> Iterator[Bad]:
     for name, dims in (("10^12 numbers", (10**6, 10**6)), ("2^31 by 2^31", (2**31 - 1, 2**31 - 1)),
                        ("minus ones", (-1, -1)), ("no dimensions", ()), ("40 dimensions", (1,) * 40),
                        ("none by 2^31", (0, 2**31 - 1))):
-        for kind, flags in (("doubles", 6), ("cells", 1), ("structures", 2), ("texts", 4), ("sparse", 5), ("objects", 3)):
+        for kind, flags in (("doubles", 6), ("cells", 1), ("structures", 2), ("texts", 4), ("sparse", 5),
+                            ("objects", 3)):
             yield Bad.of(f"{name} of {kind}", HEAD + matrix("filelist", dims, flags, doubles))
     yield Bad.of("an element of 4 GiB", HEAD + struct.pack("<II", 14, 2**32 - 1) + bytes(64))
     yield Bad.of("an element of minus one", HEAD + struct.pack("<Ii", 14, -1) + bytes(64))
@@ -47,10 +48,9 @@ def mat5(valid: bytes) -> Iterator[Bad]:
         yield Bad.of(f"an element of type {kind}", HEAD + element(kind, bytes(16)))
     for klass in (0, 7, 16, 17, 18, 19, 63, 255):
         yield Bad.of(f"an array of class {klass}", HEAD + matrix("filelist", (1, 1), klass, doubles))
-    deep = b""
-    for _ in range(20_000):
-        deep = element(14, element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<2i", 1, 1)) + element(1, b"a")
-                       + deep) if len(deep) < 2**20 else deep
+    deep, cell = b"", element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<2i", 1, 1)) + element(1, b"a")
+    for _ in range(5000):
+        deep = element(14, cell + deep)
     yield Bad.of("cells in cells", HEAD + deep)
     yield Bad.of("a text of type 99", HEAD + matrix("filelist", (1, 3), 4, element(99, b"abcdef")))
     yield Bad.of("text in UTF-32 beyond", HEAD + matrix("filelist", (1, 3), 4, element(18, b"\xff" * 12)))
@@ -73,7 +73,8 @@ def mat5(valid: bytes) -> Iterator[Bad]:
                         ("a structure", {"a": 1}), ("cells of numbers", np.array([[1], [2], [3], [4]], object)),
                         ("cells of cells", np.array([[cells], [cells]], object))):
         yield Bad.of(f"names that are {name}", saved(filelist=value))
-    for name in ("../../etc/passwd", "", "a\0b", "x" * 5000, "1_1.png", "1_٣_1_1.png", "99999999999999999999_1_1_01.png"):
+    for name in ("../../etc/passwd", "", "a\0b", "x" * 5000, "1_1.png", "1_٣_1_1.png",
+                 "99999999999999999999_1_1_01.png"):
         other = cells.copy()
         other[0, 0] = name
         yield Bad.of(f"a name {name[:20]!r}", saved(filelist=other))

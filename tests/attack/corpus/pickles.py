@@ -29,8 +29,8 @@ def opcodes() -> Iterator[tuple[str, bytes]]:
     yield "STACK_GLOBAL", b"\x80\x04" + text("builtins") + text("eval") + b"\x93" + text(
         f"__import__('os').mkdir('{MARK}')") + b"\x85R."
     yield "NEWOBJ", two + b"cbuiltins\nmap\ncposix\nmkdir\n" + text(MARK) + b"\x85\x86\x81."
-    yield "BUILD with a method", two + b"ccollections\nOrderedDict\n)R}" + text("__setstate__") + b"cposix\nsystem\nsb" + \
-        text("x") + b"b."
+    yield "BUILD with a method", two + b"ccollections\nOrderedDict\n)R}" + text("__setstate__") + \
+        b"cposix\nsystem\nsb" + text("x") + b"b."
     yield "EXT1", b"\x80\x02\x82\x01."
     yield "EXT4 of minus one", b"\x80\x02\x84\xff\xff\xff\xff."
     yield "PERSID", b"Pposix.system\n."
@@ -102,7 +102,8 @@ def entries() -> Iterator[tuple[str, Any]]:
                                      "pred_densepose": raw}]
     for name, field, value in (
             ("labels beyond", "labels", chart["labels"] + 25), ("labels below", "labels", chart["labels"] - 1),
-            ("labels of float", "labels", chart["labels"] + 0.5), ("labels of NaN", "labels", chart["labels"] * float("nan")),
+            ("labels of float", "labels", chart["labels"] + 0.5),
+            ("labels of NaN", "labels", chart["labels"] * float("nan")),
             ("labels stride 0", "labels", torch.zeros(1, dtype=torch.int64).expand(2**31)),
             ("labels of two", "labels", chart["labels"][:2]), ("uv of one", "uv", chart["uv"][:1]),
             ("uv complex", "uv", chart["uv"] + 1j), ("uv NaN", "uv", chart["uv"] * float("nan")),
@@ -218,11 +219,12 @@ def plain(valid: bytes) -> Iterator[Bad]:
 
 def legacy(valid: bytes) -> Iterator[Bad]:
     """torch's older format: a magic number, a version, a machine, the value, its storages."""
-    head = LEGACY + pickle.dumps(1001, 2) + pickle.dumps({"protocol_version": 1001, "little_endian": True, "type_sizes": {
-        "short": 2, "int": 4, "long": 4}}, 2)
+    head = LEGACY + pickle.dumps(1001, 2) + pickle.dumps({
+        "protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}, 2)
     assert valid.startswith(LEGACY)
     for name, code in opcodes():
-        yield Bad.of(f"{name}, older", head + (code if code[:1] == b"\x80" else b"\x80\x02" + code) + pickle.dumps([], 2))
+        whole = code if code[:1] == b"\x80" else b"\x80\x02" + code
+        yield Bad.of(f"{name}, older", head + whole + pickle.dumps([], 2))
     yield Bad.of("another version", LEGACY + pickle.dumps(1, 2) + valid[60:])
     yield Bad.of("a machine that is none", LEGACY + pickle.dumps(1001, 2) + pickle.dumps(5, 2) + pickle.dumps({}, 2))
     yield Bad.of("storages that are none", head + pickle.dumps({}, 2) + pickle.dumps([5, "x", None], 2))

@@ -22,8 +22,8 @@ def png(width: int, height: int, depth: int = 8, colour: int = 2, data: bytes | 
         between: bytes = b"", interlace: int = 0) -> bytes:
     """A PNG that says what it likes; without data one that holds a few rows of nothing."""
     packed = zlib.compress(bytes(min((width * 3 + 1) * height, 100_000))) if data is None else data
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace))
-            + between + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + between + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
 
 
 def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -144,8 +144,8 @@ def others() -> Iterator[Bad]:
     yield Bad.of("FITS", b"SIMPLE  =                    T".ljust(80) + b"BITPIX  =                    8".ljust(80) +
                  b"NAXIS   =                    2".ljust(80) + b"NAXIS1  =               999999".ljust(80) +
                  b"NAXIS2  =               999999".ljust(80) + b"END".ljust(2880))
-    yield Bad.of("XBM of 30,000 x 30,000", "#define im_width 30000\n#define im_height 30000\nstatic char im_bits[] = {\n"
-                 "0x00 };\n")
+    yield Bad.of("XBM of 30,000 x 30,000", "#define im_width 30000\n#define im_height 30000\n"
+                 "static char im_bits[] = {\n0x00 };\n")
     yield Bad.of("PPM of 99,999 x 99,999", b"P6 99999 99999 255\n" + bytes(64))
     yield Bad.of("PPM whose numbers never end", b"P5 " + b"9" * 5000)
     yield Bad.of("ICO in ICO", b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, 2**31 - 1, 22) + bytes(20))

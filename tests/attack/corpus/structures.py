@@ -9,8 +9,8 @@ from tests.attack.corpus.base import Bad
 DEEP = "@deep@"  # stands for a hundred thousand brackets, which json.dumps could not write
 HUGE = "@huge@"  # for 10^400
 JUNK: tuple[Any, ...] = (None, True, -1, 0, 10**15, 2**64, 10**30, HUGE, 1e308, float("nan"), float("inf"), -0.5, "",
-                         "text", "\x1b[31mred", "\ud800", "../../etc/passwd", "[/red]", "x" * 5000, [], {}, [[1], [2, 3]],
-                         [None], ["a"], {"a": 1}, DEEP)
+                         "text", "\x1b[31mred", "\ud800", "../../etc/passwd", "[/red]", "x" * 5000, [], {},
+                         [[1], [2, 3]], [None], ["a"], {"a": 1}, DEEP)
 Path_ = tuple[Any, ...]
 
 
@@ -74,11 +74,12 @@ def changes(value: Any) -> Iterator[tuple[str, Any]]:
 
 def no_json() -> Iterator[Bad]:
     for name, data in (
-            ("null", "null"), ("a number", "17"), ("a text", '"text"'), ("true", "true"), ("a list", "[]"), ("a table", "{}"),
-            ("NaN", "NaN"), ("10^400", "1" + "0" * 400), ("10^5000", "1" + "0" * 5000), ("1e400", "1e400"),
-            ("10^(10^6)", "1" + "0" * 1_000_000), ("100,000 brackets", "[" * 100_000),
-            ("100,000 brackets, closed", "[" * 100_000 + "]" * 100_000), ("100,000 tables", '{"a":' * 100_000 + "1" + "}" *
-            100_000), ("half", '{"a": [1, 2'), ("a comma too many", "[1, 2,]"), ("two", "{} {}"), ("a comment", "// x\n{}"),
+            ("null", "null"), ("a number", "17"), ("a text", '"text"'), ("true", "true"), ("a list", "[]"),
+            ("a table", "{}"), ("NaN", "NaN"), ("10^400", "1" + "0" * 400), ("10^5000", "1" + "0" * 5000),
+            ("1e400", "1e400"), ("10^(10^6)", "1" + "0" * 1_000_000), ("100,000 brackets", "[" * 100_000),
+            ("100,000 brackets, closed", "[" * 100_000 + "]" * 100_000),
+            ("100,000 tables", '{"a":' * 100_000 + "1" + "}" * 100_000), ("half", '{"a": [1, 2'),
+            ("a comma too many", "[1, 2,]"), ("two", "{} {}"), ("a comment", "// x\n{}"),
             ("single quotes", "{'a': 1}"), ("doubled keys", '{"a": 1, "a": 2}'), ("a lone surrogate", '["\\ud800"]'),
             ("escapes", '["\\u001b[31m"]'), ("a control character", '["\x01"]'), ("numbers", "[1, 2, 3]"),
             ("texts", '["a", "b"]'), ("nulls", "[null, null]"), ("tables of nothing", "[{}, {}]"),

@@ -6,10 +6,10 @@ from typing import Any
 from tests.attack.corpus.base import Bad
 
 ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "latin-1", "cp1252", "utf-7")
-NAMES = ("", " ", ".", "..", "/", "/etc/passwd", "../" * 50 + "etc/passwd", "a\0b.jpg", "\x1b[31mred.jpg", "[/red].jpg",
-         "[bold]x.jpg", "-rf.jpg", "=1+1.jpg", "x" * 300 + ".jpg", "x" * 100_000 + ".jpg", "a\nb.jpg", "\ufeffa.jpg",
-         "\u202egpj.a", "C:\\a.jpg", "\\\\host\\a.jpg", "file:///a.jpg", "http://a/b.jpg", "~/a.jpg", "con.jpg", "*.jpg",
-         "NaN", "null")
+NAMES = ("", " ", ".", "..", "/", "/etc/passwd", "../" * 50 + "etc/passwd", "a\0b.jpg", "\x1b[31mred.jpg",
+         "[/red].jpg", "[bold]x.jpg", "-rf.jpg", "=1+1.jpg", "x" * 300 + ".jpg", "x" * 100_000 + ".jpg", "a\nb.jpg",
+         "\ufeffa.jpg", "\u202egpj.a", "C:\\a.jpg", "\\\\host\\a.jpg", "file:///a.jpg", "http://a/b.jpg", "~/a.jpg",
+         "con.jpg", "*.jpg", "NaN", "null")
 
 
 def texts(valid: bytes) -> Iterator[Bad]:
@@ -41,13 +41,13 @@ def listed(valid: bytes) -> Iterator[Bad]:
 def csv(valid: bytes) -> Iterator[Bad]:
     yield from texts(valid)
     header, *rows = valid.decode().splitlines()
+    below, wide = "\n".join(rows), ",".join([header, *[f"c{i}" for i in range(10_000)]])
     for name, text in (
-            ("no header", "\n".join(rows)), ("a header alone", header), ("a header twice", "\n".join([header, header, *rows])),
-            ("a column twice", "\n".join([header + ",path", *rows])), ("a column less", "\n".join(
-                [header.replace(",split", ""), *rows])), ("quotes never closed", header + '\n"' + "\n".join(rows)),
-            ("a cell of 200,000", f"{header}\n{'x' * 200_000},a,c1,train"), ("cells to no end", header + "\n" + "," *
-                                                                            1_000_000),
-            ("10,000 columns", ",".join([header, *[f"c{i}" for i in range(10_000)]]) + "\n" + "\n".join(rows)),
+            ("no header", below), ("a header alone", header), ("a header twice", f"{header}\n{header}\n{below}"),
+            ("a column twice", f"{header},path\n{below}"), ("10,000 columns", f"{wide}\n{below}"),
+            ("a column less", f"{header.replace(',split', '')}\n{below}"),
+            ("quotes never closed", f'{header}\n"{below}'), ("a million cells", header + "\n" + "," * 10**6),
+            ("a cell of 200,000", f"{header}\n{'x' * 200_000},a,c1,train"),
             ("semicolons", valid.decode().replace(",", ";")), ("tabs", valid.decode().replace(",", "\t")),
             ("bars", valid.decode().replace(",", "|"))):
         yield Bad.of(name, text, refused=False)
@@ -91,7 +91,8 @@ def parquet(valid: bytes) -> Iterator[Bad]:
         yield from with_("of dates out of range", column, lambda: pa.array([2**31 - 1] * count, pa.int32()).cast(
             pa.date32()))
         yield from with_("of times out of range", column, lambda: pa.array([2**62] * count).cast(pa.timestamp("s")))
-        yield from with_("of times in a zone", column, lambda: pa.array([0] * count).cast(pa.timestamp("s", "Nowhere/X")))
+        yield from with_("of times in a zone", column, lambda: pa.array([0] * count).cast(
+            pa.timestamp("s", "Nowhere/X")))
         yield from with_("of bytes", column, lambda: pa.array([b"\xff\xfe\x00"] * count))
         yield from with_("of text that is not UTF-8", column, lambda: packed([b"\xff\xfe\x80"] * count))
         yield from with_("of lists", column, lambda: pa.array([[1, 2]] * count))
