@@ -24,7 +24,7 @@ export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test check lint bench docs lock clean FORCE
+.PHONY: help setup demo test check attack lint bench docs lock clean FORCE
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: lint  ## all checks and all tests
 
 check: lint  ## all checks and the quick tests
 	@echo "==> pytest"; $(PYTEST) -m "not slow" $(ARGS)
+
+attack: $(READY)  ## read thousands of bad files at every door, under limits (ARGS="-k parquet")
+	@PARTREID_ATTACK=1 $(PYTEST) tests/attack $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
 	@echo "==> ruff"; $(BIN)/ruff check --quiet .

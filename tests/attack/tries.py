@@ -28,7 +28,8 @@ from partreid.recipes.base import Spec
 from partreid.tables import chosen, lines, mean, page
 from partreid.train.journal import Journal, read, write_csv
 from partreid.train.loop import Options, train
-from partreid.train.run import Run, start_from
+from partreid.train.run import Run
+from partreid.train.start import start_from
 from partreid.types import Benchmark
 from tests.attack import runs, valid
 from tests.attack.harness import Unsound
@@ -168,7 +169,7 @@ def started(root: Path) -> Any:
 
 
 def claimed_again(root: Path) -> Any:
-    return Run(root, runs.recipe("bot"), resume=True).recipe.name
+    return Run(root, runs.recipe("bot"), True, {}).recipe.name
 
 
 def journalled(root: Path) -> Any:
