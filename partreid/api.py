@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from math import isnan
-from os.path import isdir, lexists  # unlike Path's, they never raise
+from os.path import isdir, join, lexists  # unlike Path's, they never raise
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from partreid.match.neighbours import slices
 from partreid.match.search import nearest
 from partreid.methods import Method
 from partreid.recipes.base import Recipe
+from partreid.text import brief
 from partreid.train.bundle import read_model
 from partreid.train.checkpoint import save_tensors
 from partreid.types import Embeddings, PartScheme, Sample
@@ -204,17 +205,18 @@ def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
         root = Path(crops)
         paths = list(images_in(root, recursive=True)) if isdir(root) else [root]
     else:
-        require(fits(crops, Iterable[str | Path]), "crops", "a folder, a file or a list of files", crops)
+        require(fits(crops, Iterable), "crops", "a folder, a file or a list of files", crops)
         paths = []
         for entry in crops:
             require(isinstance(entry, str | Path), "each of the crops", "a text or a Path", entry)
-            paths.append(Path(entry))
+            paths.append(entry if isinstance(entry, Path) else Path(entry))
     if not paths:
         what = str(crops) if isinstance(crops, str | Path) else "the list"
         raise DataError(f"{what} holds no images; give a folder of crops or a list of files")
     for path in paths:
         if not lexists(path) and isdir(path.parent):  # else regular() says what is wrong with the way there
-            raise DataError(f"there is no image {path}; give a crop, a folder of crops or a text file that lists them")
+            raise DataError(f"there is no image {brief(path, 400)}; give a crop, a folder of crops or a text file that "
+                            f"lists them")
         regular(path, "crop")
     return paths
 
@@ -271,5 +273,5 @@ def listed(source: Path) -> list[Path] | Path:
         lines = [line.strip() for line in read_text(source, what="list of crops").splitlines()]
         if not any(lines):
             raise DataError(f"{source} lists no images; write one path a line")
-        return [Path(line) if Path(line).is_absolute() else source.parent / line for line in lines if line]
+        return [Path(join(source.parent, line)) for line in lines if line]  # an absolute one stays as it is
     return source

@@ -2,13 +2,13 @@
 
 import io
 import math
+import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from partreid.errors import DataError
@@ -16,6 +16,13 @@ from partreid.files import MIB, regular, unreadable
 from partreid.text import reason
 
 ARRAY_LIMIT = 2048 * MIB
+HEADER_LIMIT = 65_536  # bytes; those of arrays of numbers have 128
+DIMENSIONS = 32
+MAGIC = b"\x93NUMPY"
+ENVELOPE = re.compile(r"\s*\{[^{}\[\]]*\}\s*")
+FIELDS = {"descr": re.compile(r"'descr'\s*:\s*'([^']{1,16})'"),
+          "order": re.compile(r"'fortran_order'\s*:\s*(True|False)\b"),
+          "shape": re.compile(r"'shape'\s*:\s*\(((?:\s*\d{1,19}L?\s*,?)*)\)")}
 ENTRIES = 10_000  # of a zip archive
 NUMBERS = "biuf"  # NumPy's kinds that are numbers: truth values, whole numbers, floats
 
@@ -64,20 +71,9 @@ def read_arrays(path: Path | str, kinds: str = NUMBERS, limit: int = ARRAY_LIMIT
 
 
 def _array(file: BinaryIO, length: int, source: object, kinds: str, limit: int) -> NDArray[np.generic]:
-    try:
-        version = npy.read_magic(file)
-        if version not in ((1, 0), (2, 0)):  # 3.0 is for names of fields beyond Latin-1
-            raise DataError(f"{source} has NumPy's format {version[0]}.{version[1]}; plain arrays of numbers have 1.0")
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, columns_first, dtype = header(file)
-    except DataError:
-        raise
-    except Exception as error:  # the header is a Python literal: its parser has many ways to give up
-        raise DataError(f"{source} cannot be read as a NumPy array ({reason(error)}); save or copy it again") from None
+    dtype, columns_first, shape = _header(file, source)
     if dtype.hasobject or dtype.kind not in kinds:
         raise DataError(f"{source} holds {dtype}, not numbers; save it as an array of whole numbers or floats")
-    if any(not isinstance(n, int) or n < 0 for n in shape) or len(shape) > 32:
-        raise DataError(f"{source} claims the shape {shape}; save or copy it again")
     count = math.prod(shape)
     if count == 0:
         raise DataError(f"{source} is empty: its shape is {shape}; make it again")
@@ -89,3 +85,27 @@ def _array(file: BinaryIO, length: int, source: object, kinds: str, limit: int) 
         raise DataError(f"{source} holds {size / MIB:,.0f} MiB; at most {limit / MIB:.0f} are read from one file")
     array = np.frombuffer(bytearray(file.read(size)), dtype, count)
     return array.reshape(shape, order="F" if columns_first else "C")
+
+
+def _header(file: BinaryIO, source: object) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    """dtype, whether columns come first, and shape. Read by a pattern: NumPy's own reader parses it as Python."""
+    broken = f"{source} cannot be read as a NumPy array"
+    if file.read(6) != MAGIC:
+        raise DataError(f"{broken} (it does not begin like one); save or copy it again")
+    version = tuple(file.read(2))
+    if version not in ((1, 0), (2, 0)):  # 3.0 is for names of fields beyond Latin-1
+        raise DataError(f"{broken} (its format is {'.'.join(map(str, version)) or 'missing'}; plain arrays of numbers "
+                        f"have 1.0); save or copy it again")
+    size = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
+    text = file.read(size).decode("latin-1") if size <= HEADER_LIMIT else ""
+    fields = {name: found[1] for name, pattern in FIELDS.items() if (found := pattern.search(text))}
+    if len(text) != size or len(fields) < len(FIELDS) or not ENVELOPE.fullmatch(text):
+        raise DataError(f"{broken} (its header is none of an array of numbers); save or copy it again")
+    try:
+        dtype = np.dtype(fields["descr"])
+    except (TypeError, ValueError):
+        raise DataError(f"{broken} (no dtype is called {fields['descr']!r}); save or copy it again") from None
+    shape = tuple(int(n.rstrip("L")) for n in fields["shape"].replace(" ", "").split(",") if n)
+    if len(shape) > DIMENSIONS:
+        raise DataError(f"{broken} (it claims {len(shape)} dimensions); save or copy it again")
+    return dtype, fields["order"] == "True", shape

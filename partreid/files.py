@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import DataError
-from partreid.text import reason
+from partreid.text import brief, reason
 
 MIB = 2**20
 TEXT_LIMIT = 64 * MIB
@@ -39,9 +39,9 @@ def regular(path: Path | str, what: str = "file") -> Path:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise DataError(f"there is no {what} {path}; check the path") from None
+        raise DataError(f"there is no {what} {brief(path, 400)}; check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise DataError(f"the {what} {path} cannot be reached ({reason(error)}); check the path and its "
+        raise DataError(f"the {what} {brief(path, 400)} cannot be reached ({reason(error)}); check the path and its "
                         f"permissions") from None
     if not stat.S_ISREG(mode):
         raise DataError(f"{path} is {_kind(mode)}, where a {what} is expected; give a regular file")

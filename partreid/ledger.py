@@ -89,7 +89,7 @@ def append(path: Path, new: Iterable[Entry]) -> int:
         return 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if os.path.lexists(path):
             regular(path, "ledger")
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -115,7 +115,7 @@ def read(path: Path) -> list[Entry]:
     A last line that was cut off while it was written (half of an entry, and no end of line) does not count: its
     scores were never reported as added, and the next entry takes its place.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     regular(path, "ledger")
     try:
@@ -147,7 +147,7 @@ def _entries(path: Path, data: bytes) -> list[Entry]:
 def torn(data: bytes) -> bool:
     """Whether the last line of these was cut off while it was written: it has no end and is no JSON."""
     last = data[data.rfind(b"\n") + 1:]
-    if not last.strip().startswith(b"{"):  # no entry of ours, whole or half
+    if not (last.strip().startswith(b"{") and last.isascii()):  # no entry of ours, whole or half
         return False
     try:
         parse_json(last, "it")

@@ -15,6 +15,8 @@ from partreid.files import MIB, parse_json, regular, unreadable
 BYTES: Final = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
                 "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8}
 HEADER_LIMIT: Final = 64 * MIB
+FILE_LIMIT: Final = 16_384 * MIB  # four times the largest model that is built, so with its optimiser's state
+MOST: Final = 16_384  # tensors; the largest trunk of the papers has some 2,000, and its optimiser 4,000
 _DIMENSIONS = 32
 
 
@@ -36,6 +38,8 @@ def read_header(path: Path, remedy: str) -> Header:
             end = file.seek(0, 2)
             file.seek(0)
             length = struct.unpack("<Q", file.read(8))[0] if end >= 8 else 0
+            if end > FILE_LIMIT:
+                raise _broken(path, f"it has {end / MIB:,.0f} MiB, at most {FILE_LIMIT / MIB:,.0f} are read", remedy)
             if not 2 <= length <= min(end - 8, HEADER_LIMIT):
                 raise _broken(path, "it has no header", remedy)
             text = file.read(length)
@@ -50,6 +54,8 @@ def read_header(path: Path, remedy: str) -> Header:
     texts = header.pop("__metadata__", {})
     if not isinstance(texts, dict) or not all(isinstance(v, str) for v in texts.values()):
         raise _broken(path, "its metadata are no texts", remedy)
+    if len(header) > MOST:
+        raise _broken(path, f"it names {len(header):,} tensors, and no model has over {MOST:,}", remedy)
     shapes, places = {}, []
     for name, entry in header.items():
         kind, shape, start, stop = _entry(path, name, entry, remedy)

@@ -20,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from partreid.cues.base import PartLabels
 from partreid.errors import DataError
 from partreid.files import parse_json, regular
+from partreid.tensors import read_header
+from partreid.text import brief
 from partreid.types import UNKNOWN, PartScheme, Sample
 
 FORMAT = "partreid labels 1"
@@ -39,6 +41,10 @@ def cached_labels(root: Path, samples: Sequence[Sample], file: str = "labels.saf
     else:
         raise DataError(f"there is no {path}; write it with 'partreid labels cache', or name another with --set "
                         f"cues.parts.file=...")
+    header = read_header(path, "write it again with 'partreid labels cache'")
+    if set(header.shapes) != {"labels"}:
+        raise DataError(f"{path} holds {brief(', '.join(header.shapes)) or 'nothing'}, where 'labels' alone is "
+                        f"expected; write it again with 'partreid labels cache'")
     try:
         bank: Any = safe_open(str(path), "np")
         meta = bank.metadata() or {}

@@ -6,6 +6,7 @@ them into the same pictures.
 """
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def read_iuv(path: Path, person: int | None = None, order: Order = "auto") -> Su
         raise DataError(f"{path} has charts up to {labels.max()} when read as {order}, DensePose has {LAST}; give the "
                         f"other order, or 'auto'")
     ids = path.with_name(f"{path.name.removesuffix('_IUV.png')}_INDS.png")
-    if path.name.endswith("_IUV.png") and ids.is_file():
+    if path.name.endswith("_IUV.png") and os.path.lexists(ids):  # whatever it is, it was meant
         labels = np.where(_person(ids, labels, person), labels, 0).astype(np.uint8)
     elif person is not None:
         raise DataError(f"{path} cannot be asked for person {person}: there is no {ids.name} beside it that says "

@@ -25,6 +25,7 @@ from partreid.images import read_channels
 from partreid.pickles import Record
 
 RAW = ("coarse_segm", "fine_segm", "u", "v")  # the network's output; 2019: S, I, U, V
+LARGEST = 2**21  # pixels of a box: the network's 25 maps are drawn at its size
 TORCHSCRIPT = "pred_densepose_"
 
 
@@ -133,6 +134,8 @@ def _detections(entry: Mapping[str, Any]) -> list[Detection]:
     scores = torch.as_tensor(entry.get("scores", torch.ones(len(boxes)))).float().reshape(-1)
     if not len(charts) == len(boxes) == len(scores):
         raise DataError(f"{len(charts)} surfaces for {len(boxes)} boxes with {len(scores)} scores; dump it again")
+    if len(boxes) and float(((boxes[:, 2:] - boxes[:, :2]).clamp(min=1)).prod(1).max()) > LARGEST:
+        raise DataError(f"a box has more than {LARGEST / 2**20:.0f} million pixels; no crop has; dump it again")
     if not boxes.isfinite().all():
         raise DataError("a box is not finite; dump it again")
     return [Detection(score, (x1, y1, x2, y2), *_surfaces(chart, box)) for score, (x1, y1, x2, y2), box, chart

@@ -16,6 +16,7 @@ from partreid.cues.target import prominence
 from partreid.errors import DataError, RecipeError
 from partreid.files import write_atomically
 from partreid.recipes.base import unknown
+from partreid.text import brief
 from partreid.types import Sample
 
 Select = Literal["target", "area", "score", "centre"]
@@ -79,7 +80,7 @@ def import_dump(dump: Path, images: Path | Sequence[Path | Sample], out: Path, s
     pairs, strangers = match(tuple(entries), paths)
     if not pairs:
         raise DataError(f"no image has an entry in {dump}: the first of {len(paths)} images is {paths[0].name}, the "
-                        f"dump names {next(iter(entries), 'none')}. Give the images that were dumped")
+                        f"dump names {brief(next(iter(entries), 'none'))}. Give the images that were dumped")
     targets = {image: out / image.parent.name / f"{image.stem}.png" for image in paths}
     todo = [image for image in paths if image in pairs and (overwrite or not targets[image].is_file())]
     broken: dict[Path, str] = {}

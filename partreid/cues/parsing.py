@@ -25,6 +25,9 @@ from partreid.errors import DataError, RecipeError, ShapeError
 from partreid.recipes.base import unknown
 from partreid.types import UNKNOWN, PartScheme, Sample
 
+HIGHEST = 31  # label of surfaces, belongings (from 25) and occluders (30, 31)
+LARGEST_LOGIT = 1e6  # networks give tens
+
 
 def surface_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
                    folder: str = "labels") -> PartLabels:
@@ -42,7 +45,11 @@ def surface_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
                         f"Make or copy the labels to that folder, or choose a method that needs none (bot, pcb); "
                         f"stripes in their place are --set cues.parts=stripes")
     table = lookup(groups)
-    return PartLabels(scheme_of(groups), lambda index: read_labels(paths[index], table, samples[index].path))
+
+    def read(index: int) -> NDArray[np.uint8]:
+        return read_labels(paths[index], table, samples[index].path)
+
+    return PartLabels(scheme_of(groups), read)
 
 
 def parsing_labels(root: Path, samples: Sequence[Sample], source: str = "lip", parts: str = "five",
@@ -84,9 +91,9 @@ def class_files(root: Path, samples: Sequence[Sample], source: str, folder: str 
 def read_labels(path: Path, table: NDArray[np.uint8], image: Path | None = None) -> NDArray[np.uint8]:
     """A label image through ``table`` [256] as uint8 [H, W]. DataError if unreadable or not shaped like its image."""
     labels, _ = read_numbers(path)
-    if labels.max() >= len(table):
-        raise DataError(f"{path} holds the value {labels.max()}; label images have 0 to {len(table) - 1}; make it "
-                        f"again")
+    if labels.max() > HIGHEST:
+        raise DataError(f"{path} holds the value {labels.max()}; images of surfaces and belongings have 0 to "
+                        f"{HIGHEST}; make it again")
     return table[labels if image is None else fitted(labels, path, image)]
 
 
@@ -230,8 +237,8 @@ def _read_array(path: Path, source: str, count: int) -> NDArray[Any]:
     if array.ndim == 2 and np.issubdtype(array.dtype, np.integer):
         return array
     if array.ndim == 3 and np.issubdtype(array.dtype, np.floating) and array.shape[2] == count:
-        if not np.isfinite(array).all():
-            raise DataError(f"{path} has logits that are no finite numbers; make it again")
+        if not (np.abs(array) < LARGEST_LOGIT).all():  # NaN is not either
+            raise DataError(f"{path} has logits that are not finite or beyond {LARGEST_LOGIT:g}; make it again")
         return array.argmax(2)
     fits = [name for name, other in SOURCES.items() if array.shape[2:] == (len(other.classes),)]
     advice = f"{array.shape[2]} classes are those of {', '.join(fits)}" if fits else "Save it in one of these forms"

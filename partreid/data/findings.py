@@ -9,7 +9,7 @@ from pathlib import Path
 
 from partreid.data import msmt17, occluded_duke, own
 from partreid.data.benchmarks import BENCHMARKS, Problem, problems, protocol_of
-from partreid.data.folders import UNSEEN, is_image
+from partreid.data.folders import UNSEEN, is_folder, is_image
 from partreid.data.inspection import Kept, Progress, alike, inspect
 from partreid.errors import DataError, RecipeError
 from partreid.recipes.base import unknown
@@ -212,7 +212,7 @@ def _folders(root: Path) -> list[Path]:
         return []
     with os.scandir(root) as listing:
         entries = islice((e.name for e in listing if not e.name.startswith(".") and not is_image(e.name)
-                          and e.is_dir()), MOST_FOLDERS)
+                          and is_folder(e)), MOST_FOLDERS)
         return [root / name for name in sorted(entries)]
 
 

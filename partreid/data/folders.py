@@ -37,7 +37,7 @@ def images_in(folder: Path, recursive: bool = False, above: tuple[object, ...] =
     for entry in entries(folder):
         if is_image(entry.name):
             yield folder / entry.name
-        elif recursive and not entry.name.startswith(".") and entry.is_dir():
+        elif recursive and not entry.name.startswith(".") and is_folder(entry):
             place = _place(entry.path)
             if place in above:
                 raise DataError(f"{brief(entry.path, 300)} links back to a folder that it lies in; remove the link")
@@ -65,6 +65,14 @@ def _place(folder: Path | str) -> tuple[int, int]:
 
 def _unlisted(folder: Path | str, error: OSError) -> DataError:
     return DataError(f"the folder {brief(folder, 300)} cannot be listed ({error.strerror}); check its permissions")
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a listing is a folder or a link to one; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:

@@ -92,25 +92,27 @@ def loading() -> Iterator[None]:
         if name not in str(error):
             raise
         raise type(error)(str(error).rsplit(name, 1)[1].strip()) from None  # without the other process's traceback
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, EOFError) as error:
         remedy = _remedy(error)
         if remedy is None:
             raise
         raise DataError(remedy) from None
 
 
-def _remedy(error: RuntimeError | OSError) -> str | None:
+def _remedy(error: RuntimeError | OSError | EOFError) -> str | None:
     text = str(error)
     on, number = getattr(error, "filename", None), getattr(error, "errno", None)
     full = "No space left on device" in text and ("torch_" in text or "shared memory" in text or (
         number == errno.ENOSPC and (on is None or str(on).startswith("/dev/shm"))))
-    died = "DataLoader worker" in text and ("killed by signal" in text or "exited unexpectedly" in text)
+    # Either PyTorch notices first, or the pipe through which the process handed something on.
+    died = isinstance(error, ConnectionError | EOFError) or (
+        "DataLoader worker" in text and ("killed by signal" in text or "exited unexpectedly" in text))
     if full or (died and "Bus error" in text):
         return ("the shared memory (/dev/shm), through which the processes that load images hand them on, is full: "
                 "give it more room (a container: --shm-size 8g), or fewer --workers; 0 needs none. Then go on with "
                 "--resume")
     if died:
-        return (f"a process that loads images was ended from outside ({text.splitlines()[0].strip()}), mostly because "
+        return (f"a process that loads images was ended from outside ({text.partition(chr(10))[0].strip() or 'its pipe ended'}), mostly because "
                 f"memory ran out: give fewer --workers (0: none), then go on with --resume")
     if "Too many open files" in text or number == errno.EMFILE:
         return ("too many files are open at once: raise the limit (ulimit -n 65536) or give fewer --workers, then go "

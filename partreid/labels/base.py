@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from partreid import __version__, build, files
-from partreid.data.folders import images_in, is_image
+from partreid.data.folders import images_in, is_folder, is_image
 from partreid.errors import DataError
 from partreid.recipes.base import Spec
 from partreid.types import Benchmark, Sample
@@ -58,7 +58,7 @@ def crops(root: Path, name: str | None = None) -> Benchmark:
 def _below(root: Path) -> Iterator[Path]:
     yield from images_in(root)
     for folder in sorted(entry.name for entry in os.scandir(root)
-                         if entry.is_dir() and entry.name not in FOLDERS and not is_image(entry.name)
+                         if is_folder(entry) and entry.name not in FOLDERS and not is_image(entry.name)
                          and not entry.name.startswith(".") and not (root / entry.name / ORIGIN).is_file()):
         yield from images_in(root / folder, recursive=True)
 

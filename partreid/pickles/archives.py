@@ -13,12 +13,13 @@ from typing import Any, Final
 import torch
 
 from partreid.errors import DataError
-from partreid.files import regular, unreadable
+from partreid.files import MIB, regular, unreadable
 from partreid.pickles.budget import Budget
 from partreid.pickles.machine import DTYPES, Buffer, Machine, Name, Refusal, Store
 
 ZIP: Final = b"PK\x03\x04"  # torch.save since 1.6
 LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before: its magic number, pickled
+FILE_LIMIT: Final = 16_384 * MIB  # more than any dump or checkpoint has
 PICKLE: Final = b"\x80"  # pickle.dump, any protocol from 2
 
 
@@ -58,8 +59,11 @@ def load(path: Path | str, classes: Callable[[str], bool], inert: Container[str]
     path = regular(path)
     try:
         with open(path, "rb") as file:
-            if not os.fstat(file.fileno()).st_size:
+            size = os.fstat(file.fileno()).st_size
+            if not size:
                 raise Foreign(path)
+            if size > FILE_LIMIT:
+                raise Damaged(path, f"it has {size / MIB:,.0f} MiB, and at most {FILE_LIMIT / MIB:,.0f} are read")
             data = Buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         budget = Budget(len(data))
         kind = _kind(data)

@@ -53,10 +53,15 @@ def data_digest(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def require_same_data(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """DataError says what changed since the run in ``folder`` was begun."""
+    """DataError says what changed since the run in ``folder`` was begun, or that its note of it was changed."""
+    counts = ("people", "images", "cameras")
+    if not (isinstance(before, Mapping) and set(before) == {*counts, "digest"}
+            and all(type(before[key]) is int and before[key] >= 0 for key in counts)):
+        raise DataError(f"the checkpoint in {folder} does not say its training data as it was written; restore it, or "
+                        f"begin a new run with --out")
     if before == now:
         return
-    changed = [f"{before[key]:,} {key} then, {now[key]:,} now" for key in ("people", "images", "cameras")
+    changed = [f"{before[key]:,} {key} then, {now[key]:,} now" for key in counts
                if before[key] != now[key]]
     what = "; ".join(changed) or "as many people, images and cameras, but other names or identities"
     raise DataError(f"{folder} was begun with other training data ({what}); go on with those, or begin a new run with "

@@ -1,6 +1,7 @@
 """A run folder: recipe.json, journal.jsonl, metrics.csv, checkpoint.safetensors and, at the end, model.safetensors."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -16,6 +17,7 @@ from partreid.errors import DataError
 from partreid.files import read_json, write_json
 from partreid.methods import Method
 from partreid.recipes.base import Recipe, from_plain, to_plain
+from partreid.text import brief
 from partreid.train.checkpoint import (
     flatten_optimiser,
     load_tensors,
@@ -26,6 +28,7 @@ from partreid.train.journal import Journal, read, write_csv
 from partreid.train.plan import require_same_data, require_same_past
 from partreid.train.start import Started
 
+OPTIMISER = re.compile(r"optimiser\d+/")  # names of the tensors of their state
 LOOKED_AT = 6  # training images whose labels are kept of every round
 
 
@@ -103,6 +106,7 @@ class Run:
         if self._found is None:
             return Place()
         tensors, header = self._found
+        self._require_ours(tensors, method, cues)
         try:
             method.load_state_dict(_below(tensors, "model/"))
         except RuntimeError as error:
@@ -112,6 +116,30 @@ class Run:
             cue.restore(_below(tensors, f"cue/{name}/"))
         torch.set_rng_state(tensors["random"])
         return _place(self.checkpoint, header)
+
+    def _require_ours(self, tensors: Mapping[str, Tensor], method: Method, cues: Mapping[str, Cue]) -> None:
+        """DataError for a tensor that no run like this writes, or a weight of another kind."""
+        own = method.state_dict()
+        places = tuple(f"cue/{name}/" for name in cues)
+        for name, tensor in tensors.items():
+            weight = name.removeprefix("model/") if name.startswith("model/") else None
+            if weight is None and not (name == "random" or name.startswith(places) or OPTIMISER.match(name)):
+                raise self._changed(f"it holds '{brief(name)}'")
+            if OPTIMISER.match(name) and tensor.dtype != torch.float32:
+                raise self._changed(f"'{brief(name)}' is {tensor.dtype}, where {torch.float32} is expected")
+            if weight in own and own[weight].dtype != tensor.dtype:
+                raise self._changed(f"'{brief(name)}' is {tensor.dtype}, where {own[weight].dtype} is expected")
+
+    def _require_whole(self, optimiser: Optimizer) -> None:
+        """DataError unless all weights have the same kinds of state, each of the weight's shape or a single number."""
+        kinds = {frozenset(state) for state in optimiser.state.values()}
+        misshaped = any(isinstance(value, Tensor) and value.dim() > 0 and value.shape != weight.shape
+                        for weight, state in optimiser.state.items() for value in state.values())
+        if len(kinds) > 1 or misshaped:
+            raise self._changed("the state of its optimisers does not fit the weights")
+
+    def _changed(self, why: str) -> DataError:
+        return DataError(f"{self.checkpoint} was changed ({why}); restore it, or begin a new run with --out")
 
     def beginning(self, method: Method, cues: Mapping[str, Cue], place: Place) -> None:
         """Keep the state before the first step, from which a run that is killed before its next checkpoint goes on."""
@@ -133,9 +161,15 @@ class Run:
     def restore_optimisers(self, optimisers: list[Optimizer]) -> None:
         """Their state, once: only the stage that was interrupted has any."""
         if self._found is not None:
-            for i, optimiser in enumerate(optimisers if self._found[1]["optimisers"] else ()):  # none before step 1
-                optimiser.load_state_dict(
-                    unflatten_optimiser(self._found[0], self._found[1]["optimisers"][i], f"optimiser{i}"))
+            rests = self._found[1].get("optimisers")
+            if not isinstance(rests, list) or len(rests) not in (0, len(optimisers)):  # none before step 1
+                raise self._changed("it does not hold the optimisers of this plan")
+            try:
+                for i, (optimiser, rest) in enumerate(zip(optimisers, rests, strict=False)):
+                    optimiser.load_state_dict(unflatten_optimiser(self._found[0], rest, f"optimiser{i}"))
+                    self._require_whole(optimiser)
+            except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+                raise self._changed(f"its optimisers are not as they were written: {_last(error)}") from None
             self._found = None
 
     def save(self, method: Method, cues: Mapping[str, Cue], optimisers: list[Optimizer], place: Place) -> None:

@@ -49,7 +49,8 @@ def start_from(method: nn.Module, source: Path, people: str | None = None) -> St
     """
     tensors, meta = load_tensors(source / "model.safetensors" if source.is_dir() else source)
     own = method.state_dict()
-    fitting = {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
+    fitting = {name: t for name, t in tensors.items() 
+               if name in own and (own[name].shape, own[name].dtype) == (t.shape, t.dtype)}
     if not any(name.startswith("trunk.") and t.dim() > 0 for name, t in fitting.items()):  # counters always fit
         raise RecipeError(f"no trunk weight of {source} fits this method; its recipe has another backbone")
     same = people is not None and meta.get("people") == people

@@ -51,6 +51,7 @@ class Stage:
             path.unlink(missing_ok=True)
         bad.write(path)
         outcome = self.warden.read(self.name, self.root)
-        if outcome.kind == "result" and bad.refused and not self.door.tolerant:
+        if outcome.kind == "result" and bad.refused and not self.door.tolerant \
+                and bad.name not in self.door.fine:
             return Outcome("accepted", outcome.said, outcome.seconds, outcome.grown)
         return outcome

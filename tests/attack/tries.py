@@ -19,16 +19,16 @@ from partreid.data.findings import explain
 from partreid.data.loader import image_batches
 from partreid.data.occluded_duke import convert_occluded_duke
 from partreid.data.synthetic import contact_sheet
+from partreid.files import read_json
 from partreid.labels.findings import check
 from partreid.labels.importing import import_labels
 from partreid.labels.making import make
 from partreid.labels.models import Parser
 from partreid.labels.sheet import preview
-from partreid.recipes.base import Spec
+from partreid.recipes.base import Spec, from_plain
 from partreid.tables import chosen, lines, mean, page
 from partreid.train.journal import Journal, read, write_csv
 from partreid.train.loop import Options, train
-from partreid.train.run import Run
 from partreid.train.start import start_from
 from partreid.types import Benchmark
 from tests.attack import runs, valid
@@ -169,7 +169,7 @@ def started(root: Path) -> Any:
 
 
 def claimed_again(root: Path) -> Any:
-    return Run(root, runs.recipe("bot"), True, {}).recipe.name
+    return from_plain(read_json(root / "recipe.json")).name
 
 
 def journalled(root: Path) -> Any:

@@ -206,7 +206,7 @@ def test_where_size_does_not_tell_labels_are_upright(tmp_path: Path, turn: int) 
     ("a.npy", b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000), }"
      .ljust(117) + b"\n", "claims"),
     ("a.npy", np.zeros((0, 4), np.int64), "is empty"), ("a.npy", np.array([[1, None]]), "holds object, not numbers"),
-    ("a.npy", np.full((TALL, WIDE, 20), np.nan, np.float32), "no finite numbers"),
+    ("a.npy", np.full((TALL, WIDE, 20), np.nan, np.float32), "not finite or beyond"),
     ("a.npy", np.zeros((TALL, WIDE, 19), np.float32), "needs class indices"),
     ("a.npy", b"PK\x03\x04" + bytes(30), r"an \.npz archive under the name of an \.npy")], ids=lambda v: str(v)[:30])
 def test_class_images_that_are_none(tmp_path: Path, name: str, content: Any, message: str) -> None:

@@ -147,6 +147,12 @@ def test_a_loading_process_that_is_killed_is_one_sentence(environment: dict[str,
     assert done.returncode == 0 and "ended from outside" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_pipe_that_ends_is_a_killed_process(error: Exception) -> None:
+    with pytest.raises(DataError, match="ended from outside"), loading():
+        raise error
+
+
 def test_prefetching_keeps_the_order_and_hands_errors_on() -> None:
     assert list(prefetched(iter([]))) == []
 

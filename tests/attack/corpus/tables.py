@@ -23,7 +23,7 @@ def texts(valid: bytes) -> Iterator[Bad]:
         yield Bad.of(f"lines that end in {name}", text.replace("\n", other), refused=False)
     yield Bad.of("a line of 10 MB", "x" * 10_000_000)
     yield Bad.of("a million empty lines", "\n" * 1_000_000)
-    yield Bad.of("a million lines", text + "x\n" * 1_000_000)
+    yield Bad.of("300,000 lines", text + "x\n" * 300_000)  # linear: ten microseconds each
     yield Bad.of("blanks", " \t\n" * 100)
 
 

@@ -68,7 +68,9 @@ def tensors(valid: bytes) -> Iterator[Bad]:
     header, _ = opened(valid)
     found = {name: value.copy() for name, value in load(valid).items()}
     meta = header.get("__metadata__", {})
-    first = next(name for name, value in found.items() if value.dtype == np.float32 and value.ndim > 1)
+    # By name, for the order of a file's tensors is nobody's; model/ comes before the optimisers of a checkpoint.
+    first = next(name for name in sorted(found) if found[name].dtype == np.float32 and found[name].ndim > 1
+                 and min(found[name].shape) > 1)
 
     def with_(what: str, refused: bool = True, **changed: Any) -> Bad:
         return Bad.of(what, save({**found, **changed}, meta), refused)
