@@ -15,6 +15,7 @@ OVER = 1.01  # confidences may exceed 1 by rounding
 FAR = 1.25  # of the crop's sides: how far off a joint may lie
 FLAGS = (0, 1, 2)  # COCO's: absent, hidden, seen
 UNIT = 2.0  # pixels: joints that all lie nearer to the corner are shares of the crop
+FARTHEST = 1e6  # pixels of a joint from the corner
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ def _points(row: Any, source: object) -> NDArray[np.float64]:
         flat = [x for joint in found for x in (joint if isinstance(joint, list) else [joint])] \
             if isinstance(found, list) else []
         if len(flat) == 3 * JOINTS and not any(type(x) not in (int, float) for x in flat):
+            if not all(abs(x) < FARTHEST for x in flat):  # NaN is not either
+                raise DataError(f"{source}: a joint lies at {max(map(abs, flat)):g} pixels; no picture is so large. "
+                                f"Export it again")
             return np.array(flat, dtype=float).reshape(JOINTS, 3)
     except OverflowError:
         pass

@@ -112,7 +112,8 @@ def _remedy(error: RuntimeError | OSError | EOFError) -> str | None:
                 "give it more room (a container: --shm-size 8g), or fewer --workers; 0 needs none. Then go on with "
                 "--resume")
     if died:
-        return (f"a process that loads images was ended from outside ({text.partition(chr(10))[0].strip() or 'its pipe ended'}), mostly because "
+        first = (text.splitlines() or ["its pipe ended"])[0].strip()
+        return (f"a process that loads images was ended from outside ({first}), mostly because "
                 f"memory ran out: give fewer --workers (0: none), then go on with --resume")
     if "Too many open files" in text or number == errno.EMFILE:
         return ("too many files are open at once: raise the limit (ulimit -n 65536) or give fewer --workers, then go "

@@ -11,6 +11,8 @@ from typing import Any
 from partreid.errors import DataError
 from partreid.files import JSON_LIMIT, append_whole, parse_json, read_text, write_atomically
 
+NUMBERS = ("loss", "lr", "seconds")  # of an entry, where it has them
+
 
 class Journal:
     """Lines of ``journal.jsonl`` in a run folder. Every entry has "step"; training steps have "loss" and terms."""
@@ -53,7 +55,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     entries = []
     for number, line in enumerate(lines[:-1], 1):  # what follows the last end of line is nothing, or half a line
         entry = parse_json(line, f"line {number} of {path}")
-        if not isinstance(entry, dict) or type(entry.get("step")) is not int:
+        fine = isinstance(entry, dict) and type(entry.get("step")) is int and all(
+            type(entry.get(name, 0)) in (int, float) for name in NUMBERS)
+        if not fine:
             raise DataError(f"line {number} of {path} is no entry of a journal; remove that line")
         entries.append(entry)
     return entries
