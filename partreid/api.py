@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from partreid import build
-from partreid.arguments import check, fits, integer, require
+from partreid.arguments import door, fits, integer, require
 from partreid.data.folders import images_in
 from partreid.data.transforms import read_image, to_batch
 from partreid.errors import DataError, ShapeError
@@ -95,9 +95,9 @@ class Model:
     are never needed. decides_by: the file of a calibration, if there is one.
     """
 
+    @door
     def __init__(self, recipe: Recipe, method: Method, scheme: PartScheme | None, device: str = "cpu",
                  decides_by: Path | None = None) -> None:
-        check(Model, locals())
         self.recipe, self.scheme, self.device, self.decides_by = recipe, scheme, device, decides_by
         self.method = method.eval().to(device)
 
@@ -134,13 +134,13 @@ class Model:
         return extract(self.method, [Sample(p, 0, 0) for p in crop_paths(crops)], self.recipe.size, batch=batch,
                        device=self.device)
 
+    @door
     def compare(self, a: str | Path, b: str | Path, prior: float = 0.5) -> Comparison:
         """The distance between two crops and what each part says about it.
 
         prior: in (0, 1), how likely one person was beforehand; moves the probability, never the decision.
         """
         require_prior(prior)
-        check(Model.compare, locals())
         calibration = self.calibration  # refused before the work, if at all
         samples = [Sample(Path(p), 0, 0) for p in (a, b)]
         images = to_batch([read_image(s.path, self.recipe.size) for s in samples]).to(self.device)
@@ -163,6 +163,7 @@ class Model:
         asked, paths = crop_paths(query), crop_paths(gallery)
         return self.search(self.embed(asked), self.embed(paths), paths, top, prior)
 
+    @door
     def search(self, query: Embeddings, gallery: Embeddings, paths: Sequence[Path], top: int = 10,
                prior: float = 0.5) -> list[list[Hit]]:
         """The same with crops that are embedded already; paths: of the gallery, one for each of its rows.
@@ -171,7 +172,6 @@ class Model:
         """
         integer("top", top, 1)
         require_prior(prior)
-        check(Model.search, locals())
         if len(paths) != len(gallery):
             raise ShapeError(f"a gallery of {len(gallery)} embeddings needs as many paths, got {len(paths)}")
         calibration, distance = self.calibration, self.method.distance
@@ -221,13 +221,13 @@ def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
     return paths
 
 
+@door
 def save_embeddings(model: Model, crops: Sequence[Path], folder: Path) -> Embeddings:
     """Embed crops into ``folder``: embeddings.safetensors with vectors and visibility, index.json with the rest.
 
     Embeddings that are there are replaced. DataError, before the work, if the folder cannot be written, another
     process writes it, or an index.json lies there that belongs to no embeddings.
     """
-    check(save_embeddings, locals())
     file, list_ = folder / "embeddings.safetensors", folder / "index.json"
     with alone_in(folder):
         writable(file, list_)
@@ -246,13 +246,13 @@ def _saved(model: Model, crops: Sequence[Path], file: Path, list_: Path) -> Embe
     return e
 
 
+@door
 def load(run: str | Path, device: str = "auto", calibration: str | Path | None = None) -> Model:
     """The model of a finished run: its folder, or its ``model.safetensors``. DataError if there is none.
 
     calibration: a file that ``partreid calibrate`` wrote for this model, refused if it is for another; default the
     ``calibration.json`` beside the model if there is one, which is read when a decision is asked for.
     """
-    check(load, locals())
     path = Path(run)
     recipe, method, scheme = read_model(path / "model.safetensors" if isdir(path) else path)
     beside = (path if isdir(path) else path.parent) / decision.FILE
@@ -263,12 +263,12 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
     return model
 
 
+@door
 def listed(source: Path) -> list[Path] | Path:
     """A text file of paths, one a line (relative ones from the file's folder), or the folder or image itself.
 
     UTF-8 with or without byte order mark, or UTF-16 with one; DataError for other encodings.
     """
-    check(listed, locals())
     if source.suffix.lower() in (".txt", ".lst", ".csv") and lexists(source) and not isdir(source):
         lines = [line.strip() for line in read_text(source, what="list of crops").splitlines()]
         if not any(lines):

@@ -1,24 +1,73 @@
 """What public functions do first: refuse arguments that are not what they take, with one sentence.
 
-``check(function, locals())`` as the first line of a function holds its arguments against their annotations; what an
-annotation cannot say (a range, a length) is said with :func:`require`, :func:`integer` and :func:`number`.
+``@door`` holds the arguments of a function against their annotations before it starts; a dataclass calls
+:func:`check_fields` first. What an annotation cannot say (a range, a length) is said with :func:`require`,
+:func:`integer` and :func:`number`.
 """
 
 import functools
+import inspect
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from math import inf, isfinite
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from partreid.errors import ArgumentError
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "None",
           Path: "a path", Any: "anything"}
+P = ParamSpec("P")
+R = TypeVar("R")
+_BITS = 64
 _LONG = 60  # characters of a value that an error quotes
+
+
+@dataclass(frozen=True)
+class Least:
+    """Of a number in an annotation: it is at least ``value``."""
+
+    value: int
+
+    def holds(self, number: Any) -> bool:
+        return bool(number >= self.value)
+
+    def __str__(self) -> str:
+        return f"of at least {self.value}"
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Of a tensor or an array in an annotation: it has these axes, named in order, e.g. "B C h w"."""
+
+    names: str
+
+    def holds(self, tensor: Any) -> bool:
+        return len(tensor.shape) == len(self.names.split())
+
+    def __str__(self) -> str:
+        return f"[{', '.join(self.names.split())}]"
+
+
+Count = Annotated[int, Least(1)]
+
+
+def door(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, with ArgumentError for the first argument that is not of its annotated type.
+
+    A wrong number of arguments, or a name that it does not know, stays Python's own TypeError.
+    """
+    bind = inspect.signature(function).bind
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        check(function, bind(*args, **kwargs).arguments)
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
@@ -66,6 +115,7 @@ def _range(least: float, most: float | None) -> str:
 def fits(value: Any, kind: Any) -> bool:
     """Whether a value is of an annotated type. Truth values are no numbers, texts and mappings no lists.
 
+    A whole number has at most 64 bits: no count, size or seed is larger, and most of what takes one fails beyond.
     What is inside a mapping, or comes out of an iterator, is not looked at.
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
@@ -73,6 +123,8 @@ def fits(value: Any, kind: Any) -> bool:
         return any(type(value) is type(one) and value == one for one in inner)
     if origin is typing.Union or isinstance(kind, types.UnionType):
         return any(fits(value, k) for k in inner)
+    if origin is Annotated:
+        return fits(value, inner[0]) and all(rule.holds(value) for rule in inner[1:])
     if kind is Any:
         return True
     if kind is type(None):
@@ -80,13 +132,27 @@ def fits(value: Any, kind: Any) -> bool:
     if kind is bool or kind is str:
         return type(value) is kind or (kind is str and isinstance(value, str))
     if kind is int or kind is float:
-        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        return (isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+                and not (isinstance(value, int) and value.bit_length() > _BITS))
     if origin in (tuple, list, Sequence, Collection, Iterable):
         return _lists(value, origin, inner)
+    if getattr(origin, "__name__", "") == "ndarray":
+        return isinstance(value, origin) and _entries(value, typing.get_args(inner[1]))
     plain = origin or kind
-    if not isinstance(plain, type) or getattr(plain, "_is_protocol", False):
+    if not isinstance(plain, type):
         return True
+    if getattr(plain, "_is_protocol", False):
+        return all(hasattr(value, name) for name in _members(plain))
     return isinstance(value, plain)
+
+
+def _entries(array: Any, kinds: tuple[Any, ...]) -> bool:
+    """Whether the entries are truth values, whole numbers or numbers as annotated; of any width."""
+    names = {base.__name__ for base in getattr(kinds[0] if kinds else None, "__mro__", ())}
+    for kind, letters in (("bool", "b"), ("bool_", "b"), ("integer", "iu"), ("floating", "fiu")):
+        if kind in names:
+            return array.dtype.kind in letters
+    return True
 
 
 def _lists(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
@@ -94,7 +160,8 @@ def _lists(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
     if not isinstance(value, taken) or isinstance(value, str | bytes | bytearray | Mapping):
         return False
     if not isinstance(value, tuple | list):  # an array, or what can be gone through once only
-        return not isinstance(value, set | frozenset)
+        is_array = hasattr(value, "shape")
+        return not isinstance(value, set | frozenset) and not (is_array and inner and inner[0] in (str, Path))
     if origin is tuple and inner and inner[-1] is not Ellipsis:
         return len(value) == len(inner) and all(fits(v, k) for v, k in zip(value, inner))
     return not inner or all(fits(v, inner[0]) for v in value)
@@ -107,6 +174,8 @@ def words(kind: Any) -> str:
         return "one of " + ", ".join(map(repr, inner))
     if origin is typing.Union or isinstance(kind, types.UnionType):
         return " or ".join(dict.fromkeys(words(k) for k in inner))
+    if origin is Annotated:
+        return " ".join([words(inner[0]), *map(str, inner[1:])])
     if kind in _WORDS:
         return _WORDS[kind]
     if origin is tuple and inner and inner[-1] is not Ellipsis:
@@ -144,9 +213,17 @@ def hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 @functools.cache
+def _members(protocol: type) -> frozenset[str]:
+    """What a protocol asks for, calls and items included."""
+    every = {name for base in protocol.__mro__[:-1] if base.__module__ != "typing"
+             for name in {**vars(base), **vars(base).get("__annotations__", {})}}
+    return frozenset(n for n in every if not n.startswith("_") or n in ("__call__", "__getitem__", "__len__"))
+
+
+@functools.cache
 def _hints(function: Any) -> dict[str, Any]:
     if isinstance(function, type) and not hasattr(function, "__dataclass_fields__"):
         function = vars(function)["__init__"]
-    found = typing.get_type_hints(function)
+    found = typing.get_type_hints(function, include_extras=True)
     found.pop("return", None)
     return found

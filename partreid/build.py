@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from partreid.arguments import check, fits, said, words
+from partreid.arguments import door, fits, said, words
 from partreid.cues import CUES, Cue
 from partreid.cues.masks import PartMasks
 from partreid.data.benchmarks import BENCHMARKS, protocol_of
@@ -39,14 +39,15 @@ OTHERS = (0, 1e6)  # no argument means anything below zero
 LARGEST = 2**30  # numbers in a model: 4 GiB, forty times the largest of the papers'
 
 
+@door
 def look_up(what: str, table: Mapping[str, T], name: str) -> T:
     """What stands under ``name``; RecipeError with the nearest name and the choices otherwise."""
-    check(look_up, locals())
     if name not in table:
         raise RecipeError(unknown(what, name, table))
     return table[name]
 
 
+@door
 def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
     """``function(**given, **spec.args)`` after checking the arguments' names and types against its signature."""
     known = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
@@ -65,9 +66,9 @@ def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
     return function(**given, **spec.args)
 
 
+@door
 def benchmark(name: str, root: Path) -> Benchmark:
     """The data set ``name`` as it lies below ``root``. RecipeError for a name, DataError for files."""
-    check(benchmark, locals())
     data_set = look_up("data set", BENCHMARKS, name)
     if not root.exists():
         raise DataError(f"there is no folder {root}; say where {name} lies with --data")
@@ -80,18 +81,18 @@ def benchmark(name: str, root: Path) -> Benchmark:
         raise DataError(str(misplaced)) from None
 
 
+@door
 def protocol(of: Benchmark) -> Protocol:
     """The rule by which a data set is scored."""
-    check(protocol, locals())
     return PROTOCOLS[protocol_of(of.name, of)]
 
 
+@door
 def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dict[str, Cue]:
     """The recipe's cues for the training images, after checking that the method gets what it needs.
 
     progress: called with (images done, images in all) by cues that prepare something.
     """
-    check(cues, locals())
     needs = look_up("method", METHODS, recipe.method.name).needed(recipe.terms)
     for missing in sorted(needs - set(recipe.cues)):
         kinds = [name for name in CUES if (name == "uv_tiles") == (missing == "uv_tiles")]
@@ -109,17 +110,17 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
     return found
 
 
+@door
 def cue(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Cue:
     """One cue for the training images of a data set."""
-    check(cue, locals())
     make = look_up("cue", CUES, spec.name)
     told = {"progress": progress} if "progress" in inspect.signature(make).parameters else {}
     return call("cue", make, spec, root=of.root, samples=of.train, **told)
 
 
+@door
 def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method:
     """The method on its trunk, freshly initialised. ``scheme``: of its part cue, None if it needs none."""
-    check(method, locals())
     kind = look_up("method", METHODS, recipe.method.name)
     for term in recipe.terms:
         if term not in kind.TERMS:
@@ -157,21 +158,22 @@ def _assembled(kind: type[Method], recipe: Recipe, identities: int, scheme: Part
     return call("method", kind, recipe.method, **given)
 
 
+@door
 def unfetched(backbone: Spec) -> Spec:
     """The same backbone, with no ImageNet weights fetched for it."""
     known = inspect.signature(look_up("backbone", BACKBONES, backbone.name)).parameters
     return backbone.but(pretrained=False) if "pretrained" in known else backbone
 
 
+@door
 def augment(recipe: Recipe) -> list[Transform]:
     """The recipe's transforms in order."""
-    check(augment, locals())
     return [call("transform", look_up("transform", TRANSFORMS, spec.name), spec) for spec in recipe.augment]
 
 
+@door
 def device(name: str) -> str:
     """"cpu" or "cuda"; "auto" takes a GPU if there is one. DataError if one is asked for and absent."""
-    check(device, locals())
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):

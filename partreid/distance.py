@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from partreid.arguments import check, check_fields, integer
+from partreid.arguments import check, check_fields, door, integer
 from partreid.errors import ArgumentError, ShapeError
 from partreid.tiling import TILE_CPU, TILE_GPU, Side, spans, sum_euclid
 from partreid.types import Embeddings
@@ -238,20 +238,20 @@ class PartDistance:
             tile.masked_fill_(both == 0, torch.inf)
 
 
+@door
 def shared(q: Embeddings, g: Embeddings) -> Tensor:
     """How much evidence a distance rests on, ``sum_m v v'``: float32 [Nq, Ng] between 0 and M."""
-    check(shared, locals())
     dtype = _dtype(q, g)
     with _full_precision(q):
         return q.visibility.to(dtype) @ g.visibility.to(dtype).T
 
 
+@door
 def typical(distance: PartDistance, e: Embeddings, pairs: int = 10_000, seed: int = 0) -> float:
     """A ``far`` without labels: the median distance, not shrunk, of random pairs of different images.
 
     Nearly all such pairs are of two people. ArgumentError if no pair shares a part.
     """
-    check(typical, locals())
     if (n := len(e)) < 2 or pairs < 1:
         raise ArgumentError(f"a typical distance needs at least 2 images and 1 pair, got {n} and {pairs}")
     draw, plain = torch.Generator().manual_seed(seed), replace(distance, shrink=0.0)

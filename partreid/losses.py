@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from partreid.arguments import check, number
+from partreid.arguments import door, number
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.types import UNKNOWN, Embeddings
@@ -15,13 +15,13 @@ EUCLIDEAN = PartDistance("euclidean")
 Combine = Literal["mean", "max", "min", "max_min", "each"]
 
 
+@door
 def id_loss(logits: Tensor, ids: Tensor, smoothing: float = 0.1, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy with label smoothing over the C identities (eps / C on every class; BPBreID Sec. 4.2).
 
     logits: float [N, C], or [N, M, C] for M classifiers per image. ids: int64 [N]. weights: float of the logits'
     leading shape, >= 0, e.g. visibility; ``None`` weighs all alike. Returns the weighted mean, 0 if nothing weighs.
     """
-    check(id_loss, locals())
     number("smoothing", smoothing, 0, 1)
     _require_ids(logits, ids)
     if weights is not None and weights.shape != logits.shape[:-1]:
@@ -35,13 +35,13 @@ def id_loss(logits: Tensor, ids: Tensor, smoothing: float = 0.1, weights: Tensor
     return (each * weights).sum() / weights.sum().clamp_min(1e-12)
 
 
+@door
 def mine_hardest(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Hardest positive and negative of every anchor that has both (batch-hard mining).
 
     distances: float [..., N, N], +inf = unusable pair. ids: int64 [N]. Returns two float [A] vectors. The anchor
     itself is never its own positive.
     """
-    check(mine_hardest, locals())
     if distances.ndim < 2 or tuple(distances.shape[-2:]) != (len(ids), len(ids)) or ids.ndim != 1:
         raise ShapeError(f"distances must be [.., N, N] and identities [N], got {list(distances.shape)} and "
                          f"{list(ids.shape)}")
@@ -54,9 +54,9 @@ def mine_hardest(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     return positive[kept], negative[kept]
 
 
+@door
 def margin_loss(positive: Tensor, negative: Tensor, margin: float = 0.3) -> Tensor:
     """Mean of [positive - negative + margin]_+ (BPBreID Eq. 8); with margin 0 the soft form log(1 + e^(p - n))."""
-    check(margin_loss, locals())
     number("margin", margin, 0)
     if len(positive) == 0:
         return (positive.sum() + negative.sum()) * 0.0  # nothing to rank; keeps the graph alive
@@ -64,6 +64,7 @@ def margin_loss(positive: Tensor, negative: Tensor, margin: float = 0.3) -> Tens
     return (F.softplus(gap) if margin == 0 else F.relu(gap + margin)).mean()  # Eq. 8
 
 
+@door
 def hard_triplet(e: Embeddings, ids: Tensor, margin: float = 0.3, combine: Combine = "mean") -> Tensor:
     """Batch-hard triplet loss on raw embeddings (BPBreID Sec. 3.3.2, Eq. 7 and 8).
 
@@ -71,7 +72,6 @@ def hard_triplet(e: Embeddings, ids: Tensor, margin: float = 0.3, combine: Combi
     if they share nothing). ``combine`` other than "mean": the "max" or "min" over shared embeddings, "max_min"
     (max for positives, min for negatives), or "each" embedding mined on its own.
     """
-    check(hard_triplet, locals())
     _require_ids(e.vectors, ids)
     if combine == "mean":
         return margin_loss(*mine_hardest(EUCLIDEAN.within(e), ids), margin)  # Eq. 7
@@ -87,12 +87,12 @@ def hard_triplet(e: Embeddings, ids: Tensor, margin: float = 0.3, combine: Combi
     return margin_loss(*mine_hardest(highest if combine == "max" else lowest, ids), margin)
 
 
+@door
 def resize_labels(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor:
     """Labels uint8 [B, H, W] on a coarser grid [B, h, w]: the class that covers most of each cell wins.
 
     255 (unknown) wins only where nothing is known at all. Ties go to the lower class.
     """
-    check(resize_labels, locals())
     if tuple(labels.shape[1:]) == tuple(size):
         return labels
     share = label_shares(labels, size, classes)
@@ -101,18 +101,21 @@ def resize_labels(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor
                                                                           device=labels.device))
 
 
+@door
 def highest_mask(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Soft masks float [B, K+1, H, W] as labels int64 [B, h, w]: of the masks resized bilinearly, corner on corner, the
     highest (BPBreID's released code). Ties go to the lower class."""
     return F.interpolate(masks, size, mode="bilinear", align_corners=True).argmax(1)
 
 
+@door
 def label_shares(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor:
     """How much of each cell a class covers: uint8 [B, H, W] -> float32 [B, classes, h, w] in [0, 1]."""
     planes = [F.adaptive_avg_pool2d((labels == c).float()[:, None], size) for c in range(classes)]
     return torch.cat(planes, 1)
 
 
+@door
 def part_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, keep: float = 1.0) -> Tensor:
     """Pixel cross-entropy of the part head (BPBreID Eq. 2, ISP Eq. 6), averaged over the known pixels.
 
@@ -120,7 +123,6 @@ def part_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, keep: floa
     majority; or soft masks float [B, K+1, H, W], see :func:`highest_mask`. smoothing: eps / (K+1) on every class. keep:
     share of the easiest pixels that count (1 = all).
     """
-    check(part_loss, locals())
     number("smoothing", smoothing, 0, 1)
     number("keep", keep, 0, 1)
     if labels.ndim == 4:
@@ -136,6 +138,7 @@ def part_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, keep: floa
     return each.mean() if len(each) else logits.sum() * 0.0
 
 
+@door
 def mask_loss(logits: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:
     """Pixel cross-entropy of MagnifierNet's mask module, L_mask of its Eq. 4.
 
@@ -143,7 +146,6 @@ def mask_loss(logits: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:
     under its centre. balanced: the mean over the classes that occur in the batch, of the mean over their pixels;
     otherwise the mean over all known pixels. 0 if none is known.
     """
-    check(mask_loss, locals())
     _check_labels(labels, logits)
     classes = logits.shape[1]
     rows, columns = (((torch.arange(m, device=labels.device) + 0.5) * n / m).long()
@@ -158,13 +160,13 @@ def mask_loss(logits: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:
     return (total / count.clamp_min(1)).sum() / (count > 0).sum().clamp_min(1)
 
 
+@door
 def diversity_loss(z: Tensor, diagonal: bool = False, eps: float = 1e-8) -> Tensor:
     """Mean cosine similarity of the K regions of an image, two by two (MagnifierNet Eq. 3). z: float [N, K, D].
 
     A zero vector is similar to nothing. diagonal: also each region with itself, as the printed sum begins, which adds
     a constant without gradient.
     """
-    check(diversity_loss, locals())
     if z.ndim != 3:
         raise ShapeError(f"regions must be [N, K, D], got {list(z.shape)}")
     K = z.shape[1]
@@ -197,13 +199,13 @@ def _check_labels(labels: Tensor, logits: Tensor) -> None:
                          f"the scheme of the recipe do not match")
 
 
+@door
 def centre_loss(f: Tensor, centres: Tensor, ids: Tensor, weight: float) -> Tensor:
     """Half the squared distance to the identity's centre, mean over the batch (BoT Sec. 3.6).
 
     f: float [N, D]. centres: float [identities, D]. Scaled by ``weight`` for the embeddings only: the centres
     follow with their own optimiser at full strength, whatever the weight.
     """
-    check(centre_loss, locals())
     number("weight", weight, 0)
     if f.ndim != 2 or centres.ndim != 2 or f.shape[1] != centres.shape[1]:
         raise ShapeError(f"embeddings [N, D] and centres [identities, D] must be of one width, got {list(f.shape)} and "

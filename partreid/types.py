@@ -15,7 +15,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from partreid.arguments import check, check_fields, said
+from partreid.arguments import check, check_fields, door, said
 from partreid.errors import ShapeError
 
 UNKNOWN = 255  # label of pixels about which nothing is known; losses skip them
@@ -199,16 +199,16 @@ class Embeddings:
         return len(self.vectors)
 
     @classmethod
+    @door
     def one(cls, name: str, vectors: Tensor) -> "Embeddings":
         """A single, always visible embedding from vectors [N, D]."""
-        check(Embeddings.one, locals())
         _require(vectors.ndim == 2, f"vectors must be [N, D], got {tuple(vectors.shape)}")
         return cls(vectors[:, None], vectors.new_ones(len(vectors), 1), (name,))
 
     @classmethod
+    @door
     def seen(cls, vectors: Tensor, names: Sequence[str]) -> "Embeddings":
         """Always visible embeddings from vectors [N, M, D]."""
-        check(Embeddings.seen, locals())
         return cls(vectors, vectors.new_ones(vectors.shape[:2]), tuple(names))
 
     @classmethod
@@ -262,8 +262,8 @@ class Embeddings:
         return replace(self, vectors=self.vectors.to(device), visibility=self.visibility.to(device))
 
 
+@door
 def _together(groups: Sequence[Embeddings]) -> None:
-    check(_together, locals())
     _require(len(groups) > 0, "there are no embeddings to put together; give at least one")
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from partreid import build
-from partreid.arguments import check
+from partreid.arguments import door
 from partreid.convert.layouts import BASE, LAYOUTS, TRUNK, TRUNKS, Layout, canonical, root, trunk_of
 from partreid.convert.mapping import first, match
 from partreid.convert.reading import read
@@ -30,6 +30,7 @@ _CLASSES = 1000  # of ImageNet
 _TIMES, _SPARE = 10, 2**26  # how many more numbers than its checkpoint a model may have
 
 
+@door
 def detect(tensors: Mapping[str, Tensor]) -> str:
     """The layout whose names these are: a key of LAYOUTS, or "trunk". DataError if none or several fit."""
     names = canonical(tensors)
@@ -59,6 +60,7 @@ def _other_network(tensors: Mapping[str, Tensor]) -> str:
             f"only resnet50 is read. ")
 
 
+@door
 def convert(checkpoint: Path, out: Path, layout: str | None = None, recipe: Recipe | None = None,
             least: float = 0.95, identities: int | None = None) -> Conversion:
     """Write ``out/model.safetensors`` and ``out/recipe.json`` like a finished run, and ``out/conversion.json``.
@@ -69,7 +71,6 @@ def convert(checkpoint: Path, out: Path, layout: str | None = None, recipe: Reci
     counterpart, in [0, 1]; whatever matching reads must be there in any case. identities: if the checkpoint has no
     classifier to count them by. DataError, RecipeError before anything is written.
     """
-    check(convert, locals())
     if not 0 <= least <= 1:
         raise RecipeError(f"the least share must lie between 0 and 1, got {least}")
     if layout is not None and layout not in (*LAYOUTS, TRUNK):
@@ -86,12 +87,12 @@ def convert(checkpoint: Path, out: Path, layout: str | None = None, recipe: Reci
         return done
 
 
+@door
 def trunk_weights(path: Path, trunk: nn.Module, least: float = 0.95) -> Matched:
     """Fill a trunk of BACKBONES from a file by the names of timm, torchvision, HRNet or IBN-Net, in place.
 
     Reducers of our own stay as they are. DataError if less than ``least`` of the trunk or of the file finds its place.
     """
-    check(trunk_weights, locals())
     found = _matched_trunk(path, read(path), trunk, least)
     trunk.load_state_dict({**trunk.state_dict(), **found.tensors})
     return found
@@ -141,6 +142,7 @@ def _model(checkpoint: Path, tensors: Mapping[str, Tensor], name: str, out: Path
     return Conversion(checkpoint, name, fitted, people, found, path, layout.notes)
 
 
+@door
 def plan(layout: Layout, tensors: Mapping[str, Tensor], recipe: Recipe | None = None,
          identities: int | None = None) -> tuple[Recipe, int, PartScheme | None]:
     """The recipe that these tensors (canonical names) need, their number of identities and their parts.
@@ -161,6 +163,7 @@ def plan(layout: Layout, tensors: Mapping[str, Tensor], recipe: Recipe | None = 
     return fitted, people, _scheme(fitted, K)
 
 
+@door
 def matched(layout: Layout, tensors: Mapping[str, Tensor], method: nn.Module) -> Matched:
     """These tensors (names as in the file) against a method's."""
     theirs = canonical(tensors)

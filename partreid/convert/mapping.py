@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from partreid.arguments import door
 from partreid.convert.report import Matched
 
 Rules = Sequence[tuple[str, str]]  # (pattern that their whole name must fit, our name or a reason)
@@ -16,6 +17,7 @@ UNUSED: Rules = (  # ours that another choice of the recipe leaves out: theirs h
 COUNTER = "num_batches_tracked"  # of batch norms, absent before PyTorch 0.4.1; nothing reads it here
 
 
+@door
 def first(name: str, rules: Rules) -> str | None:
     """What the first rule that fits makes of a name, groups filled in."""
     for pattern, result in rules:
@@ -25,6 +27,7 @@ def first(name: str, rules: Rules) -> str | None:
     return None
 
 
+@door
 def match(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], rules: Rules, dropped: Rules = (),
           optional: Sequence[str] = ()) -> Matched:
     """Put every tensor where it belongs.

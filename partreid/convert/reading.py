@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from partreid.arguments import door
 from partreid.errors import DataError
 from partreid.files import regular
 from partreid.pickles import Damaged, Foreign, Record, Refused, load
@@ -33,6 +34,7 @@ INERT: Final = frozenset((  # called by models' files, and of no use here: what 
     "pathlib._local.WindowsPath"))
 
 
+@door
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, on the CPU, as saved; outer dicts and ``module.`` are taken off.
 

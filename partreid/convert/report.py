@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from partreid.arguments import door
 from partreid.recipes.base import Recipe
 
 SHOWN = 4  # names in a sentence; to_dict() has all
@@ -94,11 +95,13 @@ class Conversion:
                 **self.matched.to_dict()}
 
 
+@door
 def share(part: float) -> str:
     """A share in percent that says 100 only if nothing is left out."""
     return "100 %" if part >= 1 else f"{min(100 * part, 99.99):.2f} %"
 
 
+@door
 def some(names: list[str] | tuple[str, ...]) -> str:
     """The first names and how many more."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

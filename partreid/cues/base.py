@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from partreid.arguments import door
 from partreid.types import PartScheme
 
 FeatureStream = Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]
@@ -39,6 +40,7 @@ class PartLabels:
 
     spatial = True
 
+    @door
     def __init__(self, scheme: PartScheme, read: Callable[[int], NDArray[np.uint8]], swap: bool = True) -> None:
         self.scheme, self.read = scheme, read
         self._flip = np.arange(256, dtype=np.uint8)

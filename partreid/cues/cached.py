@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from partreid.arguments import door
 from partreid.cues.base import PartLabels
 from partreid.errors import DataError
 from partreid.files import parse_json, regular
@@ -28,6 +29,7 @@ FORMAT = "partreid labels 1"
 Array = NDArray[np.uint8]
 
 
+@door
 def cached_labels(root: Path, samples: Sequence[Sample], file: str = "labels.safetensors",
                   digest: str = "") -> PartLabels:
     """Labels out of ``root/file``, which :func:`write_cache` wrote, for any of the images that it was written for.
@@ -99,11 +101,13 @@ def _names(path: Path, meta: dict[str, str]) -> list[str]:
     return names
 
 
+@door
 def cache_name(root: Path, image: Path) -> str:
     """What an image is called in a cache: its place below ``root``, wherever that lies."""
     return image.relative_to(root).as_posix() if image.is_relative_to(root) else f"{image.parent.name}/{image.name}"
 
 
+@door
 def write_cache(path: Path, labels: Iterable[Array], names: Sequence[str], size: tuple[int, int], scheme: PartScheme,
                 about: str = "") -> str:
     """Labels uint8 [h, w] of ``size``, one for each name, to a file that appears whole or not at all. Its digest.

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from partreid.arguments import check_fields, door
 from partreid.cues.base import PartLabels
 from partreid.cues.places import fitted, image_size, lossless
 from partreid.cues.schemes import SURFACES, find, lookup, scheme_of
@@ -44,6 +45,7 @@ class Surfaces:
     uv: NDArray[np.float32]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.labels.ndim != 2 or self.labels.dtype != np.uint8:
             raise ShapeError(f"labels must be uint8 [H, W], got {self.labels.dtype} {self.labels.shape}")
         if self.uv.shape != (2, *self.labels.shape) or self.uv.dtype != np.float32:
@@ -61,6 +63,7 @@ class Surfaces:
         return bool(self.labels.any())
 
 
+@door
 def read_iuv(path: Path, person: int | None = None, order: Order = "auto") -> Surfaces:
     """An IUV picture: uint8 RGB of I, trunc(255 U), trunc(255 V), as DensePose and this package write it.
 
@@ -92,6 +95,7 @@ def read_iuv(path: Path, person: int | None = None, order: Order = "auto") -> Su
     return Surfaces(np.ascontiguousarray(labels), uv.astype(np.float32))
 
 
+@door
 def encode_iuv(surfaces: Surfaces) -> bytes:
     """A PNG of I, trunc(255 U), trunc(255 V) in RGB order. What :func:`read_iuv` gave becomes the same PNG again."""
     quantised = (surfaces.uv * 255).astype(np.uint8)  # in float32, 255 * (q / 255) is q for every q
@@ -131,6 +135,7 @@ def _person(path: Path, labels: NDArray[np.uint8], person: int | None) -> NDArra
     return mask
 
 
+@door
 def surfaces_of(root: Path, samples: Sequence[Sample], folder: str = "iuv", instead: str = ""
                 ) -> tuple[Path | None, ...]:
     """The IUV picture of each image, ``root/folder/<split>/<stem>.png`` or ``<stem>_IUV.png``; None where DensePose
@@ -199,6 +204,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
+@door
 def coverage(root: Path, samples: Sequence[Sample], folder: str = "iuv", progress: Progress | None = None) -> Coverage:
     """Reads every IUV picture once. progress: called with (images done, images in all)."""
     missing, shares = [], []
@@ -213,6 +219,7 @@ def coverage(root: Path, samples: Sequence[Sample], folder: str = "iuv", progres
     return Coverage(len(samples), tuple(missing), float(np.mean(shares)) if shares else 0.0)
 
 
+@door
 def densepose_labels(root: Path, samples: Sequence[Sample], parts: str = "five", folder: str = "iuv",
                      missing: Literal["unknown", "background", "error"] = "error") -> PartLabels:
     """Part labels from IUV pictures, see :func:`surfaces_of` for where they lie.

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from partreid.arguments import Axes, Count, door
 from partreid.cues import isp_labels
 from partreid.cues.pseudo import Labelled, PseudoLabels, State
 from partreid.errors import RecipeError
@@ -18,6 +19,9 @@ from partreid.layers.memory import FORMAT, arrange
 from partreid.types import Sample
 
 Norm = Literal["l1", "l2"]
+Predictions = Annotated[Tensor, Axes("n C' h w")]
+RawLabels = Annotated[Tensor, Axes("n h w")]
+Pairs = Annotated[Tensor, Axes("m 2")]
 Reassign = Literal["structure", "mean"]
 
 Offset = tuple[int, int]
@@ -28,6 +32,7 @@ AXES: dict[int, tuple[Offset, ...]] = {3: ((1, 0), (0, 1)), 5: ((1, 0), (0, 1), 
 DIAGONALS: tuple[Offset, ...] = ((1, 1), (1, -1))
 
 
+@door
 def hcga_coparsing(root: Path, samples: Sequence[Sample], parts: int = 3, every: int = 1, until: int | None = 101,
                    least_labels: int = 18, steps: int = 32, local: float = 2.0, background: float = 1.0,
                    diagonal: float = 1.0, norm: Norm = "l1", window: int = 3, same_camera: bool = True,
@@ -54,7 +59,8 @@ class Decoder(nn.Sequential):
     ``seed`` alone (Kaiming uniform, as PyTorch's default), so every person starts from the same weights.
     """
 
-    def __init__(self, channels: int, wide: int = 64, labels: int = 32, seed: int = 0) -> None:
+    @door
+    def __init__(self, channels: Count, wide: Count = 64, labels: Count = 32, seed: int = 0) -> None:
         super().__init__(
             nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(),
             nn.Conv2d(wide, labels, 1, bias=False), nn.BatchNorm2d(labels), nn.ReLU(),
@@ -68,21 +74,25 @@ class Decoder(nn.Sequential):
                 layer.weight.data = (torch.rand(layer.weight.shape, generator=draw) * 2 - 1) * bound
 
 
-def local_loss(y: Tensor, norm: Norm = "l1", offsets: Sequence[Offset] = AXES[3]) -> Tensor:
+@door
+def local_loss(y: Predictions, norm: Norm = "l1", offsets: Sequence[Offset] = AXES[3]) -> Tensor:
     """L_local, Eq. 2: how much y [n, C', h, w] differs from its neighbours at ``offsets``: a mean each, not a sum."""
     return torch.stack([_differ(*_shifted(y, *offset), norm) for offset in offsets]).sum()
 
 
-def semantic_loss(y: Tensor) -> Tensor:
+@door
+def semantic_loss(y: Predictions) -> Tensor:
     """L_sem, Eq. 3: cross-entropy of every pixel with its own most probable label; a mean, not a sum."""
     return F.cross_entropy(y, y.argmax(1))
 
 
-def background_loss(y: Tensor, pairs: Tensor, norm: Norm = "l1") -> Tensor:
+@door
+def background_loss(y: Predictions, pairs: Pairs, norm: Norm = "l1") -> Tensor:
     """L_back, Eq. 4: how much adjacent images differ; pairs int64 [m, 2] of :func:`adjacent`. 0 without pairs."""
     return _differ(y[pairs[:, 0]], y[pairs[:, 1]], norm) if len(pairs) else y.sum() * 0.0
 
 
+@door
 def adjacent(cameras: Tensor, same_camera: bool = True) -> Tensor:
     """Pairs int64 [m, 2] of images next to each other in the list: of the same camera (the paper), or of any, as
     the released code has it."""
@@ -104,14 +114,16 @@ class Weights:
     window: int = 3
 
 
-def total_loss(y: Tensor, pairs: Tensor, weights: Weights) -> Tensor:
+@door
+def total_loss(y: Predictions, pairs: Pairs, weights: Weights) -> Tensor:
     """L_HCNet, Eq. 5. For reading and testing; training uses :func:`descent`, its gradient."""
     near = weights.local * local_loss(y, weights.norm, AXES[weights.window])
     slanted = weights.diagonal * local_loss(y, weights.norm, DIAGONALS)
     return semantic_loss(y) + near + slanted + weights.background * background_loss(y, pairs, weights.norm)
 
 
-def descent(y: Tensor, pairs: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+@door
+def descent(y: Predictions, pairs: Pairs, weights: Weights) -> tuple[Tensor, Tensor]:
     """The gradient of :func:`total_loss` by y, and the labels int64 [n, h, w] that y stands for.
 
     Written out, as every term is a plain difference: a third of the time that autograd takes for its slices.
@@ -127,7 +139,8 @@ def descent(y: Tensor, pairs: Tensor, weights: Weights) -> tuple[Tensor, Tensor]
     return gradient, labels[:, 0]
 
 
-def background_labels(labels: Tensor, rows: float = 1 / 2, columns: float = 1 / 3) -> list[int]:
+@door
+def background_labels(labels: RawLabels, rows: float = 1 / 2, columns: float = 1 / 3) -> list[int]:
     """Labels that hold the border of int64 [n, h, w]: more than ``rows`` of a width on the two top and two bottom
     rows looked at, or more than ``columns`` of a height on the two outermost columns, per image (CPLR)."""
     n, h, w = labels.shape
@@ -139,7 +152,8 @@ def background_labels(labels: Tensor, rows: float = 1 / 2, columns: float = 1 / 
     return [int(label) for label in found.nonzero()[:, 0]]
 
 
-def reassign(labels: Tensor, parts: int, how: Reassign = "structure") -> tuple[Tensor, int]:
+@door
+def reassign(labels: RawLabels, parts: int, how: Reassign = "structure") -> tuple[Tensor, int]:
     """CPLR: raw labels int64 [n, h, w] to uint8 0 background, 1..parts from top to bottom; and how many different raw
     labels the foreground had (0: all is background).
 
@@ -162,6 +176,7 @@ def reassign(labels: Tensor, parts: int, how: Reassign = "structure") -> tuple[T
     return table[labels], len(front)
 
 
+@door
 def label_identity(features: Tensor, cameras: Tensor, state: State | None, *, parts: int, least_labels: int = 18,
                    steps: int = 32, lr: float = 0.1, local: float = 2.0, background: float = 1.0,
                    diagonal: float = 1.0, norm: Norm = "l1", window: int = 3, same_camera: bool = True,
@@ -213,6 +228,7 @@ class CoParser:
     ``weights``: the decoder's parameters before each update.
     """
 
+    @door
     def __init__(self, features: Tensor, cameras: Tensor, images: int | None, dimensions: int | None,
                  same_camera: bool, seed: int, central: bool = False) -> None:
         self.decoder = Decoder(features.shape[1], seed=seed).to(features.device)
@@ -268,7 +284,7 @@ def _compressed(decoder: Decoder, f: Tensor, dimensions: int) -> Tensor:
     return torch.matmul(basis.T, flat).unflatten(2, f.shape[2:])
 
 
-def _shifted(y: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
+def _shifted(y: Predictions, down: int, right: int) -> tuple[Tensor, Tensor]:
     """y and y moved by an offset, where both are: down >= 0, right of any sign."""
     h, w = y.shape[2:]
     a = y[:, :, down:, max(right, 0):w + min(right, 0)]

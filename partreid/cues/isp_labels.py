@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from partreid.arguments import door
 from partreid.cues.pseudo import Labelled, PseudoLabels, State
 from partreid.layers.cluster import Pixels, kmeans, norms, ranked, split_in_two, window
 from partreid.types import UNKNOWN, Sample
@@ -15,6 +16,7 @@ from partreid.types import UNKNOWN, Sample
 Clustering = Literal["cascade", "one_step", "unnormalised"]
 
 
+@door
 def isp_clusters(root: Path, samples: Sequence[Sample], parts: int = 6, every: int = 1, until: int | None = None,
                  clustering: Clustering = "cascade", enhance: bool = False, central: bool = False,
                  aligned: bool = True) -> PseudoLabels:
@@ -26,6 +28,7 @@ def isp_clusters(root: Path, samples: Sequence[Sample], parts: int = 6, every: i
     return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
 
 
+@door
 def label_identity(features: Tensor, cameras: Tensor, state: State | None, *, parts: int,
                    clustering: Clustering = "cascade", enhance: bool = False, central: bool = False,
                    plausible: tuple[float, float] = (0.02, 0.95), seed: int = 0) -> Labelled:
@@ -79,11 +82,13 @@ def label_identity(features: Tensor, cameras: Tensor, state: State | None, *, pa
     return Labelled(labels, None if missing else found.centres[order], notes)
 
 
+@door
 def sharpened(energy: Tensor) -> Tensor:
     """The released code's sigmoid(10 a - 2): flattens high activations, so that more pixels count as foreground."""
     return torch.sigmoid(10 * energy - 2)
 
 
+@door
 def fallback(why: str, features: Tensor, state: State | None) -> Labelled:
     """The labels of the round before, or none (255, which no loss counts) in the first."""
     n, _, h, w = features.shape

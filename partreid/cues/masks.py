@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from partreid.arguments import door
 from partreid.cues.base import FeatureStream
 from partreid.errors import RecipeError
 from partreid.types import PartScheme
@@ -28,6 +29,7 @@ class PartMasks:
 
     spatial = True
 
+    @door
     def __init__(self, scheme: PartScheme, read: Callable[[int], Grouped], size: tuple[int, int],
                  finish: Callable[[Grouped], Grouped], swap: bool = True) -> None:
         if len(size) != 2 or min(size) < 1:

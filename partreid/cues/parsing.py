@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import Axes, door
 from partreid.arrays import read_array
 from partreid.cues.base import PartLabels
 from partreid.cues.places import (
@@ -29,6 +30,7 @@ HIGHEST = 31  # label of surfaces, belongings (from 25) and occluders (30, 31)
 LARGEST_LOGIT = 1e6  # networks give tens
 
 
+@door
 def surface_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
                    folder: str = "labels") -> PartLabels:
     """Labels of DensePose surfaces and belongings (palette PNGs) under ``root/folder/<split>/<stem>.png``.
@@ -52,6 +54,7 @@ def surface_labels(root: Path, samples: Sequence[Sample], parts: str = "five",
     return PartLabels(scheme_of(groups), read)
 
 
+@door
 def parsing_labels(root: Path, samples: Sequence[Sample], source: str = "lip", parts: str = "five",
                    folder: str = "parsing", accessories: Accessories = "background",
                    allow_missing_parts: bool = False, missing: Missing = "error") -> PartLabels:
@@ -79,6 +82,7 @@ def parsing_labels(root: Path, samples: Sequence[Sample], source: str = "lip", p
     return PartLabels(mapper.scheme, read)
 
 
+@door
 def class_files(root: Path, samples: Sequence[Sample], source: str, folder: str = "parsing",
                 missing: Missing = "error") -> list[Path | None]:
     """The file of a parser's classes for each image, None without one. DataError as ``missing`` has it."""
@@ -88,6 +92,7 @@ def class_files(root: Path, samples: Sequence[Sample], source: str, folder: str 
     return paths
 
 
+@door
 def read_labels(path: Path, table: NDArray[np.uint8], image: Path | None = None) -> NDArray[np.uint8]:
     """A label image through ``table`` [256] as uint8 [H, W]. DataError if unreadable or not shaped like its image."""
     labels, _ = read_numbers(path)
@@ -97,6 +102,7 @@ def read_labels(path: Path, table: NDArray[np.uint8], image: Path | None = None)
     return table[labels if image is None else fitted(labels, path, image)]
 
 
+@door
 def read_classes(path: Path, source: str, parts: str = "five", image: Path | None = None) -> NDArray[np.uint8]:
     """A parser's classes as uint8 [H, W], from a palette or grey PNG, integers [H, W] or logits float [H, W, C].
 
@@ -124,6 +130,7 @@ def read_classes(path: Path, source: str, parts: str = "five", image: Path | Non
     return labels.astype(np.uint8)
 
 
+@door
 def palette(count: int) -> NDArray[np.uint8]:
     """Colours uint8 [count, 3] of SCHP's PNGs (PASCAL VOC's): the class's bits, dealt to red, green and blue."""
     classes = np.arange(count)[:, None]
@@ -131,6 +138,7 @@ def palette(count: int) -> NDArray[np.uint8]:
     return np.sum([(classes >> 3 * i + channels & 1) << 7 - i for i in range(8)], axis=0).astype(np.uint8)
 
 
+@door
 def grey_palette(count: int) -> list[int]:
     """The grey levels that OpenCV turns :func:`palette` into: 0.299 R + 0.587 G + 0.114 B, rounded down."""
     return [int(level) for level in palette(count).astype(int) @ [299, 587, 114] // 1000]
@@ -143,6 +151,7 @@ class Mapper:
     RecipeError, at once, if parts cannot be had and ``allow_missing_parts`` is not set.
     """
 
+    @door
     def __init__(self, source: str, parts: str, accessories: Accessories = "background",
                  allow_missing_parts: bool = False) -> None:
         self.report = require(source, parts, accessories, allow_missing_parts)
@@ -211,13 +220,15 @@ class Mapper:
         return self.scheme.names.index(name) + 1
 
 
+@door
 def to_parts(labels: NDArray[np.uint8], source: str, parts: str, uv: NDArray[np.floating] | None = None,
              accessories: Accessories = "background", allow_missing_parts: bool = False) -> NDArray[np.uint8]:
     """One image through a :class:`Mapper`: classes uint8 [H, W] to parts uint8 [H, W]."""
     return Mapper(source, parts, accessories, allow_missing_parts)(labels, uv)
 
 
-def squared_distance(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+@door
+def squared_distance(mask: Annotated[NDArray[np.bool_], Axes("H W")]) -> NDArray[np.int64]:
     """Squared distance of every pixel to the nearest one of mask bool [H, W]; beyond all others if it is empty."""
     height, width = mask.shape
     far = 2 * (height + width)

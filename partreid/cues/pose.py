@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import door
 from partreid.arrays import read_array, read_arrays
 from partreid.cues.base import PartLabels
 from partreid.cues.masks import PartMasks
@@ -26,6 +27,7 @@ FIELDS = JOINTS + len(LIMBS)
 RAW = (("pif", "paf"), ("cif", "caf"))  # names of the two heads' outputs, before and after OpenPifPaf 0.12
 
 
+@door
 def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
                   folder: str = "pifpaf_maskrcnn_filtering", background: Background = "threshold",
                   threshold: float = 0.5, missing: Missing = "error", masks: tuple[int, int] | None = None,
@@ -88,6 +90,7 @@ def turned_fields(fields: NDArray[np.float32], image: Path) -> NDArray[np.float3
     return fields
 
 
+@door
 def never_first(groups: Groups) -> tuple[str, ...]:
     """Parts whose fields all belong to earlier parts, which win where values are equal."""
     taken: set[int] = set()
@@ -99,6 +102,7 @@ def never_first(groups: Groups) -> tuple[str, ...]:
     return tuple(covered)
 
 
+@door
 def read_fields(path: Path) -> NDArray[np.float32]:
     """Confidence fields float32 [36, h, w] in [0, 1] from a .npy, or from the .npz of both heads' outputs.
 
@@ -123,6 +127,7 @@ def read_fields(path: Path) -> NDArray[np.float32]:
     return fields.astype(np.float32, copy=False).clip(0, 1)
 
 
+@door
 def confidence_fields(pif: NDArray[np.generic], paf: NDArray[np.generic], where: str = "pif, paf"
                       ) -> NDArray[np.float32]:
     """OpenPifPaf's raw joints [17, 5, h, w] and limbs [19, 9, h, w] as confidences float32 [36, h, w].
@@ -145,18 +150,21 @@ def confidence_fields(pif: NDArray[np.generic], paf: NDArray[np.generic], where:
     return within[0].clip(0, 1)
 
 
+@door
 def part_masks(fields: NDArray[np.floating], groups: Groups, background: Background = "threshold",
                threshold: float = 0.5, sharpness: float = 15.0) -> NDArray[np.float32]:
     """Fields [36, h, w] as soft masks float32 [K+1, h, w], background first (BPBreID's released recipe)."""
     return with_background(grouped(fields, groups), background, threshold, sharpness)
 
 
+@door
 def grouped(fields: NDArray[np.floating], groups: Groups) -> NDArray[np.floating]:
     """Fields [36, h, w] as parts [K, h, w]: the maximum over a part's fields, clamped to [0, 1]."""
     parts: NDArray[np.floating] = np.stack([fields[list(members)].max(0) for members in groups.values()]).clip(0, 1)
     return parts
 
 
+@door
 def with_background(parts: NDArray[np.floating], background: Background = "threshold", threshold: float = 0.5,
                     sharpness: float = 15.0) -> NDArray[np.float32]:
     """Parts [K, h, w] as soft masks float32 [K+1, h, w].

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from partreid.arguments import door
 from partreid.cues.base import FeatureStream
 from partreid.errors import DataError, RecipeError, ShapeError
 from partreid.types import UNKNOWN, PartScheme, Sample
@@ -64,6 +65,7 @@ class PseudoLabels:
     papers does in effect: labels are mirrored, but neither cropped nor (but for a few cells) erased.
     """
 
+    @door
     def __init__(self, samples: Sequence[Sample], parts: int, label_identity: Labeller, *, every: int = 1,
                  until: int | None = None, aligned: bool = True) -> None:
         if every < 1 or not 1 <= parts < UNKNOWN:

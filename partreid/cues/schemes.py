@@ -9,6 +9,7 @@ parsers are in :mod:`partreid.cues.sources`.
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import door
 from partreid.errors import RecipeError
 from partreid.recipes.base import unknown
 from partreid.types import PartScheme
@@ -125,6 +126,7 @@ KEYPOINTS: dict[str, Groups] = {
 }
 
 
+@door
 def scheme_of(groups: Groups) -> PartScheme:
     """The part scheme of a table row; parts named left_x and right_x swap when mirrored."""
     names = tuple(groups)
@@ -137,6 +139,7 @@ def scheme_of(groups: Groups) -> PartScheme:
     return PartScheme(names, tuple(flip))
 
 
+@door
 def lookup(groups: Groups) -> NDArray[np.uint8]:
     """Source label -> part, uint8 [256]; everything the table does not name is background."""
     table = np.zeros(256, np.uint8)
@@ -145,6 +148,7 @@ def lookup(groups: Groups) -> NDArray[np.uint8]:
     return table
 
 
+@door
 def find(table: dict[str, Groups], name: str, what: str) -> Groups:
     """The row of a table, or a RecipeError that lists the rows; for a set that only other sources give, it says so."""
     if name not in table and name in SETS:

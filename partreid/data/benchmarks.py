@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from partreid.arguments import door
 from partreid.data import (
     cuhk01,
     cuhk03,
@@ -84,6 +85,7 @@ class Problem:
 class Table(Mapping[str, DataSet]):
     """Data sets by name. ``cuhk01`` is its split 0, ``cuhk01-3`` its split 3; only the first is listed."""
 
+    @door
     def __init__(self, rows: Mapping[str, DataSet]) -> None:
         self._rows = dict(rows)
 
@@ -107,6 +109,7 @@ class Table(Mapping[str, DataSet]):
         return len(self._rows)
 
 
+@door
 def load_synthetic(root: Path) -> Benchmark:
     """A world written by :mod:`partreid.data.synthetic`; its query sets are called holistic and occluded."""
     found = market1501.load(root, "synthetic")
@@ -159,6 +162,7 @@ BENCHMARKS: Table = Table({
 })
 
 
+@door
 def protocol_of(name: str, benchmark: Benchmark) -> str:
     """Name of the rule by which a loaded data set is scored: its own, or no_camera where no test crop has a camera."""
     test = (*benchmark.gallery, *(s for query in benchmark.queries.values() for s in query))
@@ -167,6 +171,7 @@ def protocol_of(name: str, benchmark: Benchmark) -> str:
     return BENCHMARKS[name].protocol if name in BENCHMARKS else "market1501"
 
 
+@door
 def problems(name: str, benchmark: Benchmark) -> list[Problem]:
     """Everything about a loaded data set that does not look right, without a look into its files; empty if all is."""
     data_set = BENCHMARKS.get(name)
@@ -190,6 +195,7 @@ def problems(name: str, benchmark: Benchmark) -> list[Problem]:
     return notes
 
 
+@door
 def check(name: str, benchmark: Benchmark) -> list[str]:
     """:func:`problems` as sentences."""
     return [str(problem) for problem in problems(name, benchmark)]

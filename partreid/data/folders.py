@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from partreid.arguments import door, require
 from partreid.errors import DataError
 from partreid.images import ENDINGS
 from partreid.text import brief
@@ -22,11 +23,13 @@ UNSEEN = 0  # camera of a crop whose camera nobody knows
 Counts = tuple[int | None, int | None]  # identities and images; None where the release does not say
 
 
+@door
 def is_image(name: str) -> bool:
     """Whether a file of this name should hold an image; what begins with a dot never does."""
     return os.path.splitext(name)[1].lower() in IMAGES and not name.startswith(".")
 
 
+@door
 def images_in(folder: Path, recursive: bool = False, above: tuple[object, ...] = ()) -> Iterator[Path]:
     """Image files below ``folder`` in the order of their names, the same on every file system.
 
@@ -46,6 +49,7 @@ def images_in(folder: Path, recursive: bool = False, above: tuple[object, ...] =
             yield from images_in(folder / entry.name, True, (*above, place))
 
 
+@door
 def entries(folder: Path | str) -> "list[os.DirEntry[str]]":
     """What lies in a folder, by name; no entry is looked at. DataError if it cannot be listed."""
     try:
@@ -67,6 +71,7 @@ def _unlisted(folder: Path | str, error: OSError) -> DataError:
     return DataError(f"the folder {brief(folder, 300)} cannot be listed ({error.strerror}); check its permissions")
 
 
+@door
 def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether an entry of a listing is a folder or a link to one; a link that leads to itself is none."""
     try:
@@ -75,6 +80,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+@door
 def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:
     """Crops named as in Market-1501. Identity -1 is dropped unless ``junk``. DataError if there are none."""
 
@@ -89,6 +95,7 @@ def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:
     return samples if junk else tuple(s for s in samples if s.identity != JUNK)
 
 
+@door
 def read_folder(folder: Path, parse: Callable[[Path], tuple[int, int]], recursive: bool = False) -> tuple[Sample, ...]:
     """Samples of all images in ``folder``; ``parse`` gives identity and camera of a path."""
     if not folder.is_dir():
@@ -100,6 +107,7 @@ def read_folder(folder: Path, parse: Callable[[Path], tuple[int, int]], recursiv
     return samples
 
 
+@door
 def require_files(paths: Sequence[Path], listed_in: str) -> None:
     """DataError if one of the paths is not there; every folder is listed once, no file is looked at."""
     listings: dict[str, set[str]] = {}
@@ -115,6 +123,7 @@ def require_files(paths: Sequence[Path], listed_in: str) -> None:
                         f"{brief(missing[0], 300)}; unpack or copy the images again, or take those lines out")
 
 
+@door
 def drawn(identities: Iterable[int], n: int, seed: int) -> frozenset[int]:
     """``n`` identities at random, the same on every machine and with every release of everything."""
     def lot(identity: int) -> bytes:
@@ -123,19 +132,23 @@ def drawn(identities: Iterable[int], n: int, seed: int) -> frozenset[int]:
     return frozenset(sorted(set(identities), key=lot)[:n])
 
 
+@door
 def is_number(text: str) -> bool:
     """Whether a text is a whole number from 0 that fits 64 bits; other alphabets' digits are none."""
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
+@door
 def optional(module: str, extra: str, purpose: str) -> Any:
     """A library that only some commands need. DataError says how to get it."""
+    require(bool(module), "the name of a library", "a text of some characters", module)
     try:
         return importlib.import_module(module)
     except ImportError:
         raise _absent(module.split(".")[0], extra, purpose) from None
 
 
+@door
 def needed(package: str, extra: str, purpose: str) -> None:
     """:func:`optional` for a library that another process imports."""
     if importlib.util.find_spec(package) is None:
@@ -147,6 +160,7 @@ def _absent(package: str, extra: str, purpose: str) -> DataError:
                      f"pip install 'partreid[{extra}]'")
 
 
+@door
 def count_note(name: str, found: dict[str, tuple[int, int]], expected: dict[str, Counts]) -> list[str]:
     """Sentences for every split whose (identities, images) differ from what the data set should have."""
     notes = []
@@ -163,6 +177,7 @@ def count_note(name: str, found: dict[str, tuple[int, int]], expected: dict[str,
     return notes
 
 
+@door
 def counts(samples: Sequence[Sample]) -> tuple[int, int]:
     """(identities, images) of a split."""
     return len({s.identity for s in samples}), len(samples)

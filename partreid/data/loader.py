@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from partreid.arguments import door, require
 from partreid.data.sampler import Draw, IdentitySampler
 from partreid.data.transforms import Pixels, Transform, View, read_image, resize_nearest, to_batch
 from partreid.errors import DataError, PartReidError
@@ -36,6 +37,7 @@ class TrainSet(Dataset[Row]):
     ids: int per sample, 0..N-1. cues are indexed like the samples; spatial ones are brought to the image's grid.
     """
 
+    @door
     def __init__(self, samples: Sequence[Sample], ids: Sequence[int], size: tuple[int, int],
                  augment: Sequence[Transform], cues: Mapping[str, CueSource], seed: int) -> None:
         self.samples, self.ids, self.size = samples, ids, size
@@ -65,8 +67,10 @@ def finished(cue: CueSource, item: NDArray[np.generic]) -> NDArray[np.generic]:
     return item if finish is None else finish(item)  # type: ignore[no-any-return]
 
 
+@door
 def collate(rows: Sequence[Row]) -> Batch:
     """Rows of a step as one :class:`Batch`."""
+    require(len(rows) > 0, "a batch", "at least one row", rows)
     images, ids, cameras, cues = zip(*rows, strict=True)
     return Batch(to_batch(images), torch.tensor(ids), torch.tensor(cameras),
                  {name: torch.from_numpy(np.stack([c[name] for c in cues])) for name in cues[0]})
@@ -121,6 +125,7 @@ def _remedy(error: RuntimeError | OSError | EOFError) -> str | None:
     return None
 
 
+@door
 def prefetched(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The same batches in the same order, the next one prepared by a thread while one is trained on."""
     source = iter(batches)
@@ -146,6 +151,7 @@ class TestSet(Dataset[Pixels]):
         return read_image(self.samples[index].path, self.size)
 
 
+@door
 def image_batches(samples: Sequence[Sample], size: tuple[int, int], batch: int = 64,
                   workers: int = 0) -> Iterator[Tensor]:
     """Images float32 [<= batch, 3, H, W] in the order of the samples, a batch at a time."""

@@ -8,10 +8,11 @@ query and that no query sees.
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from partreid.arguments import door
 from partreid.data.apart import read_apart
 from partreid.data.folders import UNSEEN, entries, images_in, is_image, needed, require_files
 from partreid.errors import DataError
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     split: str
 
 
+@door
 def load_folders(root: Path) -> Benchmark:
     """root/<split>/<person>/<any>.jpg with splits train, query, query_<name> and gallery; train may be missing."""
     rows, splits = _folder_rows(root)
@@ -59,11 +61,13 @@ def load_folders(root: Path) -> Benchmark:
     return assemble("folders", root, rows)
 
 
+@door
 def told(name: str, root: Path) -> list[Row]:
     """All crops of a data set of one's own as they are told, junk too; none of any other data set."""
     return _folder_rows(root)[0] if name == "folders" else _table_rows(root)[1] if name == "table" else []
 
 
+@door
 def split_folders(root: Path) -> tuple[list[Path], list[str]]:
     """The folders of the splits, and names of others that look as if they were meant to be one: Test, Query, val."""
     names = [entry.name for entry in entries(root) if not entry.name.startswith(".") and entry.is_dir()]
@@ -87,6 +91,7 @@ def _folder_rows(root: Path) -> tuple[list[Row], list[str]]:
     return rows, splits
 
 
+@door
 def camera_of(path: Path) -> str:
     """The camera that a crop's name tells, or the nearest folder's; "" if none does.
 
@@ -103,6 +108,7 @@ def camera_of(path: Path) -> str:
     return ""
 
 
+@door
 def load_table(root: Path) -> Benchmark:
     """root/table.csv or root/table.parquet, or such a file itself; paths are seen from its folder."""
     file, rows = _table_rows(root)
@@ -137,10 +143,11 @@ def _table_rows(root: Path) -> tuple[Path, list[Row]]:
     return files[0], rows
 
 
+@door
 def assemble(name: str, root: Path, rows: Sequence[Row]) -> Benchmark:
     """Rows to a benchmark. DataError if there is nothing to ask or to answer, or only some test crops have cameras."""
-    people = numbered(row.identity for row in rows if row.identity.lower() not in SPECIAL)
-    cameras = numbered(row.camera for row in rows if row.camera)
+    people = numbered([row.identity for row in rows if row.identity.lower() not in SPECIAL])
+    cameras = numbered([row.camera for row in rows if row.camera])
     test = [row for row in rows if row.split != "train"]
     without = [row for row in test if not row.camera]
     if 0 < len(without) < len(test):
@@ -160,7 +167,8 @@ def assemble(name: str, root: Path, rows: Sequence[Row]) -> Benchmark:
     return Benchmark(name, root, train, queries, gallery)
 
 
-def numbered(names: Iterable[str]) -> dict[str, int]:
+@door
+def numbered(names: Collection[str]) -> dict[str, int]:
     """Numbers from 1 for names: their own if all are different whole numbers from 1, else by their order."""
     every = set(names)
     values = {name: int(name) for name in every if name.isascii() and name.isdigit() and len(name) < 19}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from partreid.arguments import door
 from partreid.errors import DataError
 
 Draw = tuple[int, int, int]  # (index of the sample, epoch, position in the epoch): seeds the augmentation
@@ -20,6 +21,7 @@ class IdentitySampler(Sampler[list[Draw]]):
     identities, or P cannot be shared out.
     """
 
+    @door
     def __init__(self, ids: Sequence[int], P: int, K: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         self.rows: dict[int, list[int]] = defaultdict(list)
         for index, identity in enumerate(ids):

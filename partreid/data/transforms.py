@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from partreid.arguments import door, require
 from partreid.images import read_image as read_upright
 from partreid.types import MEAN, STD
 
@@ -159,6 +160,7 @@ def read_image(path: Path | str, size: tuple[int, int]) -> Pixels:
     return np.asarray(image)
 
 
+@door
 def resize_nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.generic]:
     """Labels [h, w] on the grid of an image [H, W], each pixel taking the label under its centre."""
     h, w = labels.shape[:2]
@@ -169,8 +171,11 @@ def resize_nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArra
     return labels[rows[:, None], columns]
 
 
+@door
 def to_batch(images: Sequence[Pixels]) -> Tensor:
     """Images uint8 [H, W, 3] as one float32 tensor [B, 3, H, W], ImageNet-normalised."""
+    require(len(images) > 0 and all(image.ndim == 3 and image.shape == images[0].shape for image in images), "a batch",
+            "one or more images uint8 [H, W, 3], all of one size", images)
     pixels = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32, order="C")
     pixels *= np.array([1 / (255 * s) for s in STD], np.float32)[:, None, None]
     pixels -= np.array([m / s for m, s in zip(MEAN, STD, strict=True)], np.float32)[:, None, None]

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from partreid import __version__
+from partreid.arguments import door
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, DataError
 from partreid.files import MIB, read_bytes, read_json, write_json
@@ -51,6 +52,7 @@ class Bound:
     recipe: str
 
 
+@door
 def bound_to(method: Method, recipe: Recipe, names: tuple[str, ...]) -> Bound:
     """Of weights (names, types, shapes and bytes, in order), distance, part names and recipe."""
     weights = hashlib.sha256()
@@ -64,6 +66,7 @@ def bound_to(method: Method, recipe: Recipe, names: tuple[str, ...]) -> Bound:
     return Bound(whole.hexdigest(), weights.hexdigest(), rule, names, recipe.digest)
 
 
+@door
 def require_bound(calibration: Calibration, to: Bound, file: Path | str) -> None:
     """DataError, with what differs, if a calibration was made for another model."""
     source = calibration.source
@@ -78,6 +81,7 @@ def require_bound(calibration: Calibration, to: Bound, file: Path | str) -> None
                     f"calibrate, or remove the file")
 
 
+@door
 def hash_of_images(queries: Mapping[str, Sequence[Sample]], gallery: Sequence[Sample]) -> str:
     """SHA-256 of the images' bytes with role, person and camera, wherever they lie and in whatever order."""
     lines = []
@@ -88,6 +92,7 @@ def hash_of_images(queries: Mapping[str, Sequence[Sample]], gallery: Sequence[Sa
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
+@door
 def chosen(benchmark: Benchmark, queries: str | None) -> Benchmark:
     """A data set with one of its query sets, or all. DataError names the sets there are."""
     if queries is None:
@@ -97,6 +102,7 @@ def chosen(benchmark: Benchmark, queries: str | None) -> Benchmark:
     return replace(benchmark, queries={queries: benchmark.queries[queries]})
 
 
+@door
 def sampled(benchmark: Benchmark, most: int = MOST, seed: int = 0) -> tuple[Benchmark, float]:
     """Some of the people, with all of their images, so that there are at most ``most`` pairs; and their share."""
     queries = sum(map(len, benchmark.queries.values()))
@@ -116,6 +122,7 @@ def sampled(benchmark: Benchmark, most: int = MOST, seed: int = 0) -> tuple[Benc
                    gallery=some(benchmark.gallery)), share
 
 
+@door
 def known_pairs(distance: PartDistance, queries: Mapping[str, Embeddings], gallery: Embeddings, benchmark: Benchmark,
                 protocol: Protocol) -> KnownPairs:
     """All pairs that a protocol compares. Every distractor counts as a person of its own.
@@ -164,6 +171,7 @@ def _people(asked: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, An
     return people, images
 
 
+@door
 def require_slice(benchmark: Benchmark, protocol: Protocol, rate: float, share: float, seed: int = 0) -> None:
     """DataError if a data set is too small for a rate, said before anything is embedded."""
 
@@ -175,6 +183,7 @@ def require_slice(benchmark: Benchmark, protocol: Protocol, rate: float, share: 
     require_enough(*divided(pairs, share, seed), rate)
 
 
+@door
 def source_of(to: Bound, benchmark: Benchmark, name: str) -> Source:
     """What a calibration made now on these images, of the data set ``name``, is to say about itself."""
     images, gallery = hash_of_images(benchmark.queries, benchmark.gallery), hash_of_images({}, benchmark.gallery)
@@ -182,6 +191,7 @@ def source_of(to: Bound, benchmark: Benchmark, name: str) -> Source:
                   gallery, __version__, datetime.now(timezone.utc).date().isoformat())
 
 
+@door
 def matches(calibration: Calibration, distance: PartDistance, query: Embeddings, gallery: Embeddings) -> list[int]:
     """How many crops of the whole gallery are called the same person as each query."""
     found = np.zeros(len(query), np.int64)
@@ -191,6 +201,7 @@ def matches(calibration: Calibration, distance: PartDistance, query: Embeddings,
     return found.tolist()
 
 
+@door
 def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
     """The number of parts that both images show, int64 [Nq, Ng]."""
     return ((q.visibility > 0).float() @ (g.visibility > 0).float().T).round().long().cpu().numpy()
@@ -224,12 +235,14 @@ def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings)
             f"be another one; calibrate on labelled crops of this place, or measure with partreid calibrate --check")
 
 
+@door
 def save(calibration: Calibration, file: Path) -> None:
     """Plain JSON, whole or not at all, with a digest of itself. Infinity and NaN, which JSON has not, become null."""
     values = plain(calibration)
     write_json(file, {"partreid_calibration": _FORMAT, "sha256": _digest(values), **values})
 
 
+@door
 def read(file: Path) -> Calibration:
     """What :func:`save` wrote. DataError if there is no such file, it was changed since or something else stands in it.
 

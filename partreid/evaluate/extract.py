@@ -9,6 +9,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from partreid.arguments import door
 from partreid.data.loader import image_batches
 from partreid.data.transforms import resize_nearest
 from partreid.errors import DataError
@@ -26,6 +27,7 @@ def on_grid(labels: Labels, size: tuple[int, int]) -> Labels:
     return lambda sample: resize_nearest(labels(sample), size).astype(np.uint8)
 
 
+@door
 def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *, batch: int = 64, workers: int = 0,
             device: str = "cpu", cues: Known | None = None, see: Callable[[slice, Output], Any] | None = None,
             progress: Callable[[int, int], None] | None = None) -> Embeddings:
@@ -58,6 +60,7 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
     return whole if world == 1 else _gather(whole, len(samples), rank, world)
 
 
+@door
 def require_finite(e: Embeddings, samples: Sequence[Sample]) -> None:
     """DataError, which names the first crop, if a model gives anything but numbers for one of these samples."""
     good = e.vectors.isfinite().flatten(1).all(1) & (e.visibility >= 0).all(1)  # NaN is not

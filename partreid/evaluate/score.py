@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from partreid.arguments import door
 from partreid.distance import PartDistance
 from partreid.evaluate.setting import Setting
 from partreid.match import (
@@ -65,12 +66,14 @@ class Described:
         return Described({name: function(e) for name, e in self.queries.items()}, function(self.gallery))
 
 
+@door
 def describe(benchmark: Benchmark, extract: Callable[[Sequence[Sample]], Embeddings]) -> Described:
     """Embed the gallery once and every query set."""
     return Described({name: extract(samples) for name, samples in benchmark.queries.items()},
                      extract(benchmark.gallery))
 
 
+@door
 def score(distance: PartDistance, described: Described, benchmark: Benchmark, protocol: Protocol = MARKET,
           after: KReciprocal | Expansion | None = None,
           progress: Callable[[int, int], None] | None = None) -> tuple[Scored, ...]:
@@ -105,9 +108,11 @@ def score(distance: PartDistance, described: Described, benchmark: Benchmark, pr
     return tuple(found)
 
 
+@door
 def identities(samples: Sequence[Sample]) -> list[int]:
     return [sample.identity for sample in samples]
 
 
+@door
 def cameras(samples: Sequence[Sample]) -> list[int]:
     return [sample.camera for sample in samples]

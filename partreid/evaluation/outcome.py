@@ -11,6 +11,7 @@ import numpy as np
 
 from partreid import ui
 from partreid.api import Model
+from partreid.arguments import door
 from partreid.errors import DataError
 from partreid.evaluate.breakdown import Breakdown, broken_down, by_occlusion_of
 from partreid.evaluate.content import Example, Report
@@ -220,6 +221,7 @@ class Evaluation:
         return tuple(made)
 
 
+@door
 def regrets(reference: Judged, rival: Judged, each: int) -> list[tuple[str, int, float]]:
     """(query set, row, gain in AP) of the queries where one is right at once and the other is not.
 

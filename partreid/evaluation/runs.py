@@ -8,6 +8,7 @@ from pathlib import Path
 
 from partreid import build, ui
 from partreid.api import Model, load
+from partreid.arguments import door
 from partreid.distance import PartDistance, typical
 from partreid.errors import DataError
 from partreid.evaluate.breakdown import break_down
@@ -26,6 +27,7 @@ from partreid.types import Benchmark, Embeddings, Sample
 PLAIN = Options()
 
 
+@door
 def evaluate_runs(runs: Sequence[Path], root: Path, name: str | None = None,
                   options: Options = PLAIN) -> Evaluation | None:
     """Score runs on the test images below ``root``. None on all processes but the first.
@@ -106,6 +108,7 @@ def _calibration(model: Model) -> Calibration | None:
         return None
 
 
+@door
 def shrunken(distance: PartDistance, described: Described, shrink: float) -> PartDistance:
     """The distance with ``shrink``; where the metric has no ``far`` of its own it is estimated from the gallery."""
     far = typical(distance, described.gallery) if distance.metric == "euclidean" and distance.far is None \

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from partreid.arguments import check_fields, door
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.types import Embeddings
@@ -42,6 +43,7 @@ class Evidence:
     missing: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("parts", "share", "query_visibility", "match_visibility"):
             value = np.asarray(getattr(self, name), np.float64)
             if value.shape != (len(self.names),):
@@ -152,6 +154,7 @@ class Evidence:
         return f"the {spoken(self.names[m])}" if self.names[m] in _SPOKEN else spoken(self.names[m])
 
 
+@door
 def explain_pairs(distance: PartDistance, q: Embeddings, g: Embeddings, rows_q: Sequence[int],
                   rows_g: Sequence[int]) -> list[Evidence]:
     """Evidence of the pairs (rows_q[i], rows_g[i]). ValueError if q and g hold other embeddings.
@@ -168,11 +171,13 @@ def explain_pairs(distance: PartDistance, q: Embeddings, g: Embeddings, rows_q: 
                      distance.missing) for i in range(len(rows_q))]
 
 
+@door
 def explain_pair(distance: PartDistance, q: Embeddings, g: Embeddings, row_q: int = 0, row_g: int = 0) -> Evidence:
     """Evidence of query ``row_q`` and match ``row_g``; see ``explain_pairs``."""
     return explain_pairs(distance, q, g, [row_q], [row_g])[0]
 
 
+@door
 def addends(values: Sequence[float] | Array, digits: int = 3) -> tuple[list[str], str]:
     """Finite numbers as printed decimals that add up to the printed total: (addends, total).
 
@@ -189,6 +194,7 @@ def addends(values: Sequence[float] | Array, digits: int = 3) -> tuple[list[str]
     return [f"{u / scale:.{digits}f}" for u in units], f"{total / scale:.{digits}f}"
 
 
+@door
 def spoken(name: str) -> str:
     """The name of an embedding as a person would say it: ``left_arm`` -> ``left arm``, ``stripe3`` -> ``stripe 3``."""
     if name in _SPOKEN:
@@ -197,10 +203,12 @@ def spoken(name: str) -> str:
     return " ".join(f"{words} {name[len(words):]}".split())
 
 
+@door
 def is_plural(name: str) -> bool:
     return name.endswith("s") or name.endswith(_PLURAL)
 
 
+@door
 def listed(words: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

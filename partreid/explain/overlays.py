@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from torch.nn.functional import interpolate
 
+from partreid.arguments import door
 from partreid.errors import ShapeError
 from partreid.images import read_image
 from partreid.types import Embeddings, PartMaps, Sample
@@ -76,6 +77,7 @@ class Shown:
         return self.visibility is not None and name in self.names and self.visibility[self.names.index(name)] == 0
 
 
+@door
 def colour(name: str) -> str:
     """``#rrggbb`` of a part, fixed by its name alone."""
     if name in PALETTE:
@@ -90,6 +92,7 @@ def photo(path: Path, height: int = 256) -> Image.Image:
     return rgb.resize((max(1, round(rgb.width * height / rgb.height)), height), Image.Resampling.BICUBIC)
 
 
+@door
 def part_overlay(shown: Shown, height: int = 256) -> Image.Image:
     """The crop in grey with each part in its colour, the stronger the surer; RGB, ``height`` pixels high.
 
@@ -115,6 +118,7 @@ def part_overlay(shown: Shown, height: int = 256) -> Image.Image:
     return Image.fromarray(np.clip(np.round(canvas), 0, 255).astype(np.uint8))
 
 
+@door
 def part_cutout(shown: Shown, name: str, height: int = 256) -> Image.Image | None:
     """The piece of the photograph that one part was read from: RGBA, transparent where it was not looked at.
 
@@ -139,6 +143,7 @@ def part_cutout(shown: Shown, name: str, height: int = 256) -> Image.Image | Non
     return Image.fromarray(rgba).crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
 
 
+@door
 def upsampled(maps: Array, size: tuple[int, int]) -> Array:
     """Maps float [C, h, w] -> [C, H, W] by bilinear interpolation between cell centres."""
     tensor = torch.from_numpy(np.ascontiguousarray(maps, np.float64))[None]

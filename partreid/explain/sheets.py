@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
+from partreid.arguments import door
 from partreid.errors import ShapeError
 from partreid.explain.evidence import Evidence, addends, spoken
 from partreid.explain.fonts import font as _font
@@ -30,6 +31,7 @@ class Match:
         return self.evidence.distance
 
 
+@door
 def ranking_sheet(query: Shown, rankings: Mapping[str, Sequence[Match]], top: int = 10,
                   height: int = 192) -> Image.Image:
     """Query and nearest crops of each method as an RGB picture; crops are ``height`` pixels high.
@@ -75,6 +77,7 @@ def ranking_sheet(query: Shown, rankings: Mapping[str, Sequence[Match]], top: in
     return sheet
 
 
+@door
 def compare_picture(first: Shown, second: Shown, evidence: Evidence, height: int = 320) -> Image.Image:
     """Two crops with their part maps, the distance of each part, and what each adds, as an RGB picture."""
     images = [[photo(s.path, height)] + ([part_overlay(s, height)] if s.probs is not None else [])
@@ -152,6 +155,7 @@ def _wrapped(text: str, size: int, width: int) -> list[str]:
     return lines
 
 
+@door
 def number(distance: float, digits: int = 3) -> str:
     """A distance as printed."""
     return f"{distance:.{digits}f}" if math.isfinite(distance) else "no shared part"

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from partreid import build
+from partreid.arguments import door
 from partreid.cues import CUES
 from partreid.cues.places import either_way_up
 from partreid.cues.sources import SOURCES, report
@@ -42,6 +43,7 @@ class Findings:
                 f"one part, on {100 * self.stats.person:.0f} % of their pixels.")
 
 
+@door
 def check(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Findings:
     """Builds a cue for the training images and reads every item.
 

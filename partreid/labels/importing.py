@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from partreid.arguments import Axes, door
 from partreid.cues.densepose import encode_iuv, read_iuv
 from partreid.cues.importing import Select, fault_of, faults, import_dump
 from partreid.cues.keypoints import read_coco, read_people
@@ -39,6 +40,7 @@ ENDINGS: dict[str, tuple[str, ...]] = {  # of label files, the longer first; wha
 SUFFIX = {"densepose": ".png", "pifpaf": ".npy", "keypoints": ".json", "parsing": ".png", "parts": ".png"}
 
 
+@door
 def import_labels(kind: Kind, given: Path, of: Benchmark, out: Path | None = None, *, parser: str | None = None,
                   parts: str | None = None, missing: Missing = "error", select: Select = "target",
                   overwrite: bool = False, checking: Progress | None = None,
@@ -93,6 +95,7 @@ def import_labels(kind: Kind, given: Path, of: Benchmark, out: Path | None = Non
     return Written(f"{said} {faults(broken, len(labels))}" if broken else said, cue)
 
 
+@door
 def coverage(labelled: int, images: int, out: Path, lost: Sequence[str], strangers: Sequence[str] = ()) -> str:
     """How many images have a label now, which have none, and which files were for none."""
     said = f"Labels for {labelled:,} of {images:,} images ({100 * labelled / images:.1f} %) in {out}."
@@ -100,6 +103,7 @@ def coverage(labelled: int, images: int, out: Path, lost: Sequence[str], strange
     return said + (f" For no image here: {some(strangers)}." if strangers else "")
 
 
+@door
 def cue_of(kind: Kind, root: Path, out: Path, parser: str | None, parts: str) -> Spec:
     """The cue that will read the labels. RecipeError if the source cannot give these parts."""
     folder = out.relative_to(root).as_posix() if out.is_relative_to(root) else str(out.resolve())
@@ -165,6 +169,7 @@ def _without_image_ending(name: str) -> Path:
     return path.with_suffix("") if is_image(path.name) else path.with_name(path.name.rstrip(".") or path.name)
 
 
+@door
 def pair(labels: Mapping[Path, Path], images: Sequence[Path], root: Path) -> dict[Path, Path]:
     """Image to label. labels: label to the crop that its name speaks of, without ending, with what folders are known.
 
@@ -210,7 +215,8 @@ def _classes(source: str, parts: str, file: Path, image: Path) -> bytes:
     return encode_classes(read_classes(file, source, parts, image))
 
 
-def encode_classes(labels: NDArray[np.uint8]) -> bytes:
+@door
+def encode_classes(labels: Annotated[NDArray[np.uint8], Axes("H W")]) -> bytes:
     """A PNG of class indices uint8 [H, W] in PASCAL VOC's colours, as SCHP writes it."""
     picture, data = Image.fromarray(labels), io.BytesIO()
     picture.putpalette(palette(256).tobytes())
@@ -227,6 +233,7 @@ def _people(people: Sequence[Person], file: Path, image: Path) -> bytes:
     return encode_people(in_pixels(people, image, image_size(image), file))
 
 
+@door
 def encode_people(people: Sequence[Person]) -> bytes:
     """People as JSON: keypoints as 51 numbers, score, and who is the target."""
     rows = [{"keypoints": np.round(person.keypoints, 3).reshape(-1).tolist(), "score": round(person.score, 4),

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from partreid.arguments import door
 from partreid.cues.keypoints import SEEN
 from partreid.cues.target import only_target
 from partreid.files import write_atomically
@@ -19,6 +20,7 @@ from partreid.recipes.base import Spec
 Target = Literal["centre", "all"]
 
 
+@door
 def make(model: Parser | Pose, folder: Path, out: Path, name: str = "", target: Target = "centre", batch: int = 16,
          overwrite: bool = False, progress: Progress | None = None) -> Written:
     """A label for every crop below ``folder``: ``out/<folders of the crop>/<stem>`` as .png of classes or as .json.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import door
 from partreid.cues import Cue
 from partreid.cues.places import image_size
 from partreid.cues.pseudo import PseudoLabels
@@ -70,6 +71,7 @@ class _Item:
     stretched: bool = False
 
 
+@door
 def names_of(cue: Cue) -> tuple[str, ...]:
     """What the items of a cue tell apart: its parts, or DensePose's 24 surfaces. RecipeError for labels that are made
     while training."""
@@ -79,6 +81,7 @@ def names_of(cue: Cue) -> tuple[str, ...]:
     return cue.scheme.names if cue.scheme else tuple(chart.replace(" ", "_") for chart in CHARTS)
 
 
+@door
 def measure(cue: Cue, samples: Sequence[Sample], progress: Progress | None = None) -> Stats:
     """Reads every item of a cue. progress: called with (images done, images in all)."""
     names = names_of(cue)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from partreid.arguments import Count, door
 from partreid.errors import RecipeError
 from partreid.layers.weights import LOCAL, fetched, fill, is_file
 
@@ -42,6 +43,8 @@ def import_timm() -> ModuleType:
 def _create(name: str, tag: str | None, **options: Any) -> nn.Module:
     """A timm model with the weights of a tag, None: as it is initialised."""
     timm = import_timm()
+    if not name or not timm.is_model(name):
+        raise RecipeError(f"timm has no model '{name}'; see timm.list_models()")
     if tag is not None:
         return fetched(timm, name, tag, options)
     model: nn.Module = timm.create_model(name, pretrained=False, **options)
@@ -58,6 +61,7 @@ class ResNetTrunk(nn.Module):
 
     stride = 16
 
+    @door
     def __init__(self, name: str, tag: str | None = None, ibn: bool = False, upsample: int = 1, last_stride: int = 1,
                  stem: Stem = "usual") -> None:
         super().__init__()
@@ -89,6 +93,7 @@ class ResNetTrunk(nn.Module):
 class IBN(nn.Module):
     """Instance norm on the first half of the channels, batch norm on the second (IBN-a, Pan et al., ECCV 2018)."""
 
+    @door
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
         self.split = norm.num_features // 2
@@ -128,7 +133,8 @@ class HRNetTrunk(nn.Module):
 class Residual(nn.Module):
     """Two 3x3 convolutions with a shortcut."""
 
-    def __init__(self, before: int, after: int, stride: int) -> None:
+    @door
+    def __init__(self, before: Count, after: Count, stride: Count) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from partreid.arguments import Count, door
 from partreid.types import Embeddings, PartMaps, PartScheme
 
 
@@ -13,7 +14,8 @@ class PartHead(nn.Module):
     of BPBreID's released code in front.
     """
 
-    def __init__(self, channels: int, scheme: PartScheme, norm: bool = False) -> None:
+    @door
+    def __init__(self, channels: Count, scheme: PartScheme, norm: bool = False) -> None:
         super().__init__()
         self.scheme = scheme
         self.norm = nn.BatchNorm2d(channels) if norm else nn.Identity()
@@ -31,7 +33,8 @@ class Reduce(nn.Module):
     The batch norm sees the M embeddings of an image as M samples, as BPBreID's released code has it.
     """
 
-    def __init__(self, channels: int, dim: int) -> None:
+    @door
+    def __init__(self, channels: Count, dim: Count) -> None:
         super().__init__()
         linear = nn.Linear(channels, dim)
         nn.init.normal_(linear.weight, std=0.01)
@@ -46,7 +49,8 @@ class Reduce(nn.Module):
 class ReduceMap(nn.Sequential):
     """1x1 convolution + BN + ReLU on the feature map: [B, C, h, w] -> [B, D, h, w]."""
 
-    def __init__(self, channels: int, dim: int) -> None:
+    @door
+    def __init__(self, channels: Count, dim: Count) -> None:
         convolution = nn.Conv2d(channels, dim, 1)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(convolution.bias if convolution.bias is not None else torch.empty(0))
@@ -61,7 +65,8 @@ class IdHead(nn.Module):
     [N, M, C]). The neck has no shift, the classifier no bias.
     """
 
-    def __init__(self, M: int, D: int, identities: int, joint: bool = False, shared: bool = False) -> None:
+    @door
+    def __init__(self, M: Count, D: Count, identities: Count, joint: bool = False, shared: bool = False) -> None:
         super().__init__()
         self.joint, self.shared = joint, shared
         self.norm = nn.BatchNorm1d(D if shared else M * D)  # per-channel, so M necks are one of M * D channels

@@ -1,21 +1,31 @@
 """Pooling a feature map [B, C, h, w] under M weight maps [B, M, h, w] into embeddings [B, M, C]."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
+from partreid.arguments import Axes, door
 
-def weighted_pool(f: Tensor, w: Tensor) -> Tensor:
+Features = Annotated[Tensor, Axes("B C h w")]
+Maps = Annotated[Tensor, Axes("B M h w")]
+
+
+@door
+def weighted_pool(f: Features, w: Maps) -> Tensor:
     """Weighted average, sum(w f) / sum(w); a map that is nowhere gives about zero (BPBreID Eq. 3)."""
     mass = w.sum((2, 3)).clamp_min(1e-6)
     return torch.einsum("bchw,bmhw->bmc", f, w) / mass[..., None]
 
 
-def mean_pool(f: Tensor, w: Tensor) -> Tensor:
+@door
+def mean_pool(f: Features, w: Maps) -> Tensor:
     """Average of w f over *all* pixels, so that the embedding carries the area of its map (ISP Eq. 2)."""
     return torch.einsum("bchw,bmhw->bmc", f, w) / (f.shape[2] * f.shape[3])
 
 
-def max_pool(f: Tensor, w: Tensor) -> Tensor:
+@door
+def max_pool(f: Features, w: Maps) -> Tensor:
     """Maximum of w f over the pixels, one map at a time so that [B, M, C, h, w] never exists."""
     return torch.stack([(f * w[:, m, None]).amax((2, 3)) for m in range(w.shape[1])], 1)
 

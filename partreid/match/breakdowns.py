@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from partreid.arguments import check
+from partreid.arguments import door
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.match.protocols import MARKET, Protocol
@@ -43,6 +43,7 @@ class Slice:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
 
+@door
 def by_camera_pair(ranking: Ranking, query_cameras: Whole, gallery_cameras: Whole,
                    ks: Sequence[int] = (1, 10)) -> tuple[Slice, ...]:
     """Right pairs by (camera of the query, camera of the right image), in that order.
@@ -51,7 +52,6 @@ def by_camera_pair(ranking: Ranking, query_cameras: Whole, gallery_cameras: Whol
     the ranking; ``found@k``, the weighted share that ranks k or better. There is no Rank-1 of a pair of cameras:
     the right answers of a query from other cameras stand in the same list.
     """
-    check(by_camera_pair, locals())
     of_query, of_gallery = whole("query_cameras", query_cameras), whole("gallery_cameras", gallery_cameras)
     pairs = _pairs(ranking)
     _fits("query_cameras", len(of_query), ranking)
@@ -59,6 +59,7 @@ def by_camera_pair(ranking: Ranking, query_cameras: Whole, gallery_cameras: Whol
     return _sliced(pairs, keys, lambda key: f"camera {key[0]} -> {key[1]}", ks)
 
 
+@door
 def by_shared_parts(ranking: Ranking, query: Embeddings, gallery: Embeddings,
                     ks: Sequence[int] = (1, 10)) -> tuple[Slice, ...]:
     """Right pairs by the number of embeddings that both images show (v v' > 0), fewest first; as above.
@@ -66,7 +67,6 @@ def by_shared_parts(ranking: Ranking, query: Embeddings, gallery: Embeddings,
     Holistic embeddings count too, as they do in the distance; give ``query.select(*parts(query.names))`` and the
     gallery's to count body parts alone. Pairs that share none are infinitely far apart.
     """
-    check(by_shared_parts, locals())
     pairs = _pairs(ranking)
     _fits("query", len(query), ranking)
     shown = [(e.visibility.detach().cpu().numpy() > 0) for e in (query, gallery)]
@@ -74,30 +74,31 @@ def by_shared_parts(ranking: Ranking, query: Embeddings, gallery: Embeddings,
     return _sliced(pairs, both[:, None], lambda key: _counted(key[0], "shared part"), ks)
 
 
+@door
 def by_occlusion(ranking: Ranking, visibility: Tensor, samples: int = SAMPLES) -> tuple[Slice, ...]:
     """Queries by how many parts they show, fewest first; visibility: float [Nq, M], shown where above 0.
 
     Every score, with its interval. weight: the share of scored queries; weighted over all slices each score is that
     of the ranking.
     """
-    check(by_occlusion, locals())
     _fits("visibility", len(visibility), ranking)
     shown = (visibility.detach().cpu().numpy() > 0).sum(1)
     return _grouped(ranking, np.tile(shown, ranking.draws), lambda n: _counted(n, "part") + " shown", samples)
 
 
+@door
 def by_identity_size(ranking: Ranking, samples: int = SAMPLES) -> tuple[Slice, ...]:
     """Queries by how many right images they have, 1, 2-3, 4-7 and so on; otherwise as :func:`by_occlusion`.
 
     A person with many right images is found first more easily and found wholly less easily. key: the range.
     """
-    check(by_identity_size, locals())
     sizes = np.array([len(ranks) for ranks in ranking.ranks], np.int64)
     least = 2 ** np.floor(np.log2(np.maximum(sizes, 1))).astype(np.int64)
     found = _grouped(ranking, least, lambda n: "1 right image" if n == 1 else f"{n}-{2 * n - 1} right images", samples)
     return tuple(replace(s, key=(s.key[0], 2 * s.key[0] - 1)) for s in found)
 
 
+@door
 def by_gallery_size(ranking: Ranking, sizes: Sequence[int] | None = None) -> tuple[Slice, ...]:
     """Expected scores if only so many of each list's wrong entries were there, drawn at random; right ones all stay.
 
@@ -109,7 +110,6 @@ def by_gallery_size(ranking: Ranking, sizes: Sequence[int] | None = None) -> tup
     Distractors can be thinned out here but not invented: what a larger gallery would do only a larger gallery tells.
     Nor is this a benchmark with fewer people: right entries of other people leave one by one.
     """
-    check(by_gallery_size, locals())
     kept = [i for i, ranks in enumerate(ranking.ranks) if len(ranks)]
     counts = np.array([len(ranking.ranks[i]) for i in kept], np.int64)
     if len(ranking.size) != len(ranking.ranks):
@@ -136,6 +136,7 @@ def by_gallery_size(ranking: Ranking, sizes: Sequence[int] | None = None) -> tup
     return tuple(rows)
 
 
+@door
 def by_part(distance: PartDistance, query: Embeddings, gallery: Embeddings, query_ids: Whole, query_cameras: Whole,
             gallery_ids: Whole, gallery_cameras: Whole, protocol: Protocol = MARKET, ks: Sequence[int] = KS,
             samples: int = SAMPLES) -> tuple[Slice, ...]:
@@ -150,7 +151,6 @@ def by_part(distance: PartDistance, query: Embeddings, gallery: Embeddings, quer
     scored queries that show the part, ``pairs`` the right pairs of which both do, ``weight`` the share of the mAP's
     weight that these pairs have. key: the places of the embeddings.
     """
-    check(by_part, locals())
     single = replace(distance, weights=None, shrink=0.0, far=None)
     rows: list[tuple[str, tuple[str, ...], PartDistance]] = [(name, (name,), single) for name in query.names]
     own = parts(query.names)
@@ -172,6 +172,7 @@ def by_part(distance: PartDistance, query: Embeddings, gallery: Embeddings, quer
     return tuple(found)
 
 
+@door
 def parts(names: Sequence[str]) -> tuple[str, ...]:
     """The embeddings of single body parts: those not made of the global, foreground or joined ones."""
     return tuple(name for name in names if not set(name.split("+")) <= set(WHOLE))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from partreid.arguments import check, check_fields, fits, integer, number, require
+from partreid.arguments import check_fields, door, fits, integer, number, require
 from partreid.errors import DataError
 from partreid.match.pairs import Curves, Doubles, KnownPairs, Mask, choose, logits
 from partreid.match.reliability import Reliability, reliability
@@ -181,9 +181,9 @@ def _require_rates(**rates: Interval) -> None:
         require(found.low <= found.high, f"the range of {name}", "from low to high", (found.low, found.high))
 
 
+@door
 def calibrate(pairs: KnownPairs, source: Source, rate: float = 1e-3, share: float = 0.5, seed: int = 0) -> Calibration:
     """Fit on a seeded ``share`` of the people, check on the others. DataError if there is too little for the rate."""
-    check(calibrate, locals())
     fit, held = divided(pairs, share, seed)
     require_enough(fit, held, rate)
     kind, curves, losses = choose(fit, seed)
@@ -199,12 +199,14 @@ def calibrate(pairs: KnownPairs, source: Source, rate: float = 1e-3, share: floa
                        percentiles(pairs.distance[~pairs.same]), usual_shift(pairs, seed), share, seed, source)
 
 
+@door
 def divided(pairs: KnownPairs, share: float, seed: int) -> tuple[KnownPairs, KnownPairs]:
     """The pairs among a drawn ``share`` of the people, and those among the others."""
     fitting = pairs.ordered(np.random.default_rng([seed, 7])) < share
     return pairs.among(fitting), pairs.among(~fitting)
 
 
+@door
 def require_enough(fit: KnownPairs, held: KnownPairs, rate: float) -> None:
     """DataError, with what is missing, if the pairs cannot carry a rate."""
     if not 0 < rate < 1:
@@ -224,6 +226,7 @@ def require_enough(fit: KnownPairs, held: KnownPairs, rate: float) -> None:
                         f"carry, --rate {_carried(strangers):g}")
 
 
+@door
 def examine(pairs: KnownPairs, found: Doubles, accepted: Mask, seed: int = 0) -> Check:
     """Rates and reliability of pairs with log odds ``found`` [n], of which ``accepted`` [n] are called one person."""
     false, true = accepted & ~pairs.same, accepted & pairs.same

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from partreid.arguments import check, check_fields
+from partreid.arguments import check_fields, door
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.match.neighbours import Floats, Integers, Nearest, slices
@@ -44,6 +44,7 @@ class Expansion:
         if self.k < 1 or not 0 < self.own < float("inf"):
             raise DataError(f"expansion needs k >= 1 images to average with and a finite own weight > 0, got {self}")
 
+    @door
     def __call__(self, distance: PartDistance, e: Embeddings, cameras: Sequence[int], sources: Embeddings,
                  source_cameras: Sequence[int]) -> Embeddings:
         """Every image averaged with its nearest among ``sources`` from other cameras; for a gallery that is itself.
@@ -52,9 +53,9 @@ class Expansion:
         averaged where the metric does so. Visibility stays: a part that an image does not show is not filled in, and
         who shares no part with it is no neighbour. DataError unless there are as many cameras as images.
         """
-        check(Expansion.__call__, locals())
         return self._averaged(distance, e, sources, *_nearest(distance, e, cameras, sources, source_cameras, self.k))
 
+    @door
     def blocks(self, distance: PartDistance, query: Embeddings, query_cameras: Sequence[int], gallery: Embeddings,
                gallery_cameras: Sequence[int], rows: int = 1024) -> Iterator[tuple[slice, Tensor]]:
         """Distances of expanded queries to the expanded gallery, for :func:`partreid.match.rank`, in which nothing was
@@ -63,7 +64,6 @@ class Expansion:
         The gallery is averaged once for every camera of the queries, so they must come in the order of their cameras:
         DataError otherwise.
         """
-        check(Expansion.blocks, locals())
         cameras = np.asarray(query_cameras, np.int64)
         if (np.diff(cameras) < 0).any():
             raise DataError("queries to be expanded must come in the order of their cameras; sort them by camera, with "

@@ -11,30 +11,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from partreid.arguments import check
+from partreid.arguments import door
 from partreid.distance import PartDistance
 from partreid.match.metrics import Floats, Ranks
 from partreid.match.ranking import Ranking
 from partreid.types import Embeddings
 
 
+@door
 def trapezoid_ap(ranks: Ranks) -> float:
     """AP as the evaluation code of Market-1501 (2015) had it: area under the curve by trapezoids, in (0, 1].
 
     ranks: int64 [P], ascending from 1, P > 0. Never above ``metrics.average_precision``.
     """
-    check(trapezoid_ap, locals())
     hits = np.arange(1, len(ranks) + 1)
     before = np.where(ranks > 1, (hits - 1) / np.maximum(ranks - 1, 1), 1.0)  # precision just above each hit
     return float(np.mean((hits / ranks + before) / 2))
 
 
+@door
 def trapezoid_mAP(ranking: Ranking) -> float:
     """Mean of ``trapezoid_ap`` over the scored queries: the mAP that ISP and HCGA printed with visibility."""
-    check(trapezoid_mAP, locals())
     return float(np.mean([trapezoid_ap(ranks) for ranks in ranking.ranks if len(ranks)]))
 
 
+@door
 def bpbreid_released(q: Embeddings, g: Embeddings, metric: Literal["cosine", "euclidean"] = "euclidean",
                      combine: Literal["mean", "max"] = "mean", continuous: bool = False) -> Tensor:
     """Distances [Nq, Ng] as the released code of BPBreID combines them, on embeddings of length 1.
@@ -43,7 +44,6 @@ def bpbreid_released(q: Embeddings, g: Embeddings, metric: Literal["cosine", "eu
     matrix. ``continuous`` weighs a part by sqrt(v v') instead of v v' and ignores ``combine``. Holds M
     matrices: for small sets.
     """
-    check(bpbreid_released, locals())
     far = PartDistance("cosine" if metric == "cosine" else "unit_euclidean").per_part(q, g)
     both = q.visibility.to(far).T[:, :, None] * g.visibility.to(far).T[:, None]
     shown = both > 0
@@ -56,6 +56,7 @@ def bpbreid_released(q: Embeddings, g: Embeddings, metric: Literal["cosine", "eu
     return torch.where(shown.any(0), result, largest + 1)
 
 
+@door
 def cuhk03_single_shot(distances: Floats, identity: int, identities: NDArray[np.int64],
                        valid: NDArray[np.bool_], ks: Sequence[int], draw: np.random.RandomState,
                        repeats: int = 10) -> dict[int, float]:
@@ -65,7 +66,6 @@ def cuhk03_single_shot(distances: Floats, identity: int, identities: NDArray[np.
     Identities are drawn for in the order in which they first appear in the list, as the released evaluation
     does, so that a seed gives the same numbers.
     """
-    check(cuhk03_single_shot, locals())
     order = np.argsort(distances, kind="stable")
     listed = identities[order[valid[order]]]
     people = [np.flatnonzero(listed == person) for person in dict.fromkeys(listed.tolist())]
@@ -76,23 +76,23 @@ def cuhk03_single_shot(distances: Floats, identity: int, identities: NDArray[np.
     return {k: float(np.mean(np.array(ranks) <= k)) for k in ks}
 
 
+@door
 def isp_released(q: Embeddings, g: Embeddings) -> Tensor:
     """Distances [Nq, Ng] of ISP's released matching: 1 - mean of (1 + cos) / 2 over what both images show.
 
     The first embedding must be global and foreground joined into one vector (``ISP(matching="released")``): they
     count once, where Eq. 10 counts them twice.
     """
-    check(isp_released, locals())
     return PartDistance("cosine")(q, g) / 2
 
 
+@door
 def hcga_released(q: Embeddings, g: Embeddings) -> Tensor:
     """Minus HCGA's released similarity [Nq, Ng]: the *sum* of (1 + cos) / 2 over what both images show.
 
     Eq. 10's division was taken out there, so that whoever shares more parts is more similar. Holds M matrices: for
     small sets.
     """
-    check(hcga_released, locals())
     similar = 1 - PartDistance("cosine").per_part(q, g) / 2
     both = q.visibility.to(similar).T[:, :, None] * g.visibility.to(similar).T[:, None]
     return -(both * similar).sum(0)

@@ -13,22 +13,23 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.arguments import check
+from partreid.arguments import door
 
 Floats = NDArray[np.floating]
 Ranks = NDArray[np.int64]
 
 
+@door
 def match_ranks(distances: Floats, relevant: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Ranks:
     """Ranks of the right entries, ascending: int64 [P]; P = 0 if there are none.
 
     distances: float [Ng], smaller is closer, no NaN. relevant, valid: bool [Ng].
     """
-    check(match_ranks, locals())
     row = _without(distances, valid)[None]
     return np.sort(ranks_of_rows(np.sort(row), row, [np.flatnonzero(relevant & valid)])[0])
 
 
+@door
 def ranks_of_rows(ordered: Floats, rows: Floats, at: Sequence[NDArray[np.int64]]) -> list[Ranks]:
     """Ranks of the entries ``at`` of each row, in their order; removed entries are NaN; ordered: the rows sorted.
 
@@ -46,13 +47,14 @@ def ranks_of_rows(ordered: Floats, rows: Floats, at: Sequence[NDArray[np.int64]]
     return [ranks[first:last] for first, last in zip(starts, starts[1:])]
 
 
+@door
 def nearest(distances: Floats, valid: NDArray[np.bool_], k: int) -> Ranks:
     """Indices of the k nearest valid entries, nearest first: int64 [k], ended by -1 where there are fewer."""
-    check(nearest, locals())
     row = _without(distances, valid)[None]
     return nearest_of_rows(np.sort(row), row, np.array([np.count_nonzero(valid)]), k)[0]
 
 
+@door
 def nearest_of_rows(ordered: Floats, rows: Floats, valid: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """The same of rows whose removed entries are NaN: int64 [n, k]. ordered: the rows sorted; valid: int64 [n], how
     many entries of each are left."""
@@ -76,22 +78,22 @@ def _without(distances: Floats, valid: NDArray[np.bool_]) -> Floats:
     return row
 
 
+@door
 def average_precision(ranks: Ranks) -> float:
     """Mean of the precision at each right entry, as information retrieval defines it. In (0, 1].
 
     ranks: int64 [P], ascending, P > 0. The older trapezoid rule of Market-1501 is in ``match.legacy``.
     """
-    check(average_precision, locals())
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 
+@door
 def inverse_negative_penalty(ranks: Ranks) -> float:
     """INP = P / rank of the last right entry: what finding them all costs (AGW, TPAMI 2021). In (0, 1]."""
-    check(inverse_negative_penalty, locals())
     return float(len(ranks) / ranks[-1])
 
 
+@door
 def cumulative_matches(first: Ranks, ks: Sequence[int]) -> dict[int, float]:
     """CMC: the share of lists whose first right entry has rank k or better. first: int64 [N], N > 0."""
-    check(cumulative_matches, locals())
     return {k: float(np.mean(first <= k)) for k in ks}

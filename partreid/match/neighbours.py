@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from partreid.arguments import Count, door
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.types import Embeddings
@@ -50,6 +51,7 @@ class Distances(Protocol):
 class OfEmbeddings:
     """A part distance and its two sides. A tile is computed once for both directions."""
 
+    @door
     def __init__(self, distance: PartDistance, query: Embeddings, gallery: Embeddings) -> None:
         query, gallery = (Embeddings(e.vectors.detach(), e.visibility.detach(), e.names) for e in (query, gallery))
         self.distance, self.query, self.gallery = distance, query, gallery
@@ -115,7 +117,8 @@ class Nearest:
     index: int64 [n, k], nearest first; distance: float32 [n, k]; largest: float32 [n], the largest finite distance.
     """
 
-    def __init__(self, n: int, k: int) -> None:
+    @door
+    def __init__(self, n: Count, k: Count) -> None:
         # A distance's bits above an image's index: floats >= 0 are ordered as their bits are, so that sorting whole
         # numbers sorts by distance and breaks ties by index.
         self._keys = np.full((n, k), _NOBODY)
@@ -166,6 +169,7 @@ def _true(close: Tensor) -> tuple[Integers, Integers]:
     return row[order], column[order]
 
 
+@door
 def slices(n: int, rows: int) -> Iterator[slice]:
     """0..n cut into slices of ``rows``, the last one shorter."""
     return (slice(i, min(i + rows, n)) for i in range(0, n, rows))

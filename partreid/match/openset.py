@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.arguments import check, integer, number
+from partreid.arguments import door, integer, number
 from partreid.match.metrics import Floats
 
 Integers = NDArray[np.int64]
@@ -77,9 +77,9 @@ class Searches:
                 **{f"DIR@{fpir:.0%}": self.dir_at(fpir) for fpir in FPIRS}, "AUROC": self.auroc}
 
 
+@door
 def searches(distances: Floats, relevant: Mask, valid: Mask) -> Searches:
     """Of whole matrices [Nq, Ng]: a query without a relevant and valid entry is not mated."""
-    check(searches, locals())
     values = np.where(valid, np.asarray(distances, np.float32), np.nan)
     right = relevant & valid
     own, other = _nearest(np.where(right, values, np.nan)), _nearest(np.where(right, np.nan, values))
@@ -95,6 +95,7 @@ class Watchlist:
     Distractors stay in.
     """
 
+    @door
     def __init__(self, query_ids: Integers, gallery_ids: Integers, unknown: float = 0.5, seed: int = 0) -> None:
         number("the share of unknown people", unknown, 0, 1)
         integer("the seed", seed, 0)

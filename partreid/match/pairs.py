@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.arguments import check_fields, require
+from partreid.arguments import check_fields, door, require
 
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -105,6 +105,7 @@ class Curve:
 Curves = tuple[Curve, ...]  # one for every number of shared parts from 1, or one for all
 
 
+@door
 def logits(curves: Curves, distance: Any, shared: Any) -> Doubles:
     """Log odds of pairs, float64 like ``distance``; NaN where no part is shared."""
     far, count = np.broadcast_arrays(np.asarray(distance, np.float64), np.asarray(shared, np.int64))
@@ -149,11 +150,13 @@ class Tally:
         return total / max(2 * self.own.sum(), 1)
 
 
+@door
 def line(tally: Tally) -> Curves:
     """One line for all pairs (Platt 1999)."""
     return (_straight(tally, _line(tally, tally.own.sum(0), tally.balanced.sum(0))),)
 
 
+@door
 def line_by_parts(tally: Tally) -> Curves:
     """A line for every number of shared parts, drawn towards the line of all as if by ``BORROWED`` pairs."""
     every = _line(tally, tally.own.sum(0), tally.balanced.sum(0))
@@ -161,6 +164,7 @@ def line_by_parts(tally: Tally) -> Curves:
                  for own, others in zip(tally.own, tally.balanced))
 
 
+@door
 def steps(tally: Tally) -> Curves:
     """Free but for falling: the share of pairs of one person, pooled until it falls (isotonic regression)."""
     own, others = tally.own.sum(0), tally.balanced.sum(0)
@@ -174,6 +178,7 @@ def steps(tally: Tally) -> Curves:
     return (_falling(tally, np.r_[0.0, centre, tally.centres[-1]], np.r_[odds[0], odds, odds[-1]]),)
 
 
+@door
 def pool(values: Doubles, weights: Doubles) -> Integers:
     """Sizes of the blocks whose weighted means fall and fit ``values`` best in the least squares: int64 [blocks]."""
     blocks: list[tuple[float, float, int]] = []  # sum of values, of weights, number
@@ -189,6 +194,7 @@ def pool(values: Doubles, weights: Doubles) -> Integers:
 CANDIDATES: Mapping[str, Callable[[Tally], Curves]] = {"line": line, "line_by_parts": line_by_parts, "steps": steps}
 
 
+@door
 def choose(pairs: KnownPairs, seed: int = 0) -> tuple[str, Curves, dict[str, float]]:
     """The candidate to trust: (its name, its curves on all pairs, mean log loss of each on people not fitted).
 

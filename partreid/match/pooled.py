@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from partreid.arguments import check
+from partreid.arguments import door
 from partreid.errors import ShapeError
 from partreid.match.ranking import Whole, whole
 from partreid.types import DISTRACTOR, Embeddings
@@ -19,6 +19,7 @@ from partreid.types import DISTRACTOR, Embeddings
 How = Literal["mean", "max"]
 
 
+@door
 def pooled(query: Embeddings, query_ids: Whole, query_cameras: Whole, more: Embeddings | None = None,
            more_ids: Whole = (), more_cameras: Whole = (), how: How = "mean", unit: bool = False) -> Embeddings:
     """The queries, each made of all images in ``more`` of its person from its camera: [Nq, M, D] as before.
@@ -36,7 +37,6 @@ def pooled(query: Embeddings, query_ids: Whole, query_cameras: Whole, more: Embe
     no image shows, vector and visibility stay the query's. (Market-1501, ICCV 2015, has no parts: there this is its
     multi-query pooling.) ShapeError, ArgumentError if the inputs do not fit.
     """
-    check(pooled, locals())
     asked = _groups("query", query, query_ids, query_cameras)
     if more is None:
         more, given = query, asked

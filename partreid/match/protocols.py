@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import door
 from partreid.errors import DataError
 from partreid.types import DISTRACTOR, JUNK
 
@@ -43,6 +44,7 @@ class Lists:
     identities, cameras: int64 [Ng]. Agrees with :meth:`Protocol.masks`, without a pass over the gallery per query.
     """
 
+    @door
     def __init__(self, protocol: Protocol, identities: Integers, cameras: Integers) -> None:
         self.protocol, self.identities, self.cameras = protocol, identities, cameras
         self.junk = np.flatnonzero(identities == JUNK)
@@ -88,6 +90,7 @@ SINGLE_SHOT = Protocol("single_shot", "images from the query's own camera are le
 PROTOCOLS = {protocol.name: protocol for protocol in (MARKET, ANY_CAMERA, NO_CAMERA, SINGLE_SHOT)}
 
 
+@door
 def require_matches(protocol: Protocol, query_ids: Integers, query_cameras: Integers,
                     gallery_ids: Integers, gallery_cameras: Integers) -> None:
     """DataError, with the reason and a remedy, if no query has a right answer in the gallery."""

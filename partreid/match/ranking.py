@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from partreid.arguments import check, integer, require
+from partreid.arguments import door, integer, require
 from partreid.distance import PartDistance
 from partreid.errors import DataError, ShapeError
 from partreid.match.metrics import (
@@ -138,6 +138,7 @@ class Watcher(Interface):
     def add(self, seen: Any) -> None: ...
 
 
+@door
 def evaluate(distance: PartDistance, query: Embeddings, gallery: Embeddings,
              query_ids: Whole, query_cameras: Whole, gallery_ids: Whole, gallery_cameras: Whole,
              protocol: Protocol = MARKET, ks: Sequence[int] = KS, top: int = 10, rows: int | None = None,
@@ -148,7 +149,6 @@ def evaluate(distance: PartDistance, query: Embeddings, gallery: Embeddings,
     many nearest entries to remember for sheets. DataError if no query has a right answer, before any distance
     is computed.
     """
-    check(evaluate, locals())
     if rows is not None:
         integer("the rows of a block", rows, 1)
     blocks = distance.blocks(query, gallery, rows or min(2048, max(AT_ONCE, BLOCK // max(1, len(gallery)))))
@@ -156,6 +156,7 @@ def evaluate(distance: PartDistance, query: Embeddings, gallery: Embeddings,
                 shape=(len(query), len(gallery)), watchers=watchers)
 
 
+@door
 def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras: Whole,
          gallery_ids: Whole, gallery_cameras: Whole, protocol: Protocol = MARKET, ks: Sequence[int] = KS,
          top: int = 10, shape: tuple[int, int] | None = None, watchers: Sequence[Watcher] = ()) -> Ranking:
@@ -163,7 +164,6 @@ def rank(blocks: Iterable[tuple[slice, Tensor]], query_ids: Whole, query_cameras
 
     A whole matrix is ``[(slice(0, Nq), matrix)]``.
     """
-    check(rank, locals())
     integer("top", top, 0)
     require(all(k >= 1 for k in ks), "the ranks of the CMC", "whole numbers of at least 1", ks)
     q_ids, g_ids = whole("query_ids", query_ids), whole("gallery_ids", gallery_ids)
@@ -240,6 +240,7 @@ class SingleShot:
     A draw is the same for all queries that may see the same images, and the same in every run.
     """
 
+    @door
     def __init__(self, protocol: Protocol, query_ids: NDArray[np.int64], query_cameras: NDArray[np.int64],
                  gallery_ids: NDArray[np.int64], gallery_cameras: NDArray[np.int64]) -> None:
         self.protocol, self.ids, self.cameras = protocol, query_ids, query_cameras
@@ -265,9 +266,9 @@ class SingleShot:
         return found
 
 
+@door
 def whole(name: str, values: Whole) -> NDArray[np.int64]:
     """One integer per image as int64 [N]. ShapeError if they are not integers."""
-    check(whole, locals())
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if array.ndim != 1 or array.size and not np.issubdtype(array.dtype, np.integer):
         raise ShapeError(f"{name} must be integers, one per image, got {array.dtype} {list(array.shape)}")

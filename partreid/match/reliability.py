@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from partreid.arguments import check_fields, integer, number, require, said
+from partreid.arguments import check_fields, door, integer, number, require, said
 from partreid.errors import ArgumentError, ShapeError
 from partreid.match.pairs import Doubles
 
@@ -60,6 +60,7 @@ class RiskCoverage:
         return float(self.coverage[self.risk <= risk + 1e-12].max(initial=0.0))
 
 
+@door
 def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10) -> Reliability:
     """Said probabilities in [0, 1] and truths bool, both [n], in bins of equal width. weights [n] >= 0; None: all 1.
 
@@ -85,11 +86,13 @@ def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10
                        tuple(np.bincount(at, minlength=bins)[full].tolist()))
 
 
+@door
 def ece(probability: Any, same: Any, weights: Any = None, bins: int = 10) -> float:
     """Expected calibration error in [0, 1], see :class:`Reliability`; 0 without pairs."""
     return reliability(probability, same, weights, bins).ece
 
 
+@door
 def risk_coverage(confidence: Any, right: Any) -> RiskCoverage:
     """Answers by how sure they are: confidence float [n], any scale, NaN the least; right bool [n].
 
@@ -108,7 +111,7 @@ def _column(name: str, values: Any) -> Doubles:
     """Numbers as float64 [n]. ArgumentError if they are something else."""
     try:
         found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"{name} must be a list of numbers, got {said(values)}") from None
     require(found.ndim == 1, name, "a list of numbers", values)
     return found

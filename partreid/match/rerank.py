@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.arguments import check, check_fields, integer
+from partreid.arguments import check_fields, door, integer
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.match.neighbours import Distances, Floats, Integers, Nearest, OfEmbeddings, OfRows, slices
@@ -46,6 +46,7 @@ class KReciprocal:
         if self.k1 < 1 or not 1 <= self.k2 <= self.k1 + 1 or not 0 <= self.weight <= 1 or self.power < 1:
             raise DataError(f"re-ranking needs k1 >= 1, 1 <= k2 <= k1 + 1, 0 <= weight <= 1 and power >= 1, got {self}")
 
+    @door
     def __call__(self, distance: PartDistance, query: Embeddings, gallery: Embeddings, rows: int = 512,
                  progress: Progress | None = None) -> Iterator[tuple[slice, Tensor]]:
         """Re-ranked distances as (slice of queries, float32 [<= rows, Ng]), ready for :func:`partreid.match.rank`.
@@ -53,14 +54,13 @@ class KReciprocal:
         progress: called with (steps done, steps in all): one for every image whose neighbours are found, three for
         the sets that follow from them, one for the result of every query. DataError if a distance is NaN.
         """
-        check(KReciprocal.__call__, locals())
         integer("the rows of a block", rows, 1)
         return self._rerank(OfEmbeddings(distance, query, gallery), rows, progress)
 
+    @door
     def blocks(self, far: Callable[[slice], Floats], queries: int, n: int, rows: int = 512,
                progress: Progress | None = None) -> Iterator[tuple[slice, Floats]]:
         """The same from ``far(slice)``, distances float [rows, n] of some images, queries first, to all n."""
-        check(KReciprocal.blocks, locals())
         integer("the rows of a block", rows, 1)
         integer("the number of images", n, 1)
         integer("the number of queries", queries, 0, n)

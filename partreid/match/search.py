@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from partreid.arguments import check, integer
+from partreid.arguments import door, integer
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.types import Embeddings
@@ -20,13 +20,13 @@ Distances = NDArray[np.floating]
 _MANY = 4  # times k entries of a row on average: from there on a tile's own k-th distance is worth finding
 
 
+@door
 def nearest(distance: PartDistance, query: Embeddings, gallery: Embeddings, k: int) -> tuple[Integers, Distances]:
     """Gallery rows and distances of the k nearest (or of all, if there are fewer), nearest first.
 
     Returns int64 [Nq, k] and float32 [Nq, k] (float64 if the vectors are). The result is that of sorting whole rows of
     the distance matrix, which never exists: memory is that of a tile and of the result. DataError if a distance is NaN.
     """
-    check(nearest, locals())
     k = min(integer("k", k, 1), len(gallery))
     index = np.zeros((len(query), k), np.int64)
     far = np.full((len(query), k), np.inf, np.float64 if _double(query, gallery) else np.float32)

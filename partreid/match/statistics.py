@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.arguments import check, integer, number
+from partreid.arguments import door, integer, number, require
 from partreid.errors import DataError
 from partreid.match.openset import FPIRS, Searches
 from partreid.match.ranking import Ranking
@@ -47,12 +47,13 @@ class Difference(Interval):
     p: float
 
 
+@door
 def bootstrap(ranking: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95) -> dict[str, Interval]:
     """Intervals of all scores of a ranking."""
-    check(bootstrap, locals())
     return bootstrap_values(ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level)
 
 
+@door
 def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: int = 0,
                          level: float = 0.95) -> dict[str, Difference]:
     """a - b on the same queries: intervals of people drawn together, p by exchanging the two for people.
@@ -60,7 +61,6 @@ def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: i
     p is two-sided: for every person at random, all of his queries keep or change sign. DataError if the two did not
     score the same queries.
     """
-    check(bootstrap_difference, locals())
     mine, other = same_queries([a, b])
     change = {name: mine[name] - other[name] for name in mine}
     people = a.identities[a.scored]
@@ -69,10 +69,10 @@ def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: i
     return {name: Difference(i.value, i.low, i.high, p[name]) for name, i in found.items()}
 
 
+@door
 def bootstrap_values(values: Scores, identities: Integers, samples: int = SAMPLES, seed: int = 0,
                      level: float = 0.95) -> dict[str, Interval]:
     """Intervals of the means of named values; identities: int64 [n]."""
-    check(bootstrap_values, locals())
     _require_draws(samples, seed, level)
     _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
     drawn = _draws(len(queries), samples, seed)
@@ -85,6 +85,7 @@ def bootstrap_values(values: Scores, identities: Integers, samples: int = SAMPLE
     return result
 
 
+@door
 def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
                level: float = 0.95) -> dict[str, Interval]:
     """Mean scores of runs that differ in their seed alone, and the range that holds those of all seeds and people.
@@ -93,8 +94,8 @@ def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
     (variance between runs over their number). The range is Student's, so three seeds that differ much make it wide.
     With one run it is :func:`bootstrap`: what other seeds do remains unknown.
     """
-    check(over_seeds, locals())
     _require_draws(samples, seed, level)
+    require(len(runs) > 0, "what is averaged", "one run or more", runs)
     if len(runs) == 1:
         return bootstrap(runs[0], samples, seed, level)
     each = same_queries(runs)
@@ -108,6 +109,7 @@ def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
     return found
 
 
+@door
 def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
                           level: float = 0.95, same_runs: bool = False) -> dict[str, Difference]:
     """Mean of the runs a less mean of the runs b; one run each: :func:`bootstrap_difference`.
@@ -116,8 +118,8 @@ def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: i
     what a seed does to both then drops out. p is that of Student's t and cautious: with three seeds each and no
     difference it falls below 0.05 in 1 to 4 of 100 cases. DataError if runs that should be the same are not as many.
     """
-    check(difference_over_seeds, locals())
     _require_draws(samples, seed, level)
+    require(len(a) > 0 and len(b) > 0, "what is compared", "one run or more on either side", f"{len(a)} and {len(b)}")
     if len(a) == len(b) == 1:
         return bootstrap_difference(a[0], b[0], samples, seed, level)
     each = same_queries([*a, *b])
@@ -137,6 +139,7 @@ def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: i
     return found
 
 
+@door
 def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: int = 0,
                   level: float = 0.95) -> dict[str, Interval]:
     """Intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; identities: of queries.
@@ -144,7 +147,6 @@ def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: 
     Curves are read at 512 distances. A score whose threshold lies above the pairs that were kept one by one has no
     interval and is left out.
     """
-    check(bootstrap_roc, locals())
     _require_draws(samples, seed, level)
     if not len(roc.own) or not len(roc.near):
         return {}
@@ -173,13 +175,13 @@ def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: 
             for name, v in found.items() if len(v) == 1 + samples + len(people)}
 
 
+@door
 def bootstrap_searches(found: Searches, identities: Integers, samples: int = SAMPLES, seed: int = 0,
                        level: float = 0.95) -> dict[str, Interval]:
     """Intervals of :attr:`Searches.scores`, the limit being chosen anew in each draw.
 
     identities: of queries. Empty without queries of both kinds.
     """
-    check(bootstrap_searches, locals())
     _require_draws(samples, seed, level)
     if not found.mated.any() or found.mated.all():
         return {}
@@ -215,8 +217,10 @@ def _require_draws(samples: int, seed: int, level: float) -> None:
     number("the level", level, 0, 1, open_=True)
 
 
+@door
 def same_queries(runs: Sequence[Ranking]) -> list[dict[str, Doubles]]:
     """What each run's scores average, query by query. DataError if they did not score the same queries."""
+    require(len(runs) > 0, "what is compared", "one run or more", runs)
     first = runs[0]
     for other in runs[1:]:
         same = np.array_equal(first.identities, other.identities) and np.array_equal(first.scored, other.scored)

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from partreid.arguments import door, require
 from partreid.match.pairs import Doubles, KnownPairs
 
 DRAWS = 1000
 _WIDER = 1.21  # (z^2 + 1) / 4 with z = 1.96: Student's t is about 1 + that / f times as wide as the normal
 
 
+@door
 def threshold_at(found: Doubles, rate: float) -> float:
     """Log odds from which on no more than the share ``rate`` of these strangers is called one person; NaN never is."""
     ordered = np.sort(found[~np.isnan(found)])[::-1]
@@ -26,6 +28,7 @@ def threshold_at(found: Doubles, rate: float) -> float:
     return (float(ordered[allowed - 1]) + first) / 2  # between two, so that rounding elsewhere changes nothing
 
 
+@door
 def log_ratios(accepted: Doubles, pairs: Doubles, samples: int = DRAWS, seed: int = 0) -> Doubles:
     """How far, in logarithms, the FMR of drawn people is from that of all: float64 [samples].
 
@@ -51,15 +54,27 @@ def log_ratios(accepted: Doubles, pairs: Doubles, samples: int = DRAWS, seed: in
     return found * (np.sqrt(variance) / max(spread, 1e-12) * (1 + _WIDER / freedom))
 
 
+def as_distances(values: Any) -> Doubles:
+    """Distances as float64 of any shape. ArgumentError if there are none, or if they are something else."""
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        found = np.zeros(0)
+    require(found.size > 0, "what is compared", "one distance or more", values)
+    return found
+
+
+@door
 def percentiles(distances: Any) -> tuple[float, ...]:
     """101 of them, each one of the distances, +inf included."""
-    ordered = np.sort(np.asarray(distances, np.float64), axis=None)
+    ordered = np.sort(as_distances(distances), axis=None)
     return tuple(ordered[np.round(np.linspace(0, len(ordered) - 1, 101)).astype(np.int64)].tolist())
 
 
+@door
 def shift(reference: tuple[float, ...], distances: Any) -> float:
     """Kolmogorov-Smirnov distance between distances and percentiles of others, in [0, 1]; +inf is a value too."""
-    ordered, at = np.sort(np.asarray(distances, np.float64), axis=None), np.asarray(reference)
+    ordered, at = np.sort(as_distances(distances), axis=None), np.asarray(reference)
     finite = np.isfinite(at)
     expected = np.searchsorted(at, at, "right") - 1  # of ties, the last
     seen = np.searchsorted(ordered, at, "right") / max(len(ordered), 1)
@@ -68,6 +83,7 @@ def shift(reference: tuple[float, ...], distances: Any) -> float:
     return float(max(gaps.max(initial=0.0), never))
 
 
+@door
 def usual_shift(pairs: KnownPairs, seed: int = 0, draws: int = 100, most: int = 400_000) -> float:
     """99 % of random halves of the people have distances of strangers that are no farther apart than this."""
     draw = np.random.default_rng([seed, 17])

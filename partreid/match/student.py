@@ -6,10 +6,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from partreid.arguments import door
+
 Integers = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
 
+@door
 def student(value: float, parts: Sequence[tuple[float, float]], level: float) -> tuple[float, float]:
     """(half the range, two-sided p) of a value whose variances add up, each known with its degrees of freedom.
 
@@ -24,17 +27,20 @@ def student(value: float, parts: Sequence[tuple[float, float]], level: float) ->
     return float(halves[0]), float(np.interp(abs(value), halves[1:], ps[1:]))
 
 
+@door
 def quantile(freedom: float, level: float | Doubles) -> Doubles:
     """What |t| stays below with probability ``level``; freedom >= 1."""
     angle, inside = _below(freedom)
     return np.asarray(np.sqrt(freedom) * np.tan(np.interp(level, inside, angle)))
 
 
+@door
 def people_of(queries: Integers) -> float:
     """How many people with equally many queries would be as much evidence, at least 2. queries: int64 [people]."""
     return float(max(queries.sum() ** 2 / (queries ** 2).sum(), 2.0))
 
 
+@door
 def by_people(values: Doubles, identities: Integers) -> tuple[float, float]:
     """(variance of the mean, degrees of freedom) if people are drawn; values, identities: one per query.
 
@@ -46,6 +52,7 @@ def by_people(values: Doubles, identities: Integers) -> tuple[float, float]:
     return float((off ** 2).sum() / len(values) ** 2 * people / (people - 1)), people - 1
 
 
+@door
 def by_seed(values: Sequence[Doubles], identities: Integers) -> tuple[float, float]:
     """(variance of the mean over runs, degrees of freedom); values: of each run, the same queries.
 
@@ -61,6 +68,7 @@ def by_seed(values: Sequence[Doubles], identities: Integers) -> tuple[float, flo
     return between ** 2 / max(between + float(alone), 1e-300), n - 1.0
 
 
+@door
 def together(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Variances of one kind as one, such as the seeds of two recipes, with Welch's degrees of freedom."""
     total = sum(variance for variance, _ in parts)

@@ -17,7 +17,7 @@ from math import isnan
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.arguments import check, fits, integer, number, require
+from partreid.arguments import door, fits, integer, number, require
 from partreid.match.metrics import Floats
 
 Integers = NDArray[np.int64]
@@ -125,9 +125,9 @@ class Roc:
         return passed / max(self.others, 1), np.searchsorted(self.own, thresholds, "right") / max(len(self.own), 1)
 
 
+@door
 def verification(distances: Floats, relevant: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Roc:
     """Of whole matrices [Nq, Ng], exactly: distances without NaN, relevant and valid bool."""
-    check(verification, locals())
     own, other = relevant & valid, ~relevant & valid
     values = np.asarray(distances, np.float32)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from partreid.arguments import check, fits, hints, integer, number, require
+from partreid.arguments import check, door, fits, hints, integer, number, require
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError
 from partreid.types import NONE, Batch, Embeddings, Output
@@ -71,6 +71,7 @@ class Method(nn.Module):
         return [make_optimiser(optimiser, [p for p in self.parameters() if p.requires_grad], lr, weight_decay)]
 
 
+@door
 def make_optimiser(name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
     """Adam, AdamW or SGD with momentum 0.9."""
     if name == "sgd":
@@ -79,6 +80,7 @@ def make_optimiser(name: str, parameters: list[nn.Parameter], lr: float, weight_
     return kind(parameters, lr=lr, weight_decay=weight_decay)
 
 
+@door
 def centre_optimiser(centres: list[nn.Parameter], lr: float) -> Optimizer:
     """Plain SGD for the identity centres of a centre loss; its rate is ``fixed``: the schedule leaves it alone."""
     return torch.optim.SGD([{"params": centres, "fixed": True}], lr=lr)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from partreid.arguments import check
+from partreid.arguments import door
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError, ShapeError
 from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap
@@ -128,10 +128,10 @@ class BPBreID(Method):
             found.append(e.select(name) if name in self.scheme.names else e)
         return Embeddings.cat(*found)
 
+    @door
     def seeing(self, attention: Attention | None = None, visibility: Visibility | None = None,
                visible_above: float | None = None) -> "BPBreID":
         """The same weights under another attention source or visibility rule, e.g. to measure an exact oracle."""
-        check(BPBreID.seeing, locals())
         other = copy(self)
         for name, value in (("attention", attention), ("visibility", visibility), ("visible_above", visible_above)):
             if value is not None:

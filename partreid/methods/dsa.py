@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from partreid.arguments import Count, door
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError, ShapeError
 from partreid.layers.guide import Guide
@@ -155,7 +156,8 @@ class Classifiers(nn.ModuleList):
     Embeddings of M vectors -> logits float [N, M, identities]; with M = 1 a group is taken end to end.
     """
 
-    def __init__(self, M: int, D: int, hidden: int, identities: int) -> None:
+    @door
+    def __init__(self, M: Count, D: Count, hidden: Count, identities: Count) -> None:
         super().__init__(nn.Sequential(Reduce(D, hidden), nn.Linear(hidden, identities)) for _ in range(M))
 
     def forward(self, e: Embeddings) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from partreid.arguments import door
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError
 from partreid.layers.heads import IdHead
@@ -30,6 +31,7 @@ class Gated(nn.Module):
     """SFB: the regions one after another through a one-layer GRU, whose last output stands for all (Sec. 3.3).
     [B, M, C] -> [B, ``hidden``]."""
 
+    @door
     def __init__(self, channels: int, hidden: int, order: Sequence[int]) -> None:
         super().__init__()
         self.order = list(order)
@@ -44,6 +46,7 @@ class SideBySide(nn.Module):
     """AB, what Fig. 4 compares SFB with: every region is reduced by a 1x1 convolution of its own to hidden/M numbers,
     laid end to end. [B, M, C] -> [B, ``hidden``]. No bias: the triplet loss and the BN-neck are blind to it."""
 
+    @door
     def __init__(self, channels: int, hidden: int, order: Sequence[int]) -> None:
         super().__init__()
         if hidden % len(order):

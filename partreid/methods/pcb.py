@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from partreid.arguments import Count, door
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.layers.heads import IdHead, Reduce
@@ -52,7 +53,8 @@ class PCB(Method):
         return out.groups["parts"]
 
 
-def stripe_maps(stripes: int, h: int, w: int) -> Tensor:
+@door
+def stripe_maps(stripes: Count, h: Count, w: Count) -> Tensor:
     """Weight maps float32 [P, h, w]: stripe p is ``h w / its area`` on its rows, so that the mean over the map is
     the mean over the stripe. Where P does not divide h, edges fall on whole rows, as even as they can be."""
     if stripes > h:

@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from partreid.arguments import door
 from partreid.errors import RecipeError
 from partreid.recipes import checks
 from partreid.recipes.checks import unknown
@@ -290,11 +291,13 @@ def _plain(value: Any) -> Any:
     return tuple(_plain(v) for v in value) if isinstance(value, list) else value
 
 
+@door
 def row(base: Recipe, name: str, **changes: Any) -> Recipe:
     """A table row: ``base`` under another name with some fields changed."""
     return replace(base, name=name, **changes)
 
 
+@door
 def with_weights(recipe: Recipe, weights: Mapping[str, float]) -> tuple[Stage, ...]:
     """The recipe's stages with other loss weights."""
     return tuple(replace(stage, weights=Frozen(weights)) for stage in recipe.stages)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from partreid.arguments import door
 from partreid.errors import RecipeError
 from partreid.recipes.base import Frozen, Recipe, Spec, Stage, unknown
 
@@ -20,6 +21,7 @@ _SHARED = ("every", "central")
 _PARTS = {"five_v": "five", "three_v": "three"}  # groupings of pose joints that surfaces have by another name
 
 
+@door
 def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
     """``base``, a synthetic recipe, changed in the way in which ``recipe`` differs from ``main``."""
     method = Spec(recipe.method.name, **_changed(recipe.method.args, main.method.args, base.method.args))
@@ -98,6 +100,7 @@ def _stage(row: Stage, main: Stage, base: Stage) -> Stage:
     return replace(base, weights=Frozen(weights))
 
 
+@door
 def split_size(name: str) -> tuple[str, str | None]:
     """``dsa/table4/csa@demo`` -> (``dsa/table4/csa``, ``demo``). RecipeError for a size that there is not."""
     plain, at, size = name.partition("@")

@@ -1,14 +1,16 @@
 """``--set field=value``: a recipe with some fields changed, checked like any other."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
+from partreid.arguments import door
 from partreid.errors import RecipeError
 from partreid.recipes.base import Recipe, from_plain, to_plain, unknown
 
 
-def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
+@door
+def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """``recipe`` with ``a.b=c`` assignments applied, checked against the types of the fields.
 
     ``stages.epochs=2`` sets a field in every stage, ``stages.0.epochs=2`` in the first. Values are read as JSON

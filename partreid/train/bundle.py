@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from partreid import build
-from partreid.arguments import fits, integer, require, said
+from partreid.arguments import door, fits, integer, require, said
 from partreid.errors import DataError, PartReidError, RecipeError
 from partreid.methods import Method
 from partreid.recipes.base import Recipe, from_plain
@@ -26,6 +26,7 @@ _MOST_PIXELS = 2**20  # of an input image: tensors do not tell its size
 _CALLS, _CALLS_EACH = 10_000, 100
 
 
+@door
 def read_model(path: Path) -> tuple[Recipe, Method, PartScheme | None]:
     """Recipe, method with its weights and part scheme of a model file.
 
@@ -42,6 +43,7 @@ def read_model(path: Path) -> tuple[Recipe, Method, PartScheme | None]:
         raise DataError(f"{path} is damaged or was changed: {error}. Restore it, or train again") from None
 
 
+@door
 def restore(recipe: Recipe, identities: int, scheme: PartScheme | None, tensors: dict[str, torch.Tensor]) -> Method:
     """The method of a recipe with trained weights; nothing is fetched for the trunk."""
     integer("the number of identities", identities, 1, _MOST_IDENTITIES)
@@ -57,6 +59,7 @@ def restore(recipe: Recipe, identities: int, scheme: PartScheme | None, tensors:
     return method
 
 
+@door
 def unallocated(recipe: Recipe, identities: int, scheme: PartScheme | None, tensors: int) -> Method:
     """The method of a recipe as shapes alone, on the meta device. tensors: how many there are to fill it.
 

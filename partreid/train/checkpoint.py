@@ -9,12 +9,13 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from partreid.arguments import said
+from partreid.arguments import door, said
 from partreid.errors import DataError
 from partreid.files import parse_json, write_atomically
 from partreid.tensors import read_tensors, require_finite
 
 
+@door
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write ``path`` whole or not at all; an older file stays until the new one is complete.
 
@@ -24,6 +25,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
     write_atomically(path, save(plain, {"partreid": json.dumps(meta)}))
 
 
+@door
 def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that :func:`save_tensors` wrote, all numbers finite.
 
@@ -43,6 +45,7 @@ def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], di
     return tensors, meta
 
 
+@door
 def flatten_optimiser(state: Mapping[str, Any], prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimiser's ``state_dict`` as named tensors and a JSON-ready rest."""
     tensors: dict[str, Tensor] = {}
@@ -56,6 +59,7 @@ def flatten_optimiser(state: Mapping[str, Any], prefix: str) -> tuple[dict[str, 
     return tensors, {"groups": state["param_groups"], "scalars": scalars}
 
 
+@door
 def unflatten_optimiser(tensors: Mapping[str, Tensor], rest: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The inverse of :func:`flatten_optimiser`."""
     state: dict[int, dict[str, Any]] = {int(i): dict(entries) for i, entries in rest["scalars"].items()}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from partreid.arguments import door
 from partreid.errors import DataError
 from partreid.files import JSON_LIMIT, append_whole, parse_json, read_text, write_atomically
 
@@ -44,6 +45,7 @@ class Journal:
             self._file = None
 
 
+@door
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole entries of a journal; none if there is no file. DataError names a line that is none.
 
@@ -63,6 +65,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
+@door
 def write_csv(entries: list[dict[str, Any]], path: Path) -> None:
     """The training steps of a journal as a table, one column per loss term."""
     rows = [entry for entry in entries if "loss" in entry]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partreid import build
+from partreid.arguments import door, require
 from partreid.data.loader import TrainSet, image_batches, loading, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
@@ -72,6 +73,7 @@ class Step(nn.Module):
         return terms
 
 
+@door
 def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options | None = None) -> Path:
     """Train ``recipe`` on ``benchmark`` into ``folder``; returns the finished model's path.
 
@@ -165,14 +167,17 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
     return run.finish(method, identities, place, people)
 
 
+@door
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Sum of weight x term. RecipeError unless both have the same names."""
     if set(terms) != set(weights):
         raise RecipeError(f"the method computes the loss terms {sorted(terms)}, the recipe weighs {sorted(weights)}; "
                           f"they must be the same")
+    require(len(terms) > 0, "a loss", "a sum of one term or more", terms)
     return torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum()
 
 
+@door
 def training_ids(benchmark: Benchmark) -> tuple[list[int], int]:
     """Identities of the training images as 0..N-1, and N. DataError if there are no training images."""
     if not benchmark.train:
@@ -181,6 +186,7 @@ def training_ids(benchmark: Benchmark) -> tuple[list[int], int]:
     return [order[s.identity] for s in benchmark.train], len(order)
 
 
+@door
 def features_by_identity(method: Method, samples: Sequence[Sample], ids: Sequence[int], size: tuple[int, int],
                          device: torch.device | str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Feature maps of the training images, one identity at a time: indices [n], cameras [n], [n, C, h, w].

@@ -2,9 +2,11 @@
 
 import math
 
+from partreid.arguments import door
 from partreid.recipes import Stage
 
 
+@door
 def factor(stage: Stage, epoch: int, within: float = 0.0) -> float:
     """What ``stage.lr`` is multiplied by at epoch 0.. and the share ``within`` [0, 1) of it already done.
 
