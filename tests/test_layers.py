@@ -26,7 +26,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "images": {"errors", "files"},
     "pickles": {"errors", "files"},
     "tensors": {"errors", "files"},
-    "recipes": {"errors"},
+    "recipes": {"arguments", "errors"},
     "distance": {"tiling"},
     "losses": {"distance"},
     "train": {"build", "evaluate"},
@@ -43,7 +43,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "__main__": {"cli"},
 }
 NARROWER = {  # less than the floor allows
-    "recipes": {"errors"},
+    "recipes": {"arguments", "errors"},
     "methods": {"arguments", "types", "errors", "distance", "losses", "layers"},
 }
 STDLIB_ONLY = {"errors", "arguments", "recipes", "text"}  # so that `partreid recipes` needs no torch
