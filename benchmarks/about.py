@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from partreid import __version__
-from partreid.ledger import commit_of
+from partreid.evaluation.ledger import commit_of
 
 
 def about(command: str) -> dict[str, Any]:

@@ -17,13 +17,13 @@ import numpy as np
 
 from benchmarks.about import about
 from partreid import build
-from partreid.api import load
-from partreid.evaluate import decision
-from partreid.evaluate.extract import extract
-from partreid.evaluate.score import describe
-from partreid.match import pairs as curves
-from partreid.match.calibration import Calibration, calibrate
-from partreid.match.pairs import KnownPairs
+from partreid.evaluation import decision
+from partreid.evaluation.extract import extract
+from partreid.evaluation.score import describe
+from partreid.inference import load
+from partreid.metrics import pairs as curves
+from partreid.metrics.calibration import Calibration, calibrate
+from partreid.metrics.pairs import KnownPairs
 from partreid.types import Sample
 
 RATES = (1e-2, 1e-3)
@@ -32,7 +32,7 @@ RATES = (1e-2, 1e-3)
 def split_often(pairs: KnownPairs, source: decision.Source, rate: float, splits: int) -> dict[str, Any]:
     """Means over splits, of the curves that were chosen and of one line alone."""
     def every() -> Sequence[Calibration]:
-        with patch("partreid.match.calibration.usual_shift", return_value=0.0):  # slow, and not asked for here
+        with patch("partreid.metrics.calibration.usual_shift", return_value=0.0):  # slow, and not asked for here
             return [calibrate(pairs, source, rate, seed=seed) for seed in range(splits)]
 
     found = every()

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 
 from partreid import __version__, build
-from partreid.api import load
 from partreid.distance import PartDistance, shared, typical
-from partreid.evaluate.extract import extract
-from partreid.evaluate.score import Described, cameras, describe, identities
-from partreid.files import write_json
-from partreid.ledger import commit_of
-from partreid.match import ANY_CAMERA, Protocol, Ranking, bootstrap, bootstrap_values, evaluate
+from partreid.evaluation.extract import extract
+from partreid.evaluation.ledger import commit_of
+from partreid.evaluation.score import Described, cameras, describe, identities
+from partreid.inference import load
+from partreid.metrics import ANY_CAMERA, Protocol, Ranking, bootstrap, bootstrap_values, evaluate
 from partreid.types import Embeddings
+from partreid.utils.files import write_json
 
 SHRINK = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SCORES = ("mAP", "R1")

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from benchmarks.match import peak_mib, seconds
 from partreid import build
-from partreid.layers.guide import Guide
 from partreid.layers.memory import FORMAT, arrange
 from partreid.layers.warp import MERGE_FB, MERGE_LR, as_tiles
+from partreid.methods.dsa.guide import Guide
+from partreid.methods.dsa.recipes import MARKET
 from partreid.recipes import find, override
-from partreid.recipes.dsa import MARKET
 from partreid.train.loop import weighted_sum
 from partreid.types import Batch
 

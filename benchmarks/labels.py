@@ -26,10 +26,10 @@ from torch import Tensor
 from benchmarks.match import peak_mib
 from benchmarks.people import person
 from benchmarks.reference import cascade_by_kmeans, co_parse_plainly
-from partreid.cues import CUES
-from partreid.cues.hcga_labels import label_identity as co_parse
-from partreid.cues.hcga_labels import reassign
-from partreid.cues.isp_labels import label_identity as cluster
+from partreid.labels import CUES
+from partreid.methods.hcga.coparsing import label_identity as co_parse
+from partreid.methods.hcga.coparsing import reassign
+from partreid.methods.isp.labels import label_identity as cluster
 from partreid.types import Sample
 
 T = TypeVar("T")

@@ -19,12 +19,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from partreid import build
-from partreid.cues.parsing import surface_labels
 from partreid.data.loader import TrainSet, collate
 from partreid.data.synthetic import PRESETS, write
 from partreid.data.transforms import crop, erase, mirror
-from partreid.layers.backbones import BACKBONES
+from partreid.labels.parsing import surface_labels
 from partreid.layers.memory import FORMAT, arrange
+from partreid.layers.trunks import BACKBONES
 
 CASES = (((128, 64), "small", {"width": 24}, 64), ((256, 128), "resnet50", {"pretrained": False}, 8),
          ((384, 128), "hrnet_w32", {"pretrained": False}, 4))

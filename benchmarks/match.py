@@ -24,7 +24,7 @@ import torch
 from benchmarks.about import about
 from benchmarks.reference import part_distance, scores_by_sorting
 from partreid.distance import Metric, PartDistance
-from partreid.match import Pairs, Watchlist, evaluate, rank
+from partreid.metrics import Pairs, Watchlist, evaluate, rank
 from partreid.types import Embeddings
 
 PARTS, WIDTH, IDENTITIES, CAMERAS, DISTRACTORS = 9, 512, 751, 6, 2798

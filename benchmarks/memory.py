@@ -18,8 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from partreid.layers.backbones import BACKBONES
 from partreid.layers.memory import FORMAT, arrange
+from partreid.layers.trunks import BACKBONES
 
 CASES: tuple[tuple[str, dict[str, Any], tuple[int, int], int], ...] = (
     ("small", {"width": 28}, (128, 64), 64), ("resnet50", {"pretrained": False}, (256, 128), 8))

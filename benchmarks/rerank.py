@@ -25,7 +25,8 @@ from benchmarks.about import about
 from benchmarks.match import peak_mib, product_rate
 from benchmarks.reference import cosine_matrix, k_reciprocal
 from partreid.distance import PartDistance
-from partreid.match import KReciprocal, evaluate, rank
+from partreid.metrics import evaluate, rank
+from partreid.retrieval import KReciprocal
 from partreid.types import Embeddings
 
 SIZES = {"common": (1000, 5000, 9, 512, 250), "market1501": (3368, 15913, 9, 512, 751),

@@ -23,7 +23,7 @@ import torch
 from benchmarks.about import about
 from benchmarks.match import embeddings, peak_mib, product_rate
 from partreid.distance import PartDistance
-from partreid.match.search import nearest
+from partreid.retrieval.search import nearest
 from partreid.types import Embeddings
 
 PARTS, WIDTH, HIDDEN = 7, 256, 0.3

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from partreid import build
-from partreid.api import load
-from partreid.cues.parsing import label_path, read_labels
-from partreid.cues.schemes import SURFACES, lookup
-from partreid.evaluate.extract import Labels, extract, on_grid
-from partreid.evaluate.score import Described, describe, score
-from partreid.evaluate.truth import exact_visibilities
-from partreid.files import write_json
+from partreid.evaluation.extract import Labels, extract, on_grid
+from partreid.evaluation.score import Described, describe, score
+from partreid.evaluation.truth import exact_visibilities
+from partreid.inference import load
+from partreid.labels.parsing import label_path, read_labels
+from partreid.labels.schemes import SURFACES, lookup
 from partreid.types import Embeddings
+from partreid.utils.files import write_json
 
 RULES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("all parts", {"visibility": "none"}),

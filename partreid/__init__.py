@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Recipe": "partreid.recipes", "Embeddings": "partreid.types", "PartDistance": "partreid.distance",
-    "build": "partreid.build", "load": "partreid.api", "Model": "partreid.api",
+    "build": "partreid.build", "load": "partreid.inference", "Model": "partreid.inference",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -9,21 +9,21 @@ from typing import Any
 
 import torch
 
-from partreid.arguments import door, fits, said, words
-from partreid.cues import CUES, Cue
-from partreid.cues.masks import PartMasks
-from partreid.data.benchmarks import BENCHMARKS, protocol_of
 from partreid.data.findings import misplacement
+from partreid.data.registry import BENCHMARKS, protocol_of
 from partreid.data.transforms import TRANSFORMS, Transform
 from partreid.distance import PartDistance
 from partreid.errors import DataError, RecipeError
-from partreid.layers.backbones import BACKBONES
+from partreid.labels import CUES, Cue
+from partreid.labels.masks import PartMasks
 from partreid.layers.memory import guard
-from partreid.match import PROTOCOLS, Protocol
+from partreid.layers.trunks import BACKBONES
 from partreid.methods import METHODS, Method
+from partreid.metrics import PROTOCOLS, Protocol
 from partreid.recipes.base import Recipe, Spec, unknown
 from partreid.recipes.checks import SEEDS
 from partreid.types import Benchmark, PartScheme
+from partreid.utils.arguments import door, fits, said, words
 
 T = typing.TypeVar("T")
 Progress = Callable[[int, int], None]

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from partreid.arguments import check, check_fields, door, integer
 from partreid.errors import ArgumentError, ShapeError
-from partreid.tiling import TILE_CPU, TILE_GPU, Side, spans, sum_euclid
 from partreid.types import Embeddings
+from partreid.utils.arguments import check, check_fields, door, integer
+from partreid.utils.tiling import TILE_CPU, TILE_GPU, Side, spans, sum_euclid
 
 Metric = Literal["cosine", "euclidean", "unit_euclidean"]
 

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from partreid.arguments import door, number
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.types import UNKNOWN, Embeddings
+from partreid.utils.arguments import door, number
 
 EUCLIDEAN = PartDistance("euclidean")
 Combine = Literal["mean", "max", "min", "max_min", "each"]

@@ -15,8 +15,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from partreid.arguments import check, check_fields, door, said
 from partreid.errors import ShapeError
+from partreid.utils.arguments import check, check_fields, door, said
 
 UNKNOWN = 255  # label of pixels about which nothing is known; losses skip them
 DISTRACTOR = 0  # identity that is wrong for every query
@@ -75,7 +75,7 @@ class Benchmark:
     """A data set split. ``queries`` maps the name of a query set to its samples; all share ``gallery``.
 
     ``more``: further images of the people asked for, by the queries' cameras, for multi-query scores
-    (:func:`partreid.match.pooled.pooled`); empty where a data set ships none. They take part in nothing else.
+    (:func:`partreid.retrieval.multi_query.pooled`); empty where a data set ships none. They take part in nothing else.
     """
 
     name: str

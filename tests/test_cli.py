@@ -20,11 +20,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from partreid.cli import app, main
-from partreid.lock import LOCK
 from partreid.recipes import ROWS
 from partreid.train.checkpoint import load_tensors
 from partreid.train.journal import read
 from partreid.types import Benchmark
+from partreid.utils.lock import LOCK
 
 TRAIN = ("train", "synthetic/tiny/bpbreid")
 
@@ -376,7 +376,7 @@ def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
     def broken(*arguments: object, **named: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("partreid.ui.table", broken)
+    monkeypatch.setattr("partreid.utils.ui.table", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         cli("recipes")
 
@@ -396,7 +396,7 @@ def test_what_the_system_refuses_has_its_own_remedy(error: Exception, said: tupl
     def refuse(*arguments: object, **named: object) -> None:
         raise error
 
-    monkeypatch.setattr("partreid.ui.table", refuse)
+    monkeypatch.setattr("partreid.utils.ui.table", refuse)
     assert_refused(cli("recipes"), *said)
 
 
@@ -404,7 +404,7 @@ def test_an_interrupt_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatc
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("partreid.ui.table", interrupt)
+    monkeypatch.setattr("partreid.utils.ui.table", interrupt)
     said = cli("recipes")
     assert said.code == 130 and "interrupted" in said.err and "--resume" in said.err
 

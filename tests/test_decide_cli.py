@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from partreid.cli import main
-from partreid.evaluate import decision
-from partreid.text import printable
+from partreid.evaluation import decision
+from partreid.utils.text import printable
 
 PEOPLE = 24
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from partreid.api import load
-from partreid.demo import decide
-from partreid.evaluate.score import Described, score
-from partreid.reporting import Judged
+from partreid.evaluation.run import Judged
+from partreid.evaluation.score import Described, score
+from partreid.experiments.demo import decide
+from partreid.inference import load
 from partreid.types import Benchmark, Embeddings, Sample
 
 PEOPLE, EACH = 60, 6

@@ -17,7 +17,7 @@ from cyclopts import App
 
 from partreid.build import benchmark
 from partreid.cli import app
-from partreid.cues import CUES
+from partreid.labels import CUES
 from partreid.methods import METHODS
 from partreid.recipes import ROWS, find, override
 

@@ -65,7 +65,7 @@ def test_quick_commands_import_no_torch(arguments: tuple[str, ...]) -> None:
 
 def test_a_model_loads_without_a_compiler(trained: Callable[[str], Path]) -> None:
     """Weights drawn on the meta device would import torch's compiler, which takes longer than all the rest."""
-    code = "import sys; from partreid.api import load; load(sys.argv[1]); assert 'torch._dynamo' not in sys.modules"
+    code = "import sys; from partreid.inference import load; load(sys.argv[1]); assert 'torch._dynamo' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code, trained("bpbreid")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from partreid import build
-from partreid.cues import CUES
-from partreid.cues.sources import require
-from partreid.data.benchmarks import BENCHMARKS
+from partreid.data.registry import BENCHMARKS
 from partreid.data.transforms import TRANSFORMS
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError
-from partreid.layers.backbones import BACKBONES
+from partreid.labels import CUES
+from partreid.labels.sources import require
+from partreid.layers.trunks import BACKBONES
 from partreid.methods import METHODS
 from partreid.recipes import RECIPES, ROWS, Frozen, Recipe, Spec, Stage, find, from_plain, override, row, to_plain
 

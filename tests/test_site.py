@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from partreid.match import PROTOCOLS
+from partreid.metrics import PROTOCOLS
 from tests.conftest import alone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,8 +103,8 @@ class TestTheSite:
 
     def test_the_reference_is_made_from_docstrings(self, site: Path) -> None:
         reference = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
-        for anchor in ("partreid.distance.PartDistance.terms", "partreid.match.ranking.evaluate",
-                       "partreid.methods.bpbreid.BPBreID", "partreid.build.method", "partreid.train.loop.train"):
+        for anchor in ("partreid.distance.PartDistance.terms", "partreid.metrics.ranking.evaluate",
+                       "partreid.methods.bpbreid.model.BPBreID", "partreid.build.method", "partreid.train.loop.train"):
             assert f'id="{anchor}"' in reference, anchor
         assert "Distance of each part of row i in both" in reference
         assert not re.search(r":(?:func|class|meth|mod|data):", reference)

@@ -6,11 +6,11 @@ from errno import EACCES, EDQUOT, EFBIG, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENOE
 
 from cyclopts import CycloptsError
 
-from partreid import ui
 from partreid.cli import data, decide, labels, models, papers
 from partreid.cli.base import app
 from partreid.cli.usage import sentence
 from partreid.errors import PartReidError
+from partreid.utils import ui
 
 ROOM = "free some space or choose another disk"
 RIGHTS = "change its permissions (chmod), give another path or run as its owner"

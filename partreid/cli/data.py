@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from partreid import ui
 from partreid.cli.base import Count, Picture, data
+from partreid.utils import ui
 
 LOOKED_AT = 64  # images that `data check` decodes
 Preset = Literal["tiny", "demo", "full"]
@@ -50,7 +50,7 @@ def sheet(folder: Path, picture: Picture, *, show: Literal["image", "labels", "i
         rows: Number of people.
     """
     from partreid.data.synthetic import contact_sheet
-    from partreid.files import writable
+    from partreid.utils.files import writable
 
     writable(picture)
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -69,9 +69,9 @@ def check_data(name: str, folder: Path, *, every: Annotated[bool, Parameter("--a
         folder: Its root, or the file of a table.
         every: Decode every image, and compare the pixels of all; takes about as long as embedding them.
     """
-    from partreid.data.benchmarks import BENCHMARKS
     from partreid.data.findings import explain
-    from partreid.match import PROTOCOLS
+    from partreid.data.registry import BENCHMARKS
+    from partreid.metrics import PROTOCOLS
 
     with ui.progress("looking at files") as step:
         found = explain(name, folder, None if every else LOOKED_AT, step)
@@ -96,7 +96,7 @@ def list_data(*, layouts: bool = False) -> None:
     Args:
         layouts: Also print where each expects its files.
     """
-    from partreid.data.benchmarks import BENCHMARKS
+    from partreid.data.registry import BENCHMARKS
 
     for name, d in BENCHMARKS.items():
         size = f"{d.size.images:,} images, {d.size.identities:,} people, {d.size.cameras or 'unknown'} cameras; " \

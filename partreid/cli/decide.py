@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partreid import ui
 from partreid.cli.base import Count, Picture, Share, app
+from partreid.utils import ui
 
 if TYPE_CHECKING:
-    from partreid.api import Model
-    from partreid.evaluate.decision import Bound
-    from partreid.match import Interval
-    from partreid.match.calibration import Calibration, Check
-    from partreid.match.reliability import Reliability
+    from partreid.evaluation.decision import Bound
+    from partreid.inference import Model
+    from partreid.metrics import Interval
+    from partreid.metrics.calibration import Calibration, Check
+    from partreid.metrics.reliability import Reliability
 
 _NONE = "no decision: this run has no calibration; make one with partreid calibrate, on crops whose people you know"
 _PROOF = "A threshold is no proof: let a person decide wherever a decision touches one."
@@ -40,11 +40,11 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
     from json import dumps
 
     from partreid import build
-    from partreid.api import load
-    from partreid.evaluate import decision
-    from partreid.evaluate.copies import without_copies
-    from partreid.files import writable
-    from partreid.match.calibration import calibrate as fit
+    from partreid.evaluation import decision
+    from partreid.evaluation.copies import without_copies
+    from partreid.inference import load
+    from partreid.metrics.calibration import calibrate as fit
+    from partreid.utils.files import writable
 
     if calibration is not None and not check:
         ui.fail("--calibration names what --check is to measure; to write to another file say --out")
@@ -111,10 +111,10 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
     """
     from json import dumps
 
-    from partreid.api import load
     from partreid.explain.evidence import addends
     from partreid.explain.sheets import number
-    from partreid.files import writable
+    from partreid.inference import load
+    from partreid.utils.files import writable
 
     writable(picture)
     model = load(run, calibration=calibration)
@@ -134,7 +134,7 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
         ui.show(_NONE if model.calibration is None else _decision(found.probability, found.same, prior,
                                                                 model.calibration))
     if picture is not None:
-        from partreid.images import save_image
+        from partreid.utils.images import save_image
 
         save_image(found.picture(), picture)
         ui.say(f"picture: {picture}")
@@ -158,10 +158,10 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
     """
     from json import dumps
 
-    from partreid.api import crop_paths, listed, load
-    from partreid.evaluate.decision import matches, unlike
+    from partreid.evaluation.decision import matches, unlike
     from partreid.explain.sheets import number
-    from partreid.files import writable
+    from partreid.inference import crop_paths, listed, load
+    from partreid.utils.files import writable
 
     writable(sheet)
     model = load(run, device, calibration)
@@ -188,16 +188,16 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
     if decides is not None and (warning := unlike(decides, model.method.distance, q, g)):
         ui.say(f"warning: {warning}")
     if sheet is not None:
-        from partreid.images import save_image
-        from partreid.reporting import answers_picture
+        from partreid.evaluation.run import answers_picture
+        from partreid.utils.images import save_image
 
         save_image(answers_picture(model, asked, found), sheet)
         ui.say(f"sheet: {sheet}")
 
 
 def _described(model: "Model", benchmark: Any) -> Any:
-    from partreid.evaluate.extract import extract
-    from partreid.evaluate.score import describe
+    from partreid.evaluation.extract import extract
+    from partreid.evaluation.score import describe
 
     with ui.progress(f"embedding with {model.recipe.method.name}") as step:
         return describe(benchmark, lambda samples: extract(model.method, samples, model.recipe.size,

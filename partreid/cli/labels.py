@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from partreid import ui
 from partreid.cli.base import Assignments, Count, Picture, labels
+from partreid.utils import ui
 
 if TYPE_CHECKING:
-    from partreid.labels.base import Written
+    from partreid.labels.tools.base import Written
     from partreid.recipes import Spec
 
 Source = Literal["densepose", "pifpaf", "keypoints", "parsing", "parts"]
@@ -65,15 +65,15 @@ def import_(source: Source, given: Path, *, data: Path, name: str | None = None,
         overwrite: Replace labels that are there.
         cache: Also write them to one file, as partreid labels cache does.
     """
-    from partreid.labels.base import crops
-    from partreid.labels.importing import import_labels
+    from partreid.labels.tools.base import crops
+    from partreid.labels.tools.importing import import_labels
 
     of = crops(data, name)
     with ui.progress("checking") as checking, ui.progress("writing") as writing:
         written = import_labels(source, given, of, out, parser=parser, parts=parts, missing=missing, select=select,
                                 overwrite=overwrite, checking=checking, writing=writing)
     if cache:
-        from partreid.labels.caching import cache as keep
+        from partreid.labels.tools.caching import cache as keep
 
         ui.say(written.sentence)
         with ui.progress("caching") as step:
@@ -91,8 +91,8 @@ def check_labels(*, data: Path, name: str | None = None, cue: str | None = None,
         cue: What reads the labels: parsing, densepose, pifpaf, keypoints, surfaces, cached, stripes or uv_tiles.
         set_: An argument of it, e.g. --set parts=eight; settings of a training (cues.parts.parts=eight) do as well.
     """
-    from partreid.labels.base import crops
-    from partreid.labels.findings import check
+    from partreid.labels.tools.base import crops
+    from partreid.labels.tools.check import check
 
     spec, of = _cue(cue, set_), crops(data, name)
     with ui.progress("reading labels") as step:
@@ -118,8 +118,8 @@ def stats(*, data: Path, name: str | None = None, cue: str | None = None, set_: 
     from json import dumps
 
     from partreid import build
-    from partreid.labels.base import as_labels, crops
-    from partreid.labels.stats import measure
+    from partreid.labels.tools.base import as_labels, crops
+    from partreid.labels.tools.stats import measure
 
     spec, of = _cue(cue, set_), crops(data, name)
     with ui.progress("reading labels") as step:
@@ -150,10 +150,10 @@ def preview_labels(*, data: Path, out: Picture, name: str | None = None, cue: st
         set_: An argument of it, e.g. --set parts=eight
         rows: Rows of crops.
     """
-    from partreid.files import writable
-    from partreid.images import save_image
-    from partreid.labels.base import crops
-    from partreid.labels.sheet import preview
+    from partreid.labels.tools.base import crops
+    from partreid.labels.tools.preview import preview
+    from partreid.utils.files import writable
+    from partreid.utils.images import save_image
 
     writable(out)
     save_image(preview(_cue(cue, set_), crops(data, name), rows), out)
@@ -175,8 +175,8 @@ def cache_labels(*, data: Path, name: str | None = None, cue: str | None = None,
         size: Height and width; at those of the recipe's images training sees the very same labels.
         out: File to write; default labels.safetensors in the root.
     """
-    from partreid.labels.base import crops
-    from partreid.labels.caching import cache
+    from partreid.labels.tools.base import crops
+    from partreid.labels.tools.caching import cache
 
     spec, of = _cue(cue, set_), crops(data, name)
     with ui.progress("caching") as step:
@@ -234,8 +234,8 @@ def make(crops: Path, *, model: str, out: Path, device: str = "auto", download: 
         overwrite: Make labels anew that are there.
     """
     from partreid import build
-    from partreid.labels.making import make as run
-    from partreid.labels.models import load
+    from partreid.labels.tools.models import load
+    from partreid.labels.tools.predict import make as run
 
     loaded = load(model, build.device(device), download, parser)
     with ui.progress("labelling") as step:

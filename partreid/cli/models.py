@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from partreid import ui
 from partreid.cli.base import Assignments, Count, app
+from partreid.utils import ui
 
 
 @app.command
@@ -33,7 +33,7 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
 
     chosen = override(find(recipe), set_)
     if smoke:
-        from partreid.smoke import smoked
+        from partreid.experiments.smoke import smoked
 
         ui.show(smoked(chosen, data, out))
         return
@@ -47,7 +47,7 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
                 "partreid train --help")
         return
     from partreid import build
-    from partreid.data.benchmarks import check
+    from partreid.data.registry import check
     from partreid.train.loop import Options
     from partreid.train.loop import train as run
 
@@ -98,8 +98,8 @@ def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | No
         ui.fail("eval needs a run folder, or several to compare; see: partreid eval --help")
         return
     from partreid.evaluation import Options, evaluate_runs
-    from partreid.files import writable
-    from partreid.ledger import append, read
+    from partreid.evaluation.ledger import append, read
+    from partreid.utils.files import writable
 
     writable(report, json, csv, latex, ledger)
     if ledger is not None:
@@ -127,8 +127,8 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
         out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json (paths, names).
         device: auto, cpu or cuda.
     """
-    from partreid.api import crop_paths, listed, load, save_embeddings
-    from partreid.files import writable
+    from partreid.inference import crop_paths, listed, load, save_embeddings
+    from partreid.utils.files import writable
 
     writable(out / "embeddings.safetensors", out / "index.json")
     paths = crop_paths(listed(crops))

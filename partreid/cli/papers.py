@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from partreid import ui
 from partreid.cli.base import Papers, Seeds, app
+from partreid.utils import ui
 
 
 @app.command
@@ -19,8 +19,8 @@ def demo(*, out: Path = Path("partreid-demo"), quick: bool = False, json: Path |
         seed: Of the training.
         methods: core is BoT, PCB and BPBreID; all adds ISP, HCGA, DSA-reID and MagnifierNet.
     """
-    from partreid.demo import run
-    from partreid.files import writable
+    from partreid.experiments.demo import run
+    from partreid.utils.files import writable
 
     writable(json, out / "demo.json", out / "report.html")
     run(out, quick=quick, results=json, seed=seed, every=methods == "all")
@@ -45,10 +45,10 @@ def recipes(name: str | None = None, *, filter: str = "", paper: str | None = No
     """
     from json import dumps
 
-    from partreid.ledger import LEDGER, read
+    from partreid.evaluation.ledger import LEDGER, read
     from partreid.recipes import find, to_plain
     from partreid.recipes.costs import ASSUMED, WITHDRAWN
-    from partreid.tables import chosen, cost, lines, mean, page, percent, total
+    from partreid.report.tables import chosen, cost, lines, mean, page, percent, total
 
     if name is not None:
         print(dumps(to_plain(find(name)), indent=1))
@@ -65,7 +65,7 @@ def recipes(name: str | None = None, *, filter: str = "", paper: str | None = No
         if out is None:
             print(text, end="")
             return
-        from partreid.files import write_atomically
+        from partreid.utils.files import write_atomically
 
         write_atomically(out, text.encode())
         ui.say(f"{len(rows)} recipes -> {out}")
@@ -100,8 +100,8 @@ def claims(*, papers: Papers = (), seeds: Seeds = (1, 2, 3), out: Path = Path("p
         device: auto, cpu or cuda.
         where: Only claims whose source contains this, e.g. --where "Table 2"
     """
-    from partreid.claims import run
-    from partreid.files import writable
+    from partreid.experiments.claims import run
+    from partreid.utils.files import writable
 
     writable(json)
     run(papers, seeds, out, size, json, device, where)

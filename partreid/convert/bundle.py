@@ -11,20 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from partreid import build
-from partreid.arguments import door
 from partreid.convert.layouts import BASE, LAYOUTS, TRUNK, TRUNKS, Layout, canonical, root, trunk_of
 from partreid.convert.mapping import first, match
 from partreid.convert.reading import read
 from partreid.convert.report import Conversion, Matched, share, some
 from partreid.errors import DataError, RecipeError
-from partreid.files import write_json
-from partreid.layers.backbones import BACKBONES
-from partreid.lock import alone_in
+from partreid.layers.trunks import BACKBONES
 from partreid.recipes import Recipe, find, to_plain
 from partreid.recipes.base import Spec, unknown
 from partreid.train.bundle import unallocated
 from partreid.train.checkpoint import save_tensors
 from partreid.types import Benchmark, PartScheme
+from partreid.utils.arguments import door
+from partreid.utils.files import write_json
+from partreid.utils.lock import alone_in
 
 _CLASSES = 1000  # of ImageNet
 _TIMES, _SPARE = 10, 2**26  # how many more numbers than its checkpoint a model may have

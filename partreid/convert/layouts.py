@@ -140,7 +140,7 @@ _COPARSING = replace(
         751: "hcga/released/market1501", 100: "hcga/released/occluded_reid"}.get(
             identities, "hcga/released/occluded_duke"),
     notes=("the authors add similarities up where this model divides by their weight; the undivided rule is "
-           "partreid.match.legacy.hcga_released", *_PARSING.notes,
+           "partreid.metrics.official.hcga_released", *_PARSING.notes,
            "DukeMTMC and Occluded-Duke have the same shapes: for the former give --recipe hcga/released/dukemtmc"))
 
 # BPBreID.

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from partreid.arguments import door
 from partreid.convert.report import Matched
+from partreid.utils.arguments import door
 
 Rules = Sequence[tuple[str, str]]  # (pattern that their whole name must fit, our name or a reason)
 UNUSED: Rules = (  # ours that another choice of the recipe leaves out: theirs have no place then, and need none

@@ -1,7 +1,7 @@
 """Named tensors out of a checkpoint of another project. No code of it ever runs.
 
 ``torch.save(model)`` writes the name of every class it meets. Here these become records that hold attributes and do
-nothing, see :mod:`partreid.pickles`; tensors are gathered from their ``_parameters``, ``_buffers`` and ``_modules``.
+nothing, see :mod:`partreid.utils.pickles`; tensors are gathered from their ``_parameters``, ``_buffers`` and ``_modules``.
 """
 
 import sys
@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from partreid.arguments import door
 from partreid.errors import DataError
-from partreid.files import regular
-from partreid.pickles import Damaged, Foreign, Record, Refused, load
-from partreid.tensors import read_tensors
+from partreid.utils.arguments import door
+from partreid.utils.files import regular
+from partreid.utils.pickles import Damaged, Foreign, Record, Refused, load
+from partreid.utils.tensors import read_tensors
 
 WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "network", "net")  # where training scripts put weights
 WRAPPED = 4  # how many of them are taken off, one inside the other

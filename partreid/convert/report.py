@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from partreid.arguments import door
 from partreid.recipes.base import Recipe
+from partreid.utils.arguments import door
 
 SHOWN = 4  # names in a sentence; to_dict() has all
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import DataError
-from partreid.files import MIB, parse_json, regular
+from partreid.utils.files import MIB, parse_json, regular
 
 MEMORY = 4096 * MIB  # address space of the child: libraries take one of these
 ANSWER = 1024 * MIB  # bytes that a child may say

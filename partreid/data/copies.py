@@ -5,8 +5,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from partreid.files import MIB
 from partreid.types import Sample
+from partreid.utils.files import MIB
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -16,9 +16,9 @@ from partreid.data import market1501
 from partreid.data.apart import read_apart
 from partreid.data.folders import Counts, images_in, is_number, needed, require_files
 from partreid.errors import DataError
-from partreid.files import read_json, write_json
-from partreid.text import brief
 from partreid.types import Benchmark, Sample
+from partreid.utils.files import read_json, write_json
+from partreid.utils.text import brief
 
 Kind = Literal["labeled", "detected"]
 

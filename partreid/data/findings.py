@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from partreid.data import msmt17, occluded_duke, own
-from partreid.data.benchmarks import BENCHMARKS, Problem, problems, protocol_of
 from partreid.data.folders import UNSEEN, is_folder, is_image
 from partreid.data.inspection import Kept, Progress, alike, inspect
+from partreid.data.registry import BENCHMARKS, Problem, problems, protocol_of
 from partreid.errors import DataError, RecipeError
 from partreid.recipes.base import unknown
 from partreid.types import Sample

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from partreid.arguments import door, require
 from partreid.errors import DataError
-from partreid.images import ENDINGS
-from partreid.text import brief
 from partreid.types import JUNK, Sample
+from partreid.utils.arguments import door, require
+from partreid.utils.images import ENDINGS
+from partreid.utils.text import brief
 
 IMAGES = ENDINGS
 MARKET_NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})(?!\d)", re.ASCII)  # 0002_c1s1_000451_03.jpg: identity 2, camera 1

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from partreid.data.benchmarks import Problem
 from partreid.data.copies import matched, same_files
 from partreid.data.folders import IMAGES, entries, is_image
+from partreid.data.registry import Problem
 from partreid.errors import DataError
-from partreid.images import Header, header, read_image
-from partreid.text import brief
 from partreid.types import JUNK, Sample
+from partreid.utils.images import Header, header, read_image
+from partreid.utils.text import brief
 
 Progress = Callable[[int, int], None]
 NOISE = (".ds_store", "thumbs.db", "desktop.ini", "._.ds_store", "readme.txt", "readme.md")

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from partreid.arguments import door, require
 from partreid.data.sampler import Draw, IdentitySampler
 from partreid.data.transforms import Pixels, Transform, View, read_image, resize_nearest, to_batch
 from partreid.errors import DataError, PartReidError
 from partreid.types import Batch, Sample
+from partreid.utils.arguments import door, require
 
 
 class CueSource(Protocol):
-    """What the loader asks of a cue (see :class:`partreid.cues.Cue`)."""
+    """What the loader asks of a cue (see :class:`partreid.labels.Cue`)."""
 
     spatial: bool
 

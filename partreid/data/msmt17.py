@@ -7,9 +7,9 @@ from pathlib import Path
 
 from partreid.data.folders import Counts, is_number, require_files
 from partreid.errors import DataError
-from partreid.files import read_text
-from partreid.text import brief
 from partreid.types import Benchmark, Sample
+from partreid.utils.files import read_text
+from partreid.utils.text import brief
 
 LAYOUT = """\
 MSMT17_V1/                      or MSMT17_V2/ with mask_train_v2 and mask_test_v2

@@ -10,9 +10,9 @@ from pathlib import Path
 from partreid.data import market1501
 from partreid.data.folders import Counts, images_in
 from partreid.errors import DataError
-from partreid.files import read_text
-from partreid.text import brief
 from partreid.types import Benchmark
+from partreid.utils.files import read_text
+from partreid.utils.text import brief
 
 LAYOUT = """\
 Occluded_Duke/                  made by convert_occluded_duke from DukeMTMC-reID and the lists

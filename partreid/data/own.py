@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from partreid.arguments import door
 from partreid.data.apart import read_apart
 from partreid.data.folders import UNSEEN, entries, images_in, is_image, needed, require_files
 from partreid.errors import DataError
-from partreid.files import MIB, read_text
-from partreid.text import brief
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Sample
+from partreid.utils.arguments import door
+from partreid.utils.files import MIB, read_text
+from partreid.utils.text import brief
 
 FOLDERS_LAYOUT = """\
 mine/

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from partreid.arguments import door
 from partreid.errors import DataError
+from partreid.utils.arguments import door
 
 Draw = tuple[int, int, int]  # (index of the sample, epoch, position in the epoch): seeds the augmentation
 

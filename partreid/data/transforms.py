@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from partreid.arguments import door, require
-from partreid.images import read_image as read_upright
 from partreid.types import MEAN, STD
+from partreid.utils.arguments import door, require
+from partreid.utils.images import read_image as read_upright
 
 MEAN_PIXEL = (124, 116, 104)  # becomes about 0 when normalised
 

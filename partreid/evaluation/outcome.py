@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from partreid import ui
-from partreid.api import Model
-from partreid.arguments import door
 from partreid.errors import DataError
-from partreid.evaluate.breakdown import Breakdown, broken_down, by_occlusion_of
-from partreid.evaluate.content import Example, Report
-from partreid.evaluate.report import write as write_report
-from partreid.evaluate.rows import Arm, Row, as_score, asked, plain, rows, rule
-from partreid.evaluate.rows import csv as csv_of
-from partreid.evaluate.rows import latex as latex_of
-from partreid.evaluate.sections import Gains, compared, differences, found, headline, searched, slots, verified
-from partreid.evaluate.trust import Trust, trusted
-from partreid.files import write_atomically, write_json
-from partreid.layers.backbones import BACKBONES
-from partreid.ledger import Entry, entries, trained_for
-from partreid.match import Difference
-from partreid.reporting import LIMITS, Judged, example, facts, peak_memory, print_scores
+from partreid.evaluation.ledger import Entry, entries, trained_for
+from partreid.evaluation.rows import Arm, Row, as_score, asked, plain, rows, rule
+from partreid.evaluation.rows import csv as csv_of
+from partreid.evaluation.rows import latex as latex_of
+from partreid.evaluation.run import LIMITS, Judged, example, facts, peak_memory, print_scores
+from partreid.evaluation.slices import Breakdown, broken_down, by_occlusion_of
+from partreid.inference import Model
+from partreid.layers.trunks import BACKBONES
+from partreid.metrics import Difference
+from partreid.report.content import Example, Report
+from partreid.report.pages import write as write_report
+from partreid.report.sections import Gains, compared, differences, found, headline, searched, slots, verified
+from partreid.report.trust import Trust, trusted
 from partreid.types import Benchmark
+from partreid.utils import ui
+from partreid.utils.arguments import door
+from partreid.utils.files import write_atomically, write_json
 
 RERANKED, EXPANDED = "re-ranked", "expanded"
 _DETAILS = ("TPR@1e-3", "EER", "DIR@1%", "DIR@10%", "AUROC")

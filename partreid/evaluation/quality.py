@@ -8,17 +8,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid import build, ui
-from partreid.api import Model, load
-from partreid.cues.parsing import class_files, read_classes, read_labels
-from partreid.cues.places import label_path
-from partreid.cues.sources import ISP_MASKS, find_source, isp_masks
+from partreid import build
 from partreid.errors import DataError, RecipeError
-from partreid.evaluate.extract import extract
-from partreid.evaluate.labels import PERSON, REGIONS, Agreement, Overlap, bell, stripes
+from partreid.evaluation.extract import extract
+from partreid.evaluation.labels import PERSON, REGIONS, Agreement, Overlap, bell, stripes
+from partreid.inference import Model, load
+from partreid.labels.parsing import class_files, read_classes, read_labels
+from partreid.labels.places import label_path
+from partreid.labels.sources import ISP_MASKS, find_source, isp_masks
 from partreid.recipes.base import Spec
 from partreid.train.checkpoint import load_tensors
 from partreid.types import Output, Sample
+from partreid.utils import ui
 
 Masks = Mapping[str, NDArray[np.bool_]]
 Reference = Callable[[Sample], Masks]
@@ -64,8 +65,8 @@ def quality(run: Path, root: Path, against: Spec, name: str | None = None, on: O
     """Compare the parts of a run with reference labels of the training or test images below ``root``.
 
     Judged are the labels that the run made for itself while training (ISP, HCGA; training images only), the parts that
-    it predicts, and two that look at nothing, :func:`~partreid.evaluate.labels.bell` and
-    :func:`~partreid.evaluate.labels.stripes`. against: ``parsing`` with source, folder and missing as in training, or
+    it predicts, and two that look at nothing, :func:`~partreid.evaluation.labels.bell` and
+    :func:`~partreid.evaluation.labels.stripes`. against: ``parsing`` with source, folder and missing as in training, or
     ``surfaces`` of made-up people. RecipeError for another reference, DataError for a run without part maps, for
     labels of other images and for a missing reference.
     """

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from partreid.api import Model
 from partreid.errors import DataError, RecipeError
+from partreid.inference import Model
 from partreid.recipes import Recipe, find, override
 from partreid.recipes.base import WORDS
 from partreid.train.bundle import restore, unallocated

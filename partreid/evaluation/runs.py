@@ -6,23 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from partreid import build, ui
-from partreid.api import Model, load
-from partreid.arguments import door
+from partreid import build
 from partreid.distance import PartDistance, typical
 from partreid.errors import DataError
-from partreid.evaluate.breakdown import break_down
-from partreid.evaluate.copies import without_copies
-from partreid.evaluate.extract import extract
-from partreid.evaluate.score import Described, cameras, identities, score
-from partreid.evaluate.trust import trust
+from partreid.evaluation.copies import without_copies
+from partreid.evaluation.extract import extract
 from partreid.evaluation.outcome import EXPANDED, RERANKED, Evaluation, Finished, Options
 from partreid.evaluation.rescored import rescored
-from partreid.match import Expansion, KReciprocal
-from partreid.match.calibration import Calibration
-from partreid.match.pooled import pooled
-from partreid.reporting import judge, known_cues
+from partreid.evaluation.run import judge, known_cues
+from partreid.evaluation.score import Described, cameras, identities, score
+from partreid.evaluation.slices import break_down
+from partreid.inference import Model, load
+from partreid.metrics.calibration import Calibration
+from partreid.report.trust import trust
+from partreid.retrieval import Expansion, KReciprocal
+from partreid.retrieval.multi_query import pooled
 from partreid.types import Benchmark, Embeddings, Sample
+from partreid.utils import ui
+from partreid.utils.arguments import door
 
 PLAIN = Options()
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from partreid.arguments import check_fields, door
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.types import Embeddings
+from partreid.utils.arguments import check_fields, door
 
 Array = NDArray[np.float64]
 

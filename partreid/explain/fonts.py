@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import ImageFont
 
-from partreid.text import printable
+from partreid.utils.text import printable
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from torch.nn.functional import interpolate
 
-from partreid.arguments import door
 from partreid.errors import ShapeError
-from partreid.images import read_image
 from partreid.types import Embeddings, PartMaps, Sample
+from partreid.utils.arguments import door
+from partreid.utils.images import read_image
 
 Array = NDArray[np.float64]
 

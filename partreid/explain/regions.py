@@ -23,7 +23,7 @@ def hidden_regions(image: Pixels, labels: Pixels, names: Sequence[str], draws: S
 
     image: uint8 [H, W, 3]. labels: uint8 [h, w] on any grid of the same crop (0 background, 1..K, 255 unknown). names:
     the K parts. draws: for each picture the channels that are kept, 0..K (see
-    :func:`partreid.layers.regions.kept_sets`). height: of the crops in pixels. Below each picture stand all regions,
+    :func:`partreid.methods.magnifier.regions.kept_sets`). height: of the crops in pixels. Below each picture stand all regions,
     a full dot for those that are kept. ShapeError if labels or draws know regions that have no name.
     """
     regions = ("background", *names)

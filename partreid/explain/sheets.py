@@ -7,12 +7,12 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
-from partreid.arguments import door
 from partreid.errors import ShapeError
 from partreid.explain.evidence import Evidence, addends, spoken
 from partreid.explain.fonts import font as _font
 from partreid.explain.fonts import written
 from partreid.explain.overlays import Shown, colour, part_overlay, photo
+from partreid.utils.arguments import door
 
 PAPER, INK, QUIET, LINE = "#ffffff", "#1c1c1a", "#6b6b66", "#dcdcd6"
 RIGHT, WRONG = "#1f8a57", "#c6382c"

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from partreid.arguments import Count, door
 from partreid.types import Embeddings, PartMaps, PartScheme
+from partreid.utils.arguments import Count, door
 
 
 class PartHead(nn.Module):

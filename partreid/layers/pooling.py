@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from partreid.arguments import Axes, door
+from partreid.utils.arguments import Axes, door
 
 Features = Annotated[Tensor, Axes("B C h w")]
 Maps = Annotated[Tensor, Axes("B M h w")]

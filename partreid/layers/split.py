@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from partreid.errors import RecipeError
-from partreid.layers.backbones import Residual, ResNetTrunk, SmallTrunk
+from partreid.layers.trunks import Residual, ResNetTrunk, SmallTrunk
 
 
 class Early(nn.Sequential):

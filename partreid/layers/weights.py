@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from partreid.errors import DataError, RecipeError
-from partreid.files import regular
+from partreid.utils.files import regular
 
 CLIENTS = ("huggingface_hub", "requests", "httpx", "httpx2")  # whose errors mean the network
 PATIENCE = 3  # seconds in which the hub must answer at all

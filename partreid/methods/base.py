@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from partreid.arguments import check, door, fits, hints, integer, number, require
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError
 from partreid.types import NONE, Batch, Embeddings, Output
+from partreid.utils.arguments import check, door, fits, hints, integer, number, require
 
 
 class Method(nn.Module):

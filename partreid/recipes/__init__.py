@@ -1,18 +1,15 @@
 """Recipes: one Python file per paper, one entry per table row. Listing them imports no torch."""
 
 from partreid.errors import RecipeError
-from partreid.recipes import bot, bpbreid, claims, dsa, hcga, isp, magnifier, pcb, synthetic
-from partreid.recipes.base import (
-    Expected,
-    Frozen,
-    Recipe,
-    Spec,
-    Stage,
-    from_plain,
-    row,
-    to_plain,
-    unknown,
-)
+from partreid.methods.bot import recipes as bot
+from partreid.methods.bpbreid import recipes as bpbreid
+from partreid.methods.dsa import recipes as dsa
+from partreid.methods.hcga import recipes as hcga
+from partreid.methods.isp import recipes as isp
+from partreid.methods.magnifier import recipes as magnifier
+from partreid.methods.pcb import recipes as pcb
+from partreid.recipes import claims, synthetic
+from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, from_plain, row, to_plain, unknown
 from partreid.recipes.scaled import scaled, split_size
 from partreid.recipes.settings import override, value_of
 from partreid.recipes.trunks import noted

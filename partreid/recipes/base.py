@@ -12,10 +12,10 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from partreid.arguments import door
 from partreid.errors import RecipeError
 from partreid.recipes import checks
 from partreid.recipes.checks import unknown
+from partreid.utils.arguments import door
 
 # Fields of a recipe that are words about it; arguments of methods that only decide what is stored and compared.
 WORDS = ("name", "notes", "expect", "scores")

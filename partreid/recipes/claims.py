@@ -5,7 +5,8 @@
 
 from dataclasses import dataclass, replace
 
-from partreid.recipes import dsa, magnifier
+from partreid.methods.dsa import recipes as dsa
+from partreid.methods.magnifier import recipes as magnifier
 from partreid.recipes.base import Frozen, Recipe, Spec, row
 
 

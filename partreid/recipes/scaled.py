@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from partreid.arguments import door
 from partreid.errors import RecipeError
 from partreid.recipes.base import Frozen, Recipe, Spec, Stage, unknown
+from partreid.utils.arguments import door
 
 SIZES = ("tiny", "small", "demo", "full")
 _CROPS = {"crop", "zoom"}  # two ways to shift an image; a synthetic recipe has one that suits its size

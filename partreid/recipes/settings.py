@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from partreid.arguments import door
 from partreid.errors import RecipeError
 from partreid.recipes.base import Recipe, from_plain, to_plain, unknown
+from partreid.utils.arguments import door
 
 
 @door

@@ -6,13 +6,13 @@ All train with the same plan, images and trunk; only the method differs.
 
 from dataclasses import replace
 
+from partreid.methods.bpbreid.recipes import GILT
+from partreid.methods.dsa.recipes import WEIGHTS as DSA_WEIGHTS
+from partreid.methods.hcga.recipes import WEIGHTS as HCGA_WEIGHTS
+from partreid.methods.isp.recipes import WEIGHTS as ISP_WEIGHTS
+from partreid.methods.magnifier.recipes import DIVERSITY
+from partreid.methods.magnifier.recipes import WEIGHTS as MAGNIFIER_WEIGHTS
 from partreid.recipes.base import Frozen, Recipe, Spec, Stage, row
-from partreid.recipes.bpbreid import GILT
-from partreid.recipes.dsa import WEIGHTS as DSA_WEIGHTS
-from partreid.recipes.hcga import WEIGHTS as HCGA_WEIGHTS
-from partreid.recipes.isp import WEIGHTS as ISP_WEIGHTS
-from partreid.recipes.magnifier import DIVERSITY
-from partreid.recipes.magnifier import WEIGHTS as MAGNIFIER_WEIGHTS
 
 AUGMENT = (Spec("crop", pad=5), Spec("mirror"), Spec("erase"))
 

@@ -13,12 +13,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from partreid import build
-from partreid.arguments import door, fits, integer, require, said
 from partreid.errors import DataError, PartReidError, RecipeError
 from partreid.methods import Method
 from partreid.recipes.base import Recipe, from_plain
 from partreid.train.checkpoint import load_tensors
 from partreid.types import PartScheme
+from partreid.utils.arguments import door, fits, integer, require, said
 
 # What a small model may have beside its tensors; all else is bounded by what is in the file.
 _LARGEST, _MOST_IDENTITIES = 4096, 10**8

@@ -9,10 +9,10 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from partreid.arguments import door, said
 from partreid.errors import DataError
-from partreid.files import parse_json, write_atomically
-from partreid.tensors import read_tensors, require_finite
+from partreid.utils.arguments import door, said
+from partreid.utils.files import parse_json, write_atomically
+from partreid.utils.tensors import read_tensors, require_finite
 
 
 @door

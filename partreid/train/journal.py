@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partreid.arguments import door
 from partreid.errors import DataError
-from partreid.files import JSON_LIMIT, append_whole, parse_json, read_text, write_atomically
+from partreid.utils.arguments import door
+from partreid.utils.files import JSON_LIMIT, append_whole, parse_json, read_text, write_atomically
 
 NUMBERS = ("loss", "lr", "seconds")  # of an entry, where it has them
 

@@ -14,12 +14,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partreid import build
-from partreid.arguments import door, require
 from partreid.data.loader import TrainSet, image_batches, loading, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
 from partreid.layers.memory import arrange
-from partreid.lock import alone_in
 from partreid.methods import Method
 from partreid.recipes import checks
 from partreid.recipes.base import Recipe
@@ -28,6 +26,8 @@ from partreid.train.run import Place, Run
 from partreid.train.schedule import factor
 from partreid.train.start import people_digest, start_from
 from partreid.types import Batch, Benchmark, Sample
+from partreid.utils.arguments import door, require
+from partreid.utils.lock import alone_in
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,16 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from partreid.cues import Cue
 from partreid.errors import DataError
-from partreid.files import read_json, write_json
+from partreid.labels import Cue
 from partreid.methods import Method
 from partreid.recipes.base import Recipe, from_plain, to_plain
-from partreid.text import brief
-from partreid.train.checkpoint import (
-    flatten_optimiser,
-    load_tensors,
-    save_tensors,
-    unflatten_optimiser,
-)
+from partreid.train.checkpoint import flatten_optimiser, load_tensors, save_tensors, unflatten_optimiser
 from partreid.train.journal import Journal, read, write_csv
 from partreid.train.plan import require_same_data, require_same_past
 from partreid.train.start import Started
+from partreid.utils.files import read_json, write_json
+from partreid.utils.text import brief
 
 OPTIMISER = re.compile(r"optimiser\d+/")  # names of the tensors of their state
 LOOKED_AT = 6  # training images whose labels are kept of every round

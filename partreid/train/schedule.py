@@ -2,8 +2,8 @@
 
 import math
 
-from partreid.arguments import door
 from partreid.recipes import Stage
+from partreid.utils.arguments import door
 
 
 @door

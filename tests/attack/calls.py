@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from partreid import PartDistance, build, load
-from partreid.api import Model, crop_paths, save_embeddings
 from partreid.evaluation import Options, evaluate_runs
+from partreid.inference import Model, crop_paths, save_embeddings
 from partreid.recipes import find, override
 from partreid.recipes.base import Spec, from_plain, to_plain
 from partreid.types import Embeddings
@@ -36,7 +36,7 @@ JUNK: Mapping[str, Callable[[], Any]] = {
 @cache
 def documented() -> Mapping[str, Any]:
     """Public functions and classes of the modules that the pages of the Python API are made from."""
-    modules = ["partreid.api", *(name for page in sorted(PAGES.glob("*.md"))
+    modules = ["partreid.inference", *(name for page in sorted(PAGES.glob("*.md"))
                                  for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.M))]
     found = {}
     for name in dict.fromkeys(modules):

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save
 
 from partreid import build
-from partreid.api import load
 from partreid.distance import PartDistance
-from partreid.evaluate import decision
-from partreid.layers.backbones import BACKBONES
-from partreid.ledger import INTERVALS, SCORES, Entry
-from partreid.match import MARKET
-from partreid.match.calibration import Source, calibrate
+from partreid.evaluation import decision
+from partreid.evaluation.ledger import INTERVALS, SCORES, Entry
+from partreid.inference import load
+from partreid.layers.trunks import BACKBONES
+from partreid.metrics import MARKET
+from partreid.metrics.calibration import Source, calibrate
 from partreid.recipes import Recipe, find, override, to_plain
 from partreid.train.checkpoint import save_tensors
 from partreid.train.loop import Options, train

@@ -10,27 +10,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from partreid import build, ledger
-from partreid.api import Model, crop_paths, listed, load
-from partreid.claims import _outcome
+from partreid import build
 from partreid.convert.reading import read as read_checkpoint
-from partreid.cues.importing import import_dump
 from partreid.data.findings import explain
 from partreid.data.loader import image_batches
 from partreid.data.occluded_duke import convert_occluded_duke
 from partreid.data.synthetic import contact_sheet
-from partreid.files import read_json
-from partreid.labels.findings import check
-from partreid.labels.importing import import_labels
-from partreid.labels.making import make
-from partreid.labels.models import Parser
-from partreid.labels.sheet import preview
+from partreid.evaluation import ledger
+from partreid.experiments.claims import _outcome
+from partreid.inference import Model, crop_paths, listed, load
+from partreid.labels.imported import import_dump
+from partreid.labels.tools.check import check
+from partreid.labels.tools.importing import import_labels
+from partreid.labels.tools.models import Parser
+from partreid.labels.tools.predict import make
+from partreid.labels.tools.preview import preview
 from partreid.recipes.base import Spec, from_plain
-from partreid.tables import chosen, lines, mean, page
+from partreid.report.tables import chosen, lines, mean, page
 from partreid.train.journal import Journal, read, write_csv
 from partreid.train.loop import Options, train
 from partreid.train.start import start_from
 from partreid.types import Benchmark
+from partreid.utils.files import read_json
 from tests.attack import runs, valid
 from tests.attack.harness import Unsound
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from partreid.cues.cached import write_cache
-from partreid.cues.schemes import SURFACES, find, scheme_of
-from partreid.labels.importing import encode_classes
+from partreid.labels.cached import write_cache
+from partreid.labels.schemes import SURFACES, find, scheme_of
+from partreid.labels.tools.importing import encode_classes
 from partreid.types import Benchmark, Sample
 
 HIGH, WIDE = 64, 32  # a crop

@@ -189,7 +189,7 @@ def main() -> None:
         importlib.import_module(name)
     import torch
 
-    from partreid.layers.backbones import import_timm
+    from partreid.layers.trunks import import_timm
 
     import_timm()
     torch.set_num_threads(1)

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from partreid.api import load
 from partreid.convert import convert
 from partreid.errors import DataError, PartReidError, RecipeError
-from partreid.layers.backbones import BACKBONES
+from partreid.inference import load
+from partreid.layers.trunks import BACKBONES
 from partreid.recipes import find, from_plain
 
 WORDS = {"part": 12, "global": 4, "fore": 4}  # three parts of four channels

@@ -15,7 +15,7 @@ from partreid.convert.bundle import matched, plan
 from partreid.convert.layouts import canonical, trunk_of
 from partreid.convert.report import Matched
 from partreid.errors import DataError, RecipeError
-from partreid.layers.backbones import BACKBONES, _create
+from partreid.layers.trunks import BACKBONES, _create
 from partreid.recipes import Recipe, find, override
 
 State = dict[str, Tensor]

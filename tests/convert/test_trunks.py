@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partreid import build
-from partreid.api import load
 from partreid.convert import convert, trunk_weights
 from partreid.errors import DataError
-from partreid.layers.backbones import _create, hrnet_w32, resnet50
+from partreid.inference import load
+from partreid.layers.trunks import _create, hrnet_w32, resnet50
 from partreid.recipes import find
 from partreid.train.start import start_from
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from partreid.build import benchmark
 from partreid.data import cuhk03
-from partreid.data.benchmarks import BENCHMARKS
+from partreid.data.registry import BENCHMARKS
 from partreid.errors import DataError
 from tests.data.trees import touch
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from partreid.data.benchmarks import BENCHMARKS
 from partreid.data.findings import Findings, Split, explain, looks_like
+from partreid.data.registry import BENCHMARKS
 from partreid.data.synthetic import PRESETS
 from partreid.errors import RecipeError
 from partreid.types import Benchmark

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from partreid.data.benchmarks import BENCHMARKS
 from partreid.data.folders import (
     count_note,
     counts,
@@ -19,6 +18,7 @@ from partreid.data.folders import (
     require_files,
 )
 from partreid.data.own import load_folders
+from partreid.data.registry import BENCHMARKS
 from partreid.errors import DataError
 from partreid.types import JUNK, Sample
 from tests.data.trees import pictures

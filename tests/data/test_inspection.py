@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.test_images import png
 
 from partreid.cli.base import app
 from partreid.data.copies import same_files
@@ -16,7 +17,6 @@ from partreid.data.inspection import alike
 from partreid.errors import DataError
 from partreid.types import Sample
 from tests.data.trees import pictures
-from tests.test_images import png
 
 COLOURS = np.random.default_rng(1).integers(0, 256, (8, 4, 3), dtype=np.uint8)
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from partreid.cues.base import PartLabels
 from partreid.data.loader import TrainSet, image_batches, loading, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.data.transforms import crop, erase, mirror, read_image, to_batch
 from partreid.errors import DataError
+from partreid.labels.base import PartLabels
 from partreid.types import Batch, PartScheme, Sample
 
 SIZE = (16, 8)

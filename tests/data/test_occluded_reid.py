@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from partreid.build import benchmark
-from partreid.data.benchmarks import BENCHMARKS
+from partreid.data.registry import BENCHMARKS
 from tests.data.trees import touch
 
 

@@ -10,9 +10,9 @@ from pyarrow import parquet
 
 from partreid.build import benchmark
 from partreid.data import own
-from partreid.data.benchmarks import check, protocol_of
 from partreid.data.findings import explain
 from partreid.data.own import load_table, numbered
+from partreid.data.registry import check, protocol_of
 from partreid.errors import DataError
 from partreid.types import Benchmark
 from tests.data.trees import pictures, touch

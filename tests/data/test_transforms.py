@@ -9,8 +9,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from partreid.cues.base import PartLabels
-from partreid.cues.schemes import SURFACES, scheme_of
 from partreid.data.transforms import (
     MEAN,
     MEAN_PIXEL,
@@ -28,6 +26,8 @@ from partreid.data.transforms import (
     zoom,
 )
 from partreid.errors import DataError
+from partreid.labels.base import PartLabels
+from partreid.labels.schemes import SURFACES, scheme_of
 from partreid.types import PartScheme
 
 H, W, K = 32, 16, 8

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from partreid.distance import PartDistance
-from partreid.evaluate.rows import Arm
-from partreid.evaluate.score import Described, Scored, score
-from partreid.match import MARKET, KReciprocal
+from partreid.evaluation.rows import Arm
+from partreid.evaluation.score import Described, Scored, score
+from partreid.metrics import MARKET
+from partreid.retrieval import KReciprocal
 from partreid.types import Benchmark, Embeddings, Sample
 
 PEOPLE, CAMERAS = 12, 3

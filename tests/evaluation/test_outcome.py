@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from partreid.evaluate.score import Scored
 from partreid.evaluation.outcome import regrets
-from partreid.match import Ranking
-from partreid.reporting import Judged
+from partreid.evaluation.run import Judged
+from partreid.evaluation.score import Scored
+from partreid.metrics import Ranking
 
 
 def judged(name: str, **ranks: list[list[int]]) -> Judged:

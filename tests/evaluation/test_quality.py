@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from partreid.api import load
 from partreid.cli.base import app
-from partreid.cues.places import label_path
 from partreid.errors import DataError, RecipeError
 from partreid.evaluation.quality import LABELS, PREDICTED, quality
+from partreid.inference import load
+from partreid.labels.places import label_path
 from partreid.recipes import Spec
 from partreid.train.checkpoint import load_tensors, save_tensors
 from partreid.types import Benchmark

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from partreid.api import load
 from partreid.cli.base import app
 from partreid.errors import DataError, RecipeError
 from partreid.evaluation import Options, evaluate_runs
+from partreid.evaluation.ledger import ours, read
 from partreid.evaluation.rescored import rescored
-from partreid.ledger import ours, read
+from partreid.inference import load
 from partreid.recipes import RECIPES, Recipe, find, override, to_plain
 from partreid.train.checkpoint import load_tensors, save_tensors
 from partreid.train.loop import train

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.api import load
 from partreid.distance import PartDistance
 from partreid.errors import DataError
-from partreid.evaluate.score import Described
 from partreid.evaluation import Options, evaluate_runs
 from partreid.evaluation.runs import shrunken
+from partreid.evaluation.score import Described
+from partreid.inference import load
 from partreid.recipes import Recipe
 from partreid.train.checkpoint import load_tensors, save_tensors
 from partreid.train.loop import train

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from partreid.distance import PartDistance
-from partreid.match.legacy import bpbreid_released
+from partreid.metrics.official import bpbreid_released
 from partreid.types import Embeddings
 
 GOLDEN = np.load(Path(__file__).with_name("bpb_part_distance.npz"))

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partreid.cues.keypoints import blobs, in_crop
-from partreid.cues.schemes import KEYPOINTS
+from partreid.labels.keypoints import blobs, in_crop
+from partreid.labels.schemes import KEYPOINTS
 
 GOLDEN = np.load(Path(__file__).parent / "bpb_kpr_prompts.npz")
 PEOPLE = GOLDEN["keypoints_xyc"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from partreid.cues.pose import FIELDS, part_masks
-from partreid.cues.schemes import JOINTS, LIMBS, PIFPAF
+from partreid.labels.pifpaf import FIELDS, part_masks
+from partreid.labels.schemes import JOINTS, LIMBS, PIFPAF
 
 HERE = Path(__file__).parent
 GOLDEN = np.load(HERE / "bpb_mask_grouping.npz")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.match import ANY_CAMERA, MARKET, Protocol, Ranking, rank, searches, verification
-from partreid.match.legacy import cuhk03_single_shot
+from partreid.metrics import ANY_CAMERA, MARKET, Protocol, Ranking, rank, searches, verification
+from partreid.metrics.official import cuhk03_single_shot
 
 GOLDEN = np.load(Path(__file__).with_name("bpb_rank_eval.npz"))
 

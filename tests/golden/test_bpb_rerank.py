@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partreid.match.rerank import KReciprocal
+from partreid.retrieval.k_reciprocal import KReciprocal
 
 GOLDEN = np.load(Path(__file__).with_name("bpb_rerank.npz"))
 CASES = [key for key in GOLDEN.files if "/k1=" in key]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from partreid.api import load
 from partreid.convert import Conversion, convert
-from partreid.layers import backbones
-from partreid.layers.backbones import BACKBONES
+from partreid.inference import load
+from partreid.layers import trunks as backbones
+from partreid.layers.trunks import BACKBONES
 from partreid.methods import Method
 from partreid.recipes import Recipe, find, override
 from partreid.recipes.base import with_weights

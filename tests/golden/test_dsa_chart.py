@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from partreid.cues.densepose import read_iuv
-from partreid.cues.dumps import Detection, chart_result, read_dump
-from partreid.cues.importing import place
+from partreid.labels.densepose import read_iuv
+from partreid.labels.dumps import Detection, chart_result, read_dump
+from partreid.labels.imported import place
 
 HERE = Path(__file__).parent
 

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from partreid.cues.hcga_labels import (
+from partreid.distance import PartDistance
+from partreid.losses import hard_triplet, id_loss, part_loss
+from partreid.methods import HCGA
+from partreid.methods.hcga.coparsing import (
     AXES,
     DIAGONALS,
     Decoder,
@@ -22,11 +25,8 @@ from partreid.cues.hcga_labels import (
     semantic_loss,
     total_loss,
 )
-from partreid.distance import PartDistance
-from partreid.losses import hard_triplet, id_loss, part_loss
-from partreid.match import rank
-from partreid.match.legacy import hcga_released, trapezoid_ap
-from partreid.methods import HCGA
+from partreid.metrics import rank
+from partreid.metrics.official import hcga_released, trapezoid_ap
 from partreid.recipes import find
 from partreid.types import Embeddings, PartScheme
 

@@ -9,17 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from partreid.cues.isp_labels import label_identity, sharpened
 from partreid.data.transforms import resize_nearest
 from partreid.distance import PartDistance
-from partreid.layers import backbones
-from partreid.layers.cluster import norms
+from partreid.layers import trunks as backbones
 from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss, resize_labels
-from partreid.match import KReciprocal, evaluate, rank
-from partreid.match.legacy import isp_released, trapezoid_ap, trapezoid_mAP
 from partreid.methods import ISP
 from partreid.methods.base import Method
+from partreid.methods.isp.clustering import norms
+from partreid.methods.isp.labels import label_identity, sharpened
+from partreid.metrics import evaluate, rank
+from partreid.metrics.official import isp_released, trapezoid_ap, trapezoid_mAP
 from partreid.recipes import find
+from partreid.retrieval import KReciprocal
 from partreid.train.schedule import factor
 from partreid.types import Batch, Embeddings, Output, PartScheme
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from partreid.cues.schemes import SURFACES, scheme_of
+from partreid.labels.schemes import SURFACES, scheme_of
 from partreid.layers.pooling import max_pool
-from partreid.layers.regions import RegionDropout, kept_sets, label_regions, region_max, upper_and_lower
 from partreid.losses import diversity_loss
-from partreid.recipes import magnifier
+from partreid.methods.magnifier import recipes as magnifier
+from partreid.methods.magnifier.regions import RegionDropout, kept_sets, label_regions, region_max, upper_and_lower
 from partreid.train.loop import weighted_sum
 
 HERE = Path(__file__).parent

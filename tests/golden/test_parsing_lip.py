@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partreid.cues.parsing import palette, to_parts
-from partreid.cues.schemes import lookup
-from partreid.cues.sources import SOURCES, isp_masks, mirrored
+from partreid.labels.parsing import palette, to_parts
+from partreid.labels.schemes import lookup
+from partreid.labels.sources import SOURCES, isp_masks, mirrored
 
 GOLDEN = np.load(Path(__file__).parent / "parsing_lip_example.npz")
 LIP = GOLDEN["lip"]

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partreid.cues.parsing import grey_palette, palette
-from partreid.cues.schemes import SETS, lookup
-from partreid.cues.sources import COARSE, ISP_MASKS, SOURCES, isp_masks, report
+from partreid.labels.parsing import grey_palette, palette
+from partreid.labels.schemes import SETS, lookup
+from partreid.labels.sources import COARSE, ISP_MASKS, SOURCES, isp_masks, report
 
 GOLDEN = json.loads((Path(__file__).parent / "parsing_maps.json").read_text())
 RECORDED = GOLDEN["sources"]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from partreid import build
-from partreid.layers.backbones import BACKBONES
 from partreid.layers.memory import FORMAT, NARROW, arrange, guard
+from partreid.layers.trunks import BACKBONES
 from partreid.recipes import find, override
 
 ROOT = Path(__file__).parent.parent.parent

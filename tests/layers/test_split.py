@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from partreid.errors import RecipeError
-from partreid.layers.backbones import BACKBONES
 from partreid.layers.split import split
+from partreid.layers.trunks import BACKBONES
 
 
 def count(module: nn.Module) -> int:

@@ -15,7 +15,7 @@ from partreid import build
 from partreid.convert.bundle import convert
 from partreid.errors import DataError, RecipeError
 from partreid.layers import weights
-from partreid.layers.backbones import BACKBONES, import_timm
+from partreid.layers.trunks import BACKBONES, import_timm
 from partreid.recipes import ROWS, Recipe, find, override
 
 State = dict[str, Tensor]

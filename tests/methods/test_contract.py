@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from partreid import api, build
-from partreid.cues.schemes import PIFPAF, SETS, SURFACES, scheme_of
+from partreid import build
+from partreid import inference as api
 from partreid.errors import ShapeError
+from partreid.labels.schemes import PIFPAF, SETS, SURFACES, scheme_of
 from partreid.methods import METHODS, Method
 from partreid.recipes import RECIPES, ROWS, Recipe, Spec
 from partreid.train import bundle

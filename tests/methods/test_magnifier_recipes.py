@@ -2,7 +2,7 @@
 
 import pytest
 
-from partreid.recipes import magnifier as recipes
+from partreid.methods.magnifier import recipes
 
 GLOBAL = ("id_global", "triplet_global")
 ROWS = {r.name.removeprefix("magnifier/"): r for r in recipes.ROWS}

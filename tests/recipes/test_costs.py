@@ -8,12 +8,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from partreid import build
-from partreid.data.benchmarks import BENCHMARKS
+from partreid.data.registry import BENCHMARKS
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic.benchmark import plan
+from partreid.experiments.smoke import empty, same
 from partreid.recipes import ROWS, Spec, find
 from partreid.recipes.costs import FLOPS, TRAINING, WITHDRAWN, Training, gmac, hours
-from partreid.smoke import empty, same
 
 COUNTED = (
     "bot/bpbreid-table1/market1501", "pcb/market1501", "bpbreid/table1/resnet50_ibn_a/market1501",

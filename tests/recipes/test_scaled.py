@@ -2,8 +2,8 @@
 
 import pytest
 
-from partreid.cues.schemes import SURFACES
 from partreid.errors import RecipeError
+from partreid.labels.schemes import SURFACES
 from partreid.recipes import MAIN, ROWS, Recipe, Spec, find
 
 PAPERS = [pytest.param(r, id=r.name) for r in ROWS if not r.name.startswith("synthetic/")]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from partreid.errors import DataError, PartReidError
-from partreid.lock import alone_in
 from partreid.recipes import Recipe
 from partreid.train.loop import Options, train
 from partreid.train.run import Run
 from partreid.types import Benchmark
+from partreid.utils.lock import alone_in
 
 Toy = Callable[..., Recipe]
 DATA = {"people": 1, "images": 1, "cameras": 1, "digest": "0"}
@@ -85,7 +85,7 @@ def test_a_run_that_is_stopped_before_its_first_save_goes_on(benchmark: Benchmar
     assert model.read_bytes() == whole.read_bytes()
 
 
-HOLD = "import sys, time; from pathlib import Path; from partreid.lock import alone_in\n" \
+HOLD = "import sys, time; from pathlib import Path; from partreid.utils.lock import alone_in\n" \
        "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
 
@@ -114,9 +114,9 @@ def test_a_training_holds_its_folder(benchmark: Benchmark, toy: Toy, tmp_path: P
 
 def test_every_command_that_fills_a_folder_waits_for_none(trained: Callable[[str], Path], benchmark: Benchmark,
                                                          tmp_path: Path) -> None:
-    from partreid.api import load, save_embeddings
     from partreid.convert import convert
     from partreid.data.synthetic import PRESETS, write
+    from partreid.inference import load, save_embeddings
 
     model, crops = load(trained("bpbreid")), [benchmark.query[0].path]
     (tmp_path / "index.json").write_text("mine")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from partreid import build
-from partreid.cues.schemes import SURFACES, scheme_of
+from partreid.labels.schemes import SURFACES, scheme_of
 from partreid.methods import METHODS
 from partreid.recipes import find
 from partreid.train.checkpoint import load_tensors, save_tensors

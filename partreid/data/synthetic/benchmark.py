@@ -23,9 +23,9 @@ from partreid.data.synthetic.render import Rendered, render
 from partreid.data.synthetic.surfaces import JOINTS, LABEL_NAMES, SURFACES, TARGET_LABELS, label_palette
 from partreid.data.synthetic.world import FIRST_DISTRACTOR, GENERATOR_VERSION, SPLITS, Shot, World, plan
 from partreid.errors import DataError
-from partreid.files import read_json
-from partreid.lock import LOCK, alone_in
-from partreid.text import brief
+from partreid.utils.files import read_json
+from partreid.utils.lock import LOCK, alone_in
+from partreid.utils.text import brief
 
 Progress = Callable[[int, int], None]
 _PALETTE: Final = label_palette().ravel().tolist()

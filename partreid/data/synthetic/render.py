@@ -9,18 +9,7 @@ from PIL import Image, ImageFilter
 from partreid.data.synthetic import occluders
 from partreid.data.synthetic import scene as scenes
 from partreid.data.synthetic.body import JOINT_RADII
-from partreid.data.synthetic.draw import (
-    LINEAR,
-    Figure,
-    Layer,
-    Picture,
-    View,
-    backdrop,
-    box,
-    drawn,
-    posed,
-    shadow,
-)
+from partreid.data.synthetic.draw import LINEAR, Figure, Layer, Picture, View, backdrop, box, drawn, posed, shadow
 from partreid.data.synthetic.people import PASSERS_BY, passer_by, person
 from partreid.data.synthetic.scene import Camera
 from partreid.data.synthetic.streams import Stream

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from partreid.data.synthetic.surfaces import BONES, label_palette
 from partreid.errors import DataError
-from partreid.files import MIB, parse_json, read_json, read_text
-from partreid.images import read_channels, read_image, read_index, save_image
+from partreid.utils.files import MIB, parse_json, read_json, read_text
+from partreid.utils.images import read_channels, read_image, read_index, save_image
 
 Show = Literal["image", "labels", "iuv"]
 ANNOTATIONS: Final = 1024 * MIB  # about a million images

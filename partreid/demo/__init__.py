@@ -1,5 +1,0 @@
-"""``partreid demo``: from nothing to trained, evaluated and explained models, in one command."""
-
-from partreid.demo.main import run
-
-__all__ = ["run"]

@@ -1,1 +1,0 @@
-"""From a trained method to numbers and pictures."""

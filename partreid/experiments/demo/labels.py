@@ -1,0 +1,76 @@
+"""What the demo says about labels that a network made for itself: how good they are and how they came about."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.evaluation.extract import Labels
+from partreid.evaluation.labels import label_quality
+from partreid.explain.overlays import Shown
+from partreid.labels.parsing import read_labels
+from partreid.labels.places import label_path
+from partreid.labels.schemes import SURFACES, lookup
+from partreid.report.content import LabelStory
+from partreid.train.checkpoint import load_tensors
+from partreid.train.journal import read as read_journal
+from partreid.types import UNKNOWN, Benchmark, Sample
+from partreid.utils import ui
+
+
+def quality_of(folder: Path, benchmark: Benchmark, world: Path) -> dict[str, float]:
+    """How well the labels that a run ended with fit the exact surfaces."""
+    labels = load_tensors(folder / "checkpoint.safetensors")[0]["cue/parts/labels"].numpy()
+    return dict(label_quality(labels, benchmark.train, surfaces(world)))
+
+
+def surfaces(world: Path) -> Labels:
+    """Exact surfaces and belongings of a sample; occluders and other people are background."""
+    table = np.arange(256, dtype=np.uint8)
+    table[28:] = 0
+    return lambda sample: read_labels(label_path(world, sample.path), table)
+
+
+def print_quality(quality: Mapping[str, Mapping[str, float]]) -> None:
+    """The table of label quality in percent, if there is any."""
+    if quality:
+        names = list(next(iter(quality.values())))
+        ui.table("Labels found without a parser, overlap with the exact truth in %", ("method", *names),
+                 [(method, *(f"{100 * row[name]:.1f}" for name in names)) for method, row in quality.items()])
+
+
+def rounds(folder: Path) -> list[dict[str, Any]]:
+    """The journal's lines on every round of labelling, with the number of people who needed a fallback."""
+    entries = read_journal(folder / "journal.jsonl")
+    needed: dict[int, int] = {}
+    for entry in entries:
+        if entry.get("event") == "fallback":
+            needed[entry["epoch"]] = needed.get(entry["epoch"], 0) + entry["people"]
+    return [{**entry, "fallbacks": needed.get(entry["epoch"], 0)} for entry in entries
+            if entry.get("event") == "labels"]
+
+
+def stories(method: str, folder: Path, benchmark: Benchmark, world: Path) -> list[LabelStory]:
+    """What a run called parts on a few training images, round by round, and the truth."""
+    kept = [load_tensors(path) for path in sorted((folder / "labels").glob("*.safetensors"))]
+    if not kept:
+        return []
+    exact, truth_table = surfaces(world), lookup(SURFACES["five"])
+    told = []
+    for i, row in enumerate(kept[0][0]["rows"].tolist()):
+        sample = benchmark.train[row]
+        pictures = [(f"epoch {meta['epoch'] + 1}", _as_maps(sample, tensors["labels"][i].numpy(), 0, "part"))
+                    for tensors, meta in kept]
+        pictures.append(("truth", _as_maps(sample, truth_table[exact(sample)], 5, "")))
+        told.append(LabelStory(method, tuple(pictures)))
+    return told
+
+
+def _as_maps(sample: Sample, labels: NDArray[np.uint8], K: int, name: str) -> Shown:
+    """Labels drawn as if they were sure part maps."""
+    K = K or max(6, int(labels[labels != UNKNOWN].max(initial=0)))
+    probs = (labels == np.arange(K + 1)[:, None, None]).astype(np.float64)
+    names = tuple(f"{name}{k}" for k in range(1, K + 1)) if name else tuple(SURFACES["five"])
+    return Shown(sample.path, sample.identity, sample.camera, probs, names)

@@ -1,0 +1,77 @@
+"""What the demo can check because its people are drawn: part maps, visibility, and whether scenery gives them away."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from partreid.data.synthetic import background_colour
+from partreid.data.transforms import read_image
+from partreid.distance import PartDistance
+from partreid.evaluation.extract import Labels, extract, on_grid
+from partreid.evaluation.run import Judged
+from partreid.evaluation.score import Described, Scored, describe, score
+from partreid.evaluation.truth import Truth
+from partreid.inference import Model
+from partreid.labels.parsing import read_labels
+from partreid.labels.places import label_path
+from partreid.labels.schemes import SURFACES, lookup
+from partreid.types import Benchmark, Embeddings, Output, Sample
+from partreid.utils import ui
+
+
+def exact_labels(world: Path, model: Model) -> Labels:
+    """Exact part labels of any sample, in the scheme that the model knows."""
+    parts = model.recipe.cues["parts"].args.get("parts", "five")
+    table = lookup(SURFACES[parts])
+    return lambda sample: read_labels(label_path(world, sample.path), table)
+
+
+def watch(model: Model, labels: Labels, truths: list[Truth],
+          ) -> Callable[[Sequence[Sample]], Callable[[slice, Output], Any]]:
+    """Score part maps and visibility against the exact labels; the last entry counts every image seen."""
+    assert model.scheme is not None
+    scheme, size = model.scheme, model.recipe.size
+
+    def see(samples: Sequence[Sample]) -> Callable[[slice, Output], Any]:
+        truth = Truth(samples, scheme, size, labels)
+        if truths:
+            truth.confusion, truth.visibility = truths[-1].confusion, truths[-1].visibility
+        truths.append(truth)
+        return truth.see
+
+    return see
+
+
+def with_exact_masks(model: Model, benchmark: Benchmark, labels: Labels) -> Judged:
+    """The same weights, but pooled with the exact masks and told exactly which parts show."""
+    exact = model.method.seeing(attention="given", visibility="threshold", visible_above=0.0)  # type: ignore[operator]
+    with ui.progress("embedding with exact masks") as step:
+        described = describe(benchmark, lambda samples: extract(
+            exact, samples, model.recipe.size, cues={"parts": on_grid(labels, model.recipe.size)}, device=model.device,
+            progress=step))
+    return Judged("BPBreID", "oracle", model, described, score(exact.distance, described, benchmark))
+
+
+def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
+    """Rank-1 of retrieval by background colour alone per query set, and what chance would give."""
+
+    def look(samples: Sequence[Sample]) -> Embeddings:
+        found = []
+        for sample in samples:
+            truth = labels(sample)
+            found.append(background_colour(read_image(sample.path, (truth.shape[0], truth.shape[1])), truth))
+        return Embeddings.one("background", torch.from_numpy(np.stack(found)))
+
+    described: Described = describe(benchmark, look)
+    scored: tuple[Scored, ...] = score(PartDistance("euclidean"), described, benchmark)
+    right = np.mean([_chance(query, benchmark.gallery) for query in benchmark.query])
+    return {**{s.queries: s.ranking.cmc[1] for s in scored}, "chance": float(right)}
+
+
+def _chance(query: Sample, gallery: Sequence[Sample]) -> float:
+    """Share of the gallery that is right for a query, under Market's rule."""
+    valid = [g for g in gallery if (g.identity, g.camera) != (query.identity, query.camera)]
+    return sum(g.identity == query.identity for g in valid) / len(valid)

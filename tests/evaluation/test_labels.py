@@ -1,0 +1,103 @@
+"""Quality of self-made labels on maps small enough to count by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partreid.evaluation.labels import Overlap, bell, label_quality, stripes
+from partreid.types import Sample
+
+SAMPLE = Sample(Path("x.jpg"), 1, 1)
+# head, torso and bag, legs, feet
+EXACT = np.array([[0, 23, 24, 0], [0, 2, 2, 25], [0, 9, 10, 0], [0, 5, 6, 0]], np.uint8)
+
+
+def quality(labels: list[list[int]]) -> dict[str, float]:
+    return dict(label_quality(np.array([labels], np.uint8), [SAMPLE], lambda sample: EXACT))
+
+
+def test_perfect_labels_score_one_everywhere() -> None:
+    found = quality([[0, 1, 1, 0], [0, 2, 2, 2], [0, 3, 3, 0], [0, 4, 4, 0]])
+    assert found == {"foreground": 1, "head": 1, "legs": 1, "shoes": 1, "bags kept": 1}
+
+
+def test_a_part_over_legs_and_shoes_stands_for_one_of_them() -> None:
+    found = quality([[0, 1, 1, 0], [0, 2, 2, 0], [0, 3, 3, 0], [0, 3, 3, 3]])
+    assert found["bags kept"] == 0  # the bag was called background
+    assert found["foreground"] == pytest.approx(8 / 10)  # 8 pixels right, 1 missed, 1 too many
+    assert found["legs"] == pytest.approx(2 / 5) and found["shoes"] == 0  # a tie goes to the upper region
+
+
+def test_unknown_pixels_do_not_count() -> None:
+    found = quality([[0, 1, 1, 0], [0, 2, 2, 255], [0, 3, 3, 0], [0, 4, 4, 255]])
+    assert found["foreground"] == 1 and found["bags kept"] == 0  # nothing is known of the bag
+
+
+def test_labels_on_a_coarser_grid_are_spread() -> None:
+    found = label_quality(np.array([[[1], [2]]], np.uint8), [SAMPLE], lambda sample: EXACT)
+    assert found["foreground"] == pytest.approx(9 / 16)
+
+
+def test_background_alone_scores_zero() -> None:
+    assert set(quality([[0] * 4] * 4).values()) == {0.0}
+
+
+REGION_NAMES = ("foreground", "head", "legs", "shoes")
+
+
+def masks(truth: np.ndarray) -> dict[str, np.ndarray]:
+    """0 background, 1 head, 2 neither, 3 legs, 4 shoes."""
+    return {"foreground": truth > 0, "head": truth == 1, "legs": truth == 3, "shoes": truth == 4}
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.2])
+def test_agreement_counts_what_a_loop_counts(unknown: float) -> None:
+    random = np.random.default_rng(3)
+    truth = random.integers(0, 5, (4, 12, 6)).astype(np.uint8)
+    own = np.where(random.random(truth.shape) < 0.6, truth + (truth == 4), random.integers(0, 6, truth.shape))
+    own = np.where(random.random(truth.shape) < unknown, 255, own).astype(np.uint8)
+    counts = Overlap(5, REGION_NAMES)
+    for a, b in zip(own, truth, strict=True):
+        counts.add(a, masks(b))
+    parts = {"foreground": {1, 2, 3, 4, 5}, "head": {1}, "legs": {3, 4}, "shoes": {5}}
+    found = counts.agreement({name: tuple(k) for name, k in parts.items() if name != "foreground"})
+    for name, members in parts.items():
+        both = either = neither = inside = 0
+        for a, b in zip(own.ravel(), np.stack([masks(t)[name] for t in truth]).ravel(), strict=True):
+            if a != 255:
+                both += int(a in members and b)
+                inside += int(a in members or b)
+                neither += int(a not in members and not b)
+                either += int(not (a in members and b))
+        assert found[name].inside == pytest.approx(both / inside)
+        assert found[name].outside == pytest.approx(neither / either)
+        assert found[name].mean == pytest.approx((both / inside + neither / either) / 2)
+
+
+def test_parts_stand_for_regions_by_their_order_or_by_what_they_cover() -> None:
+    assert Overlap(5, REGION_NAMES).by_order() == {"head": (1,), "legs": (4,), "shoes": (5,)}
+    assert Overlap(6, REGION_NAMES).by_order() == {"head": (1,), "legs": (4, 5), "shoes": (6,)}
+    counts = Overlap(5, REGION_NAMES)
+    truth = np.array([[1, 1, 2, 2], [3, 3, 4, 4], [0, 0, 0, 2]], np.uint8)
+    counts.add(np.array([[4, 4, 5, 1], [2, 2, 3, 3], [0, 0, 0, 5]], np.uint8), masks(truth))
+    assert counts.by_overlap() == {"head": (4,), "legs": (2,), "shoes": (3,)}  # 1 and 5 lie on none of them
+    coarse = Overlap(5, REGION_NAMES)
+    coarse.add(np.array([[5], [1]], np.uint8), masks(truth[:2]))  # brought to the reference's size
+    assert coarse.own.tolist() == [0, 4, 0, 0, 0, 4]
+
+
+def test_what_nobody_has_agrees_with_nothing() -> None:
+    counts = Overlap(1, REGION_NAMES)
+    counts.add(np.ones((2, 2), np.uint8), masks(np.full((2, 2), 2, np.uint8)))
+    found = counts.agreement({"head": ()})
+    assert (found["foreground"].inside, found["foreground"].outside, found["foreground"].mean) == (1.0, None, None)
+    assert (found["head"].inside, found["head"].outside) == (None, 1.0)
+
+
+def test_baselines_look_at_nothing_and_have_every_part() -> None:
+    for K in (3, 5, 6):
+        a, b = bell(K, (64, 32)), stripes(K, (64, 32))
+        assert set(np.unique(a)) == set(range(K + 1)) and set(np.unique(b)) == set(range(1, K + 1))
+        assert (np.diff(a[:, 16][a[:, 16] > 0].astype(int)) >= 0).all() and (a == a[:, ::-1]).all()
+        assert 0.3 < (a > 0).mean() < 0.4

@@ -1,0 +1,100 @@
+"""Claims: an order holds, fails or stays open by its interval; trained variants are used again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from partreid.errors import DataError
+from partreid.experiments import claims
+from partreid.experiments.claims import Outcome, check
+from partreid.recipes import RECIPES, find
+from partreid.recipes.claims import CLAIMS, CONTROLS, STUDIES, Claim
+from partreid.types import Benchmark
+
+CLAIM = Claim("a", "b", "2 > 1", "Table 0")
+
+
+def outcome(ap: np.ndarray, people: int = 50) -> Outcome:
+    identities = np.arange(len(ap)) % people
+    return Outcome({"holistic": ap}, {"holistic": (ap > 0.5).astype(float)}, {"holistic": identities})
+
+
+def pairs(gain: float, spread: float, seeds: int = 3) -> list[tuple[Outcome, Outcome]]:
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(seeds):
+        worse = random.uniform(0.2, 0.6, 200)
+        found.append((outcome(worse + gain + random.normal(0, spread, 200)), outcome(worse)))
+    return found
+
+
+@pytest.mark.parametrize(("gain", "spread", "verdict"), [(0.1, 0.05, "holds"), (-0.1, 0.05, "fails"),
+                                                         (0.0, 0.2, "undecided")])
+def test_the_interval_decides(gain: float, spread: float, verdict: str) -> None:
+    some = pairs(gain, spread)
+    found = check(CLAIM, some)
+    by_hand = [float((b.ap["holistic"] - w.ap["holistic"]).mean()) for b, w in some]
+    assert found.by_seed == pytest.approx(by_hand) and found.gain.value == pytest.approx(np.mean(by_hand))
+    assert found.gain.low < found.gain.value < found.gain.high and found.verdict == verdict
+
+
+def test_different_queries_cannot_be_compared() -> None:
+    one, other = outcome(np.full(10, 0.5)), outcome(np.full(10, 0.5), people=3)
+    with pytest.raises(DataError, match="a and b answered different queries"):
+        check(CLAIM, [(one, other)])
+
+
+def test_every_claim_is_of_rows_that_exist_and_differ_at_small_size() -> None:
+    for claim in CLAIMS:
+        better, worse = find(f"{claim.better}@demo"), find(f"{claim.worse}@demo")
+        assert better.digest != worse.digest, claim
+        assert sum(s.epochs for s in better.stages) == sum(s.epochs for s in worse.stages)
+        assert claim.paper in claim.worse and claim.queries in ("holistic", "occluded")
+        numbers = [RECIPES[name].expect for name in (claim.better, claim.worse)]
+        if ">" in claim.said and claim.worse not in {c.name for c in CONTROLS}:
+            assert claim.said == " > ".join(str(e.mAP) for e in numbers if e is not None)
+    for paper, rows in STUDIES.values():
+        assert all(name.startswith(paper) and find(f"{name}@demo") for name in rows)
+
+
+@pytest.mark.slow  # trains two small models
+def test_variants_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                   capsys: pytest.CaptureFixture[str]) -> None:
+    claim = Claim("dsa/table3/baseline-re", "dsa/table3/baseline", "78.6 > 76.4", "DSA Table 3")
+    twin = Claim("dsa/table3/baseline-re-ls", "dsa/table4/baseline-re-ls", "", "one row in two tables")
+    monkeypatch.setattr(claims, "CLAIMS", (claim, twin))
+    monkeypatch.setattr(claims, "STUDIES", {"Erasing": ("dsa", (claim.worse, claim.better))})
+    numbers = claims.run(("dsa",), (1,), tmp_path / "out", "tiny", tmp_path / "claims.json")
+    said = capsys.readouterr().out
+    assert json.loads((tmp_path / "claims.json").read_text()) == numbers
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
+    assert numbers["claims"][0]["by_seed"] == [pytest.approx(numbers["claims"][0]["gain"])]
+    assert numbers["claims"][1]["gain"] == 0 and numbers["claims"][1]["verdict"] == "undecided"
+    score = numbers["variants"][claim.better]["holistic"]["mAP"]
+    assert len(score) == 1 and f"{100 * score[0]:.1f} ± 0.0" in said and "Erasing" in said and "78.6 > 76.4" in said
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.safetensors")}
+    assert claims.run((), (1,), tmp_path / "out", "tiny") == numbers
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    only = claims.run((), (1,), tmp_path / "out", "tiny", where="two tables")
+    assert [c["where"] for c in only["claims"]] == ["one row in two tables"]
+    with pytest.raises(DataError, match="there are no claims of 'nobody'; choose of"):
+        claims.run(("nobody",), (1,), tmp_path / "out", "tiny")
+    with pytest.raises(DataError, match="no claim of dsa has 'Table 99' in its source; leave out --where"):
+        claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where="Table 99")
+
+
+@pytest.mark.parametrize("queries", [
+    None, [], {}, {"q": 3}, {"q": {"ap": [0.5]}}, {"q": {"ap": [0.5], "first": [1], "identities": ["a"]}},
+    {"q": {"ap": ["x"], "first": [1], "identities": [1]}}, {"q": {"ap": [7], "first": [1], "identities": [1]}},
+    {"q": {"ap": [0.5, 0.5], "first": [1], "identities": [1]}}, {"q": {"ap": [], "first": [], "identities": []}},
+])
+def test_scores_that_were_changed_are_refused(queries: Any, benchmark: Benchmark, tmp_path: Path) -> None:
+    recipe = find("synthetic/tiny/bot")
+    folder = tmp_path / recipe.name.replace("/", ".") / f"seed{recipe.seed}"
+    folder.mkdir(parents=True)
+    (folder / "claims.json").write_text(json.dumps({"digest": recipe.digest, "queries": queries}))
+    with pytest.raises(DataError, match=r"claims\.json was changed or is damaged; delete it"):
+        claims._outcome(recipe, benchmark, tmp_path, "cpu")

@@ -1,0 +1,66 @@
+"""HCGA's labels of one person: what they find, what the short cuts cost, and whoever comes."""
+
+import pytest
+import torch
+
+from benchmarks.people import oddities, person
+from partreid.methods.hcga.coparsing import CoParser, Weights, adjacent, label_identity
+
+
+def test_labels_find_the_people() -> None:
+    overlaps = []
+    for seed in range(3):
+        f, truth, cameras = person(8, 128, (64, 32), 3, seed)
+        labels = label_identity(f, cameras, None, parts=3).labels
+        overlaps.append(float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum()))
+        rows = torch.arange(64).float()[None, :, None].expand(labels.shape)
+        heights = [float(rows[labels == k].mean()) for k in range(1, 4)]
+        assert heights == sorted(heights)  # top to bottom, and all there
+    assert min(overlaps) > 0.75, overlaps
+
+
+@pytest.mark.parametrize("case", list(oddities()))
+def test_hcga_labels_whoever_comes(case: str) -> None:
+    f, cameras = oddities()[case]
+    found = label_identity(f, cameras, None, parts=3)
+    assert found.labels.shape == (len(f), *f.shape[2:])
+    assert set(found.labels.unique().tolist()) <= {0, 1, 2, 3, 255}
+    named = {"one image": "one_image", "camera each": "one_image_per_camera", "all blank": "no_foreground",
+             "not finite": "not_finite"}
+    if case in named:
+        assert named[case] in found.notes
+    again = label_identity(f, cameras, found.state, parts=3)
+    if case in ("all blank", "not finite"):
+        assert "kept" in again.notes and torch.equal(again.labels, found.labels)
+
+
+def test_hcga_falls_back_on_an_earlier_step_then_on_isp() -> None:
+    f, _, cameras = person(6, 24, (32, 16), 2)
+    normal = label_identity(f, cameras, None, parts=3)
+    assert set(normal.notes) == {"steps"} and 1 < normal.notes["steps"] < 32
+    far = label_identity(f, cameras, None, parts=3, least_labels=1, local=20.0)
+    assert "earlier_step" in far.notes and far.labels.any()  # everything became one label; before, it had not
+    none = label_identity(f, cameras, None, parts=3, plausible=(0.999, 1.0))
+    assert {"no_foreground", "cascade"} <= set(none.notes)
+    kept = label_identity(f, cameras, normal.state, parts=3, plausible=(0.999, 1.0))
+    assert torch.equal(kept.labels, normal.labels) and "kept" in kept.notes
+
+
+def test_fewer_directions_and_images_learn_the_same() -> None:
+    """With as many directions as the features have, the compressed net is the whole net."""
+    f, _, cameras = person(4, 24, (32, 16), 2)
+    mixed = torch.einsum("nchw,dc->ndhw", f, torch.randn(60, 24))  # 60 channels, 24 of them free
+    whole, less = (CoParser(mixed, cameras, None, d, True, 0) for d in (None, 24))
+    for net in (whole, less):
+        net.train(4, 1, 0.1, Weights())
+    same = whole.predict(whole.weights[-1]) == less.predict(less.weights[-1])
+    assert same.float().mean() > 0.99
+    some = CoParser(f, cameras, 2, None, True, 0)
+    assert len(some.seen) == 2 and some.predict([p.detach() for p in some.decoder.parameters()]).shape == (4, 32, 16)
+
+
+def test_adjacent_images() -> None:
+    cameras = torch.tensor([2, 1, 2, 1, 3])
+    assert adjacent(cameras).tolist() == [[1, 3], [0, 2]]
+    assert adjacent(cameras, same_camera=False).tolist() == [[0, 1], [1, 2], [2, 3], [3, 4]]
+    assert adjacent(cameras[:1]).shape == (0, 2)

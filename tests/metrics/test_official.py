@@ -1,0 +1,50 @@
+"""Old rules, from their formulas."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from partreid.metrics.matches import average_precision
+from partreid.metrics.official import bpbreid_released, cuhk03_single_shot, trapezoid_ap, trapezoid_mAP
+from partreid.metrics.ranking import Ranking
+from partreid.types import Embeddings
+
+RANKS = st.sets(st.integers(1, 40), min_size=1, max_size=12).map(lambda r: np.array(sorted(r)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(RANKS)
+def test_trapezoid_ap_walks_the_list(ranks: np.ndarray) -> None:
+    area = recall = found = 0.0
+    precision = 1.0
+    for place in range(1, int(ranks[-1]) + 1):
+        found += place in ranks
+        area += (found / len(ranks) - recall) * (precision + found / place) / 2
+        recall, precision = found / len(ranks), found / place
+    assert trapezoid_ap(ranks) == pytest.approx(area, abs=1e-12)
+    assert trapezoid_ap(ranks) <= average_precision(ranks) + 1e-12
+
+
+def test_trapezoid_mean_skips_queries_without_an_answer() -> None:
+    ranks = (np.array([1, 3]), np.empty(0, np.int64), np.array([2]))
+    ranking = Ranking("market1501", ranks, np.empty((3, 0), np.int64), np.arange(3))
+    assert trapezoid_mAP(ranking) == pytest.approx((trapezoid_ap(ranks[0]) + trapezoid_ap(ranks[2])) / 2)
+
+
+def test_pairs_without_a_shared_part_get_the_largest_distance_plus_one() -> None:
+    q = Embeddings(torch.tensor([[[1.0, 0], [1, 0]]]), torch.tensor([[1.0, 0]]), ("head", "legs"))
+    g = Embeddings(torch.tensor([[[0.0, 2], [1, 0]], [[1, 0], [-1, 0]]]), torch.tensor([[1.0, 1], [0, 1]]), q.names)
+    far = bpbreid_released(q, g)
+    root = 2 ** 0.5  # the largest distance of a shared part; the unshared legs are 2 apart and do not count
+    torch.testing.assert_close(far, torch.tensor([[root, root + 1]]))
+    soft = bpbreid_released(q, g, continuous=True)
+    torch.testing.assert_close(soft, torch.tensor([[root, 3.0]]))  # here they do
+
+
+def test_single_shot_with_one_image_each_is_the_plain_cmc() -> None:
+    distances = np.array([0.3, 0.1, 0.2, 0.4], np.float32)
+    ids, valid = np.array([5, 6, 7, 8]), np.array([True, True, False, True])
+    got = cuhk03_single_shot(distances, 8, ids, valid, (1, 2, 3), np.random.RandomState(0))
+    assert got == {1: 0, 2: 0, 3: 1}
