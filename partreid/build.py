@@ -14,11 +14,13 @@ from partreid.data.registry import BENCHMARKS, protocol_of
 from partreid.data.transforms import TRANSFORMS, Transform
 from partreid.distance import PartDistance
 from partreid.errors import DataError, RecipeError
-from partreid.labels import CUES, Cue
+from partreid.labels import CUES
+from partreid.labels.base import Cue
 from partreid.labels.masks import PartMasks
 from partreid.layers.memory import guard
 from partreid.layers.trunks import BACKBONES
-from partreid.methods import METHODS, Method
+from partreid.methods import METHODS
+from partreid.methods.base import Method
 from partreid.metrics import PROTOCOLS, Protocol
 from partreid.recipes.base import Recipe, Spec, unknown
 from partreid.recipes.checks import SEEDS

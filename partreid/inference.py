@@ -21,7 +21,7 @@ from partreid.evaluation.extract import extract, require_finite
 from partreid.explain.evidence import Evidence, explain_pair, explain_pairs
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import compare_picture
-from partreid.methods import Method
+from partreid.methods.base import Method
 from partreid.metrics.calibration import Calibration, require_prior
 from partreid.recipes.base import Recipe
 from partreid.retrieval.neighbors import slices

@@ -17,6 +17,7 @@ from torch import Tensor
 from partreid.types import MEAN, STD
 from partreid.utils.arguments import door, require
 from partreid.utils.images import read_image as read_upright
+from partreid.utils.registry import Registry
 
 MEAN_PIXEL = (124, 116, 104)  # becomes about 0 when normalised
 
@@ -148,8 +149,8 @@ def jitter(p: float = 0.5, brightness: float = 0.2, contrast: float = 0.15) -> T
     return move
 
 
-TRANSFORMS: dict[str, Callable[..., Transform]] = {"crop": crop, "zoom": zoom, "mirror": mirror, "erase": erase,
-                                                   "jitter": jitter}
+TRANSFORMS: Registry[Callable[..., Transform]] = Registry("transform", "partreid.transforms", {"crop": crop, "zoom": zoom, "mirror": mirror, "erase": erase,
+                                                   "jitter": jitter})
 
 
 def read_image(path: Path | str, size: tuple[int, int]) -> Pixels:

@@ -22,7 +22,7 @@ import torch
 from partreid import __version__
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, DataError
-from partreid.methods import Method
+from partreid.methods.base import Method
 from partreid.metrics import Protocol
 from partreid.metrics.calibration import Calibration, Source, divided, require_enough
 from partreid.metrics.pairs import KnownPairs

@@ -13,7 +13,7 @@ from partreid.data.loader import image_batches
 from partreid.data.transforms import resize_nearest
 from partreid.errors import DataError
 from partreid.layers.memory import FORMAT
-from partreid.methods import Method
+from partreid.methods.base import Method
 from partreid.types import Embeddings, Output, Sample
 from partreid.utils.arguments import door
 

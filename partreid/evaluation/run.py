@@ -22,7 +22,7 @@ from partreid.explain.evidence import explain_pairs
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import PAPER, Match, ranking_sheet
 from partreid.inference import Hit, Model
-from partreid.labels import Cue
+from partreid.labels.base import Cue
 from partreid.report.content import Example, Score
 from partreid.types import Benchmark, Embeddings, Output, Sample
 from partreid.utils import ui

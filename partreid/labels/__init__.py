@@ -1,22 +1,19 @@
 """Cues: what a training image is known to show. ``CUES`` names the sources; each gives an indexed, mirrored cue."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from partreid.labels.base import Cue, FeatureStream, PartLabels
-from partreid.labels.cached import cached_labels
-from partreid.labels.densepose import densepose_labels
-from partreid.labels.keypoints import keypoint_labels
-from partreid.labels.parsing import parsing_labels, surface_labels
-from partreid.labels.pifpaf import pifpaf_labels
-from partreid.labels.stripes import stripe_labels
-from partreid.labels.uv_tiles import uv_tiles
-from partreid.methods.hcga.coparsing import hcga_coparsing
-from partreid.methods.isp.labels import isp_clusters
+from partreid.utils.registry import Registry
 
-CUES: dict[str, Callable[..., Cue]] = {
-    "surfaces": surface_labels, "parsing": parsing_labels, "densepose": densepose_labels, "pifpaf": pifpaf_labels,
-    "keypoints": keypoint_labels, "stripes": stripe_labels, "isp_clusters": isp_clusters,
-    "hcga_coparsing": hcga_coparsing, "cached": cached_labels, "uv_tiles": uv_tiles,
-}
+if TYPE_CHECKING:
+    from partreid.labels.base import Cue
 
-__all__ = ["CUES", "Cue", "FeatureStream", "PartLabels"]
+CUES: "Registry[Callable[..., Cue]]" = Registry("cue", "partreid.labels", {
+    "surfaces": "partreid.labels.parsing:surface_labels", "parsing": "partreid.labels.parsing:parsing_labels",
+    "densepose": "partreid.labels.densepose:densepose_labels", "pifpaf": "partreid.labels.pifpaf:pifpaf_labels",
+    "keypoints": "partreid.labels.keypoints:keypoint_labels", "stripes": "partreid.labels.stripes:stripe_labels",
+    "isp_clusters": "partreid.methods.isp.labels:isp_clusters",
+    "hcga_coparsing": "partreid.methods.hcga.coparsing:hcga_coparsing",
+    "cached": "partreid.labels.cached:cached_labels", "uv_tiles": "partreid.labels.uv_tiles:uv_tiles"})
+
+__all__ = ["CUES"]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from partreid.errors import RecipeError
 from partreid.layers.weights import LOCAL, fetched, fill, is_file
 from partreid.utils.arguments import Count, door
+from partreid.utils.registry import Registry
 
 Stem = Literal["usual", "no_relu", "unpadded"]
 
@@ -213,7 +214,7 @@ def small(width: int = 28, stride: int = 8) -> nn.Module:
     return SmallTrunk(width, stride)
 
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {
+BACKBONES: Registry[Callable[..., nn.Module]] = Registry("trunk", "partreid.trunks", {
     "resnet50": resnet50, "resnet50_ibn_a": resnet50_ibn_a, "seresnet50": seresnet50, "hrnet_w32": hrnet_w32,
     "small": small,
-}
+})

@@ -1,15 +1,16 @@
-"""One paper, one file. ``METHODS`` names them; only :mod:`partreid.build` looks there."""
+"""One paper, one folder. ``METHODS`` names them; only :mod:`partreid.build` looks there."""
 
-from partreid.methods.base import Method
-from partreid.methods.bot.model import BoT
-from partreid.methods.bpbreid.model import BPBreID
-from partreid.methods.dsa.model import DSA
-from partreid.methods.hcga.model import HCGA
-from partreid.methods.isp.model import ISP
-from partreid.methods.magnifier.model import Magnifier
-from partreid.methods.pcb.model import PCB
+from typing import TYPE_CHECKING
 
-METHODS: dict[str, type[Method]] = {"bot": BoT, "pcb": PCB, "bpbreid": BPBreID, "isp": ISP, "hcga": HCGA, "dsa": DSA,
-                                    "magnifier": Magnifier}
+from partreid.utils.registry import Registry
 
-__all__ = ["DSA", "HCGA", "ISP", "METHODS", "PCB", "BPBreID", "BoT", "Magnifier", "Method"]
+if TYPE_CHECKING:
+    from partreid.methods.base import Method
+
+METHODS: "Registry[type[Method]]" = Registry("method", "partreid.methods", {
+    "bot": "partreid.methods.bot.model:BoT", "pcb": "partreid.methods.pcb.model:PCB",
+    "bpbreid": "partreid.methods.bpbreid.model:BPBreID", "isp": "partreid.methods.isp.model:ISP",
+    "hcga": "partreid.methods.hcga.model:HCGA", "dsa": "partreid.methods.dsa.model:DSA",
+    "magnifier": "partreid.methods.magnifier.model:Magnifier"})
+
+__all__ = ["METHODS"]

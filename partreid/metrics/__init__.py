@@ -15,10 +15,8 @@ from partreid.metrics.open_set import Searches, Watchlist, searches
 from partreid.metrics.protocols import ANY_CAMERA, MARKET, PROTOCOLS, Protocol
 from partreid.metrics.ranking import Ranking, Watcher, evaluate, rank
 from partreid.metrics.verification import Pairs, Roc, verification
-from partreid.retrieval.k_reciprocal import KReciprocal
-from partreid.retrieval.query_expansion import Expansion
 
-__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Difference", "Expansion", "Interval", "KReciprocal", "Pairs",
+__all__ = ["ANY_CAMERA", "MARKET", "PROTOCOLS", "Difference", "Interval", "Pairs",
            "Protocol", "Ranking", "Roc", "Searches", "Watcher", "Watchlist", "bootstrap", "bootstrap_difference",
            "bootstrap_roc", "bootstrap_searches", "bootstrap_values", "difference_over_seeds", "evaluate", "over_seeds",
            "rank", "searches", "verification"]

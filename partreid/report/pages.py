@@ -38,7 +38,7 @@ def write(report: Report, path: Path) -> Path:
 
 def render(report: Report) -> str:
     """The report as HTML text."""
-    env = Environment(loader=PackageLoader("partreid.evaluation"), autoescape=True, undefined=StrictUndefined,
+    env = Environment(loader=PackageLoader("partreid.report"), autoescape=True, undefined=StrictUndefined,
                       trim_blocks=True, lstrip_blocks=True, finalize=_readable)
     env.filters |= {"percent": percent, "colour": colour, "spoken": spoken, "p_value": p_value, "signed": signed,
                     "fine": fine}

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from partreid import build
 from partreid.errors import DataError, PartReidError, RecipeError
-from partreid.methods import Method
+from partreid.methods.base import Method
 from partreid.recipes.base import Recipe, from_plain
 from partreid.train.checkpoint import load_tensors
 from partreid.types import PartScheme

@@ -18,7 +18,7 @@ from partreid.data.loader import TrainSet, image_batches, loading, prefetched, t
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
 from partreid.layers.memory import arrange
-from partreid.methods import Method
+from partreid.methods.base import Method
 from partreid.recipes import checks
 from partreid.recipes.base import Recipe
 from partreid.train.plan import data_digest, require_learnable

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from partreid.errors import DataError
-from partreid.labels import Cue
-from partreid.methods import Method
+from partreid.labels.base import Cue
+from partreid.methods.base import Method
 from partreid.recipes.base import Recipe, from_plain, to_plain
 from partreid.train.checkpoint import flatten_optimiser, load_tensors, save_tensors, unflatten_optimiser
 from partreid.train.journal import Journal, read, write_csv

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.test_images import png
+from tests.utils.test_images import png
 
 from partreid.cli.base import app
 from partreid.data.copies import same_files

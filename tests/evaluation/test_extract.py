@@ -14,7 +14,7 @@ from partreid.data.transforms import read_image, to_batch
 from partreid.errors import DataError
 from partreid.evaluation import extract as module
 from partreid.evaluation.extract import extract, on_grid
-from partreid.methods import Method
+from partreid.methods.base import Method
 from partreid.types import NONE, Embeddings, Output, Sample
 
 SIZE = (8, 4)

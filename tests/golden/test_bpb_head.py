@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from partreid.methods import BPBreID
+from partreid.methods.bpbreid.model import BPBreID
 from partreid.types import PartScheme
 
 GOLDEN = torch.load(Path(__file__).with_name("bpb_head.pt"), weights_only=True)

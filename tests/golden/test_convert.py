@@ -15,7 +15,7 @@ from partreid.convert import Conversion, convert
 from partreid.inference import load
 from partreid.layers import trunks as backbones
 from partreid.layers.trunks import BACKBONES
-from partreid.methods import Method
+from partreid.methods.base import Method
 from partreid.recipes import Recipe, find, override
 from partreid.recipes.base import with_weights
 from partreid.types import Embeddings, Output

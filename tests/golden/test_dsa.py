@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from partreid.layers.trunks import BACKBONES
 from partreid.layers.warp import MERGE_FB, MERGE_LR, REGIONS
-from partreid.methods import DSA
 from partreid.methods.dsa.guide import Guide, merge
+from partreid.methods.dsa.model import DSA
 from partreid.recipes import find
 from partreid.train.loop import weighted_sum
 from partreid.train.schedule import factor

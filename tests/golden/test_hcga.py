@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from partreid.distance import PartDistance
 from partreid.losses import hard_triplet, id_loss, part_loss
-from partreid.methods import HCGA
 from partreid.methods.hcga.coparsing import (
     AXES,
     DIAGONALS,
@@ -25,6 +24,7 @@ from partreid.methods.hcga.coparsing import (
     semantic_loss,
     total_loss,
 )
+from partreid.methods.hcga.model import HCGA
 from partreid.metrics import rank
 from partreid.metrics.official import hcga_released, trapezoid_ap
 from partreid.recipes import find

@@ -13,10 +13,10 @@ from partreid.data.transforms import resize_nearest
 from partreid.distance import PartDistance
 from partreid.layers import trunks as backbones
 from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss, resize_labels
-from partreid.methods import ISP
 from partreid.methods.base import Method
 from partreid.methods.isp.clustering import norms
 from partreid.methods.isp.labels import label_identity, sharpened
+from partreid.methods.isp.model import ISP
 from partreid.metrics import evaluate, rank
 from partreid.metrics.official import isp_released, trapezoid_ap, trapezoid_mAP
 from partreid.recipes import find

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from partreid import build
 from partreid.errors import DataError, RecipeError
-from partreid.labels import PartLabels
+from partreid.labels.base import PartLabels
 from partreid.labels.cached import cached_labels, write_cache
 from partreid.labels.densepose import densepose_labels, read_iuv
 from partreid.labels.dumps import Detection, read_dump

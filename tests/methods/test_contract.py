@@ -13,7 +13,8 @@ from partreid import build
 from partreid import inference as api
 from partreid.errors import ShapeError
 from partreid.labels.schemes import PIFPAF, SETS, SURFACES, scheme_of
-from partreid.methods import METHODS, Method
+from partreid.methods import METHODS
+from partreid.methods.base import Method
 from partreid.recipes import RECIPES, ROWS, Recipe, Spec
 from partreid.train import bundle
 from partreid.train.loop import weighted_sum

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.test_ledger import entry
+from tests.evaluation.test_ledger import entry
 
 from partreid.cli.base import app
 from partreid.errors import RecipeError

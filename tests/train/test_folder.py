@@ -55,7 +55,7 @@ def test_a_finished_model_outlives_its_checkpoint(trained: Callable[[str], Path]
 def test_a_train_that_fails_before_its_first_step_leaves_the_folder_as_it_was(benchmark: Benchmark, toy: Toy,
                                                                             tmp_path: Path,
                                                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    from partreid.methods import BoT
+    from partreid.methods.bot.model import BoT
 
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "recipe.json").write_text("mine")

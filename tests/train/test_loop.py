@@ -14,8 +14,8 @@ from partreid import build
 from partreid.data.loader import TrainSet, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
-from partreid.methods import BoT
 from partreid.methods.base import centre_optimiser
+from partreid.methods.bot.model import BoT
 from partreid.recipes import Recipe, from_plain
 from partreid.train.checkpoint import load_tensors
 from partreid.train.journal import read

@@ -14,7 +14,7 @@ from partreid.explain.fonts import Font, written
 from partreid.explain.overlays import Shown, colour, part_overlay, photo
 from partreid.explain.sheets import INK, LINE, PAPER, QUIET, WRONG, _font
 from partreid.explain.surfaces import tiles_picture
-from partreid.labels import Cue
+from partreid.labels.base import Cue
 from partreid.labels.densepose import read_iuv, surfaces_of
 from partreid.labels.tools.base import as_labels
 from partreid.labels.tools.stats import names_of

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import DataError, RecipeError
-from partreid.labels import Cue
+from partreid.labels.base import Cue
 from partreid.labels.places import image_size
 from partreid.labels.pseudo import PseudoLabels
 from partreid.labels.tools.base import Progress, in_order

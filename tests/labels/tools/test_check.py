@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from partreid import build
 from partreid.data.transforms import resize_nearest
 from partreid.errors import DataError, RecipeError
-from partreid.labels import Cue
+from partreid.labels.base import Cue
 from partreid.labels.tools.base import in_order
 from partreid.labels.tools.caching import cache
 from partreid.labels.tools.check import check

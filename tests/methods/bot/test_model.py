@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from partreid.losses import hard_triplet, id_loss
-from partreid.methods import BoT
+from partreid.methods.bot.model import BoT
 from partreid.types import Batch, Embeddings
 
 

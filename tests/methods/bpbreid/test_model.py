@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from partreid.errors import RecipeError, ShapeError
 from partreid.losses import hard_triplet, id_loss, label_shares
-from partreid.methods import BPBreID
+from partreid.methods.bpbreid.model import BPBreID
 from partreid.types import Batch, PartMaps, PartScheme
 
 SCHEME = PartScheme(("head", "torso", "legs"))

@@ -12,7 +12,7 @@ from partreid.errors import RecipeError, ShapeError
 from partreid.layers.trunks import BACKBONES
 from partreid.layers.warp import REGIONS, as_tiles, covered
 from partreid.losses import hard_triplet, id_loss
-from partreid.methods import DSA
+from partreid.methods.dsa.model import DSA
 from partreid.recipes import ROWS, find
 from partreid.types import Batch, Embeddings
 

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from partreid.errors import RecipeError
 from partreid.losses import hard_triplet, id_loss
-from partreid.methods import HCGA
-from partreid.methods.hcga.model import GuidedAlignment
+from partreid.methods.hcga.model import HCGA, GuidedAlignment
 from partreid.recipes import RECIPES, find
 from partreid.types import Batch, Embeddings, PartScheme
 

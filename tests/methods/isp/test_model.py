@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from partreid.distance import PartDistance
 from partreid.layers.spatial import SpatialMask
 from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss
-from partreid.methods import ISP
+from partreid.methods.isp.model import ISP
 from partreid.recipes import RECIPES, find
 from partreid.types import Batch, Embeddings, PartScheme
 

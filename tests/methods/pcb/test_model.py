@@ -7,8 +7,7 @@ from torch import nn
 from partreid.errors import ShapeError
 from partreid.layers.pooling import mean_pool
 from partreid.losses import id_loss
-from partreid.methods import PCB
-from partreid.methods.pcb.model import stripe_maps
+from partreid.methods.pcb.model import PCB, stripe_maps
 from partreid.types import Batch
 
 

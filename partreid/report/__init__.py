@@ -1,0 +1,1 @@
+"""Scores and trainings as pages, charts and tables."""

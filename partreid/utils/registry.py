@@ -1,0 +1,89 @@
+"""Tables of names that a recipe or a command line may say: what ships here, what a program adds, what plug-ins bring."""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar, cast
+
+from partreid.errors import RecipeError
+
+T = TypeVar("T")
+
+
+class Registry(MutableMapping[str, T], Generic[T]):
+    """Names to things, each imported when it is first asked for.
+
+    what: the kind of thing, for errors. group: entry point group in which installed packages offer more, e.g.
+    ``partreid.trunks``. items: things, or where they are: "package.module:name".
+
+    Example:
+        >>> from math import pi
+        >>> numbers = Registry("number", "example.numbers", {"tau": "math:tau"})
+        >>> numbers.register("pi", pi)
+        >>> sorted(numbers), numbers["tau"] == 2 * numbers["pi"]
+        (['pi', 'tau'], True)
+    """
+
+    def __init__(self, what: str, group: str, items: Mapping[str, T | str] | None = None) -> None:
+        self.what, self.group = what, group
+        self._items: dict[str, T | str | EntryPoint] = dict(items or {})
+        self._is_searched = False
+
+    def register(self, name: str, item: T | str) -> None:
+        """Adds a thing, or where it is. RecipeError if the name is taken: nothing is replaced without a word."""
+        if not isinstance(name, str) or not name.isprintable() or not name or any(c in name for c in " /@="):
+            raise RecipeError(f"the name of a {self.what} is a text without spaces and without / @ =, got {name!r}")
+        self._search()
+        if name in self._items:
+            raise RecipeError(f"there is a {self.what} '{name}' already; register yours under another name")
+        self._items[name] = item
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            self._search()
+        item = self._items[name]
+        if isinstance(item, EntryPoint):
+            try:
+                item = item.load()
+            except Exception as error:  # whatever a stranger's package does when it is imported
+                raise RecipeError(f"the {self.what} '{name}' of the installed package {_home(item)} cannot be loaded "
+                                  f"({type(error).__name__}: {error}); repair or remove that package") from error
+        elif isinstance(item, str):
+            module, _, attribute = item.partition(":")
+            item = getattr(import_module(module), attribute)
+        self._items[name] = cast(T, item)
+        return cast(T, item)
+
+    def __setitem__(self, name: str, item: T) -> None:
+        self._items[name] = item
+
+    def __delitem__(self, name: str) -> None:
+        del self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._search()
+        return iter(list(self._items))
+
+    def __len__(self) -> int:
+        self._search()
+        return len(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        if name not in self._items:
+            self._search()
+        return name in self._items
+
+    def _search(self) -> None:
+        """Once: what installed packages offer."""
+        if self._is_searched:
+            return
+        self._is_searched = True
+        for point in sorted(entry_points(group=self.group), key=lambda p: (p.name, p.value)):
+            if point.name in self._items:
+                raise RecipeError(f"the installed package {_home(point)} brings a {self.what} '{point.name}', a name "
+                                  f"that is taken; remove it, or have it renamed")
+            self._items[point.name] = point
+
+
+def _home(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value.partition(":")[0]
