@@ -45,7 +45,7 @@ attack: $(READY)  ## read thousands of bad files at every door, under limits (AR
 	@PARTREID_ATTACK=1 $(PYTEST) tests/attack $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
-	@echo "==> ruff"; $(BIN)/ruff check --quiet .
+	@echo "==> ruff"; $(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 	@echo "==> mypy"; $(BIN)/mypy partreid
 
 bench: $(READY)  ## how fast matching, re-ranking, loading and labelling are

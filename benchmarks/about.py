@@ -13,6 +13,12 @@ from partreid.evaluation.ledger import commit_of
 
 def about(command: str) -> dict[str, Any]:
     """The command, the commit (with a + if files were changed), and on what it ran."""
-    return {"command": command, "commit": commit_of(Path.cwd()), "version": __version__,
-            "device": f"CPU {platform.machine()}, {torch.get_num_threads()} threads", "torch": torch.__version__,
-            "numpy": np.__version__, "python": platform.python_version()}
+    return {
+        "command": command,
+        "commit": commit_of(Path.cwd()),
+        "version": __version__,
+        "device": f"CPU {platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

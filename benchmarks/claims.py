@@ -1,7 +1,7 @@
 """Claims as Markdown tables, for the pages of the papers.
 
-    partreid claims --papers dsa magnifier --json results/claims-dsa-magnifier.json
-    python -m benchmarks.claims results/claims-dsa-magnifier.json dsa
+partreid claims --papers dsa magnifier --json results/claims-dsa-magnifier.json
+python -m benchmarks.claims results/claims-dsa-magnifier.json dsa
 """
 
 import argparse
@@ -14,22 +14,38 @@ SETS = ("holistic", "occluded")
 
 
 def tables(found: dict[str, Any], paper: str) -> list[str]:
-    """Markdown lines: the variants of a paper, mean and half the range over the seeds in percent, then its claims."""
+    """Markdown lines: the variants of a paper, mean and half the range over the seeds in
+    percent, then its claims.
+    """
     claims = [c for c in found["claims"] if c["better"].startswith(paper)]
-    studied = [name for rows in found["studies"].values() for name in rows if name.startswith(paper)]
+    studied = [
+        name for rows in found["studies"].values() for name in rows if name.startswith(paper)
+    ]
     names = dict.fromkeys([*(n for c in claims for n in (c["worse"], c["better"])), *studied])
-    lines = ["| variant | " + " | ".join(f"{q} {s}" for q in SETS for s in ("Rank-1", "mAP")) + " |",
-             "|---|" + "---|" * (2 * len(SETS))]
+    lines = [
+        "| variant | " + " | ".join(f"{q} {s}" for q in SETS for s in ("Rank-1", "mAP")) + " |",
+        "|---|" + "---|" * (2 * len(SETS)),
+    ]
     for name in names:
         row = found["variants"][name]
-        lines.append(f"| `{name}` | " + " | ".join(said(row[q][s]) for q in SETS for s in ("rank1", "mAP")) + " |")
-    lines += ["", "| better | than | paper, mAP | source | gain here, mAP [95 %] | by seed | here it |",
-              "|---|---|---|---|---|---|---|"]
+        lines.append(
+            f"| `{name}` | "
+            + " | ".join(said(row[q][s]) for q in SETS for s in ("rank1", "mAP"))
+            + " |"
+        )
+    lines += [
+        "",
+        "| better | than | paper, mAP | source | gain here, mAP [95 %] | by seed | here it |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for c in claims:
         low, high = c["interval"]
-        lines.append(f"| `{c['better']}` | `{c['worse']}` | {c['said']} | {c['where']} | {100 * c['gain']:+.1f} "
-                     f"[{100 * low:+.1f}, {100 * high:+.1f}] | "
-                     + ", ".join(f"{100 * g:+.1f}" for g in c["by_seed"]) + f" | {c['verdict']} |")
+        lines.append(
+            f"| `{c['better']}` | `{c['worse']}` | {c['said']} | {c['where']} | "
+            f"{100 * c['gain']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] | "
+            + ", ".join(f"{100 * g:+.1f}" for g in c["by_seed"])
+            + f" | {c['verdict']} |"
+        )
     return lines
 
 
@@ -38,7 +54,9 @@ def said(values: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("json", type=Path)
     parser.add_argument("paper")
     options = parser.parse_args()

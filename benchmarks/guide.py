@@ -2,10 +2,10 @@
 
     python -m benchmarks.guide [--json FILE] [--batch N]
 
-The grouped branches are timed in turn with 24 (13, 8) separate little networks of the same weights, forward and
-backward, on 8 sets of tiles, and must agree with them. A whole training step (ResNet-50, guide, 11 classifiers, Adam)
-runs on a batch of 128 x 64 crops in a process of its own, whose peak memory is reported; then the warp of as many
-256 x 128 maps to tiles is set against it.
+The grouped branches are timed in turn with 24 (13, 8) separate little networks of the same weights,
+forward and backward, on 8 sets of tiles, and must agree with them. A whole training step
+(ResNet-50, guide, 11 classifiers, Adam) runs on a batch of 128 x 64 crops in a process of its own,
+whose peak memory is reported; then the warp of as many 256 x 128 maps to tiles is set against it.
 """
 
 import argparse
@@ -48,17 +48,31 @@ class Plain(nn.Module):
 
 
 class Separate(nn.Module):
-    """The guide of Table 1 with every branch a network of its own, run one after the other; weights of a ``Guide``."""
+    """The guide of Table 1 with every branch a network of its own, run one after the other;
+    weights of a ``Guide``.
+    """
 
     def __init__(self, guide: Guide) -> None:
         super().__init__()
         c = guide.width
         half, quarter = max(1, c // 2), max(1, c // 4)
-        self.stem = nn.ModuleList(nn.Sequential(
-            nn.Conv2d(3, quarter, 5, 1, 2, bias=False), nn.BatchNorm2d(quarter), nn.ReLU(),
-            nn.Conv2d(quarter, half, 3, 1, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU()) for _ in range(24))
-        self.single = nn.ModuleList(nn.Sequential(Plain(half, half, 2), Plain(half, half, 1)) for _ in range(24))
-        self.paired = nn.ModuleList(nn.Sequential(Plain(half, c, 2), Plain(c, c, 1)) for _ in range(13))
+        self.stem = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(3, quarter, 5, 1, 2, bias=False),
+                nn.BatchNorm2d(quarter),
+                nn.ReLU(),
+                nn.Conv2d(quarter, half, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(half),
+                nn.ReLU(),
+            )
+            for _ in range(24)
+        )
+        self.single = nn.ModuleList(
+            nn.Sequential(Plain(half, half, 2), Plain(half, half, 1)) for _ in range(24)
+        )
+        self.paired = nn.ModuleList(
+            nn.Sequential(Plain(half, c, 2), Plain(c, c, 1)) for _ in range(13)
+        )
         self.parts = nn.ModuleList()
         layers = [(guide.stem, self.stem), (guide.single, self.single), (guide.paired, self.paired)]
         if "parts" in guide.heads:
@@ -69,8 +83,13 @@ class Separate(nn.Module):
             _share_out(grouped, branches)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Tiles float [B, 24, 3, S, S] -> D float [B, 8 c, S / 4, S / 4] and, if that head is there, d_L."""
-        x = [single(stem(tiles[:, p])) for p, (stem, single) in enumerate(zip(self.stem, self.single))]
+        """Tiles float [B, 24, 3, S, S] -> D float [B, 8 c, S / 4, S / 4] and, if that head is
+        there, d_L.
+        """
+        x = [
+            single(stem(tiles[:, p]))
+            for p, (stem, single) in enumerate(zip(self.stem, self.single))
+        ]
         x = [net(sum(x[p - 1] for p in charts)) for net, charts in zip(self.paired, MERGE_LR)]
         x = [sum(x[g] for g in groups) for groups in MERGE_FB]
         local = [net(d).mean((2, 3)) for net, d in zip(self.parts, x)]
@@ -111,7 +130,13 @@ def compare(batch: int = 8, rounds: int = 3) -> dict[str, Any]:
     guide.train(), separate.train()
     times = [(seconds(ours), seconds(loop)) for _ in range(1 + rounds)][1:]
     grouped, separately = (min(t[i] for t in times) for i in range(2))
-    return {"batch": batch, "grouped": grouped, "separate": separately, "ratio": separately / grouped, "error": error}
+    return {
+        "batch": batch,
+        "grouped": grouped,
+        "separate": separately,
+        "ratio": separately / grouped,
+        "error": error,
+    }
 
 
 def step(batch: int, channels_last: bool) -> dict[str, Any]:
@@ -124,8 +149,12 @@ def step(batch: int, channels_last: bool) -> dict[str, Any]:
     built = peak_mib()
     optimisers = method.optimisers("adam", 8e-4, 5e-4)
     tiles = torch.randint(0, 256, (batch, 24, 4, 32, 32), dtype=torch.uint8)
-    some = Batch(torch.randn(batch, 3, 128, 64), torch.arange(batch) // 4, torch.ones(batch, dtype=torch.int64),
-                 {"uv_tiles": tiles})
+    some = Batch(
+        torch.randn(batch, 3, 128, 64),
+        torch.arange(batch) // 4,
+        torch.ones(batch, dtype=torch.int64),
+        {"uv_tiles": tiles},
+    )
 
     def train() -> None:
         terms = method.losses(method(some.images, some.cues), some)
@@ -140,8 +169,15 @@ def step(batch: int, channels_last: bool) -> dict[str, Any]:
     maps[..., 0] %= 25
     as_tiles(maps)
     warp = min(seconds(lambda: as_tiles(maps)) for _ in range(3))
-    return {"batch": batch, "channels_last": channels_last, "seconds": min(times), "built_mib": built,
-            "peak_mib": peak, "warp": warp, "share": warp / min(times)}
+    return {
+        "batch": batch,
+        "channels_last": channels_last,
+        "seconds": min(times),
+        "built_mib": built,
+        "peak_mib": peak,
+        "warp": warp,
+        "share": warp / min(times),
+    }
 
 
 def small_step(tile: int, batch: int = 64) -> dict[str, Any]:
@@ -152,10 +188,15 @@ def small_step(tile: int, batch: int = 64) -> dict[str, Any]:
     runs = []
     for recipe in (find("synthetic/demo/bot"), find("synthetic/demo/dsa")):
         method = arrange(build.method(recipe, 60, None).train())
-        optimiser, = method.optimisers("adamw", 1e-3, 0.0)
+        (optimiser,) = method.optimisers("adamw", 1e-3, 0.0)
         some = Batch(images, ids, torch.ones(batch, dtype=torch.int64), cue)
 
-        def train(method: Any = method, optimiser: Any = optimiser, some: Batch = some, recipe: Any = recipe) -> None:
+        def train(
+            method: Any = method,
+            optimiser: Any = optimiser,
+            some: Batch = some,
+            recipe: Any = recipe,
+        ) -> None:
             optimiser.zero_grad()
             terms = method.losses(method(some.images, some.cues), some)
             weighted_sum(terms, recipe.stages[0].weights).backward()
@@ -168,8 +209,12 @@ def small_step(tile: int, batch: int = 64) -> dict[str, Any]:
 
 
 def in_own_process(*arguments: object) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.guide", "--one", *map(str, arguments)], check=True,
-                          stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.guide", "--one", *map(str, arguments)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -187,22 +232,42 @@ def main() -> None:
         return
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}\n")
     branches = in_own_process("compare")
-    print(f"branches, forward and backward, batch {branches['batch']}: grouped {branches['grouped']:.2f} s, separate "
-          f"{branches['separate']:.2f} s, {branches['ratio']:.2f} times as long; error "
-          f"{branches['error']:.0e}", flush=True)
+    print(
+        f"branches, forward and backward, batch {branches['batch']}: grouped "
+        f"{branches['grouped']:.2f} s, separate {branches['separate']:.2f} s, "
+        f"{branches['ratio']:.2f} times as long; error {branches['error']:.0e}",
+        flush=True,
+    )
     small = [in_own_process("small", tile) for tile in (32, 16)]
     for r in small:
-        print(f"step on the demo's trunk, 1 thread, tiles {r['tile']} x {r['tile']}: BoT {r['bot']:.2f} s, DSA "
-              f"{r['dsa']:.2f} s, {r['ratio']:.2f} times as long", flush=True)
+        print(
+            f"step on the demo's trunk, 1 thread, tiles {r['tile']} x {r['tile']}: BoT "
+            f"{r['bot']:.2f} s, DSA {r['dsa']:.2f} s, {r['ratio']:.2f} times as long",
+            flush=True,
+        )
     whole = [in_own_process("step", options.batch, int(last)) for last in (False, True)]
     for r in whole:
-        print(f"step at full size, batch {r['batch']}, {'channels last' if r['channels_last'] else 'channels first'}: "
-              f"{r['seconds']:.1f} s, peak {r['peak_mib']:.0f} MiB (model alone {r['built_mib']:.0f}); warp "
-              f"{r['warp']:.2f} s, {r['share']:.3f} of it", flush=True)
+        print(
+            f"step at full size, batch {r['batch']}, "
+            f"{'channels last' if r['channels_last'] else 'channels first'}: {r['seconds']:.1f} s, "
+            f"peak {r['peak_mib']:.0f} MiB (model alone {r['built_mib']:.0f}); warp "
+            f"{r['warp']:.2f} s, {r['share']:.3f} of it",
+            flush=True,
+        )
     if options.json:
-        options.json.write_text(json.dumps({"branches": branches, "small": small, "steps": whole,
-                                            "threads": torch.get_num_threads(), "torch": torch.__version__},
-                                           indent=1) + "\n")
+        options.json.write_text(
+            json.dumps(
+                {
+                    "branches": branches,
+                    "small": small,
+                    "steps": whole,
+                    "threads": torch.get_num_threads(),
+                    "torch": torch.__version__,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

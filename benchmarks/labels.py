@@ -1,13 +1,15 @@
-"""Labels that a network finds by itself: seconds and memory of ISP's clustering and HCGA's co-parsing.
+"""Labels that a network finds by itself: seconds and memory of ISP's clustering and HCGA's
+co-parsing.
 
     python -m benchmarks.labels [--json FILE] [--people N ...] [--judged N]
 
-One thread, one person of 17 images with 256 x 64 x 32 features (made up, see people.py). Speed is told as a ratio to
-a plain implementation timed in the same minute: k-means of scikit-learn (one start, both stages; NumPy's Lloyd where
-it is not installed) for ISP, a loop of plain PyTorch for HCGA. The quality of co-parsing is its foreground's
-intersection over union with the true silhouettes, for as many people by both; the plain loop's own spread over seeds
-of its net says what difference means something. Memory is the rise of the peak over what was resident before the
-pass, while made-up features stream by, each in a process of its own.
+One thread, one person of 17 images with 256 x 64 x 32 features (made up, see people.py). Speed is
+told as a ratio to a plain implementation timed in the same minute: k-means of scikit-learn (one
+start, both stages; NumPy's Lloyd where it is not installed) for ISP, a loop of plain PyTorch for
+HCGA. The quality of co-parsing is its foreground's intersection over union with the true
+silhouettes, for as many people by both; the plain loop's own spread over seeds of its net says what
+difference means something. Memory is the rise of the peak over what was resident before the pass,
+while made-up features stream by, each in a process of its own.
 """
 
 import argparse
@@ -58,10 +60,16 @@ def measure_isp() -> dict[str, Any]:
     cold, first = fastest(lambda: cluster(f, cameras, None, parts=PARTS))
     warm, second = fastest(lambda: cluster(later, cameras, first.state, parts=PARTS))
     anew = cluster(later, cameras, None, parts=PARTS, seed=1)
-    return {"reference": name, "reference_seconds": plain, "cold_seconds": cold, "warm_seconds": warm,
-            "agreement_warm": float((first.labels == second.labels).float().mean()),
-            "agreement_cold": float((first.labels == anew.labels).float().mean()),
-            "iou": overlap(first.labels, truth), "reference_iou": overlap(torch.from_numpy(foreground), truth)}
+    return {
+        "reference": name,
+        "reference_seconds": plain,
+        "cold_seconds": cold,
+        "warm_seconds": warm,
+        "agreement_warm": float((first.labels == second.labels).float().mean()),
+        "agreement_cold": float((first.labels == anew.labels).float().mean()),
+        "iou": overlap(first.labels, truth),
+        "reference_iou": overlap(torch.from_numpy(foreground), truth),
+    }
 
 
 def measure_hcga(people: int) -> dict[str, Any]:
@@ -76,12 +84,24 @@ def measure_hcga(people: int) -> dict[str, Any]:
         raw, steps = co_parse_plainly(f, cameras, seed=0)
         end = time.perf_counter()
         other, _ = co_parse_plainly(f, cameras, seed=1)
-        rows.append({"seconds": middle - start, "plain_seconds": end - middle, "steps": ours.notes["steps"],
-                     "plain_steps": steps, "iou": overlap(ours.labels, truth),
-                     "plain_iou": overlap(reassign(raw, 3)[0], truth),
-                     "plain_iou_other_seed": overlap(reassign(other, 3)[0], truth)})
+        rows.append(
+            {
+                "seconds": middle - start,
+                "plain_seconds": end - middle,
+                "steps": ours.notes["steps"],
+                "plain_steps": steps,
+                "iou": overlap(ours.labels, truth),
+                "plain_iou": overlap(reassign(raw, 3)[0], truth),
+                "plain_iou_other_seed": overlap(reassign(other, 3)[0], truth),
+            }
+        )
     mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-    return {"people": people, **mean, "ratio": mean["plain_seconds"] / mean["seconds"], "rows": rows}
+    return {
+        "people": people,
+        **mean,
+        "ratio": mean["plain_seconds"] / mean["seconds"],
+        "rows": rows,
+    }
 
 
 def measure_memory(kind: str, people: int, images: int) -> dict[str, Any]:
@@ -100,13 +120,22 @@ def measure_memory(kind: str, people: int, images: int) -> dict[str, Any]:
     found = cue.refresh(0, stream)
     assert found is not None and found["people"] == people
     extra = peak_mib() - before + f.nbytes / 2**20  # one person's features are part of a pass
-    return {"cue": kind, "people": people, "images": people * images, "extra_mib": extra,
-            "seconds": time.perf_counter() - start}
+    return {
+        "cue": kind,
+        "people": people,
+        "images": people * images,
+        "extra_mib": extra,
+        "seconds": time.perf_counter() - start,
+    }
 
 
 def in_own_process(*arguments: object) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.labels", "--one", *map(str, arguments)], check=True,
-                          stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.labels", "--one", *map(str, arguments)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -114,7 +143,9 @@ def in_own_process(*arguments: object) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="labels from features: seconds, quality, memory")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here as well")
-    parser.add_argument("--people", type=int, nargs="*", default=[200, 2000], help="sizes of the memory test")
+    parser.add_argument(
+        "--people", type=int, nargs="*", default=[200, 2000], help="sizes of the memory test"
+    )
     parser.add_argument("--judged", type=int, default=4, help="people by whom co-parsing is judged")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -125,17 +156,34 @@ def main() -> None:
         return
     print(f"one thread, 17 images of 256 x 64 x 32 a person, torch {torch.__version__}\n")
     isp = measure_isp()
-    print(f"{'ISP, K = 7 (6 parts)':34} {'seconds':>8} {'of reference':>13} {'IoU':>6} {'agreement':>10}")
-    print(f"{isp['reference']:34} {isp['reference_seconds']:8.3f} {1:13.2f} {isp['reference_iou']:6.3f}")
+    print(
+        f"{'ISP, K = 7 (6 parts)':34} {'seconds':>8} {'of reference':>13} {'IoU':>6} "
+        f"{'agreement':>10}"
+    )
+    print(
+        f"{isp['reference']:34} {isp['reference_seconds']:8.3f} {1:13.2f} "
+        f"{isp['reference_iou']:6.3f}"
+    )
     for name in ("cold", "warm"):
         iou = f"{isp['iou']:.3f}" if name == "cold" else ""
         ratio = isp[f"{name}_seconds"] / isp["reference_seconds"]
-        print(f"{'ours, ' + name:34} {isp[f'{name}_seconds']:8.3f} {ratio:13.2f} {iou:>6} "
-              f"{isp[f'agreement_{name}']:10.4f}")
-    print("(agreement: labels of the next round, features 10 % noisier; cold: drawn anew with another seed)\n")
+        print(
+            f"{'ours, ' + name:34} {isp[f'{name}_seconds']:8.3f} {ratio:13.2f} {iou:>6} "
+            f"{isp[f'agreement_{name}']:10.4f}"
+        )
+    print(
+        "(agreement: labels of the next round, features 10 % noisier; cold: drawn anew with "
+        "another seed)\n"
+    )
     hcga = measure_hcga(options.judged)
-    print(f"{'HCGA, C = 4 (3 parts), mean of ' + str(hcga['people']):34} {'seconds':>8} {'times ours':>13} {'IoU':>6}")
-    print(f"{'plain loop':34} {hcga['plain_seconds']:8.2f} {hcga['ratio']:13.1f} {hcga['plain_iou']:6.3f}")
+    print(
+        f"{'HCGA, C = 4 (3 parts), mean of ' + str(hcga['people']):34} {'seconds':>8} "
+        f"{'times ours':>13} {'IoU':>6}"
+    )
+    print(
+        f"{'plain loop':34} {hcga['plain_seconds']:8.2f} {hcga['ratio']:13.1f} "
+        f"{hcga['plain_iou']:6.3f}"
+    )
     print(f"{'plain loop, other seed':34} {'':8} {'':13} {hcga['plain_iou_other_seed']:6.3f}")
     print(f"{'ours':34} {hcga['seconds']:8.2f} {1:13.1f} {hcga['iou']:6.3f}\n")
     memory = []
@@ -143,15 +191,23 @@ def main() -> None:
     for people in options.people:
         row = in_own_process("isp_clusters", people, 17)
         memory.append(row)
-        print(f"{row['cue']:20} {row['people']:7} {row['images']:7} {row['extra_mib']:10.0f} {row['seconds']:8.1f}",
-              flush=True)
+        print(
+            f"{row['cue']:20} {row['people']:7} {row['images']:7} {row['extra_mib']:10.0f} "
+            f"{row['seconds']:8.1f}",
+            flush=True,
+        )
     if options.people:
         memory.append(in_own_process("hcga_coparsing", 20, 17))
         row = memory[-1]
-        print(f"{row['cue']:20} {row['people']:7} {row['images']:7} {row['extra_mib']:10.0f} {row['seconds']:8.1f}")
+        print(
+            f"{row['cue']:20} {row['people']:7} {row['images']:7} {row['extra_mib']:10.0f} "
+            f"{row['seconds']:8.1f}"
+        )
         print("(extra: one person's features, their labelling and the banks of labels)")
     if options.json:
-        options.json.write_text(json.dumps({"isp": isp, "hcga": hcga, "memory": memory}, indent=1) + "\n")
+        options.json.write_text(
+            json.dumps({"isp": isp, "hcga": hcga, "memory": memory}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

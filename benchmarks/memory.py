@@ -1,9 +1,11 @@
-"""What channels last is worth: images per second of trunks in both layouts, described and trained, on one thread.
+"""What channels last is worth: images per second of trunks in both layouts, described and trained,
+on one thread.
 
     python -m benchmarks.memory [--rounds 5] [--json FILE]
 
-The layouts take turns, and of each the best round counts: what else the machine does then touches both alike. oneDNN's
-kernels are chosen by the processor; ONEDNN_MAX_CPU_ISA=AVX2 before the command has a larger one do as a smaller.
+The layouts take turns, and of each the best round counts: what else the machine does then touches
+both alike. oneDNN's kernels are chosen by the processor; ONEDNN_MAX_CPU_ISA=AVX2 before the command
+has a larger one do as a smaller.
 """
 
 import argparse
@@ -22,7 +24,9 @@ from partreid.layers.memory import FORMAT, arrange
 from partreid.layers.trunks import BACKBONES
 
 CASES: tuple[tuple[str, dict[str, Any], tuple[int, int], int], ...] = (
-    ("small", {"width": 28}, (128, 64), 64), ("resnet50", {"pretrained": False}, (256, 128), 8))
+    ("small", {"width": 28}, (128, 64), 64),
+    ("resnet50", {"pretrained": False}, (256, 128), 8),
+)
 
 
 def measure(rounds: int) -> list[dict[str, object]]:
@@ -34,9 +38,16 @@ def measure(rounds: int) -> list[dict[str, object]]:
         both = ((plain, images), (last, images.to(memory_format=FORMAT)))
         row: dict[str, object] = {"trunk": name, **options, "size": list(size), "batch": batch}
         for what, run in (("described", _describe), ("trained", _train)):
-            best = [min(times) for times in zip(*([_seconds(run, *case) for case in both] for _ in range(rounds)),
-                                                strict=True)]
-            row[what] = {"contiguous": round(batch / best[0], 2), "channels_last": round(batch / best[1], 2)}
+            best = [
+                min(times)
+                for times in zip(
+                    *([_seconds(run, *case) for case in both] for _ in range(rounds)), strict=True
+                )
+            ]
+            row[what] = {
+                "contiguous": round(batch / best[0], 2),
+                "channels_last": round(batch / best[1], 2),
+            }
         rows.append(row)
     return rows
 
@@ -59,19 +70,27 @@ def _seconds(run: Callable[..., None], *arguments: object) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(1)
     rows = measure(options.rounds)
-    print(f"images per second on one thread ({torch.backends.cpu.get_cpu_capability()}): contiguous, channels last")
+    print(
+        f"images per second on one thread ({torch.backends.cpu.get_cpu_capability()}): contiguous, "
+        "channels last"
+    )
     for row in rows:
         for what in ("described", "trained"):
             found: Any = row[what]
-            print(f"{row['trunk']:>9} {what:>9}: {found['contiguous']:7.2f} {found['channels_last']:7.2f}  "
-                  f"({found['channels_last'] / found['contiguous']:.2f} times)")
+            print(
+                f"{row['trunk']:>9} {what:>9}: {found['contiguous']:7.2f} "
+                f"{found['channels_last']:7.2f}  "
+                f"({found['channels_last'] / found['contiguous']:.2f} times)"
+            )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

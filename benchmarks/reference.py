@@ -1,4 +1,6 @@
-"""What the fast paths are measured against and must agree with: the formulas, written down plainly."""
+"""What the fast paths are measured against and must agree with: the formulas, written down
+plainly.
+"""
 
 from typing import Literal
 
@@ -8,11 +10,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 
-def part_distance(q: NDArray[np.float32], g: NDArray[np.float32], q_seen: NDArray[np.float32],
-                  g_seen: NDArray[np.float32], metric: str) -> float:
-    """Distance of two images in doubles: vectors [M, D], visibilities [M] (BPBreID Eq. 9, ISP Eq. 10)."""
+def part_distance(
+    q: NDArray[np.float32],
+    g: NDArray[np.float32],
+    q_seen: NDArray[np.float32],
+    g_seen: NDArray[np.float32],
+    metric: str,
+) -> float:
+    """Distance of two images in doubles: vectors [M, D], visibilities [M] (BPBreID Eq. 9, ISP
+    Eq. 10).
+    """
     total, weight = 0.0, 0.0
-    for a, b, v, w in zip(q.astype(np.float64), g.astype(np.float64), q_seen.tolist(), g_seen.tolist()):
+    for a, b, v, w in zip(
+        q.astype(np.float64), g.astype(np.float64), q_seen.tolist(), g_seen.tolist()
+    ):
         if metric == "cosine":
             far = 1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
         else:
@@ -24,9 +35,14 @@ def part_distance(q: NDArray[np.float32], g: NDArray[np.float32], q_seen: NDArra
     return total / weight if weight else np.inf
 
 
-def scores_by_sorting(distances: NDArray[np.float32], q_ids: NDArray[np.int64], q_cameras: NDArray[np.int64],
-                      g_ids: NDArray[np.int64], g_cameras: NDArray[np.int64],
-                      kind: Literal["stable", "quicksort"] = "stable") -> dict[str, float]:
+def scores_by_sorting(
+    distances: NDArray[np.float32],
+    q_ids: NDArray[np.int64],
+    q_cameras: NDArray[np.int64],
+    g_ids: NDArray[np.int64],
+    g_cameras: NDArray[np.int64],
+    kind: Literal["stable", "quicksort"] = "stable",
+) -> dict[str, float]:
     """CMC, mAP and mINP under the Market-1501 rule: sort each query's list, remove, accumulate.
 
     ``quicksort`` is NumPy's default and leaves the order of ties to chance.
@@ -45,13 +61,17 @@ def scores_by_sorting(distances: NDArray[np.float32], q_ids: NDArray[np.int64], 
         first.append(rank[right][0])
         inp.append(right.sum() / rank[right][-1])
     hits = np.array(first)
-    return {"mAP": float(np.mean(ap)), "mINP": float(np.mean(inp)),
-            **{f"R{k}": float(np.mean(hits <= k)) for k in (1, 5, 10, 20)}}
+    return {
+        "mAP": float(np.mean(ap)),
+        "mINP": float(np.mean(inp)),
+        **{f"R{k}": float(np.mean(hits <= k)) for k in (1, 5, 10, 20)},
+    }
 
 
 def cascade_by_kmeans(features: NDArray[np.float32], parts: int) -> tuple[str, NDArray[np.uint8]]:
-    """ISP's cascaded clustering of [n, C, h, w] by ordinary k-means, one start per stage (Eq. 3, 4): the name of the
-    implementation and labels uint8 [n, h, w] in no order of parts."""
+    """ISP's cascaded clustering of [n, C, h, w] by ordinary k-means, one start per stage (Eq. 3,
+    4): the name of the implementation and labels uint8 [n, h, w] in no order of parts.
+    """
     n, C, h, w = features.shape
     pixels = features.transpose(0, 2, 3, 1).reshape(-1, C)
     length = np.linalg.norm(pixels, axis=1).reshape(n, -1)
@@ -62,6 +82,7 @@ def cascade_by_kmeans(features: NDArray[np.float32], parts: int) -> tuple[str, N
         def kmeans(x: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
             found = KMeans(k, n_init=1, random_state=0).fit(x)
             return found.labels_, found.cluster_centers_
+
         name = "scikit-learn KMeans, n_init 1"
     except ModuleNotFoundError:
         kmeans, name = lloyd, "NumPy Lloyd"
@@ -73,29 +94,48 @@ def cascade_by_kmeans(features: NDArray[np.float32], parts: int) -> tuple[str, N
     return name, labels.reshape(n, h, w)
 
 
-def lloyd(x: NDArray[np.float32], k: int, steps: int = 100) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def lloyd(
+    x: NDArray[np.float32], k: int, steps: int = 100
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """k-means from random points: labels int64 [N] and centres [k, C]."""
     centres = x[np.random.default_rng(0).choice(len(x), k, replace=False)]
     labels = np.full(len(x), -1)
     for _ in range(steps):
         before = labels
-        labels = ((centres ** 2).sum(1) - 2 * x @ centres.T).argmin(1)
+        labels = ((centres**2).sum(1) - 2 * x @ centres.T).argmin(1)
         if (labels == before).all():
             break
-        centres = np.stack([x[labels == j].mean(0) if (labels == j).any() else centres[j] for j in range(k)])
+        centres = np.stack(
+            [x[labels == j].mean(0) if (labels == j).any() else centres[j] for j in range(k)]
+        )
     return labels, centres
 
 
-def co_parse_plainly(features: torch.Tensor, cameras: torch.Tensor, least_labels: int = 18, steps: int = 32,
-                     seed: int = 0) -> tuple[torch.Tensor, int]:
-    """HCGA's Algorithm 1 line by line, on all images and channels (L1, R = 3, weights 2, 1 and 1): raw labels int64
-    [n, h, w] and the steps taken."""
+def co_parse_plainly(
+    features: torch.Tensor,
+    cameras: torch.Tensor,
+    least_labels: int = 18,
+    steps: int = 32,
+    seed: int = 0,
+) -> tuple[torch.Tensor, int]:
+    """HCGA's Algorithm 1 line by line, on all images and channels (L1, R = 3, weights 2, 1 and 1):
+    raw labels int64 [n, h, w] and the steps taken.
+    """
     draw = torch.random.get_rng_state()
     torch.manual_seed(seed)
-    net = nn.Sequential(nn.Conv2d(features.shape[1], 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
-                        nn.Conv2d(64, 32, 1), nn.BatchNorm2d(32), nn.ReLU(),
-                        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
-                        nn.Conv2d(64, 32, 1), nn.BatchNorm2d(32))
+    net = nn.Sequential(
+        nn.Conv2d(features.shape[1], 64, 3, padding=1),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.Conv2d(64, 32, 1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.Conv2d(64, 32, 1),
+        nn.BatchNorm2d(32),
+    )
     torch.random.set_rng_state(draw)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     order = torch.sort(cameras, stable=True).indices
@@ -106,8 +146,13 @@ def co_parse_plainly(features: torch.Tensor, cameras: torch.Tensor, least_labels
         taken += 1
         y = net(features)
         labels = y.argmax(1)
-        down, right = (y[:, :, 1:] - y[:, :, :-1]).abs().mean(), (y[..., 1:] - y[..., :-1]).abs().mean()
-        slant = (y[:, :, 1:, 1:] - y[:, :, :-1, :-1]).abs().mean() + (y[:, :, 1:, :-1] - y[:, :, :-1, 1:]).abs().mean()
+        down, right = (
+            (y[:, :, 1:] - y[:, :, :-1]).abs().mean(),
+            (y[..., 1:] - y[..., :-1]).abs().mean(),
+        )
+        slant = (y[:, :, 1:, 1:] - y[:, :, :-1, :-1]).abs().mean() + (
+            y[:, :, 1:, :-1] - y[:, :, :-1, 1:]
+        ).abs().mean()
         back = (y[first] - y[second]).abs().mean()
         loss = nn.functional.cross_entropy(y, labels) + 2 * (down + right) + slant + back
         optimiser.zero_grad()
@@ -119,17 +164,27 @@ def co_parse_plainly(features: torch.Tensor, cameras: torch.Tensor, least_labels
 
 
 def cosine_matrix(vectors: NDArray[np.float32], seen: NDArray[np.float32]) -> NDArray[np.float32]:
-    """ISP Eq. 10 of all pairs [n, n] at once: vectors [n, M, D], visibilities [n, M]; +inf where nothing is shared."""
+    """ISP Eq. 10 of all pairs [n, n] at once: vectors [n, M, D], visibilities [n, M]; +inf where
+    nothing is shared.
+    """
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-12)
     shown = (unit * seen[:, :, None]).reshape(len(unit), -1)
     both = seen @ seen.T
     return np.where(both > 0, 1 - shown @ shown.T / np.maximum(both, 1e-12), np.float32(np.inf))
 
 
-def k_reciprocal(far: NDArray[np.float32], queries: int, k1: int = 20, k2: int = 6, weight: float = 0.3,
-                 power: int = 2) -> NDArray[np.float32]:
-    """Re-ranking as its definition says (Zhong et al., CVPR 2017, Eq. 1-12), every matrix whole: distances [n, n] of
-    queries and gallery to each other in, [Nq, Ng] out. Ties by index; +inf is as far as the largest, and comes last."""
+def k_reciprocal(
+    far: NDArray[np.float32],
+    queries: int,
+    k1: int = 20,
+    k2: int = 6,
+    weight: float = 0.3,
+    power: int = 2,
+) -> NDArray[np.float32]:
+    """Re-ranking as its definition says (Zhong et al., CVPR 2017, Eq. 1-12), every matrix whole:
+    distances [n, n] of queries and gallery to each other in, [Nq, Ng] out. Ties by index; +inf is
+    as far as the largest, and comes last.
+    """
     n = len(far)
     far = np.maximum(far, 0)  # below 0 by rounding
     largest = np.where(np.isfinite(far), far, 0).max(1, keepdims=True)
@@ -137,8 +192,8 @@ def k_reciprocal(far: NDArray[np.float32], queries: int, k1: int = 20, k2: int =
     order = np.argsort(far, axis=1, kind="stable")
 
     def mutual(i: int, k: int) -> NDArray[np.int64]:
-        near = order[i, :k + 1]
-        return near[(order[near, :k + 1] == i).any(1)]
+        near = order[i, : k + 1]
+        return near[(order[near, : k + 1] == i).any(1)]
 
     sets = np.zeros((n, n), np.float32)
     for i in range(n):

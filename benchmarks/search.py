@@ -1,11 +1,13 @@
-"""The three nearest of 100,000 gallery images for 1,024 queries, 7 parts of 256 numbers, some hidden.
+"""The three nearest of 100,000 gallery images for 1,024 queries, 7 parts of 256 numbers, some
+hidden.
 
     python -m benchmarks.search [--json FILE] [--queries N] [--gallery N] [--top K]
 
-Ours keeps the nearest so far while tiles of distances pass; beside it whole rows of distances, 1,024 queries at a time,
-sorted, which is how it is defined. Each in a process of its own: seconds of all and of the distances alone, the speed
-of that as a share of one large float32 matrix product of as many operations in the same minute, and the rise of the
-peak of memory over the resident embeddings. Both must name the same images.
+Ours keeps the nearest so far while tiles of distances pass; beside it whole rows of distances,
+1,024 queries at a time, sorted, which is how it is defined. Each in a process of its own: seconds
+of all and of the distances alone, the speed of that as a share of one large float32 matrix product
+of as many operations in the same minute, and the rise of the peak of memory over the resident
+embeddings. Both must name the same images.
 """
 
 import argparse
@@ -31,7 +33,10 @@ PARTS, WIDTH, HIDDEN = 7, 256, 0.3
 
 def by_sorting(distance: PartDistance, query: Embeddings, gallery: Embeddings, top: int) -> Any:
     """Rows of the nearest, by sorting every row whole."""
-    found = [torch.argsort(block, dim=1, stable=True)[:, :top] for _, block in distance.blocks(query, gallery)]
+    found = [
+        torch.argsort(block, dim=1, stable=True)[:, :top]
+        for _, block in distance.blocks(query, gallery)
+    ]
     return torch.cat(found).numpy()
 
 
@@ -39,7 +44,9 @@ def by_tiles(distance: PartDistance, query: Embeddings, gallery: Embeddings, top
     return nearest(distance, query, gallery, top)[0]
 
 
-def measure(how: str, metric: str, queries: int, gallery: int, top: int, keep: str) -> dict[str, Any]:
+def measure(
+    how: str, metric: str, queries: int, gallery: int, top: int, keep: str
+) -> dict[str, Any]:
     q, g = (embeddings(n, HIDDEN, seed, PARTS, WIDTH) for seed, n in enumerate((queries, gallery)))
     distance = PartDistance(metric)  # type: ignore[arg-type]
     distance(q.rows(slice(0, 64)), g.rows(slice(0, 64)))  # first-call set-up of the matrix library
@@ -52,8 +59,13 @@ def measure(how: str, metric: str, queries: int, gallery: int, top: int, keep: s
         pass
     spent = time.perf_counter() - start
     rate = product_rate(q, g)
-    return {"seconds": took, "distance_seconds": spent, "extra_mib": memory, "product_gflops": rate / 1e9,
-            "share": 2 * queries * gallery * PARTS * WIDTH / spent / rate}
+    return {
+        "seconds": took,
+        "distance_seconds": spent,
+        "extra_mib": memory,
+        "product_gflops": rate / 1e9,
+        "share": 2 * queries * gallery * PARTS * WIDTH / spent / rate,
+    }
 
 
 def main() -> None:
@@ -69,28 +81,62 @@ def main() -> None:
         print(json.dumps(measure(how, metric, *map(int, numbers), keep)))
         return
     size = (options.queries, options.gallery, options.top)
-    print(f"{size[0]:,} queries, {size[1]:,} gallery images, the {size[2]} nearest; {PARTS} x {WIDTH}; "
-          f"{torch.get_num_threads()} threads, torch {torch.__version__}\n")
-    print(f"{'':24} {'seconds':>8} {'distances':>10} {'of product':>11} {'Gflop/s':>8} {'extra MiB':>10}")
+    print(
+        f"{size[0]:,} queries, {size[1]:,} gallery images, the {size[2]} nearest; {PARTS} x "
+        f"{WIDTH}; {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+    )
+    print(
+        f"{'':24} {'seconds':>8} {'distances':>10} {'of product':>11} {'Gflop/s':>8} "
+        f"{'extra MiB':>10}"
+    )
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for metric in ("cosine", "unit_euclidean"):
             kept = []
             for how in ("sorting", "tiles"):
                 kept.append(str(Path(folder) / f"{how}.npy"))
-                done = subprocess.run([sys.executable, "-m", "benchmarks.search", "--one", how, metric,
-                                       *map(str, size), kept[-1]], check=True, stdout=subprocess.PIPE, text=True)
+                done = subprocess.run(
+                    [
+                        sys.executable,
+                        "-m",
+                        "benchmarks.search",
+                        "--one",
+                        how,
+                        metric,
+                        *map(str, size),
+                        kept[-1],
+                    ],
+                    check=True,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
                 rows.append({"metric": metric, "how": how, **json.loads(done.stdout)})
                 r = rows[-1]
-                print(f"{f'{metric}, {how}':24} {r['seconds']:8.2f} {r['distance_seconds']:10.2f} {r['share']:11.2f} "
-                      f"{r['product_gflops']:8.0f} {r['extra_mib']:10.0f}", flush=True)
+                print(
+                    f"{f'{metric}, {how}':24} {r['seconds']:8.2f} {r['distance_seconds']:10.2f} "
+                    f"{r['share']:11.2f} {r['product_gflops']:8.0f} {r['extra_mib']:10.0f}",
+                    flush=True,
+                )
             same = float((np.load(kept[0]) == np.load(kept[1])).mean())
             rows[-1]["same"] = same
             print(f"{'':24} {same:.4%} of the places hold the same image")
     if options.json:
         made = about("python -m benchmarks.search")
-        options.json.write_text(json.dumps({**made, "queries": size[0], "gallery": size[1], "top": size[2],
-                                            "parts": PARTS, "width": WIDTH, "rows": rows}, indent=1) + "\n")
+        options.json.write_text(
+            json.dumps(
+                {
+                    **made,
+                    "queries": size[0],
+                    "gallery": size[1],
+                    "top": size[2],
+                    "parts": PARTS,
+                    "width": WIDTH,
+                    "rows": rows,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""What does visibility buy? One trained BPBreID under every rule that the paper and its released code allow.
+"""What does visibility buy? One trained BPBreID under every rule that the paper and its released
+code allow.
 
     python -m benchmarks.visibility [--demo partreid-demo] [--run RUN] [--json FILE]
 
-Rows: the learned part maps with each visibility rule, with the exact visibility bits of the synthetic truth, and the
-exact part maps, with and without visibility. Same weights throughout; nothing is trained here.
+Rows: the learned part maps with each visibility rule, with the exact visibility bits of the
+synthetic truth, and the exact part maps, with and without visibility. Same weights throughout;
+nothing is trained here.
 """
 
 import argparse
@@ -23,8 +25,12 @@ from partreid.utils.files import write_json
 
 RULES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("all parts", {"visibility": "none"}),
-    *((f"max > {t}", {"visibility": "threshold", "visible_above": t}) for t in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
-    ("arg-max", {"visibility": "argmax"}), ("soft", {"visibility": "soft"}),
+    *(
+        (f"max > {t}", {"visibility": "threshold", "visible_above": t})
+        for t in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    ),
+    ("arg-max", {"visibility": "argmax"}),
+    ("soft", {"visibility": "soft"}),
 )
 
 
@@ -42,11 +48,19 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
     def add(maps: str, rule: str, described: Described) -> None:
         row: dict[str, Any] = {"maps": maps, "rule": rule}
         for s in score(model.method.distance, described, benchmark):
-            row[s.queries] = {"rank1": s.ranking.cmc[1], "mAP": s.ranking.mAP,
-                              "mAP_interval": [s.intervals["mAP"].low, s.intervals["mAP"].high]}
+            row[s.queries] = {
+                "rank1": s.ranking.cmc[1],
+                "mAP": s.ranking.mAP,
+                "mAP_interval": [s.intervals["mAP"].low, s.intervals["mAP"].high],
+            }
         rows.append(row)
-        print(f"{maps:8} {rule:12} " + "  ".join(
-            f"{q}: R-1 {100 * row[q]['rank1']:5.1f}  mAP {100 * row[q]['mAP']:5.1f}" for q in benchmark.queries))
+        print(
+            f"{maps:8} {rule:12} "
+            + "  ".join(
+                f"{q}: R-1 {100 * row[q]['rank1']:5.1f}  mAP {100 * row[q]['mAP']:5.1f}"
+                for q in benchmark.queries
+            )
+        )
 
     def described(options: dict[str, Any], given: Labels | None = None) -> Described:
         seeing = model.method.seeing(**options)
@@ -70,13 +84,18 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--demo", type=Path, default=Path("partreid-demo"))
     parser.add_argument("--run", type=Path)
     parser.add_argument("--world", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = study(options.run or options.demo / "runs" / "bpbreid", options.world or options.demo / "world-demo")
+    rows = study(
+        options.run or options.demo / "runs" / "bpbreid",
+        options.world or options.demo / "world-demo",
+    )
     if options.json:
         write_json(options.json, rows)
 

@@ -1,4 +1,6 @@
-"""Recipe to objects: the only place that looks names up, and every check that can fail before the first batch."""
+"""Recipe to objects: the only place that looks names up, and every check that can fail before
+the first batch.
+"""
 
 import dataclasses
 import inspect
@@ -31,12 +33,40 @@ T = typing.TypeVar("T")
 Progress = Callable[[int, int], None]
 SHARE = (0, 1)
 RANGES: Mapping[str, tuple[float, float]] = {  # of arguments, wherever one of that name is taken
-    "p": SHARE, "smoothing": SHARE, "threshold": SHARE, "visible_above": SHARE, "kept": SHARE, "area": SHARE,
-    "aspect": (1e-3, 1), "brightness": SHARE, "contrast": SHARE, "drop": SHARE, "swap": SHARE, "by": (1, 4),
-    "pad": (0, 512), "stride": (1, 32), "upsample": (1, 16), "last_stride": (1, 2), "tile": (1, 512), "size": (1, 512),
-    "width": (1, 4096), "dim": (1, 16384), "hidden": (1, 16384), "reduce": (1, 16384), "mask_width": (1, 16384),
-    "stripes": (1, 256), "parts": (1, 254), "t": (1, 254), "keep": (1, 254), "window": (1, 255), "every": (1, 100_000),
-    "steps": (1, 100_000), "images": (1, 100_000), "dimensions": (1, 16384), "seed": (0, SEEDS)}
+    "p": SHARE,
+    "smoothing": SHARE,
+    "threshold": SHARE,
+    "visible_above": SHARE,
+    "kept": SHARE,
+    "area": SHARE,
+    "aspect": (1e-3, 1),
+    "brightness": SHARE,
+    "contrast": SHARE,
+    "drop": SHARE,
+    "swap": SHARE,
+    "by": (1, 4),
+    "pad": (0, 512),
+    "stride": (1, 32),
+    "upsample": (1, 16),
+    "last_stride": (1, 2),
+    "tile": (1, 512),
+    "size": (1, 512),
+    "width": (1, 4096),
+    "dim": (1, 16384),
+    "hidden": (1, 16384),
+    "reduce": (1, 16384),
+    "mask_width": (1, 16384),
+    "stripes": (1, 256),
+    "parts": (1, 254),
+    "t": (1, 254),
+    "keep": (1, 254),
+    "window": (1, 255),
+    "every": (1, 100_000),
+    "steps": (1, 100_000),
+    "images": (1, 100_000),
+    "dimensions": (1, 16384),
+    "seed": (0, SEEDS),
+}
 OTHERS = (0, 1e6)  # no argument means anything below zero
 LARGEST = 2**30  # numbers in a model: 4 GiB, forty times the largest of the papers'
 
@@ -51,33 +81,46 @@ def look_up(what: str, table: Mapping[str, T], name: str) -> T:
 
 @door
 def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
-    """``function(**given, **spec.args)`` after checking the arguments' names and types against its signature."""
-    known = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
-    hints = typing.get_type_hints(vars(function)["__init__"] if isinstance(function, type) else function)
+    """``function(**given, **spec.args)`` after checking the arguments' names and types against
+    its signature.
+    """
+    known = {
+        name: p for name, p in inspect.signature(function).parameters.items() if name not in given
+    }
+    hints = typing.get_type_hints(
+        vars(function)["__init__"] if isinstance(function, type) else function
+    )
     for name, value in spec.args.items():
         if name not in known:
             raise RecipeError(unknown(f"argument of {what} '{spec.name}'", name, known))
         if name in hints and not fits(value, hints[name]):
-            raise RecipeError(f"argument '{name}' of {what} '{spec.name}': expected {words(hints[name])}, "
-                              f"got {said(value)}")
+            raise RecipeError(
+                f"argument '{name}' of {what} '{spec.name}': expected {words(hints[name])}, got "
+                f"{said(value)}"
+            )
         low, high = RANGES.get(name, OTHERS)
         for number in value if isinstance(value, tuple | list) else (value,):
             if type(number) in (int, float) and not low <= number <= high:
-                raise RecipeError(f"argument '{name}' of {what} '{spec.name}' must lie from {low:g} to {high:g}, got "
-                                  f"{said(number)}")
+                raise RecipeError(
+                    f"argument '{name}' of {what} '{spec.name}' must lie from {low:g} to {high:g}, "
+                    f"got {said(number)}"
+                )
     return function(**given, **spec.args)
 
 
 @door
 def benchmark(name: str, root: Path) -> Benchmark:
-    """The data set ``name`` as it lies below ``root``. RecipeError for a name, DataError for files."""
+    """The data set ``name`` as it lies below ``root``. RecipeError for a name, DataError for
+    files.
+    """
     data_set = look_up("data set", BENCHMARKS, name)
     if not root.exists():
         raise DataError(f"there is no folder {root}; say where {name} lies with --data")
     try:
         return data_set.load(root)
     except DataError:
-        misplaced = misplacement(name, root)  # what lies elsewhere explains more than what is missing here
+        # what lies elsewhere explains more than what is missing here
+        misplaced = misplacement(name, root)
         if misplaced is None:
             raise
         raise DataError(str(misplaced)) from None
@@ -98,17 +141,23 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
     needs = look_up("method", METHODS, recipe.method.name).needed(recipe.terms)
     for missing in sorted(needs - set(recipe.cues)):
         kinds = [name for name in CUES if (name == "uv_tiles") == (missing == "uv_tiles")]
-        raise RecipeError(f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; add one of "
-                          f"{', '.join(kinds)}: --set cues.{missing}={kinds[0]}")
+        raise RecipeError(
+            f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; add one of "
+            f"{', '.join(kinds)}: --set cues.{missing}={kinds[0]}"
+        )
     found = {name: cue(spec, of, progress) for name, spec in recipe.cues.items()}
     for name, made in found.items():
         if isinstance(made, PartMasks) and name not in METHODS[recipe.method.name].takes_masks:
-            raise RecipeError(f"{recipe.method.name} takes labels as its cue '{name}', not soft masks; leave "
-                              f"cues.{name}.masks out")
+            raise RecipeError(
+                f"{recipe.method.name} takes labels as its cue '{name}', not soft masks; leave "
+                f"cues.{name}.masks out"
+            )
         if name == "masks" and "parts" in found and made.scheme != found["parts"].scheme:
             shown = ", ".join(made.scheme.names) if made.scheme else "none"
-            raise RecipeError(f"the cue 'masks' has the parts {shown} and the cue 'parts' others; give both the same "
-                              f"set, e.g. --set cues.masks.parts=...")
+            raise RecipeError(
+                f"the cue 'masks' has the parts {shown} and the cue 'parts' others; give both the "
+                "same set, e.g. --set cues.masks.parts=..."
+            )
     return found
 
 
@@ -122,24 +171,33 @@ def cue(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Cue:
 
 @door
 def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method:
-    """The method on its trunk, freshly initialised. ``scheme``: of its part cue, None if it needs none."""
+    """The method on its trunk, freshly initialised. ``scheme``: of its part cue, None if it
+    needs none.
+    """
     kind = look_up("method", METHODS, recipe.method.name)
     for term in recipe.terms:
         if term not in kind.TERMS:
             raise RecipeError(unknown(f"loss term of {recipe.method.name}", term, kind.TERMS))
-    widths = [n for spec in (recipe.method, recipe.backbone) for n in spec.args.values() if type(n) is int]
-    if identities > 50_000 or max(widths, default=0) > 512:  # odd: counted before any memory is asked for
+    widths = [
+        n for spec in (recipe.method, recipe.backbone) for n in spec.args.values() if type(n) is int
+    ]
+    # odd: counted before any memory is asked for
+    if identities > 50_000 or max(widths, default=0) > 512:
         bare = dataclasses.replace(recipe, backbone=unfetched(recipe.backbone))
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             size = sum(p.numel() for p in _assembled(kind, bare, identities, scheme).parameters())
         if size > LARGEST:
-            raise RecipeError(f"{recipe.name or 'the recipe'} describes a model of {size:,} numbers for {identities:,} "
-                              f"identities; at most {LARGEST:,} are built. Give smaller widths")
+            raise RecipeError(
+                f"{recipe.name or 'the recipe'} describes a model of {size:,} numbers for "
+                f"{identities:,} identities; at most {LARGEST:,} are built. Give smaller widths"
+            )
     built = _assembled(kind, recipe, identities, scheme)
     for missing in sorted(built.needs_at_test - set(recipe.cues)):
-        raise RecipeError(f"{recipe.name}: with these settings {recipe.method.name} needs the cue '{missing}' with "
-                          f"every image at test time and the recipe gives none; name its source, e.g. --set "
-                          f"cues.{missing}=parsing, or take back the setting")
+        raise RecipeError(
+            f"{recipe.name}: with these settings {recipe.method.name} needs the cue '{missing}' "
+            "with every image at test time and the recipe gives none; name its source, e.g. --set "
+            f"cues.{missing}=parsing, or take back the setting"
+        )
     if recipe.distance is not None:  # what it does not say stays as the method has it
         own = {f.name: getattr(built.distance, f.name) for f in dataclasses.fields(PartDistance)}
         own = {name: value for name, value in own.items() if name not in recipe.distance.args}
@@ -150,7 +208,9 @@ def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method
     return guard(built)
 
 
-def _assembled(kind: type[Method], recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method:
+def _assembled(
+    kind: type[Method], recipe: Recipe, identities: int, scheme: PartScheme | None
+) -> Method:
     trunk = call("backbone", look_up("backbone", BACKBONES, recipe.backbone.name), recipe.backbone)
     given: dict[str, Any] = {"trunk": trunk, "identities": identities, "terms": recipe.terms}
     if "scheme" in inspect.signature(kind).parameters:
@@ -170,16 +230,23 @@ def unfetched(backbone: Spec) -> Spec:
 @door
 def augment(recipe: Recipe) -> list[Transform]:
     """The recipe's transforms in order."""
-    return [call("transform", look_up("transform", TRANSFORMS, spec.name), spec) for spec in recipe.augment]
+    return [
+        call("transform", look_up("transform", TRANSFORMS, spec.name), spec)
+        for spec in recipe.augment
+    ]
 
 
 @door
 def device(name: str) -> str:
-    """"cpu" or "cuda"; "auto" takes a GPU if there is one. DataError if one is asked for and absent."""
+    """ "cpu" or "cuda"; "auto" takes a GPU if there is one. DataError if one is asked for and
+    absent.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):
         raise RecipeError(f"--device must be auto, cpu or cuda, got '{name}'")
     if name == "cuda" and not torch.cuda.is_available():
-        raise DataError("this machine has no GPU that PyTorch can use; leave --device out, or say --device cpu")
+        raise DataError(
+            "this machine has no GPU that PyTorch can use; leave --device out, or say --device cpu"
+        )
     return name

@@ -1,12 +1,14 @@
 """The one distance of every method: part to part, over the parts that both images show.
 
-With v, v' the visibilities of part m in two images, e, e' its embeddings and a its weight (1 except in HCGA):
+With v, v' the visibilities of part m in two images, e, e' its embeddings and a its weight (1 except
+in HCGA):
 
 * Euclid: ``d = sum_m a v v' |e - e'| / sum_m v v'`` (BPBreID Eq. 9);
 * cosine: ``d = 1 - sum_m a v v' cos(e, e') / sum_m v v'`` (ISP Eq. 10; HCGA Eq. 10 with weights).
 
-Images that share no part are infinitely far apart, unless distances on little evidence are shrunk (no paper does):
-with S = sum_m v v' parts of evidence and ``lambda`` more that say ``far``, ``d' = (S d + lambda far) / (S + lambda)``.
+Images that share no part are infinitely far apart, unless distances on little evidence are shrunk
+(no paper does): with S = sum_m v v' parts of evidence and ``lambda`` more that say ``far``, ``d' =
+(S d + lambda far) / (S + lambda)``.
 """
 
 from collections.abc import Iterator
@@ -30,18 +32,20 @@ Metric = Literal["cosine", "euclidean", "unit_euclidean"]
 class PartDistance:
     """A metric, for HCGA one weight per part, and how little evidence is taken at its word.
 
-    ``metric``: ``cosine``; ``euclidean``, on the embeddings as they come; or ``unit_euclidean``, which scales
-    each embedding to length 1 first, as the released code of BPBreID does when it tests.
-    ``weights``: M numbers >= 0, in the order of the embeddings; None means all 1. They scale the numerator
-    alone, so with weights below 1 the cosine distance of an image to itself is not 0 (HCGA Eq. 10).
-    ``shrink``: lambda >= 0, counted in parts; 0 is the papers. Above 0 a distance that rests on few shared parts is
-    drawn towards ``far``: a pair that shares none lies there, and no image is 0 from itself.
-    ``far``: the distance >= 0 that missing evidence counts as. None is that of unrelated directions, 1 for cosine and
-    sqrt(2) for unit_euclidean; euclidean has no such number and needs one to shrink, e.g. from :func:`typical`.
+    ``metric``: ``cosine``; ``euclidean``, on the embeddings as they come; or ``unit_euclidean``,
+    which scales each embedding to length 1 first, as the released code of BPBreID does when it
+    tests. ``weights``: M numbers >= 0, in the order of the embeddings; None means all 1. They scale
+    the numerator alone, so with weights below 1 the cosine distance of an image to itself is not 0
+    (HCGA Eq. 10). ``shrink``: lambda >= 0, counted in parts; 0 is the papers. Above 0 a distance
+    that rests on few shared parts is drawn towards ``far``: a pair that shares none lies there, and
+    no image is 0 from itself. ``far``: the distance >= 0 that missing evidence counts as. None is
+    that of unrelated directions, 1 for cosine and sqrt(2) for unit_euclidean; euclidean has no such
+    number and needs one to shrink, e.g. from :func:`typical`.
 
-    All methods take embeddings with the same names and width, else ShapeError; work on any device; compute in
-    float32 whatever the autocast, or in float64 if the vectors are; and are differentiable where not said
-    otherwise, with gradient 0 where a Euclidean distance is 0. Visibilities lie in [0, 1] and are multiplied.
+    All methods take embeddings with the same names and width, else ShapeError; work on any device;
+    compute in float32 whatever the autocast, or in float64 if the vectors are; and are
+    differentiable where not said otherwise, with gradient 0 where a Euclidean distance is 0.
+    Visibilities lie in [0, 1] and are multiplied.
     """
 
     metric: Metric
@@ -51,12 +55,20 @@ class PartDistance:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name, values in (("weights", self.weights or ()), ("shrink", (self.shrink,)), ("far", (self.far or 0.0,))):
+        for name, values in (
+            ("weights", self.weights or ()),
+            ("shrink", (self.shrink,)),
+            ("far", (self.far or 0.0,)),
+        ):
             if not all(isfinite(a) and a >= 0 for a in values):
-                raise ArgumentError(f"{name} of a distance must be finite and >= 0, got {getattr(self, name)}")
+                raise ArgumentError(
+                    f"{name} of a distance must be finite and >= 0, got {getattr(self, name)}"
+                )
         if self.shrink and self.far is None and self.metric == "euclidean":
-            raise ArgumentError("shrink on metric euclidean needs far, what missing evidence counts as: give it, e.g. "
-                                "typical(PartDistance('euclidean'), embeddings), or take unit_euclidean")
+            raise ArgumentError(
+                "shrink on metric euclidean needs far, what missing evidence counts as: give it, "
+                "e.g. typical(PartDistance('euclidean'), embeddings), or take unit_euclidean"
+            )
 
     @property
     def missing(self) -> float:
@@ -76,8 +88,11 @@ class PartDistance:
                 return self._combine(self.per_part(q, g), _shared_parts(q, g, _dtype(q, g)))
         return self._tiled(q, g, *self._sides(q, g))
 
-    def blocks(self, q: Embeddings, g: Embeddings, rows: int = 1024) -> Iterator[tuple[slice, Tensor]]:
-        """The same distances, some queries at a time: (slice of queries, float32 [at most rows, Ng]).
+    def blocks(
+        self, q: Embeddings, g: Embeddings, rows: int = 1024
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """The same distances, some queries at a time: (slice of queries, float32 [at most rows,
+        Ng]).
 
         No block is kept here, so memory is what the caller holds on to. Not differentiable.
         """
@@ -89,18 +104,22 @@ class PartDistance:
             yield at, self._tiled(q.rows(at), g, query.rows(at), gallery)
 
     def tiles(self, q: Embeddings, g: Embeddings) -> Iterator[tuple[slice, slice, Tensor]]:
-        """The same distances in tiles: (slice of queries, slice of the gallery, float32 [some queries, some gallery]).
+        """The same distances in tiles: (slice of queries, slice of the gallery, float32 [some
+        queries, some gallery]).
 
-        All tiles of some queries come one after the other, in the order of the gallery, before those of the next.
-        Memory depends on neither side's length. The numbers are those of a whole matrix. Not differentiable.
+        All tiles of some queries come one after the other, in the order of the gallery, before
+        those of the next. Memory depends on neither side's length. The numbers are those of a whole
+        matrix. Not differentiable.
         """
         self._check(q, g)
         return self._tiles(q, g, *self._sides(q, g))
 
     def within(self, e: Embeddings) -> Tensor:
-        """All distances inside a batch, for triplet losses: float32 [N, N], +inf where a pair shares no part.
+        """All distances inside a batch, for triplet losses: float32 [N, N], +inf where a pair
+        shares no part.
 
-        An image that shows something is exactly 0 from itself, save with weights or shrunk (see above).
+        An image that shows something is exactly 0 from itself, save with weights or shrunk (see
+        above).
         """
         self._check(e, e)
         with _full_precision(e):
@@ -116,17 +135,23 @@ class PartDistance:
             x, y = (self._unit(e.vectors.to(_dtype(q, g)).transpose(0, 1)) for e in (q, g))
             if self.metric == "cosine":
                 return 1 - x @ y.mT
-            return _root(x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None] - 2 * (x @ y.mT))
+            return _root(
+                x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None] - 2 * (x @ y.mT)
+            )
 
     def parts(self, q: Embeddings, g: Embeddings) -> Tensor:
-        """Distance of each part of row i in both: float32 [N, M], unweighted, NaN where it is not shared."""
+        """Distance of each part of row i in both: float32 [N, M], unweighted, NaN where it is
+        not shared.
+        """
         return self._paired(q, g).masked_fill(q.visibility * g.visibility == 0, torch.nan)
 
     def terms(self, q: Embeddings, g: Embeddings) -> Tensor:
-        """What each part adds to the distance of row i in both: float32 [N, M], summing to that distance.
+        """What each part adds to the distance of row i in both: float32 [N, M], summing to that
+        distance.
 
-        A part that is not shared adds 0. Where nothing is shared every term is +inf, as the distance is. Shrunk, each
-        of the M parts brings lambda / M of missing evidence, so that hidden ones add something too.
+        A part that is not shared adds 0. Where nothing is shared every term is +inf, as the
+        distance is. Shrunk, each of the M parts brings lambda / M of missing evidence, so that
+        hidden ones add something too.
         """
         far = self._paired(q, g)
         weight = far.new_tensor(self.weights or (1.0,) * len(q.names))
@@ -136,7 +161,8 @@ class PartDistance:
         if self.shrink:
             return (both * cost + self.missing / len(q.names)) / (total + self.shrink)
         share = both / total.masked_fill(total == 0, 1)
-        return (share * cost).masked_fill(total == 0, torch.inf)  # BPBreID Eq. 9, HCGA Eq. 10, term by term
+        # HCGA Eq. 10, term by term
+        return (share * cost).masked_fill(total == 0, torch.inf)  # BPBreID Eq. 9
 
     def _paired(self, q: Embeddings, g: Embeddings) -> Tensor:
         self._check(q, g)
@@ -151,9 +177,13 @@ class PartDistance:
         gram = x @ x.mT
         if self.metric == "cosine":
             # Rounding must not make a vector differ from itself, nor push it away from itself.
-            itself = torch.eye(len(e), dtype=torch.bool, device=x.device) & (x.detach() != 0).any(2)[:, None]
+            itself = (
+                torch.eye(len(e), dtype=torch.bool, device=x.device)
+                & (x.detach() != 0).any(2)[:, None]
+            )
             return (1 - gram).masked_fill(itself, 0)
-        # Norms from the Gram matrix itself, so that the terms cancel exactly for a vector and itself.
+        # Norms from the Gram matrix itself, so that the terms cancel exactly for a vector and
+        # itself.
         norms = gram.diagonal(dim1=1, dim2=2)
         return _root(norms[:, :, None] + norms[:, None] - 2 * gram)
 
@@ -164,7 +194,8 @@ class PartDistance:
         cost = 1 - weight * (1 - far) if self.metric == "cosine" else weight * far
         if self.shrink:
             return ((both * cost).sum(0) + self.missing) / (total + self.shrink)
-        mean = (both * cost).sum(0) / total.masked_fill(total == 0, 1)  # BPBreID Eq. 9, ISP, HCGA Eq. 10
+        # ISP, HCGA Eq. 10
+        mean = (both * cost).sum(0) / total.masked_fill(total == 0, 1)  # BPBreID Eq. 9
         return mean.masked_fill(total == 0, torch.inf)
 
     def _unit(self, x: Tensor) -> Tensor:
@@ -173,32 +204,50 @@ class PartDistance:
     def _check(self, q: Embeddings, g: Embeddings) -> None:
         check(PartDistance.__call__, {"q": q, "g": g})
         if q.names != g.names or q.vectors.shape[2] != g.vectors.shape[2]:
-            raise ShapeError("query and gallery must have the same embeddings; query has "
-                             f"{', '.join(q.names)}, {q.vectors.shape[2]} wide; gallery has "
-                             f"{', '.join(g.names)}, {g.vectors.shape[2]} wide")
+            raise ShapeError(
+                f"query and gallery must have the same embeddings; query has {', '.join(q.names)}, "
+                f"{q.vectors.shape[2]} wide; gallery has {', '.join(g.names)}, "
+                f"{g.vectors.shape[2]} wide"
+            )
         if self.weights is not None and len(self.weights) != len(q.names):
-            raise ShapeError(f"{len(self.weights)} weights {self.weights} for {len(q.names)} embeddings: "
-                             f"{', '.join(q.names)}")
+            raise ShapeError(
+                f"{len(self.weights)} weights {self.weights} for {len(q.names)} embeddings: "
+                f"{', '.join(q.names)}"
+            )
 
     # The path without gradients: tiles, in place.
 
     def _sides(self, q: Embeddings, g: Embeddings) -> tuple[Side, Side]:
-        """Prepare both sides so that for each part left @ right.T is v a v' cos, or (v a |e - e'|)^2 for Euclid."""
+        """Prepare both sides so that for each part left @ right.T is v a v' cos, or (v a |e -
+        e'|)^2 for Euclid.
+        """
         dtype = _dtype(q, g)
-        weight = torch.tensor(self.weights or (1.0,) * len(q.names), dtype=dtype, device=q.vectors.device)
+        weight = torch.tensor(
+            self.weights or (1.0,) * len(q.names), dtype=dtype, device=q.vectors.device
+        )
         norms = [torch.linalg.vector_norm(e.vectors.detach(), dim=2, dtype=dtype) for e in (q, g)]
-        x, y = [torch.ones_like(n) if self.metric == "euclidean" else n.clamp_min(1e-12).reciprocal() for n in norms]
+        x, y = [
+            torch.ones_like(n) if self.metric == "euclidean" else n.clamp_min(1e-12).reciprocal()
+            for n in norms
+        ]
         left, right = (e.visibility.detach().to(dtype) for e in (q, g))
         shown = [v.T.contiguous() for v in (left, right)]
-        if self.shrink:  # one more row, so that the product of both sides is S + lambda without a pass of its own
-            shown = [torch.cat([v, v.new_full((1, v.shape[1]), a)]) for v, a in zip(shown, (self.shrink, 1.0))]
+        # one more row, so that the product of both sides is S + lambda without a pass of its own
+        if self.shrink:
+            shown = [
+                torch.cat([v, v.new_full((1, v.shape[1]), a)])
+                for v, a in zip(shown, (self.shrink, 1.0))
+            ]
         if self.metric == "cosine":
             return Side(shown[0], x * left * weight, None), Side(shown[1], y * right, None)
-        # |e - e'|^2 = |e|^2 - 2 e e' + |e'|^2 is one product of vectors with two more columns. A product costs
-        # little more; each further pass over a tile is a pass over memory and a meeting of all threads.
+        # |e - e'|^2 = |e|^2 - 2 e e' + |e'|^2 is one product of vectors with two more columns. A
+        # product costs little more; each further pass over a tile is a pass over memory and a
+        # meeting of all threads.
         square, one = (left * weight).square(), torch.ones_like(y)
-        ends = (torch.stack([square * (norms[0] * x).square(), square], 2),
-                torch.stack([one, (norms[1] * y).square()], 2))
+        ends = (
+            torch.stack([square * (norms[0] * x).square(), square], 2),
+            torch.stack([one, (norms[1] * y).square()], 2),
+        )
         return Side(shown[0], -2 * x * square, ends[0]), Side(shown[1], y, ends[1])
 
     def _tiled(self, q: Embeddings, g: Embeddings, query: Side, gallery: Side) -> Tensor:
@@ -207,8 +256,9 @@ class PartDistance:
             pass
         return out
 
-    def _tiles(self, q: Embeddings, g: Embeddings, query: Side, gallery: Side,
-               out: Tensor | None = None) -> Iterator[tuple[slice, slice, Tensor]]:
+    def _tiles(
+        self, q: Embeddings, g: Embeddings, query: Side, gallery: Side, out: Tensor | None = None
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
         """Tile by tile, each a part of ``out`` if that is given."""
         height, width = TILE_GPU if q.vectors.is_cuda else TILE_CPU
         for rows in spans(len(q), height):
@@ -217,13 +267,19 @@ class PartDistance:
                 x = left.ready(q.vectors[rows])
             for columns in spans(len(g), width):
                 right = gallery.rows(columns)
-                tile = x.new_empty(len(x), columns.stop - columns.start) if out is None else out[rows, columns]
+                tile = (
+                    x.new_empty(len(x), columns.stop - columns.start)
+                    if out is None
+                    else out[rows, columns]
+                )
                 with torch.no_grad(), _full_precision(q):
                     self._fill(tile, left, x, right, right.ready(g.vectors[columns]))
                 yield rows, columns, tile
 
     def _fill(self, tile: Tensor, left: Side, x: Tensor, right: Side, y: Tensor) -> None:
-        """Distances of some rows to some columns, whose vectors are made ready: x [rows, M, D], y [columns, M, D]."""
+        """Distances of some rows to some columns, whose vectors are made ready: x [rows, M, D],
+        y [columns, M, D].
+        """
         if self.metric == "cosine":
             torch.mm(x.flatten(1), y.flatten(1).T, out=tile)
             if self.missing != self.shrink:  # far is not 1; a pass, for the one saved below
@@ -248,19 +304,26 @@ def shared(q: Embeddings, g: Embeddings) -> Tensor:
 
 @door
 def typical(distance: PartDistance, e: Embeddings, pairs: int = 10_000, seed: int = 0) -> float:
-    """A ``far`` without labels: the median distance, not shrunk, of random pairs of different images.
+    """A ``far`` without labels: the median distance, not shrunk, of random pairs of different
+    images.
 
     Nearly all such pairs are of two people. ArgumentError if no pair shares a part.
     """
     if (n := len(e)) < 2 or pairs < 1:
-        raise ArgumentError(f"a typical distance needs at least 2 images and 1 pair, got {n} and {pairs}")
+        raise ArgumentError(
+            f"a typical distance needs at least 2 images and 1 pair, got {n} and {pairs}"
+        )
     draw, plain = torch.Generator().manual_seed(seed), replace(distance, shrink=0.0)
     one = torch.randint(n, (pairs,), generator=draw)
     other = (one + torch.randint(1, n, (pairs,), generator=draw)) % n
     with torch.no_grad():
-        far = torch.cat([plain.terms(e.rows(one[at]), e.rows(other[at])).sum(1) for at in spans(pairs, 1024)])
+        far = torch.cat(
+            [plain.terms(e.rows(one[at]), e.rows(other[at])).sum(1) for at in spans(pairs, 1024)]
+        )
     if bool(far.isinf().all()):
-        raise ArgumentError(f"no typical distance: of {pairs} drawn pairs of {n} images none shares a part")
+        raise ArgumentError(
+            f"no typical distance: of {pairs} drawn pairs of {n} images none shares a part"
+        )
     return float(far[~far.isinf()].median())
 
 
@@ -279,5 +342,7 @@ def _dtype(q: Embeddings, g: Embeddings) -> torch.dtype:
 
 
 def _full_precision(e: Embeddings) -> torch.autocast:
-    """Differences of large, nearly equal products do not survive 8 bits of mantissa: no autocast in here."""
+    """Differences of large, nearly equal products do not survive 8 bits of mantissa: no autocast
+    in here.
+    """
     return torch.autocast(e.vectors.device.type, enabled=False)

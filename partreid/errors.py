@@ -1,7 +1,7 @@
 """Mistakes a user can make. Each message says what was expected, what came and what to do.
 
-The command line prints them as one sentence and exits with status 2; everything else is a bug and keeps its
-traceback.
+The command line prints them as one sentence and exits with status 2; everything else is a bug and
+keeps its traceback.
 """
 
 

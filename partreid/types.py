@@ -2,9 +2,12 @@
 
 Conventions, here and everywhere:
 
-* K counts body parts and never the background; label 0 is background, 1..K are parts, 255 is unknown.
-* An image tensor is float32 [B, 3, H, W]; a feature map is float [B, C, h, w]; h x w is its own, coarser grid.
-* An identity is an integer; in training identities are 0..N-1, in files they are whatever the data set says.
+* K counts body parts and never the background; label 0 is background, 1..K are parts, 255 is
+  unknown.
+* An image tensor is float32 [B, 3, H, W]; a feature map is float [B, C, h, w]; h x w is its own,
+  coarser grid.
+* An identity is an integer; in training identities are 0..N-1, in files they are whatever the data
+  set says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +38,11 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class PartScheme:
-    """Names of K parts, from the top of the body downwards, and where each label goes when the image is mirrored.
+    """Names of K parts, from the top of the body downwards, and where each label goes when the
+    image is mirrored.
 
-    ``flip`` has length K + 1 (background first); the identity permutation if no part has a left and a right.
+    ``flip`` has length K + 1 (background first); the identity permutation if no part has a left and
+    a right.
     """
 
     names: tuple[str, ...]
@@ -53,7 +58,8 @@ class PartScheme:
         )
         _require(
             sorted(self.flip) == list(range(len(self.names) + 1)) and self.flip[0] == 0,
-            f"flip must permute 0..{len(self.names)} and keep background 0 in place, got {self.flip}",
+            f"flip must permute 0..{len(self.names)} and keep background 0 in place, got "
+            f"{self.flip}",
         )
 
     @property
@@ -63,7 +69,9 @@ class PartScheme:
 
 @dataclass(frozen=True)
 class Sample:
-    """One crop on disk. ``identity`` 0 = distractor (wrong for all), -1 = junk (ignored); cameras count from 1."""
+    """One crop on disk. ``identity`` 0 = distractor (wrong for all), -1 = junk (ignored);
+    cameras count from 1.
+    """
 
     path: Path
     identity: int
@@ -72,10 +80,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set split. ``queries`` maps the name of a query set to its samples; all share ``gallery``.
+    """A data set split. ``queries`` maps the name of a query set to its samples; all share
+    ``gallery``.
 
-    ``more``: further images of the people asked for, by the queries' cameras, for multi-query scores
-    (:func:`partreid.retrieval.multi_query.pooled`); empty where a data set ships none. They take part in nothing else.
+    ``more``: further images of the people asked for, by the queries' cameras, for multi-query
+    scores (:func:`partreid.retrieval.multi_query.pooled`); empty where a data set ships none. They
+    take part in nothing else.
     """
 
     name: str
@@ -107,17 +117,28 @@ class Batch:
     def __post_init__(self) -> None:
         check_fields(self)
         n = len(self.images)
-        _require(self.images.ndim == 4 and self.images.shape[1] == 3,
-                 f"images must be [B, 3, H, W], got {tuple(self.images.shape)}")
+        _require(
+            self.images.ndim == 4 and self.images.shape[1] == 3,
+            f"images must be [B, 3, H, W], got {tuple(self.images.shape)}",
+        )
         for name, value in (("ids", self.ids), ("cameras", self.cameras)):
             _require(tuple(value.shape) == (n,), f"{name} must be [{n}], got {tuple(value.shape)}")
-            _require(not value.is_floating_point(), f"{name} must be whole numbers, got {value.dtype}")
+            _require(
+                not value.is_floating_point(), f"{name} must be whole numbers, got {value.dtype}"
+            )
         for name, value in self.cues.items():
-            _require(len(value) == n, f"cue '{name}' must have {n} rows like the images, got {len(value)}")
+            _require(
+                len(value) == n,
+                f"cue '{name}' must have {n} rows like the images, got {len(value)}",
+            )
 
     def to(self, device: torch.device | str) -> "Batch":
-        return Batch(self.images.to(device), self.ids.to(device), self.cameras.to(device),
-                     {name: cue.to(device) for name, cue in self.cues.items()})
+        return Batch(
+            self.images.to(device),
+            self.ids.to(device),
+            self.cameras.to(device),
+            {name: cue.to(device) for name, cue in self.cues.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -130,12 +151,16 @@ class PartMaps:
 
     def __post_init__(self) -> None:
         check(PartMaps, {"logits": self.logits, "scheme": self.scheme})
-        _require(self.logits.ndim == 4 and self.logits.shape[1] == self.scheme.K + 1,
-                 f"part logits must be [B, {self.scheme.K + 1}, h, w], got {tuple(self.logits.shape)}")
+        _require(
+            self.logits.ndim == 4 and self.logits.shape[1] == self.scheme.K + 1,
+            f"part logits must be [B, {self.scheme.K + 1}, h, w], got {tuple(self.logits.shape)}",
+        )
 
     @classmethod
     def from_probs(cls, probs: Tensor, scheme: PartScheme) -> "PartMaps":
-        """Part maps that are known and not predicted; ``probs`` float [B, K+1, h, w] is kept as it is."""
+        """Part maps that are known and not predicted; ``probs`` float [B, K+1, h, w] is kept as
+        it is.
+        """
         return cls(probs.clamp_min(1e-12).log(), scheme, [probs])
 
     @property
@@ -150,11 +175,15 @@ class PartMaps:
         return self.scheme.names
 
     def visible_above(self, threshold: float) -> Tensor:
-        """Float [B, K]: 1 where a part's probability exceeds ``threshold`` at some pixel (BPBreID Eq. 4)."""
+        """Float [B, K]: 1 where a part's probability exceeds ``threshold`` at some pixel
+        (BPBreID Eq. 4).
+        """
         return (self.probs[:, 1:].amax((2, 3)) > threshold).to(self.logits.dtype)
 
     def visible_by_argmax(self) -> Tensor:
-        """Float [B, K]: 1 where a part is the most probable class of at least one pixel (ISP Eq. 8)."""
+        """Float [B, K]: 1 where a part is the most probable class of at least one pixel (ISP Eq.
+        8).
+        """
         winners = self.logits.argmax(1).flatten(1)  # [B, h*w]
         classes = torch.arange(1, self.scheme.K + 1, device=winners.device)
         return (winners[:, None] == classes[:, None]).any(2).to(self.logits.dtype)
@@ -166,10 +195,12 @@ class PartMaps:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """M named vectors per image: vectors float [N, M, D], visibility float [N, M] in [0, 1], M names.
+    """M named vectors per image: vectors float [N, M, D], visibility float [N, M] in [0, 1], M
+    names.
 
-    ShapeError if they do not fit together. The range of the visibility is looked at on the CPU and outside training:
-    elsewhere that would make a GPU wait, and a model that diverges in training is told of by its loss.
+    ShapeError if they do not fit together. The range of the visibility is looked at on the CPU and
+    outside training: elsewhere that would make a GPU wait, and a model that diverges in training is
+    told of by its loss.
     """
 
     vectors: Tensor
@@ -178,10 +209,14 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _require(self.vectors.ndim == 3, f"vectors must be [N, M, D], got {tuple(self.vectors.shape)}")
+        _require(
+            self.vectors.ndim == 3, f"vectors must be [N, M, D], got {tuple(self.vectors.shape)}"
+        )
         n, m = self.vectors.shape[:2]
-        _require(tuple(self.visibility.shape) == (n, m),
-                 f"visibility must be [{n}, {m}] like the vectors, got {tuple(self.visibility.shape)}")
+        _require(
+            tuple(self.visibility.shape) == (n, m),
+            f"visibility must be [{n}, {m}] like the vectors, got {tuple(self.visibility.shape)}",
+        )
         _require(len(self.names) == m, f"{m} embeddings need {m} names, got {self.names}")
         for name, value in (("vectors", self.vectors), ("visibility", self.visibility)):
             _require(value.is_floating_point(), f"{name} must be floats, got {value.dtype}")
@@ -213,28 +248,46 @@ class Embeddings:
 
     @classmethod
     def cat(cls, *groups: "Embeddings") -> "Embeddings":
-        """Put groups side by side [N, M1+M2+.., max D]; narrower ones are zero-padded, which no distance can see."""
+        """Put groups side by side [N, M1+M2+.., max D]; narrower ones are zero-padded, which no
+        distance can see.
+        """
         _together(groups)
-        _require(len({len(g) for g in groups}) == 1,
-                 f"groups side by side need as many rows each, got {', '.join(str(len(g)) for g in groups)}")
+        _require(
+            len({len(g) for g in groups}) == 1,
+            "groups side by side need as many rows each, got "
+            f"{', '.join(str(len(g)) for g in groups)}",
+        )
         width = max(g.vectors.shape[2] for g in groups)
-        padded = [torch.nn.functional.pad(g.vectors, (0, width - g.vectors.shape[2])) for g in groups]
-        return cls(torch.cat(padded, 1), torch.cat([g.visibility for g in groups], 1),
-                   tuple(name for g in groups for name in g.names))
+        padded = [
+            torch.nn.functional.pad(g.vectors, (0, width - g.vectors.shape[2])) for g in groups
+        ]
+        return cls(
+            torch.cat(padded, 1),
+            torch.cat([g.visibility for g in groups], 1),
+            tuple(name for g in groups for name in g.names),
+        )
 
     @classmethod
     def stack(cls, batches: Sequence["Embeddings"]) -> "Embeddings":
         """Rows of several batches with the same names, one below the other."""
         _together(batches)
         for b in batches:
-            _require(b.names == batches[0].names and b.vectors.shape[2] == batches[0].vectors.shape[2],
-                     f"batches one below the other need the same embeddings; got {', '.join(batches[0].names)}, "
-                     f"{batches[0].vectors.shape[2]} wide, and {', '.join(b.names)}, {b.vectors.shape[2]} wide")
-        return cls(torch.cat([b.vectors for b in batches]), torch.cat([b.visibility for b in batches]),
-                   batches[0].names)
+            _require(
+                b.names == batches[0].names and b.vectors.shape[2] == batches[0].vectors.shape[2],
+                "batches one below the other need the same embeddings; got "
+                f"{', '.join(batches[0].names)}, {batches[0].vectors.shape[2]} wide, and "
+                f"{', '.join(b.names)}, {b.vectors.shape[2]} wide",
+            )
+        return cls(
+            torch.cat([b.vectors for b in batches]),
+            torch.cat([b.visibility for b in batches]),
+            batches[0].names,
+        )
 
     def joined(self) -> "Embeddings":
-        """One always visible embedding [N, 1, M*D]: the vectors laid end to end (f_c of BPBreID, F_p of ISP)."""
+        """One always visible embedding [N, 1, M*D]: the vectors laid end to end (f_c of BPBreID,
+        F_p of ISP).
+        """
         return Embeddings.one("+".join(self.names), self.vectors.flatten(1))
 
     def all_visible(self) -> "Embeddings":
@@ -243,20 +296,28 @@ class Embeddings:
     def select(self, *names: str) -> "Embeddings":
         """The named embeddings, in the order asked for. ShapeError names what exists otherwise."""
         for name in names:
-            _require(name in self.names, f"no embedding '{name}'; there are {', '.join(self.names)}")
+            _require(
+                name in self.names, f"no embedding '{name}'; there are {', '.join(self.names)}"
+            )
         at = [self.names.index(name) for name in names]
         return Embeddings(self.vectors[:, at], self.visibility[:, at], tuple(names))
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> "Embeddings":
-        """The rows of an index tensor, a slice or a list of row numbers. ShapeError if there is no such row."""
-        _require(isinstance(index, Tensor | slice | Sequence) and not isinstance(index, str | bytes),
-                 f"rows are chosen by a tensor, a slice or a list of row numbers, got {said(index)}")
+        """The rows of an index tensor, a slice or a list of row numbers. ShapeError if there is
+        no such row.
+        """
+        _require(
+            isinstance(index, Tensor | slice | Sequence) and not isinstance(index, str | bytes),
+            f"rows are chosen by a tensor, a slice or a list of row numbers, got {said(index)}",
+        )
         try:
             return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
         except (IndexError, TypeError, RuntimeError, ValueError) as error:
             if isinstance(error, ShapeError):
                 raise
-            raise ShapeError(f"no such rows of {len(self)} embeddings: {str(error).splitlines()[0]}") from None
+            raise ShapeError(
+                f"no such rows of {len(self)} embeddings: {str(error).splitlines()[0]}"
+            ) from None
 
     def to(self, device: torch.device | str) -> "Embeddings":
         return replace(self, vectors=self.vectors.to(device), visibility=self.visibility.to(device))
@@ -269,7 +330,9 @@ def _together(groups: Sequence[Embeddings]) -> None:
 
 @dataclass(frozen=True)
 class Output:
-    """What a method sees in a batch: features [B, C, h, w], part maps if it has any, groups of embeddings."""
+    """What a method sees in a batch: features [B, C, h, w], part maps if it has any, groups of
+    embeddings.
+    """
 
     features: Tensor
     parts: PartMaps | None

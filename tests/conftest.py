@@ -1,4 +1,6 @@
-"""What all tests share: one thread per worker, the same seeds, patient but repeatable property tests, a tiny world."""
+"""What all tests share: one thread per worker, the same seeds, patient but repeatable property
+tests, a tiny world.
+"""
 
 import fcntl
 import os
@@ -21,7 +23,8 @@ from partreid.recipes import Recipe, find, override
 from partreid.train.loop import train
 from partreid.types import Benchmark
 
-# The first example of a property may pay for an import; the machine may be busy. Neither is a failure.
+# The first example of a property may pay for an import; the machine may be busy. Neither is a
+# failure.
 settings.register_profile(
     "partreid", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -37,7 +40,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(autouse=True)
 def _seeded() -> Iterator[None]:
-    """Every test starts from the same random state, alone or in company, and leaves torch's settings alone."""
+    """Every test starts from the same random state, alone or in company, and leaves torch's
+    settings alone.
+    """
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
@@ -45,13 +50,16 @@ def _seeded() -> Iterator[None]:
     yield
     if torch.get_num_threads() != threads:  # sums of floats, and so what is learned, depend on it
         torch.set_num_threads(threads)
-    if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports the compiler: 5 s
+    # setting it imports the compiler: 5 s
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
         torch.use_deterministic_algorithms(deterministic)
 
 
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of this test session share. Write there only inside :func:`alone`."""
+    """A folder that all workers of this test session share. Write there only inside
+    :func:`alone`.
+    """
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "common"
     folder.mkdir(exist_ok=True)
@@ -68,7 +76,9 @@ def alone(folder: Path, name: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def world(common: Path) -> Path:
-    """The tiny synthetic world on disk. Tests must not change it; ``own_world`` is a copy that they may."""
+    """The tiny synthetic world on disk. Tests must not change it; ``own_world`` is a copy that
+    they may.
+    """
     with alone(common, "world") as root:
         return write(PRESETS["tiny"], root, iuv=True, workers=1)  # left alone if it is there
 
@@ -101,7 +111,9 @@ def toy_options() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def trained(common: Path, benchmark: Benchmark, toy: Callable[..., Recipe]) -> Callable[[str], Path]:
+def trained(
+    common: Path, benchmark: Benchmark, toy: Callable[..., Recipe]
+) -> Callable[[str], Path]:
     """The finished toy run of a method, trained once per session. Tests must not change it."""
 
     def run(method: str = "bpbreid") -> Path:
@@ -117,9 +129,18 @@ def trained(common: Path, benchmark: Benchmark, toy: Callable[..., Recipe]) -> C
 def partreid() -> Run:
     """``partreid("train", ...)`` in a process of its own, one thread, without a GPU."""
 
-    def run(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "partreid", *map(str, arguments)], capture_output=True, text=True,
-                              stdin=subprocess.DEVNULL, cwd=cwd, timeout=timeout, env=quiet_environment())
+    def run(
+        *arguments: str | Path, cwd: Path | None = None, timeout: float = 240
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "partreid", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            cwd=cwd,
+            timeout=timeout,
+            env=quiet_environment(),
+        )
 
     return run
 
@@ -127,8 +148,13 @@ def partreid() -> Run:
 def quiet_environment() -> dict[str, str]:
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-            "CUDA_VISIBLE_DEVICES": ""}
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +165,9 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def quick_demo(common: Path, partreid: Run) -> Path:
-    """Working folder of ``partreid demo --quick --json demo.json``, run once per session; holds partreid-demo/."""
+    """Working folder of ``partreid demo --quick --json demo.json``, run once per session; holds
+    partreid-demo/.
+    """
     with alone(common, "demo") as folder:
         if not (folder / "demo.json").is_file():
             folder.mkdir(exist_ok=True)

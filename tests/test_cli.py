@@ -1,4 +1,6 @@
-"""The command line: what it does at toy size, and that every mistake is one sentence that loses nothing."""
+"""The command line: what it does at toy size, and that every mistake is one sentence that loses
+nothing.
+"""
 
 import errno
 import inspect
@@ -39,8 +41,11 @@ Cli = Callable[..., Said]
 
 
 @pytest.fixture()
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-        tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def cli(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Cli:
     """Run a command in this process, in a folder of its own, where it may leave a ledger."""
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
@@ -58,11 +63,15 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 def assert_refused(said: Said, *words: str) -> None:
-    """Exit status 2, nothing on standard output, one line on standard error that holds ``words``."""
+    """Exit status 2, nothing on standard output, one line on standard error that holds
+    ``words``.
+    """
     assert said.code == 2 and said.out == ""
     (line,) = said.err.splitlines()
     assert line.startswith("partreid: ") and "Traceback" not in line
@@ -73,7 +82,9 @@ def assert_refused(said: Said, *words: str) -> None:
 # What commands do
 
 
-def commands(group: App = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Callable[..., object]]]:
+def commands(
+    group: App = app, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Callable[..., object]]]:
     for name in group:
         if not name.startswith("-"):
             command = group[name]
@@ -83,8 +94,12 @@ def commands(group: App = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
                 yield (*path, name), command.default_command
 
 
-@pytest.mark.parametrize(("path", "function"), [pytest.param(p, f, id=" ".join(p)) for p, f in commands()])
-def test_help_explains_every_argument(cli: Cli, path: tuple[str, ...], function: Callable[..., object]) -> None:
+@pytest.mark.parametrize(
+    ("path", "function"), [pytest.param(p, f, id=" ".join(p)) for p, f in commands()]
+)
+def test_help_explains_every_argument(
+    cli: Cli, path: tuple[str, ...], function: Callable[..., object]
+) -> None:
     described = dict(re.findall(r"^ {8}(\w+): (.+)$", function.__doc__ or "", re.M))
     named = {name.rstrip("_") for name in inspect.signature(function).parameters}
     assert set(name.rstrip("_") for name in described) == named
@@ -114,37 +129,77 @@ def test_data_is_checked_listed_and_shown(cli: Cli, world: Path, tmp_path: Path)
     said = cli("data", "check", "synthetic-tiny", world)
     assert said.code == 0 and "nothing looks wrong" in said.out and "occluded" in said.out
     assert "1 thing(s) to look at" not in said.out
-    assert "protocol market1501: images of the query's identity" in said.out and "licence: none needed" in said.out
+    assert (
+        "protocol market1501: images of the query's identity" in said.out
+        and "licence: none needed" in said.out
+    )
     noted = cli("data", "check", "market1501", world)
     assert noted.code == 2 and "looks like synthetic-tiny, not market1501" in noted.out
     assert "1 thing(s) to look at" in noted.out
     listed = cli("data", "list").out
-    assert "dukemtmc (WITHDRAWN)" in listed and "agreed" in listed and "cuhk01-0 to cuhk01-9" in listed
-    assert "bounding_box_train" in cli("data", "list", "--layouts").out and "bounding_box_train" not in listed
+    assert (
+        "dukemtmc (WITHDRAWN)" in listed and "agreed" in listed and "cuhk01-0 to cuhk01-9" in listed
+    )
+    assert (
+        "bounding_box_train" in cli("data", "list", "--layouts").out
+        and "bounding_box_train" not in listed
+    )
     assert cli("data", "sheet", world, tmp_path / "new" / "sheet.png", "--rows", "2").code == 0
     assert Image.open(tmp_path / "new" / "sheet.png").width > 100
-    assert "synthetic benchmark 'tiny'" in cli("data", "synth", "tiny", world).err  # finished: left alone
+    # finished: left alone
+    assert "synthetic benchmark 'tiny'" in cli("data", "synth", "tiny", world).err
 
 
-def test_train_eval_embed_and_compare(cli: Cli, world: Path, toy_options: tuple[str, ...], benchmark: Benchmark,
-                                      tmp_path: Path) -> None:
+def test_train_eval_embed_and_compare(
+    cli: Cli, world: Path, toy_options: tuple[str, ...], benchmark: Benchmark, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     said = cli(*TRAIN, "--data", world, "--out", run, *toy_options)
     assert said.code == 0 and f"trained: {run / 'model.safetensors'}" in said.err
-    said = cli("eval", run, "--data", world, "--json", tmp_path / "s.json", "--report", tmp_path / "report.html")
+    said = cli(
+        "eval",
+        run,
+        "--data",
+        world,
+        "--json",
+        tmp_path / "s.json",
+        "--report",
+        tmp_path / "report.html",
+    )
     assert said.code == 0 and "holistic" in said.out and "occluded" in said.out
     rows = json.loads((tmp_path / "s.json").read_text())["results"]
     assert [(r["method"], r["queries"], r["visibility"]) for r in rows] == [
-        ("bpbreid", "holistic", True), ("bpbreid", "occluded", True)]
+        ("bpbreid", "holistic", True),
+        ("bpbreid", "occluded", True),
+    ]
     assert "<html" in (tmp_path / "report.html").read_text()
     blind = cli("eval", run, "--data", world, "--json", tmp_path / "b.json", "--no-visibility")
     assert blind.code == 0
     assert json.loads((tmp_path / "b.json").read_text())["results"][0]["visibility"] is False
-    told = cli("eval", run, "--data", world, "--no-ledger", "--csv", tmp_path / "s.csv", "--latex", tmp_path / "s.tex",
-               "--rerank", "--shrink", "1", "--multi-query")
-    assert told.code == 0 and "re-ranked" in told.out and "evidence shrunk by 1" in told.out and "EER" in told.out
+    told = cli(
+        "eval",
+        run,
+        "--data",
+        world,
+        "--no-ledger",
+        "--csv",
+        tmp_path / "s.csv",
+        "--latex",
+        tmp_path / "s.tex",
+        "--rerank",
+        "--shrink",
+        "1",
+        "--multi-query",
+    )
+    assert (
+        told.code == 0
+        and "re-ranked" in told.out
+        and "evidence shrunk by 1" in told.out
+        and "EER" in told.out
+    )
     assert "multi-query changes nothing" in told.err and "ledger" not in told.err
-    assert len((tmp_path / "s.csv").read_text().splitlines()) == 9  # four rules on two query sets, and the head
+    # four rules on two query sets, and the head
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 9
     assert (tmp_path / "s.tex").read_text().count("bpbreid (") == 8
 
     said = cli("embed", run, world / "query", "--out", tmp_path / "embedded")
@@ -163,14 +218,30 @@ def test_train_eval_embed_and_compare(cli: Cli, world: Path, toy_options: tuple[
     assert all(name in table for name in index["names"])
 
 
-def test_runs_are_compared_with_the_first(cli: Cli, world: Path, trained: Callable[[str], Path],
-                                          tmp_path: Path) -> None:
-    said = cli("eval", trained("bot"), trained("bpbreid"), "--data", world, "--json", tmp_path / "s.json", "--report",
-               tmp_path / "report.html")
-    assert said.code == 0 and "bot, bpbreid on synthetic-tiny" in said.out and "Against bot, points" in said.out
+def test_runs_are_compared_with_the_first(
+    cli: Cli, world: Path, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    said = cli(
+        "eval",
+        trained("bot"),
+        trained("bpbreid"),
+        "--data",
+        world,
+        "--json",
+        tmp_path / "s.json",
+        "--report",
+        tmp_path / "report.html",
+    )
+    assert (
+        said.code == 0
+        and "bot, bpbreid on synthetic-tiny" in said.out
+        and "Against bot, points" in said.out
+    )
     assert "ledger: 4 new line(s)" in said.err
     found = json.loads((tmp_path / "s.json").read_text())
-    assert [r["method"] for r in found["results"]] == ["bot", "bpbreid"] * 2 and found["reference"] == "bot"
+    assert [r["method"] for r in found["results"]] == ["bot", "bpbreid"] * 2 and found[
+        "reference"
+    ] == "bot"
     assert {d["score"] for d in found["differences"]} >= {"R1", "mAP", "mINP"}
     assert "bot and bpbreid, compared" in (tmp_path / "report.html").read_text()
 
@@ -178,17 +249,28 @@ def test_runs_are_compared_with_the_first(cli: Cli, world: Path, trained: Callab
 # What goes wrong
 
 
-def test_evaluations_that_make_no_sense(cli: Cli, world: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
+def test_evaluations_that_make_no_sense(
+    cli: Cli, world: Path, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
     run, data = trained("bpbreid"), ("--data", world)
     assert_refused(cli("eval", *data), "eval needs a run folder", "--help")
-    assert_refused(cli("eval", run, trained("bot"), run, *data), "hold the same model", "name each run once")
-    assert_refused(cli("eval", run, *data, "--shrink", "-1"), "--shrink is a number of parts, 0 or more, got -1")
+    assert_refused(
+        cli("eval", run, trained("bot"), run, *data), "hold the same model", "name each run once"
+    )
+    assert_refused(
+        cli("eval", run, *data, "--shrink", "-1"),
+        "--shrink is a number of parts, 0 or more, got -1",
+    )
     assert_refused(cli("eval", run, *data, "--shrink", "much"), "--shrink")
     assert_refused(cli("eval", run, tmp_path / "gone", *data), "gone")
     (tmp_path / "calibration.json").write_text("{}")
-    assert_refused(cli("eval", run, *data, "--calibration", tmp_path / "calibration.json"), "calibration")
-    assert_refused(cli("eval", run, trained("bot"), *data, "--calibration", tmp_path / "calibration.json"),
-                   "belongs to one model, and there are 2 runs")
+    assert_refused(
+        cli("eval", run, *data, "--calibration", tmp_path / "calibration.json"), "calibration"
+    )
+    assert_refused(
+        cli("eval", run, trained("bot"), *data, "--calibration", tmp_path / "calibration.json"),
+        "belongs to one model, and there are 2 runs",
+    )
     file = tmp_path / "file"
     file.write_text("mine")
     for option in ("--csv", "--latex", "--json", "--report"):
@@ -200,10 +282,14 @@ def test_evaluations_that_make_no_sense(cli: Cli, world: Path, trained: Callable
 def test_unknown_words(cli: Cli, world: Path) -> None:
     assert_refused(cli("trian"), "Unknown command", "Did you mean", "train", "--help")
     assert_refused(cli("recipes", "bpbreid/tabel1"), "unknown recipe", "partreid recipes")
-    assert_refused(cli("train", "nothing", "--data", world), "unknown recipe: 'nothing'", "list them with")
+    assert_refused(
+        cli("train", "nothing", "--data", world), "unknown recipe: 'nothing'", "list them with"
+    )
     assert_refused(cli(*TRAIN, "--data", world, "--sed", "3"), "--sed", "--help")
     assert_refused(cli(*TRAIN), "--data", "--help")
-    assert_refused(cli("data", "check", "market", world), "unknown data set", "Did you mean 'market1501'")
+    assert_refused(
+        cli("data", "check", "market", world), "unknown data set", "Did you mean 'market1501'"
+    )
     assert_refused(cli("data", "synth", "huge", world), "huge", "tiny", "--help")
     assert_refused(cli("compare", "a.jpg"), "--help")
 
@@ -219,36 +305,59 @@ def test_unknown_words(cli: Cli, world: Path) -> None:
     ("backbone=vit", ("unknown backbone: 'vit'", "Known: ")),
     ("stages.weights.id_head=1.0", ("unknown loss term of bpbreid: 'id_head'",)),
 ])  # fmt: skip
-def test_wrong_settings(change: str, words: tuple[str, ...], cli: Cli, world: Path, tmp_path: Path) -> None:
+def test_wrong_settings(
+    change: str, words: tuple[str, ...], cli: Cli, world: Path, tmp_path: Path
+) -> None:
     assert_refused(cli(*TRAIN, "--data", world, "--out", tmp_path / "run", "--set", change), *words)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("option", [("--devices", "0"), ("--devices", "two"), ("--save-every", "0"),
-                                    ("--device", "tpu")])
+@pytest.mark.parametrize(
+    "option", [("--devices", "0"), ("--devices", "two"), ("--save-every", "0"), ("--device", "tpu")]
+)
 def test_wrong_options(option: tuple[str, str], cli: Cli, world: Path, tmp_path: Path) -> None:
     assert_refused(cli(*TRAIN, "--data", world, "--out", tmp_path / "run", *option), option[0])
 
 
-def test_absent_gpu(cli: Cli, world: Path, trained: Callable[[str], Path], tmp_path: Path,
-                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_gpu(
+    cli: Cli,
+    world: Path,
+    trained: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     words = ("no GPU that PyTorch can use", "--device cpu")
-    assert_refused(cli(*TRAIN, "--data", world, "--out", tmp_path / "run", "--device", "cuda"), *words)
+    assert_refused(
+        cli(*TRAIN, "--data", world, "--out", tmp_path / "run", "--device", "cuda"), *words
+    )
     assert_refused(cli("eval", trained("bpbreid"), "--data", world, "--device", "cuda"), *words)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_corrupt_image_in_training(workers: str, cli: Cli, own_world: Path, toy_options: tuple[str, ...],
-                                   tmp_path: Path) -> None:
+def test_corrupt_image_in_training(
+    workers: str, cli: Cli, own_world: Path, toy_options: tuple[str, ...], tmp_path: Path
+) -> None:
     """The run stops, whatever process reads the image; once mended it goes on where it was."""
     image = sorted((own_world / "bounding_box_train").iterdir())[10]
     whole = image.read_bytes()
     image.write_bytes(whole[:300])
-    command = (*TRAIN, "--data", own_world, "--out", tmp_path / "run", "--workers", workers, "--save-every", "1",
-               *toy_options)
-    assert_refused(cli(*command), image.name, "cannot be read as an image", "replace or remove the file")
+    command = (
+        *TRAIN,
+        "--data",
+        own_world,
+        "--out",
+        tmp_path / "run",
+        "--workers",
+        workers,
+        "--save-every",
+        "1",
+        *toy_options,
+    )
+    assert_refused(
+        cli(*command), image.name, "cannot be read as an image", "replace or remove the file"
+    )
     before = [e for e in read(tmp_path / "run" / "journal.jsonl") if "loss" in e]
     image.write_bytes(whole)
     assert cli(*command, "--resume").code == 0
@@ -256,75 +365,139 @@ def test_corrupt_image_in_training(workers: str, cli: Cli, own_world: Path, toy_
     assert after[: len(before)] == before and len(after) > len(before)
 
 
-def test_corrupt_image_at_test_time(cli: Cli, own_world: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
+def test_corrupt_image_at_test_time(
+    cli: Cli, own_world: Path, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
     image = sorted((own_world / "query").iterdir())[3]
     image.write_text("no picture")
     words = (image.name, "cannot be read as an image", "replace or remove the file")
-    assert_refused(cli("eval", trained("bpbreid"), "--data", own_world, "--json", tmp_path / "s.json"), *words)
-    assert_refused(cli("embed", trained("bpbreid"), own_world / "query", "--out", tmp_path / "e"), *words)
+    assert_refused(
+        cli("eval", trained("bpbreid"), "--data", own_world, "--json", tmp_path / "s.json"), *words
+    )
+    assert_refused(
+        cli("embed", trained("bpbreid"), own_world / "query", "--out", tmp_path / "e"), *words
+    )
     assert_refused(cli("compare", image, image, "--run", trained("bpbreid")), *words)
     assert list(tmp_path.glob("[se]*")) == []
 
 
-def test_missing_label_and_label_of_another_size(cli: Cli, own_world: Path, toy_options: tuple[str, ...],
-                                                 tmp_path: Path) -> None:
+def test_missing_label_and_label_of_another_size(
+    cli: Cli, own_world: Path, toy_options: tuple[str, ...], tmp_path: Path
+) -> None:
     label = sorted((own_world / "labels" / "bounding_box_train").iterdir())[5]
     command = (*TRAIN, "--data", own_world, "--out", tmp_path / "run", *toy_options)
     Image.open(label).resize((64, 64), Image.Resampling.NEAREST).save(label)
-    assert_refused(cli(*command), label.name, "is 64 x 64 but its image is 64 x 128", "make the label again")
+    assert_refused(
+        cli(*command), label.name, "is 64 x 64 but its image is 64 x 128", "make the label again"
+    )
     label.unlink()
-    assert_refused(cli(*command), "1 of 48 training images have no label", label.name,
-                   "choose a method that needs none (bot, pcb)")
+    assert_refused(
+        cli(*command),
+        "1 of 48 training images have no label",
+        label.name,
+        "choose a method that needs none (bot, pcb)",
+    )
 
 
-def test_empty_and_missing_folders(cli: Cli, own_world: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
+def test_empty_and_missing_folders(
+    cli: Cli, own_world: Path, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     run = trained("bpbreid")
-    assert_refused(cli(*TRAIN, "--data", tmp_path / "gone", "--out", tmp_path / "r"), "there is no folder", "--data")
-    assert_refused(cli(*TRAIN, "--data", empty, "--out", tmp_path / "r"), "there is no folder", "--data")
-    assert_refused(cli("embed", run, empty, "--out", tmp_path / "e"), "empty holds no images", "give a folder of crops")
-    assert_refused(cli("embed", run, tmp_path / "gone.jpg", "--out", tmp_path / "e"), "there is no image")
+    assert_refused(
+        cli(*TRAIN, "--data", tmp_path / "gone", "--out", tmp_path / "r"),
+        "there is no folder",
+        "--data",
+    )
+    assert_refused(
+        cli(*TRAIN, "--data", empty, "--out", tmp_path / "r"), "there is no folder", "--data"
+    )
+    assert_refused(
+        cli("embed", run, empty, "--out", tmp_path / "e"),
+        "empty holds no images",
+        "give a folder of crops",
+    )
+    assert_refused(
+        cli("embed", run, tmp_path / "gone.jpg", "--out", tmp_path / "e"), "there is no image"
+    )
     for image in (own_world / "query").iterdir():
         image.unlink()
     assert_refused(cli("eval", run, "--data", own_world), "query holds no images", "unpacked")
 
 
-def test_query_and_gallery_that_share_nothing(cli: Cli, own_world: Path, trained: Callable[[str], Path]) -> None:
+def test_query_and_gallery_that_share_nothing(
+    cli: Cli, own_world: Path, trained: Callable[[str], Path]
+) -> None:
     for folder in ("query", "query_occluded"):
         for image in list((own_world / folder).iterdir()):
             image.rename(image.with_name(image.name.replace("50", "99", 1)))
-    assert_refused(cli("eval", trained("bpbreid"), "--data", own_world), "query and gallery share no identity",
-                   "Check that both come from the same data set")
+    assert_refused(
+        cli("eval", trained("bpbreid"), "--data", own_world),
+        "query and gallery share no identity",
+        "Check that both come from the same data set",
+    )
 
 
-def test_missing_broken_and_foreign_models(cli: Cli, world: Path, trained: Callable[[str], Path],
-                                           tmp_path: Path) -> None:
+def test_missing_broken_and_foreign_models(
+    cli: Cli, world: Path, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
     run = trained("bpbreid")
     assert_refused(cli("eval", tmp_path / "gone", "--data", world), "there is no", "partreid demo")
-    assert_refused(cli("eval", tmp_path, "--data", world), "model.safetensors once training has ended")
-    assert_refused(cli("eval", run / "checkpoint.safetensors", "--data", world), "not a finished model", "--resume")
+    assert_refused(
+        cli("eval", tmp_path, "--data", world), "model.safetensors once training has ended"
+    )
+    assert_refused(
+        cli("eval", run / "checkpoint.safetensors", "--data", world),
+        "not a finished model",
+        "--resume",
+    )
     save_file({"w": torch.zeros(2)}, tmp_path / "foreign.safetensors")
-    assert_refused(cli("eval", tmp_path / "foreign.safetensors", "--data", world), "was not written by partreid")
+    assert_refused(
+        cli("eval", tmp_path / "foreign.safetensors", "--data", world),
+        "was not written by partreid",
+    )
     torch.save({"w": torch.zeros(2)}, tmp_path / "foreign.pth")
-    assert_refused(cli("eval", tmp_path / "foreign.pth", "--data", world), "not a readable safetensors file")
+    assert_refused(
+        cli("eval", tmp_path / "foreign.pth", "--data", world), "not a readable safetensors file"
+    )
     (tmp_path / "cut.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:1000])
-    assert_refused(cli("compare", "a.jpg", "b.jpg", "--run", tmp_path / "cut.safetensors"), "cut.safetensors is not")
+    assert_refused(
+        cli("compare", "a.jpg", "b.jpg", "--run", tmp_path / "cut.safetensors"),
+        "cut.safetensors is not",
+    )
 
 
-def test_a_run_folder_in_use(cli: Cli, world: Path, toy_options: tuple[str, ...], trained: Callable[[str], Path],
-                             tmp_path: Path) -> None:
+def test_a_run_folder_in_use(
+    cli: Cli,
+    world: Path,
+    toy_options: tuple[str, ...],
+    trained: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
     run = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
     before = files(run)
     command = (*TRAIN, "--data", world, "--out", run, *toy_options)
-    assert_refused(cli(*command), "already holds a run of synthetic/tiny/bpbreid", "--resume", "--out")
-    assert_refused(cli(*command, "--resume", "--set", "stages.lr=0.1"), "begun with another recipe", "--out")
+    assert_refused(
+        cli(*command), "already holds a run of synthetic/tiny/bpbreid", "--resume", "--out"
+    )
+    assert_refused(
+        cli(*command, "--resume", "--set", "stages.lr=0.1"), "begun with another recipe", "--out"
+    )
     assert files(run) == before
 
 
-def test_full_disk_while_saving(cli: Cli, world: Path, toy_options: tuple[str, ...], trained: Callable[[str], Path],
-                                tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk fills up at the third checkpoint; with space again, the run ends as if nothing had happened."""
+def test_full_disk_while_saving(
+    cli: Cli,
+    world: Path,
+    toy_options: tuple[str, ...],
+    trained: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The disk fills up at the third checkpoint; with space again, the run ends as if nothing
+    had happened.
+    """
     run = tmp_path / "run"
     command = (*TRAIN, "--data", world, "--out", run, "--save-every", "2", *toy_options)
     real = os.fsync
@@ -340,17 +513,27 @@ def test_full_disk_while_saving(cli: Cli, world: Path, toy_options: tuple[str, .
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fill)
-        assert_refused(cli(*command), "the disk is full", "checkpoint.safetensors", "free some space", "--resume")
+        assert_refused(
+            cli(*command),
+            "the disk is full",
+            "checkpoint.safetensors",
+            "free some space",
+            "--resume",
+        )
     assert files(run) == saved[-1]  # nothing lost, nothing half-written
-    assert load_tensors(run / "checkpoint.safetensors")[1]["place"]["step"] == 2  # after that of the beginning
+    # after that of the beginning
+    assert load_tensors(run / "checkpoint.safetensors")[1]["place"]["step"] == 2
     assert cli(*command, "--resume").code == 0
-    mine, whole = (load_tensors(folder / "model.safetensors")[0] for folder in (run, trained("bpbreid")))
+    mine, whole = (
+        load_tensors(folder / "model.safetensors")[0] for folder in (run, trained("bpbreid"))
+    )
     assert all(torch.equal(mine[name], whole[name]) for name in whole)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_full_disk_while_writing_results(cli: Cli, world: Path, trained: Callable[[str], Path], benchmark: Benchmark,
-                                         tmp_path: Path) -> None:
+def test_full_disk_while_writing_results(
+    cli: Cli, world: Path, trained: Callable[[str], Path], benchmark: Benchmark, tmp_path: Path
+) -> None:
     (tmp_path / "why.png").symlink_to("/dev/full")
     a, b = (s.path for s in benchmark.query[:2])
     said = cli("compare", a, b, "--run", trained("bpbreid"), "--picture", tmp_path / "why.png")
@@ -358,16 +541,27 @@ def test_full_disk_while_writing_results(cli: Cli, world: Path, trained: Callabl
     assert len(said.err.splitlines()) == 1 and "the disk is full: why.png" in said.err
 
 
-def test_places_that_cannot_be_written(cli: Cli, world: Path, trained: Callable[[str], Path], benchmark: Benchmark,
-                                       tmp_path: Path) -> None:
+def test_places_that_cannot_be_written(
+    cli: Cli, world: Path, trained: Callable[[str], Path], benchmark: Benchmark, tmp_path: Path
+) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     run, a = trained("bpbreid"), benchmark.query[0].path
-    assert_refused(cli(*TRAIN, "--data", world, "--out", file / "run"), "cannot be written", "--out")
-    assert_refused(cli("data", "synth", "tiny", file), "is a file; a synthetic world needs a folder")
+    assert_refused(
+        cli(*TRAIN, "--data", world, "--out", file / "run"), "cannot be written", "--out"
+    )
+    assert_refused(
+        cli("data", "synth", "tiny", file), "is a file; a synthetic world needs a folder"
+    )
     assert_refused(cli("data", "synth", "tiny", file / "below"), "below", "choose another folder")
-    assert_refused(cli("data", "synth", "tiny", tmp_path), "is not empty and holds no synthetic world", "new folder")
-    assert_refused(cli("embed", run, a, "--out", file / "e"), "cannot be written", "choose another name")
+    assert_refused(
+        cli("data", "synth", "tiny", tmp_path),
+        "is not empty and holds no synthetic world",
+        "new folder",
+    )
+    assert_refused(
+        cli("embed", run, a, "--out", file / "e"), "cannot be written", "choose another name"
+    )
     assert_refused(cli("compare", a, a, "--run", run, "--picture", "why.doc"), "why.doc", "png")
     assert file.read_text() == "mine"
 
@@ -381,18 +575,33 @@ def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
         cli("recipes")
 
 
-@pytest.mark.parametrize(("error", "said"), [
-    (PermissionError(errno.EACCES, "Permission denied", "m.safetensors"), ("m.safetensors", "permissions", "owner")),
-    (OSError(errno.ENOSPC, "No space left on device"), ("the disk", "free some space")),
-    (OSError(errno.EMFILE, "Too many open files"), ("ulimit -n",)),
-    (OSError(errno.EROFS, "Read-only file system", "x"), ("x: ", "can be written")),
-    (MemoryError(), ("memory", "stages.batch")),
-    (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), ("memory is used up", "stages.batch")),
-    (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried"),
-     ("memory is used up", "stages.batch")),
-])
-def test_what_the_system_refuses_has_its_own_remedy(error: Exception, said: tuple[str, ...], cli: Cli,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", "m.safetensors"),
+            ("m.safetensors", "permissions", "owner"),
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), ("the disk", "free some space")),
+        (OSError(errno.EMFILE, "Too many open files"), ("ulimit -n",)),
+        (OSError(errno.EROFS, "Read-only file system", "x"), ("x: ", "can be written")),
+        (MemoryError(), ("memory", "stages.batch")),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+            ("memory is used up", "stages.batch"),
+        ),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you "
+                "tried"
+            ),
+            ("memory is used up", "stages.batch"),
+        ),
+    ],
+)
+def test_what_the_system_refuses_has_its_own_remedy(
+    error: Exception, said: tuple[str, ...], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*arguments: object, **named: object) -> None:
         raise error
 
@@ -409,15 +618,23 @@ def test_an_interrupt_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert said.code == 130 and "interrupted" in said.err and "--resume" in said.err
 
 
-def test_as_a_process_of_its_own(partreid: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_as_a_process_of_its_own(
+    partreid: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     done = partreid("eval", tmp_path / "gone", "--data", tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("partreid: there is no")
 
 
 def test_share_of_occluded_training_images(cli: Cli, tmp_path: Path) -> None:
-    assert_refused(cli("data", "synth", "tiny", tmp_path / "w", "--train-occluded", "2"), "between 0 and 1")
+    assert_refused(
+        cli("data", "synth", "tiny", tmp_path / "w", "--train-occluded", "2"), "between 0 and 1"
+    )
     assert cli("data", "synth", "tiny", tmp_path / "w", "--train-occluded", "0.5").code == 0
-    lines = [json.loads(line) for line in (tmp_path / "w" / "annotations.jsonl").read_text().splitlines()]
-    hidden = [line["occluder"] is not None for line in lines if line["split"] == "bounding_box_train"]
+    lines = [
+        json.loads(line) for line in (tmp_path / "w" / "annotations.jsonl").read_text().splitlines()
+    ]
+    hidden = [
+        line["occluder"] is not None for line in lines if line["split"] == "bounding_box_train"
+    ]
     assert 0.3 < sum(hidden) / len(hidden) < 0.7

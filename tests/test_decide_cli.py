@@ -1,4 +1,6 @@
-"""``calibrate``, ``compare`` and ``rank`` as commands: what they say, what they keep, what they refuse."""
+"""``calibrate``, ``compare`` and ``rank`` as commands: what they say, what they keep, what they
+refuse.
+"""
 
 import contextlib
 import json
@@ -55,8 +57,12 @@ def assert_refused(said: Said, *words: str) -> None:
         assert word in line, line
 
 
-def crops_of(root: Path, people: int = PEOPLE, noise: float = 25.0, seed: int = 0, dark: float = 1.0) -> Path:
-    """Crops of people who are four bands of colour: two to ask with from camera 1, three in the gallery from 2."""
+def crops_of(
+    root: Path, people: int = PEOPLE, noise: float = 25.0, seed: int = 0, dark: float = 1.0
+) -> Path:
+    """Crops of people who are four bands of colour: two to ask with from camera 1, three in the
+    gallery from 2.
+    """
     draw = np.random.default_rng(seed)
     for person in range(people):
         bands = np.repeat(draw.uniform(0, 255, (4, 1, 3)), 16, axis=0)
@@ -65,7 +71,9 @@ def crops_of(root: Path, people: int = PEOPLE, noise: float = 25.0, seed: int = 
             folder.mkdir(parents=True)
             for i in range(many):
                 image = (bands + draw.normal(0, noise, (64, 32, 3))) * dark
-                Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"a_c{camera}_{i}.png")
+                Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(
+                    folder / f"a_c{camera}_{i}.png"
+                )
     return root
 
 
@@ -75,12 +83,27 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(trained: Callable[[str], Path], labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(
+    trained: Callable[[str], Path], labelled: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A run that is calibrated."""
     copy = Path(shutil.copytree(trained("bpbreid"), tmp_path_factory.mktemp("runs") / "run"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["partreid", "calibrate", str(copy), "--data", str(labelled), "--name", "folders",
-                                    "--rate", "0.05"])
+        patch.setattr(
+            sys,
+            "argv",
+            [
+                "partreid",
+                "calibrate",
+                str(copy),
+                "--data",
+                str(labelled),
+                "--name",
+                "folders",
+                "--rate",
+                "0.05",
+            ],
+        )
         with contextlib.suppress(SystemExit):
             main()
     assert (copy / "calibration.json").is_file()
@@ -91,20 +114,31 @@ def first(root: Path, split: str, person: int = 0) -> Path:
     return next((root / split / f"p0{person:02d}").iterdir())
 
 
-def test_calibrate_says_what_it_found_and_keeps_it(cli: Cli, trained: Callable[[str], Path], labelled: Path,
-                                                   tmp_path: Path) -> None:
+def test_calibrate_says_what_it_found_and_keeps_it(
+    cli: Cli, trained: Callable[[str], Path], labelled: Path, tmp_path: Path
+) -> None:
     copy = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
     command = ("calibrate", copy, "--data", labelled, "--name", "folders", "--rate", "0.05")
     said = cli(*command)
     assert said.code == 0 and f"calibration: {copy / 'calibration.json'}" in said.err
-    assert "fitted on 12 people of folders (query): 72 pairs of one person, 792 of strangers" in said.out
-    assert "5 false matches in 100 pairs of strangers" in said.out and "A threshold is no proof" in said.out
+    assert (
+        "fitted on 12 people of folders (query): 72 pairs of one person, 792 of strangers"
+        in said.out
+    )
+    assert (
+        "5 false matches in 100 pairs of strangers" in said.out
+        and "A threshold is no proof" in said.out
+    )
     assert "checked on the 12 people that were not fitted" in said.out
     kept = decision.read(copy / "calibration.json")
-    assert kept.rate == 0.05 and kept.source.data == "folders" and 0.04 < kept.true_rate.value <= 0.05
+    assert (
+        kept.rate == 0.05 and kept.source.data == "folders" and 0.04 < kept.true_rate.value <= 0.05
+    )
     assert kept.expected.low <= kept.checked.fmr.value <= kept.expected.high  # other people
     assert str(tmp_path) not in (copy / "calibration.json").read_text()
-    said = cli(*command, "--json", "--out", tmp_path / "other.json", "--seed", "3", "--device", "cpu")
+    said = cli(
+        *command, "--json", "--out", tmp_path / "other.json", "--seed", "3", "--device", "cpu"
+    )
     printed = json.loads(said.out)
     assert printed["seed"] == 3 and printed["checked"]["slice"]["people"] == 12
     assert decision.read(tmp_path / "other.json").seed == 3
@@ -112,13 +146,20 @@ def test_calibrate_says_what_it_found_and_keeps_it(cli: Cli, trained: Callable[[
 
 
 def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Path) -> None:
-    mine, same, other = first(labelled, "query"), first(labelled, "gallery"), first(labelled, "gallery", 5)
+    mine, same, other = (
+        first(labelled, "query"),
+        first(labelled, "gallery"),
+        first(labelled, "gallery", 5),
+    )
     found = json.loads(cli("compare", mine, same, "--run", run, "--json").out)
     assert set(found) == {"a", "b", "distance", "parts", "probability", "same", "shared_evidence"}
     said = cli("compare", mine, mine, "--run", run)
     assert said.code == 0 and re.search(
         r"^same person: (over )?[\d.]+ % if that was as likely as not beforehand; threshold for 5 false matches in 100 "
-        r"pairs of strangers \[[\d.]+, [\d.]+\], calibrated on 12 people of folders$", said.out, re.M), said.out
+        r"pairs of strangers \[[\d.]+, [\d.]+\], calibrated on 12 people of folders$",
+        said.out,
+        re.M,
+    ), said.out
 
     def compared(b: Path) -> dict[str, float]:
         found: dict[str, float] = json.loads(cli("compare", mine, b, "--run", run, "--json").out)
@@ -128,56 +169,111 @@ def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Pa
     assert apart[0]["same"] and apart[0]["probability"] > apart[1]["probability"]
     rare = cli("compare", mine, mine, "--run", run, "--prior", "0.01").out
     assert "if it had 1 % beforehand" in rare
-    far = next(b for p in range(1, PEOPLE) if not compared(b := first(labelled, "gallery", p))["same"])
-    assert "not near enough to be called the same person: " in cli("compare", mine, far, "--run", run).out
+    far = next(
+        b for p in range(1, PEOPLE) if not compared(b := first(labelled, "gallery", p))["same"]
+    )
+    assert (
+        "not near enough to be called the same person: "
+        in cli("compare", mine, far, "--run", run).out
+    )
 
 
-def test_without_a_calibration_one_line_says_how_to_get_one(cli: Cli, trained: Callable[[str], Path],
-                                                            labelled: Path) -> None:
-    said = cli("compare", first(labelled, "query"), first(labelled, "gallery"), "--run", trained("bpbreid"))
+def test_without_a_calibration_one_line_says_how_to_get_one(
+    cli: Cli, trained: Callable[[str], Path], labelled: Path
+) -> None:
+    said = cli(
+        "compare", first(labelled, "query"), first(labelled, "gallery"), "--run", trained("bpbreid")
+    )
     (line,) = [x for x in said.out.splitlines() if "partreid calibrate" in x]
     assert said.code == 0 and line.startswith("no decision: ")
-    found = json.loads(cli("compare", first(labelled, "query"), first(labelled, "gallery"), "--run", trained("bpbreid"),
-                           "--json").out)
+    found = json.loads(
+        cli(
+            "compare",
+            first(labelled, "query"),
+            first(labelled, "gallery"),
+            "--run",
+            trained("bpbreid"),
+            "--json",
+        ).out
+    )
     assert found["probability"] is None and found["same"] is None
-    said = cli("rank", trained("bpbreid"), first(labelled, "query"), labelled / "gallery", "--top", "3")
+    said = cli(
+        "rank", trained("bpbreid"), first(labelled, "query"), labelled / "gallery", "--top", "3"
+    )
     assert said.code == 0 and "no decision: " in said.out and "nobody" not in said.out
-    assert json.loads(cli("rank", trained("bpbreid"), first(labelled, "query"), labelled / "gallery",
-                          "--json").out)[0]["called_same"] is None
+    assert (
+        json.loads(
+            cli(
+                "rank", trained("bpbreid"), first(labelled, "query"), labelled / "gallery", "--json"
+            ).out
+        )[0]["called_same"]
+        is None
+    )
 
 
 def test_rank_marks_who_is_near_enough(cli: Cli, run: Path, labelled: Path, tmp_path: Path) -> None:
     query = first(labelled, "query")
-    said = cli("rank", run, query, labelled / "gallery", "--top", "4", "--sheet", tmp_path / "new" / "sheet.png")
+    said = cli(
+        "rank",
+        run,
+        query,
+        labelled / "gallery",
+        "--top",
+        "4",
+        "--sheet",
+        tmp_path / "new" / "sheet.png",
+    )
     assert said.code == 0 and "warning" not in said.err
     assert Image.open(tmp_path / "new" / "sheet.png").width > 200
-    assert "72 crops of strangers alone would hold 3.6 false matches on average for each query [" in said.out
+    assert (
+        "72 crops of strangers alone would hold 3.6 false matches on average for each query ["
+        in said.out
+    )
     hits = json.loads(cli("rank", run, query, labelled / "gallery", "--top", "4", "--json").out)[0]
     rows = [line.split() for line in said.out.splitlines() if re.match(r"[1-4] ", line)]
-    assert [row[-1] for row in rows] == ["yes" if hit["same"] else "no" for hit in hits["hits"]] and len(rows) == 4
+    assert [row[-1] for row in rows] == [
+        "yes" if hit["same"] else "no" for hit in hits["hits"]
+    ] and len(rows) == 4
     assert [row[1] for row in rows] == [hit["path"] for hit in hits["hits"]]
-    assert f"{hits['called_same']} of 72 crops are near enough" in said.out and hits["called_same"] > 0
+    assert (
+        f"{hits['called_same']} of 72 crops are near enough" in said.out and hits["called_same"] > 0
+    )
 
 
-def test_rank_says_if_nobody_is_near_enough(cli: Cli, run: Path, labelled: Path, tmp_path: Path) -> None:
+def test_rank_says_if_nobody_is_near_enough(
+    cli: Cli, run: Path, labelled: Path, tmp_path: Path
+) -> None:
     query = first(labelled, "query")
-    hits = json.loads(cli("rank", run, query, labelled / "gallery", "--top", "72", "--json").out)[0]["hits"]
+    hits = json.loads(cli("rank", run, query, labelled / "gallery", "--top", "72", "--json").out)[
+        0
+    ]["hits"]
     strangers = tmp_path / "strangers.txt"
     strangers.write_text("\n".join(hit["path"] for hit in hits if not hit["same"]))
     said = cli("rank", run, query, strangers, "--top", "2")
-    assert said.code == 0 and "nobody in this gallery is near enough to be called the same person" in said.out
+    assert (
+        said.code == 0
+        and "nobody in this gallery is near enough to be called the same person" in said.out
+    )
     two = tmp_path / "two.txt"
     two.write_text(f"{query}\n{first(labelled, 'query', 3)}\n")
     answers = json.loads(cli("rank", run, two, strangers, "--json", "--top", "1").out)
     assert [len(a["hits"]) for a in answers] == [1, 1] and answers[0]["called_same"] == 0
 
 
-def test_crops_of_another_kind_are_warned_of_and_other_people_are_not(cli: Cli, run: Path, tmp_path: Path) -> None:
+def test_crops_of_another_kind_are_warned_of_and_other_people_are_not(
+    cli: Cli, run: Path, tmp_path: Path
+) -> None:
     others = crops_of(tmp_path / "others", seed=1)
-    assert "warning" not in cli("rank", run, others / "query", others / "gallery", "--json", "--top", "1").err
+    assert (
+        "warning"
+        not in cli("rank", run, others / "query", others / "gallery", "--json", "--top", "1").err
+    )
     dark = crops_of(tmp_path / "dark", seed=1, dark=0.15)
     said = cli("rank", run, dark / "query", dark / "gallery", "--json", "--top", "1")
-    assert said.code == 0 and "warning: these crops are not like those of the calibration on folders" in said.err
+    assert (
+        said.code == 0
+        and "warning: these crops are not like those of the calibration on folders" in said.err
+    )
     assert len(json.loads(said.out)) == 48  # standard output stays whole
 
 
@@ -186,8 +282,13 @@ def test_check_measures_on_other_people(cli: Cli, run: Path, tmp_path: Path) -> 
     before = (run / "calibration.json").read_bytes()
     said = cli("calibrate", run, "--data", others, "--name", "folders", "--check")
     assert said.code == 0 and "checked on folders, other images than it was made on" in said.out
-    found = json.loads(cli("calibrate", run, "--data", others, "--name", "folders", "--check", "--json").out)
-    assert found["slice"]["people"] == 24 and 0 <= found["fmr"]["low"] <= found["fmr"]["value"] <= found["fmr"]["high"]
+    found = json.loads(
+        cli("calibrate", run, "--data", others, "--name", "folders", "--check", "--json").out
+    )
+    assert (
+        found["slice"]["people"] == 24
+        and 0 <= found["fmr"]["low"] <= found["fmr"]["value"] <= found["fmr"]["high"]
+    )
     dark = crops_of(tmp_path / "dark", seed=1, dark=0.15)
     said = cli("calibrate", run, "--data", dark, "--name", "folders", "--check")
     assert "ABOVE the range to be expected" in said.out and "calibrate on them" in said.out
@@ -197,16 +298,26 @@ def test_check_measures_on_other_people(cli: Cli, run: Path, tmp_path: Path) -> 
 # What goes wrong
 
 
-def test_what_calibrate_refuses(cli: Cli, run: Path, trained: Callable[[str], Path], labelled: Path, world: Path,
-                                tmp_path: Path) -> None:
+def test_what_calibrate_refuses(
+    cli: Cli, run: Path, trained: Callable[[str], Path], labelled: Path, world: Path, tmp_path: Path
+) -> None:
     other = trained("bpbreid")
     given = ("calibrate", run, "--data", labelled, "--name", "folders")
-    assert_refused(cli(*given), "needs 10000 pairs of strangers to be fitted on, there are 792", "--rate 0.02")
-    assert_refused(cli("calibrate", other, "--data", world), "4 people with", "it takes 10 of either")
-    assert_refused(cli(*given, "--check"), "the very gallery that the calibration was made on", "--data")
+    assert_refused(
+        cli(*given), "needs 10000 pairs of strangers to be fitted on, there are 792", "--rate 0.02"
+    )
+    assert_refused(
+        cli("calibrate", other, "--data", world), "4 people with", "it takes 10 of either"
+    )
+    assert_refused(
+        cli(*given, "--check"), "the very gallery that the calibration was made on", "--data"
+    )
     assert_refused(cli(*given, "--check", "--out", "x.json"), "--check writes nothing")
     assert_refused(cli(*given, "--calibration", "x.json"), "--check", "--out")
-    assert_refused(cli("calibrate", other, "--data", labelled, "--name", "folders", "--check"), "no calibration beside")
+    assert_refused(
+        cli("calibrate", other, "--data", labelled, "--name", "folders", "--check"),
+        "no calibration beside",
+    )
     assert_refused(cli(*given, "--queries", "hidden"), "unknown query set: 'hidden'", "query")
     assert_refused(cli(*given, "--rate", "2"), "--rate")
     assert_refused(cli(*given, "--share", "0"), "--share")
@@ -215,15 +326,30 @@ def test_what_calibrate_refuses(cli: Cli, run: Path, trained: Callable[[str], Pa
     assert not (other / "calibration.json").exists()
 
 
-def test_other_weights_are_refused(cli: Cli, run: Path, trained: Callable[[str], Path], labelled: Path,
-                                   tmp_path: Path) -> None:
+def test_other_weights_are_refused(
+    cli: Cli, run: Path, trained: Callable[[str], Path], labelled: Path, tmp_path: Path
+) -> None:
     a, b = first(labelled, "query"), first(labelled, "gallery")
     words = ("was made for another model", "not the same weights", "partreid calibrate")
     file = run / "calibration.json"
     assert_refused(cli("compare", a, b, "--run", trained("bot"), "--calibration", file), *words)
-    assert_refused(cli("rank", trained("bot"), a, labelled / "gallery", "--calibration", file), *words)
-    assert_refused(cli("calibrate", trained("bot"), "--data", labelled, "--name", "folders", "--check", "--calibration",
-                       file), *words)
+    assert_refused(
+        cli("rank", trained("bot"), a, labelled / "gallery", "--calibration", file), *words
+    )
+    assert_refused(
+        cli(
+            "calibrate",
+            trained("bot"),
+            "--data",
+            labelled,
+            "--name",
+            "folders",
+            "--check",
+            "--calibration",
+            file,
+        ),
+        *words,
+    )
     copy = Path(shutil.copytree(trained("bot"), tmp_path / "bot"))
     shutil.copy(file, copy)
     assert_refused(cli("compare", a, b, "--run", copy), *words)
@@ -232,28 +358,45 @@ def test_other_weights_are_refused(cli: Cli, run: Path, trained: Callable[[str],
     assert cli("compare", a, b, "--run", copy).code == 0
 
 
-def test_what_compare_and_rank_refuse(cli: Cli, run: Path, trained: Callable[[str], Path], labelled: Path,
-                                      tmp_path: Path) -> None:
+def test_what_compare_and_rank_refuse(
+    cli: Cli, run: Path, trained: Callable[[str], Path], labelled: Path, tmp_path: Path
+) -> None:
     a, gallery = first(labelled, "query"), labelled / "gallery"
     assert_refused(cli("rank", run, tmp_path / "gone.png", gallery), "there is no image")
     assert_refused(cli("rank", run, a, tmp_path), "holds no images")
     assert_refused(cli("rank", run, a, gallery, "--prior", "1"), "--prior")
     assert_refused(cli("rank", run, a, gallery, "--top", "0"), "--top")
     assert_refused(cli("rank", run, a, gallery, "--sheet", "sheet.doc"), "sheet.doc", "png")
-    plain = cli("rank", trained("bpbreid"), a, gallery, "--sheet", tmp_path / "plain.png")  # without a decision
+    # without a decision
+    plain = cli("rank", trained("bpbreid"), a, gallery, "--sheet", tmp_path / "plain.png")
     assert plain.code == 0 and (tmp_path / "plain.png").is_file()
-    assert_refused(cli("compare", a, a, "--run", run, "--calibration", tmp_path / "gone.json"), "gone.json",
-                   "partreid calibrate")
+    assert_refused(
+        cli("compare", a, a, "--run", run, "--calibration", tmp_path / "gone.json"),
+        "gone.json",
+        "partreid calibrate",
+    )
     (tmp_path / "bad.json").write_text("[]")
-    assert_refused(cli("compare", a, a, "--run", run, "--calibration", tmp_path / "bad.json"), "is no calibration")
+    assert_refused(
+        cli("compare", a, a, "--run", run, "--calibration", tmp_path / "bad.json"),
+        "is no calibration",
+    )
 
 
-HOSTILE = ("[cam1]anna.png", "[/red]b.png", "c\x1b[2J.png", "d\u202e.png", "=e.png", "王.png", "-f.png",
-           "caf\udce9.png")
+HOSTILE = (
+    "[cam1]anna.png",
+    "[/red]b.png",
+    "c\x1b[2J.png",
+    "d\u202e.png",
+    "=e.png",
+    "王.png",
+    "-f.png",
+    "caf\udce9.png",
+)
 
 
-def test_any_name_of_a_crop_is_ranked_and_printed_and_does_nothing(cli: Cli, run: Path, labelled: Path,
-                                                                   tmp_path: Path) -> None:
+def test_any_name_of_a_crop_is_ranked_and_printed_and_does_nothing(
+    cli: Cli, run: Path, labelled: Path, tmp_path: Path
+) -> None:
     crops = tmp_path / "crops"
     crops.mkdir()
     for name in HOSTILE:
@@ -275,17 +418,27 @@ def test_any_name_of_a_crop_is_ranked_and_printed_and_does_nothing(cli: Cli, run
     assert str(long) in cli("rank", run, crops, crops, "--top", "1").out  # a path is not cut either
 
 
-def test_an_output_that_cannot_be_written_is_said_before_any_work(cli: Cli, labelled: Path, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_said_before_any_work(
+    cli: Cli, labelled: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("mine")
     below = tmp_path / "file" / "x.png"
     a, gone = first(labelled, "query"), tmp_path / "no-such-run"
-    for asked in (("compare", a, a, "--run", gone, "--picture", below), ("rank", gone, a, a, "--sheet", below),
-                  ("calibrate", gone, "--data", labelled, "--out", below), ("embed", gone, a, "--out", below),
-                  ("eval", gone, "--data", labelled, "--no-ledger", "--report", below),
-                  ("eval", gone, "--data", labelled, "--no-ledger", "--csv", below),
-                  ("demo", "--json", below), ("claims", "--json", below),
-                  ("labels", "preview", "--data", gone, "--out", below), ("data", "sheet", gone, below)):
+    for asked in (
+        ("compare", a, a, "--run", gone, "--picture", below),
+        ("rank", gone, a, a, "--sheet", below),
+        ("calibrate", gone, "--data", labelled, "--out", below),
+        ("embed", gone, a, "--out", below),
+        ("eval", gone, "--data", labelled, "--no-ledger", "--report", below),
+        ("eval", gone, "--data", labelled, "--no-ledger", "--csv", below),
+        ("demo", "--json", below),
+        ("claims", "--json", below),
+        ("labels", "preview", "--data", gone, "--out", below),
+        ("data", "sheet", gone, below),
+    ):
         assert_refused(cli(*asked), "cannot be written")
     same = ("--json", tmp_path / "x", "--csv", tmp_path / "y" / ".." / "x")
-    assert_refused(cli("eval", gone, "--data", labelled, *same), "two outputs would be written to one file")
+    assert_refused(
+        cli("eval", gone, "--data", labelled, *same), "two outputs would be written to one file"
+    )
     assert (tmp_path / "file").read_text() == "mine"

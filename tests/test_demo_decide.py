@@ -1,4 +1,6 @@
-"""The demo's threshold, on people placed by hand: kept beside the model, taken up by it, and told of."""
+"""The demo's threshold, on people placed by hand: kept beside the model, taken up by it, and
+told of.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -18,7 +20,9 @@ PEOPLE, EACH = 60, 6
 
 
 @pytest.fixture()
-def judged(benchmark: Benchmark, trained: Callable[[str], Path], tmp_path: Path) -> tuple[Judged, Benchmark, Path]:
+def judged(
+    benchmark: Benchmark, trained: Callable[[str], Path], tmp_path: Path
+) -> tuple[Judged, Benchmark, Path]:
     """Sixty people around centres, by two cameras, in a world that has pictures of eight."""
     run = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
     model = load(run, "cpu")
@@ -27,30 +31,47 @@ def judged(benchmark: Benchmark, trained: Callable[[str], Path], tmp_path: Path)
 
     def images(camera: int) -> tuple[tuple[Sample, ...], Embeddings]:
         paths = [s.path for s in benchmark.gallery]
-        samples = tuple(Sample(paths[i % len(paths)], 1 + i // EACH, camera) for i in range(PEOPLE * EACH))
-        vectors = centres.repeat_interleave(EACH, 0) + torch.randn(len(samples), len(model.names), 16, generator=draw)
+        samples = tuple(
+            Sample(paths[i % len(paths)], 1 + i // EACH, camera) for i in range(PEOPLE * EACH)
+        )
+        vectors = centres.repeat_interleave(EACH, 0) + torch.randn(
+            len(samples), len(model.names), 16, generator=draw
+        )
         return samples, Embeddings.seen(vectors, model.names)
 
     (asked, query), (there, gallery) = images(1), images(2)
     made_up = replace(benchmark, queries={"holistic": asked}, gallery=there)
     described = Described({"holistic": query}, gallery)
-    return (Judged("BPBreID", True, model, described, score(model.method.distance, described, made_up)), made_up, run)
+    return (
+        Judged("BPBreID", True, model, described, score(model.method.distance, described, made_up)),
+        made_up,
+        run,
+    )
 
 
-def test_the_threshold_lies_beside_the_model_and_is_told_of(judged: tuple[Judged, Benchmark, Path]) -> None:
+def test_the_threshold_lies_beside_the_model_and_is_told_of(
+    judged: tuple[Judged, Benchmark, Path],
+) -> None:
     of, made_up, run = judged
     made = decide.decided(of, made_up, run)
     assert made is not None and load(run, "cpu").calibration == made
     assert made.expected.low <= made.checked.fmr.value <= made.expected.high
     numbers = decide.plain(made)
-    assert numbers["fitted"]["people"] == numbers["checked"]["people"] == 30 and numbers["rate"] == decide.RATE
+    assert (
+        numbers["fitted"]["people"] == numbers["checked"]["people"] == 30
+        and numbers["rate"] == decide.RATE
+    )
     told = decide.said(made)
     assert f"makes {1000 * numbers['fmr']['value']:.1f} [" in told and "30 others" in told
     section = decide.section(of, made_up, made)
-    assert [b.title for b in section.blocks if b.title] == ["If only the surest answers are given",
-                                                            "Is a probability what it says?"]
+    assert [b.title for b in section.blocks if b.title] == [
+        "If only the surest answers are given",
+        "Is a probability what it says?",
+    ]
 
 
-def test_a_world_of_few_people_gets_none(judged: tuple[Judged, Benchmark, Path], benchmark: Benchmark) -> None:
+def test_a_world_of_few_people_gets_none(
+    judged: tuple[Judged, Benchmark, Path], benchmark: Benchmark
+) -> None:
     of, _, run = judged
     assert decide.decided(of, benchmark, run) is None and load(run, "cpu").calibration is None

@@ -1,4 +1,6 @@
-"""The one formula against loops in double precision, and what else the losses and the gallery rely on."""
+"""The one formula against loops in double precision, and what else the losses and the gallery
+rely on.
+"""
 
 import math
 from dataclasses import replace
@@ -36,8 +38,14 @@ def some(n: int, seed: int, seen: str = "mixed", width: int = 5) -> Embeddings:
     return Embeddings(vectors, visibility, NAMES)
 
 
-def by_loops(metric: str, weights: tuple[float, ...] | None, q: Embeddings, g: Embeddings, shrink: float = 0,
-             far: float = 0) -> Tensor:
+def by_loops(
+    metric: str,
+    weights: tuple[float, ...] | None,
+    q: Embeddings,
+    g: Embeddings,
+    shrink: float = 0,
+    far: float = 0,
+) -> Tensor:
     """BPBreID Eq. 9, ISP Eq. 10 and HCGA Eq. 10, one pair and one part at a time; then shrunk."""
     result = torch.empty(len(q), len(g), dtype=torch.float64)
     for i in range(len(q)):
@@ -62,32 +70,48 @@ def by_loops(metric: str, weights: tuple[float, ...] | None, q: Embeddings, g: E
 FAR = {"cosine": 1.0, "unit_euclidean": math.sqrt(2), "euclidean": 3.0}
 
 
-def shrunk(metric: Metric, shrink: float = 1.0, weights: tuple[float, ...] | None = None,
-           far: float | None = None) -> PartDistance:
-    return PartDistance(metric, weights, shrink, FAR[metric] if metric == "euclidean" and far is None else far)
+def shrunk(
+    metric: Metric,
+    shrink: float = 1.0,
+    weights: tuple[float, ...] | None = None,
+    far: float | None = None,
+) -> PartDistance:
+    return PartDistance(
+        metric, weights, shrink, FAR[metric] if metric == "euclidean" and far is None else far
+    )
 
 
 @pytest.mark.parametrize("seen", ["all", "mixed", "soft"])
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("metric", METRICS)
 class TestFormula:
-    def test_matches_loops(self, metric: Metric, weights: tuple[float, ...] | None, seen: str) -> None:
+    def test_matches_loops(
+        self, metric: Metric, weights: tuple[float, ...] | None, seen: str
+    ) -> None:
         q, g = some(6, 1, seen), some(9, 2, seen)
         far = PartDistance(metric, weights)(q, g)
         assert far.shape == (6, 9) and far.dtype == torch.float32
-        torch.testing.assert_close(far.double(), by_loops(metric, weights, q, g), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            far.double(), by_loops(metric, weights, q, g), atol=1e-5, rtol=1e-5
+        )
         assert torch.equal(far.isinf(), shared(q, g) == 0)
 
-    def test_same_with_gradients(self, metric: Metric, weights: tuple[float, ...] | None, seen: str) -> None:
+    def test_same_with_gradients(
+        self, metric: Metric, weights: tuple[float, ...] | None, seen: str
+    ) -> None:
         q, g = some(6, 1, seen), some(9, 2, seen)
         plain = PartDistance(metric, weights)(q, g)
         q.vectors.requires_grad_()
         far = PartDistance(metric, weights)(q, g)
         torch.testing.assert_close(far, plain, atol=1e-5, rtol=1e-5)
         far[far.isfinite()].sum().backward()
-        assert q.vectors.grad is not None and q.vectors.grad.isfinite().all() and q.vectors.grad.any()
+        assert (
+            q.vectors.grad is not None and q.vectors.grad.isfinite().all() and q.vectors.grad.any()
+        )
 
-    def test_terms_add_up(self, metric: Metric, weights: tuple[float, ...] | None, seen: str) -> None:
+    def test_terms_add_up(
+        self, metric: Metric, weights: tuple[float, ...] | None, seen: str
+    ) -> None:
         q, g = some(40, 3, seen), some(40, 4, seen)
         measure = PartDistance(metric, weights)
         terms = measure.terms(q, g)
@@ -104,15 +128,22 @@ class TestFormula:
         if weights is None:
             assert (far.diagonal()[shared(e, e).diagonal() > 0] == 0).all()
 
-    def test_tiles_and_blocks_change_nothing(self, metric: Metric, weights: tuple[float, ...] | None, seen: str,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_tiles_and_blocks_change_nothing(
+        self,
+        metric: Metric,
+        weights: tuple[float, ...] | None,
+        seen: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
         q, g = some(23, 6, seen), some(31, 7, seen)
         measure = PartDistance(metric, weights)
         whole = measure(q, g)
         for rows in (1, 5, 23, 100):
             parts = list(measure.blocks(q, g, rows))
             assert [at.start for at, _ in parts] == list(range(0, 23, rows))
-            torch.testing.assert_close(torch.cat([block for _, block in parts]), whole, atol=2e-6, rtol=1e-6)
+            torch.testing.assert_close(
+                torch.cat([block for _, block in parts]), whole, atol=2e-6, rtol=1e-6
+            )
         monkeypatch.setattr(module, "TILE_CPU", (7, 4))
         torch.testing.assert_close(measure(q, g), whole, atol=2e-6, rtol=1e-6)
 
@@ -123,7 +154,9 @@ class TestFormula:
 class TestShrunk:
     """Every path on the same definition: distances of little evidence, drawn towards ``far``."""
 
-    def test_matches_loops(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
+    def test_matches_loops(
+        self, metric: Metric, shrink: float, far: float | None, seen: str
+    ) -> None:
         for weights in WEIGHTS:
             q, g = some(6, 1, seen), some(9, 2, seen)
             measure = shrunk(metric, shrink, weights, far)
@@ -133,34 +166,58 @@ class TestShrunk:
             q, g = (replace(e, vectors=e.vectors.double()) for e in (q, g))
             want = by_loops(metric, weights, q, g, shrink, FAR[metric] if far is None else far)
             torch.testing.assert_close(measure(q, g), want, atol=1e-9, rtol=1e-9)
-            torch.testing.assert_close(measure.within(g), by_loops(metric, weights, g, g, shrink, FAR[metric] if far
-                                                                   is None else far), atol=1e-7, rtol=1e-9)
+            torch.testing.assert_close(
+                measure.within(g),
+                by_loops(metric, weights, g, g, shrink, FAR[metric] if far is None else far),
+                atol=1e-7,
+                rtol=1e-9,
+            )
 
-    def test_same_with_gradients(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
+    def test_same_with_gradients(
+        self, metric: Metric, shrink: float, far: float | None, seen: str
+    ) -> None:
         for weights in WEIGHTS:
             q, g = some(6, 1, seen), some(9, 2, seen)
             measure = shrunk(metric, shrink, weights, far)
             plain = measure(q, g)
-            q = replace(q, vectors=q.vectors.requires_grad_(), visibility=q.visibility.requires_grad_())
+            q = replace(
+                q, vectors=q.vectors.requires_grad_(), visibility=q.visibility.requires_grad_()
+            )
             value = measure(q, g)
             torch.testing.assert_close(value, plain, atol=1e-5, rtol=1e-5)
             for each in (value, measure.within(q)):
                 vectors, visibility = torch.autograd.grad(each.sum(), (q.vectors, q.visibility))
                 assert vectors.isfinite().all() and vectors.any() and visibility.isfinite().all()
 
-    def test_terms_add_up(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
+    def test_terms_add_up(
+        self, metric: Metric, shrink: float, far: float | None, seen: str
+    ) -> None:
         for weights in WEIGHTS:
-            q, g = (replace(e, vectors=e.vectors.double()) for e in (some(40, 3, seen), some(40, 4, seen)))
+            q, g = (
+                replace(e, vectors=e.vectors.double())
+                for e in (some(40, 3, seen), some(40, 4, seen))
+            )
             measure = shrunk(metric, shrink, weights, far)
             terms = measure.terms(q, g)
             torch.testing.assert_close(terms.sum(1), measure(q, g).diagonal(), atol=1e-9, rtol=1e-9)
             both = q.visibility * g.visibility
-            each = (measure.missing / 4 / (both.sum(1, keepdim=True) + shrink)).expand_as(both).double()
-            torch.testing.assert_close(terms[both == 0], each[both == 0], atol=1e-6, rtol=1e-6)  # lambda / M for each
+            each = (
+                (measure.missing / 4 / (both.sum(1, keepdim=True) + shrink))
+                .expand_as(both)
+                .double()
+            )
+            # lambda / M for each
+            torch.testing.assert_close(terms[both == 0], each[both == 0], atol=1e-6, rtol=1e-6)
             assert torch.equal(measure.parts(q, g).isnan(), both == 0)
 
-    def test_tiles_and_blocks_change_nothing(self, metric: Metric, shrink: float, far: float | None, seen: str,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_tiles_and_blocks_change_nothing(
+        self,
+        metric: Metric,
+        shrink: float,
+        far: float | None,
+        seen: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
         q, g = some(23, 6, seen), some(31, 7, seen)
         measure = shrunk(metric, shrink, None, far)
         whole = measure(q, g)
@@ -169,7 +226,9 @@ class TestShrunk:
         monkeypatch.setattr(module, "TILE_CPU", (7, 4))
         torch.testing.assert_close(measure(q, g), whole, atol=2e-6, rtol=1e-6)
 
-    def test_what_shares_nothing_is_at_far(self, metric: Metric, shrink: float, far: float | None, seen: str) -> None:
+    def test_what_shares_nothing_is_at_far(
+        self, metric: Metric, shrink: float, far: float | None, seen: str
+    ) -> None:
         q, g = some(6, 1, seen), some(9, 2, seen)
         blind = replace(q, visibility=torch.zeros_like(q.visibility))
         measure = shrunk(metric, shrink, None, far)
@@ -184,13 +243,32 @@ _MANY = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 @_MANY
-@given(st.sampled_from(METRICS), _LAMBDA, st.floats(0, 5), st.integers(0, 2**16), st.permutations(range(4)),
-       st.sampled_from(("all", "mixed", "soft")), st.sampled_from(WEIGHTS))
-def test_shrinking_lies_between_and_ignores_the_order_of_parts(metric: Metric, shrink: float, far: float, seed: int,
-                                                               order: list[int], seen: str,
-                                                               weights: tuple[float, ...] | None) -> None:
-    q, g = (replace(e, vectors=e.vectors.double()) for e in (some(5, seed, seen), some(7, seed + 1, seen)))
-    plain, value = PartDistance(metric, weights)(q, g), PartDistance(metric, weights, shrink, far)(q, g)
+@given(
+    st.sampled_from(METRICS),
+    _LAMBDA,
+    st.floats(0, 5),
+    st.integers(0, 2**16),
+    st.permutations(range(4)),
+    st.sampled_from(("all", "mixed", "soft")),
+    st.sampled_from(WEIGHTS),
+)
+def test_shrinking_lies_between_and_ignores_the_order_of_parts(
+    metric: Metric,
+    shrink: float,
+    far: float,
+    seed: int,
+    order: list[int],
+    seen: str,
+    weights: tuple[float, ...] | None,
+) -> None:
+    q, g = (
+        replace(e, vectors=e.vectors.double())
+        for e in (some(5, seed, seen), some(7, seed + 1, seen))
+    )
+    plain, value = (
+        PartDistance(metric, weights)(q, g),
+        PartDistance(metric, weights, shrink, far)(q, g),
+    )
     plain = plain.masked_fill(plain.isinf(), far)  # where it lies that shares nothing
     low, high = plain.clamp(max=far), plain.clamp(min=far)
     assert ((value >= low - 1e-6) & (value <= high + 1e-6)).all()
@@ -199,22 +277,37 @@ def test_shrinking_lies_between_and_ignores_the_order_of_parts(metric: Metric, s
     moved = tuple(weights[m] for m in order) if weights else None
     names = [NAMES[m] for m in order]
     again = PartDistance(metric, moved, shrink, far)
-    torch.testing.assert_close(again(q.select(*names), g.select(*names)), value, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(
+        again(q.select(*names), g.select(*names)), value, atol=1e-9, rtol=1e-9
+    )
     paired = PartDistance(metric, weights, shrink, far).terms(q, g.rows(slice(0, 5)))
-    torch.testing.assert_close(again.terms(q.select(*names), g.rows(slice(0, 5)).select(*names)), paired[:, order],
-                               atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(
+        again.terms(q.select(*names), g.rows(slice(0, 5)).select(*names)),
+        paired[:, order],
+        atol=1e-9,
+        rtol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_ends_of_shrinking(metric: Metric, weights: tuple[float, ...] | None) -> None:
-    """lambda = 0 is the papers bit for bit, whatever far; a huge lambda makes all pairs equally far."""
+    """lambda = 0 is the papers bit for bit, whatever far; a huge lambda makes all pairs equally
+    far.
+    """
     q, g = some(30, 1, "soft"), some(40, 2, "soft")
-    papers, none, much = PartDistance(metric, weights), PartDistance(metric, weights, 0.0, 0.3), \
-        PartDistance(metric, weights, 1e6, 0.3)
+    papers, none, much = (
+        PartDistance(metric, weights),
+        PartDistance(metric, weights, 0.0, 0.3),
+        PartDistance(metric, weights, 1e6, 0.3),
+    )
     assert papers.missing == none.missing == 0
-    for run in (lambda d: d(q, g), lambda d: d.within(q), lambda d: d.terms(q, g.rows(slice(0, 30))),
-                lambda d: torch.cat([block for _, block in d.blocks(q, g, 7)])):
+    for run in (
+        lambda d: d(q, g),
+        lambda d: d.within(q),
+        lambda d: d.terms(q, g.rows(slice(0, 30))),
+        lambda d: torch.cat([block for _, block in d.blocks(q, g, 7)]),
+    ):
         assert torch.equal(run(none), run(papers))
         value = run(much)
         constant = 0.3 / 4 if value.shape == (30, 4) else 0.3  # spread over the terms
@@ -222,23 +315,34 @@ def test_the_ends_of_shrinking(metric: Metric, weights: tuple[float, ...] | None
 
 
 def test_luck_with_one_part_no_longer_wins() -> None:
-    """By hand: 0.3 on one part, 0.4 on each of three. The mean prefers the first, lambda = 1 the second."""
+    """By hand: 0.3 on one part, 0.4 on each of three. The mean prefers the first, lambda = 1 the
+    second.
+    """
     names = ("head", "torso", "legs")
     q = Embeddings(torch.zeros(1, 3, 1), torch.ones(1, 3), names)
-    g = Embeddings(torch.tensor([[0.3, 9.0, 9.0], [0.4, 0.4, 0.4]])[..., None],
-                   torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), names)
+    g = Embeddings(
+        torch.tensor([[0.3, 9.0, 9.0], [0.4, 0.4, 0.4]])[..., None],
+        torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]),
+        names,
+    )
     assert PartDistance("euclidean")(q, g)[0].tolist() == pytest.approx([0.3, 0.4])
-    assert PartDistance("euclidean", shrink=1, far=1)(q, g)[0].tolist() == pytest.approx([1.3 / 2, 2.2 / 4])
+    assert PartDistance("euclidean", shrink=1, far=1)(q, g)[0].tolist() == pytest.approx(
+        [1.3 / 2, 2.2 / 4]
+    )
     terms = PartDistance("euclidean", shrink=1, far=1).terms(q.rows([0, 0]), g)
     assert terms[0].tolist() == pytest.approx([(0.3 + 1 / 3) / 2, 1 / 6, 1 / 6])
     assert terms[1].tolist() == pytest.approx([(0.4 + 1 / 3) / 4] * 3)
 
 
 def test_one_vector_for_all_is_ranked_alike_however_much_is_shrunk() -> None:
-    """Where all evidence is there, shrinking moves all distances by one rule: the methods of one vector keep theirs."""
+    """Where all evidence is there, shrinking moves all distances by one rule: the methods of one
+    vector keep theirs.
+    """
     q, g = some(9, 1, "all"), some(40, 2, "all")
     for metric in METRICS:
-        assert torch.equal(shrunk(metric, 4.0)(q, g).argsort(1), PartDistance(metric)(q, g).argsort(1))
+        assert torch.equal(
+            shrunk(metric, 4.0)(q, g).argsort(1), PartDistance(metric)(q, g).argsort(1)
+        )
 
 
 def test_typical_is_the_median_of_different_images() -> None:
@@ -250,7 +354,8 @@ def test_typical_is_the_median_of_different_images() -> None:
         measure = PartDistance(metric, (1.0, 0.5, 0.5, 0.0))
         assert near <= typical(measure, e, 20_000) <= high
         assert typical(measure, e) == typical(measure, e, seed=0)
-        assert typical(replace(measure, shrink=2.0, far=9.0), e) == typical(measure, e)  # of the papers' distance
+        # of the papers' distance
+        assert typical(replace(measure, shrink=2.0, far=9.0), e) == typical(measure, e)
     two = Embeddings.seen(torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]]]), ("legs",))
     assert typical(PartDistance("euclidean"), two) == pytest.approx(5)  # never an image and itself
     blind = replace(two, visibility=torch.zeros(2, 1))
@@ -286,7 +391,9 @@ def test_many_random_cases_match_loops() -> None:
         if seed % 5 == 0:  # empty vectors, as from an empty mask
             q.vectors[:, 1] = 0
         far = PartDistance(metric, weights)(q, g)
-        torch.testing.assert_close(far.double(), by_loops(metric, weights, q, g), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            far.double(), by_loops(metric, weights, q, g), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_parts_are_the_distances_of_what_both_show() -> None:
@@ -297,22 +404,32 @@ def test_parts_are_the_distances_of_what_both_show() -> None:
             alone = by_loops(metric, None, q.select(name), g.select(name)).diagonal()
             hidden = q.visibility[:, m] * g.visibility[:, m] == 0
             assert parts[hidden, m].isnan().all()
-            torch.testing.assert_close(parts[~hidden, m].double(), alone[~hidden], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                parts[~hidden, m].double(), alone[~hidden], atol=1e-5, rtol=1e-5
+            )
         diagonal = PartDistance(metric).per_part(q, g).diagonal(dim1=1, dim2=2).T
-        torch.testing.assert_close(diagonal[~parts.isnan()], parts[~parts.isnan()], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            diagonal[~parts.isnan()], parts[~parts.isnan()], atol=1e-5, rtol=1e-5
+        )
 
 
 def test_one_part_in_common_decides_alone() -> None:
     """By hand: they share the legs (3-4-5 triangle) and nothing else."""
-    q = Embeddings(torch.tensor([[[9.0, 9.0], [0.0, 0.0]]]), torch.tensor([[1.0, 1.0]]), ("head", "legs"))
-    g = Embeddings(torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.tensor([[0.0, 1.0]]), ("head", "legs"))
+    q = Embeddings(
+        torch.tensor([[[9.0, 9.0], [0.0, 0.0]]]), torch.tensor([[1.0, 1.0]]), ("head", "legs")
+    )
+    g = Embeddings(
+        torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.tensor([[0.0, 1.0]]), ("head", "legs")
+    )
     assert PartDistance("euclidean")(q, g).item() == pytest.approx(5)
     assert PartDistance("euclidean", (1.0, 0.5))(q, g).item() == pytest.approx(2.5)
     assert PartDistance("euclidean").terms(q, g).tolist() == [[0, 5]]
 
 
 def test_hcga_weights_leave_an_image_apart_from_itself() -> None:
-    """HCGA Eq. 10 with foreground 1 and parts 1/2: all visible, M = 3, so d(x, x) = 1 - (1 + .5 + .5) / 3."""
+    """HCGA Eq. 10 with foreground 1 and parts 1/2: all visible, M = 3, so d(x, x) = 1 - (1 + .5
+    + .5) / 3.
+    """
     e = Embeddings.seen(torch.randn(2, 3, 4), ("foreground", "head", "legs"))
     far = PartDistance("cosine", (1.0, 0.5, 0.5))(e, e)
     torch.testing.assert_close(far.diagonal(), torch.full((2,), 1 / 3))
@@ -324,8 +441,13 @@ def test_narrower_embeddings_may_be_padded() -> None:
     for metric in METRICS:
         measure = PartDistance(metric)
         one, two = Embeddings.one("a", wide), Embeddings.one("b", narrow)
-        torch.testing.assert_close(measure(padded, padded), (measure(one, one) + measure(two, two)) / 2,
-                                   atol=2e-3, rtol=0)  # both have rounded roots of 0 on the diagonal
+        torch.testing.assert_close(
+            measure(padded, padded),
+            (measure(one, one) + measure(two, two)) / 2,
+            # both have rounded roots of 0 on the diagonal
+            atol=2e-3,
+            rtol=0,
+        )
 
 
 def test_gradient_is_right() -> None:
@@ -333,14 +455,22 @@ def test_gradient_is_right() -> None:
         q, g = some(3, 1, "soft"), some(4, 2, "soft")
         near = shared(q, g) > 0
 
-        def value(x: Tensor, v: Tensor, q: Embeddings = q, g: Embeddings = g, near: Tensor = near,
-                  metric: Metric = metric) -> Tensor:
+        def value(
+            x: Tensor,
+            v: Tensor,
+            q: Embeddings = q,
+            g: Embeddings = g,
+            near: Tensor = near,
+            metric: Metric = metric,
+        ) -> Tensor:
             measure = PartDistance(metric, (1.0, 0.5, 0.5, 2.0))
             other = Embeddings(g.vectors.double(), g.visibility.double(), NAMES)
             return measure(Embeddings(x, v, NAMES), other)[near]
 
         def inner(x: Tensor, metric: Metric = metric) -> Tensor:
-            return PartDistance(metric).within(Embeddings.seen(x, NAMES))[torch.tril_indices(3, 3, -1).unbind()]
+            return PartDistance(metric).within(Embeddings.seen(x, NAMES))[
+                torch.tril_indices(3, 3, -1).unbind()
+            ]
 
         def soft(x: Tensor, v: Tensor, g: Embeddings = g, metric: Metric = metric) -> Tensor:
             other = Embeddings(g.vectors.double(), g.visibility.double(), NAMES)
@@ -363,20 +493,29 @@ def test_gradient_at_distance_zero_is_zero() -> None:
         assert vectors.grad is not None and vectors.grad.isfinite().all()
         if metric == "euclidean":
             assert far.diagonal().eq(0).all()
-            (lone,) = torch.autograd.grad(PartDistance(metric).within(Embeddings.seen(vectors, NAMES))[0, 1], vectors)
+            (lone,) = torch.autograd.grad(
+                PartDistance(metric).within(Embeddings.seen(vectors, NAMES))[0, 1], vectors
+            )
             assert lone.eq(0).all()
 
 
 def test_diverged_embeddings_show() -> None:
     e = Embeddings.seen(torch.full((2, 4, 3), torch.nan), NAMES)
     for metric in METRICS:
-        assert PartDistance(metric)(e, e).isnan().all() and PartDistance(metric).within(e)[0, 1].isnan()
+        assert (
+            PartDistance(metric)(e, e).isnan().all()
+            and PartDistance(metric).within(e)[0, 1].isnan()
+        )
 
 
 def test_low_precision_comes_back_as_float32() -> None:
     q, g = some(5, 1), some(6, 2)
-    half_q, half_g = (Embeddings(e.vectors.bfloat16(), e.visibility.bfloat16(), NAMES) for e in (q, g))
-    exact_q, exact_g = (Embeddings(e.vectors.float(), e.visibility.float(), NAMES) for e in (half_q, half_g))
+    half_q, half_g = (
+        Embeddings(e.vectors.bfloat16(), e.visibility.bfloat16(), NAMES) for e in (q, g)
+    )
+    exact_q, exact_g = (
+        Embeddings(e.vectors.float(), e.visibility.float(), NAMES) for e in (half_q, half_g)
+    )
     for metric in METRICS:
         measure = PartDistance(metric)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -387,7 +526,10 @@ def test_low_precision_comes_back_as_float32() -> None:
 
 
 def test_double_stays_double() -> None:
-    q, g = (Embeddings(e.vectors.double(), e.visibility.double(), NAMES) for e in (some(5, 1), some(6, 2)))
+    q, g = (
+        Embeddings(e.vectors.double(), e.visibility.double(), NAMES)
+        for e in (some(5, 1), some(6, 2))
+    )
     for metric in METRICS:
         far = PartDistance(metric)(q, g)
         assert far.dtype == torch.float64
@@ -398,7 +540,9 @@ def test_shared_evidence() -> None:
     q, g = some(3, 1, "soft"), some(4, 2, "soft")
     for i in range(3):
         for j in range(4):
-            assert shared(q, g)[i, j] == pytest.approx(float((q.visibility[i] * g.visibility[j]).sum()))
+            assert shared(q, g)[i, j] == pytest.approx(
+                float((q.visibility[i] * g.visibility[j]).sum())
+            )
 
 
 def test_errors_name_both_sides() -> None:
@@ -432,14 +576,20 @@ def test_errors_name_both_sides() -> None:
 @pytest.mark.parametrize("shrink", [0.0, 1.0])
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("metric", METRICS)
-def test_gpu_equals_cpu(metric: Metric, weights: tuple[float, ...] | None, shrink: float,
-                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_equals_cpu(
+    metric: Metric,
+    weights: tuple[float, ...] | None,
+    shrink: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     q, g = some(300, 1, "soft", 64), some(500, 2, "soft", 64)
     measure, (x, y) = shrunk(metric, shrink, weights), (q.to("cuda"), g.to("cuda"))
     close: dict[str, Any] = {"atol": 1e-4, "rtol": 1e-5, "check_device": False}
     want = measure(q, g)
     torch.testing.assert_close(measure(x, y), want, **close)
-    torch.testing.assert_close(torch.cat([block for _, block in measure.blocks(x, y, 77)]), want, **close)
+    torch.testing.assert_close(
+        torch.cat([block for _, block in measure.blocks(x, y, 77)]), want, **close
+    )
     monkeypatch.setattr(module, "TILE_GPU", (128, 200))
     torch.testing.assert_close(measure(x, y), want, **close)
     within = (measure.within(x).cpu(), measure.within(q))
@@ -449,7 +599,9 @@ def test_gpu_equals_cpu(metric: Metric, weights: tuple[float, ...] | None, shrin
     torch.testing.assert_close(measure.terms(x, x), measure.terms(q, q), **close)
     one, other = g.rows(slice(0, 300)), y.rows(slice(0, 300))
     torch.testing.assert_close(measure.terms(x, other), measure.terms(q, one), **close)
-    torch.testing.assert_close(measure.parts(x, other), measure.parts(q, one), equal_nan=True, **close)
+    torch.testing.assert_close(
+        measure.parts(x, other), measure.parts(q, one), equal_nan=True, **close
+    )
     assert typical(measure, y) == pytest.approx(typical(measure, g), abs=1e-4)
     value = measure(replace(x, vectors=x.vectors.requires_grad_()), y)
     torch.testing.assert_close(value.detach(), want, **close)

@@ -40,7 +40,9 @@ def crops(benchmark: Benchmark, tmp_path: Path) -> Path:
     return tmp_path / "crops"
 
 
-def test_a_run_loads_from_its_folder_or_its_file(trained: Callable[[str], Path], model: Model) -> None:
+def test_a_run_loads_from_its_folder_or_its_file(
+    trained: Callable[[str], Path], model: Model
+) -> None:
     other = partreid.load(trained("bpbreid") / "model.safetensors", device="cpu")
     assert other.recipe == model.recipe and other.names == model.names == ("foreground", *PARTS)
     weights = load_tensors(trained("bpbreid") / "model.safetensors")[0]
@@ -48,7 +50,9 @@ def test_a_run_loads_from_its_folder_or_its_file(trained: Callable[[str], Path],
     assert not model.method.training
 
 
-def test_a_run_without_parts_loads_too(trained: Callable[[str], Path], benchmark: Benchmark) -> None:
+def test_a_run_without_parts_loads_too(
+    trained: Callable[[str], Path], benchmark: Benchmark
+) -> None:
     bot = partreid.load(trained("bot"))
     assert bot.scheme is None and bot.names == ("global",)
     pair = bot.compare(benchmark.query[0].path, benchmark.query[1].path)
@@ -58,7 +62,9 @@ def test_a_run_without_parts_loads_too(trained: Callable[[str], Path], benchmark
 def test_embed_takes_a_folder_a_file_or_a_list(model: Model, crops: Path) -> None:
     whole = model.embed(crops)
     assert whole.vectors.shape[:2] == (6, 6) and whole.names == model.names
-    torch.testing.assert_close(model.embed(str(crops / "2.jpg")).vectors, whole.vectors[2:3], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        model.embed(str(crops / "2.jpg")).vectors, whole.vectors[2:3], atol=1e-5, rtol=1e-4
+    )
     chosen = model.embed([crops / "3.jpg", str(crops / "1.jpg")], batch=1)
     torch.testing.assert_close(chosen.vectors, whole.vectors[[3, 1]], atol=1e-5, rtol=1e-4)
     assert [p.name for p in crop_paths(crops)] == [f"{i}.jpg" for i in range(6)]
@@ -76,7 +82,9 @@ def test_compare_adds_up_to_the_distance_of_the_embeddings(model: Model, crops: 
     assert math.fsum(pair.evidence.share) == pair.distance
     assert pair.distance == pytest.approx(float(model.method.distance(e, e)[0, 1]), abs=1e-4)
     assert pair.evidence.names == model.names
-    assert pair.evidence.share[~pair.evidence.shared].tolist() == [0] * int((~pair.evidence.shared).sum())
+    assert pair.evidence.share[~pair.evidence.shared].tolist() == [0] * int(
+        (~pair.evidence.shared).sum()
+    )
     assert pair.evidence.sentence()
     picture = pair.picture()
     assert picture.mode == "RGB" and picture.width > 200 and picture.height > 100
@@ -104,7 +112,12 @@ def test_rank_is_the_order_of_distances(model: Model, crops: Path, benchmark: Be
 
 def test_ties_keep_the_gallery_s_order(model: Model, crops: Path) -> None:
     twice = [crops / "1.jpg", crops / "0.jpg", crops / "0.jpg", crops / "1.jpg"]
-    assert [hit.path.name for hit in model.rank(crops / "0.jpg", twice)[0]] == ["0.jpg", "0.jpg", "1.jpg", "1.jpg"]
+    assert [hit.path.name for hit in model.rank(crops / "0.jpg", twice)[0]] == [
+        "0.jpg",
+        "0.jpg",
+        "1.jpg",
+        "1.jpg",
+    ]
 
 
 def test_without_a_calibration_nothing_is_decided(model: Model, crops: Path) -> None:
@@ -112,20 +125,51 @@ def test_without_a_calibration_nothing_is_decided(model: Model, crops: Path) -> 
     pair = model.compare(crops / "0.jpg", crops / "1.jpg")
     assert pair.probability is None and pair.same is None
     assert pair.shared_evidence == int(pair.evidence.shared.sum()) > 0
-    assert [(h.probability, h.same) for h in model.rank(crops / "0.jpg", crops)[0]] == [(None, None)] * 6
+    assert [(h.probability, h.same) for h in model.rank(crops / "0.jpg", crops)[0]] == [
+        (None, None)
+    ] * 6
 
 
 @pytest.fixture()
 def calibrated(trained: Callable[[str], Path], model: Model, tmp_path: Path) -> Path:
-    """A copy of the run with a calibration: with n shared parts the threshold lies at distance n / 4."""
+    """A copy of the run with a calibration: with n shared parts the threshold lies at distance n
+    / 4.
+    """
     run = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
     many = Slice(100, 20, 50, 1000, 0)
     rate = Interval(0.01, 0.005, 0.02)
-    curves = tuple(Curve((0.0, n / 2), (float(n), -float(n))) for n in range(1, len(model.names) + 1))
-    source = Source(**vars(model.bound), data="made", queries=("q",), images="i", gallery="g", version="0", date="d")
+    curves = tuple(
+        Curve((0.0, n / 2), (float(n), -float(n))) for n in range(1, len(model.names) + 1)
+    )
+    source = Source(
+        **vars(model.bound),
+        data="made",
+        queries=("q",),
+        images="i",
+        gallery="g",
+        version="0",
+        date="d",
+    )
     found = reliability([0.5], [True])
-    decision.save(Calibration(curves, "line_by_parts", {"line": 0.5}, 0.0, 0.01, rate, rate, many,
-                              Check(many, rate, rate, found), (0.0, 1.0), 0.05, 0.5, 0, source), run / decision.FILE)
+    decision.save(
+        Calibration(
+            curves,
+            "line_by_parts",
+            {"line": 0.5},
+            0.0,
+            0.01,
+            rate,
+            rate,
+            many,
+            Check(many, rate, rate, found),
+            (0.0, 1.0),
+            0.05,
+            0.5,
+            0,
+            source,
+        ),
+        run / decision.FILE,
+    )
     return run
 
 
@@ -139,7 +183,9 @@ def test_a_calibration_beside_the_model_decides(calibrated: Path, crops: Path) -
         assert hit.probability == pytest.approx(1 / (1 + math.exp(-max(n - 4 * hit.distance, -n))))
     pair, rare = (model.compare(crops / "0.jpg", crops / "1.jpg", prior) for prior in (0.5, 0.1))
     assert pair.same == rare.same and pair.probability is not None and rare.probability is not None
-    assert rare.probability / (1 - rare.probability) == pytest.approx(pair.probability / (1 - pair.probability) / 9)
+    assert rare.probability / (1 - rare.probability) == pytest.approx(
+        pair.probability / (1 - pair.probability) / 9
+    )
 
 
 @pytest.mark.parametrize("prior", [0, 1, -1, "0.5", math.nan, None, True])
@@ -167,8 +213,9 @@ def test_a_gallery_has_a_path_for_each_row(model: Model) -> None:
         model.search(e, e, [Path("a")])
 
 
-def test_a_model_that_gives_no_numbers_says_so_and_names_the_crop(model: Model, crops: Path,
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_gives_no_numbers_says_so_and_names_the_crop(
+    model: Model, crops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     describe = model.method.describe
 
     def broken(out: Any) -> Embeddings:
@@ -177,8 +224,11 @@ def test_a_model_that_gives_no_numbers_says_so_and_names_the_crop(model: Model, 
 
     monkeypatch.setattr(model.method, "describe", broken)
     words = r"gives NaN or infinity for .*0\.jpg: its training diverged or its weights are broken"
-    for call in (lambda: model.embed(crops), lambda: model.compare(crops / "0.jpg", crops / "1.jpg"),
-                 lambda: model.rank(crops / "0.jpg", crops)):
+    for call in (
+        lambda: model.embed(crops),
+        lambda: model.compare(crops / "0.jpg", crops / "1.jpg"),
+        lambda: model.rank(crops / "0.jpg", crops),
+    ):
         with pytest.raises(DataError, match=words):
             call()
 
@@ -187,21 +237,32 @@ def test_crops_that_share_no_part_are_unknown_and_not_the_same(calibrated: Path)
     model = partreid.load(calibrated)
     e = Embeddings(torch.ones(2, len(model.names), 4), torch.eye(2, len(model.names)), model.names)
     (hit,) = model.search(e.rows([0]), e.rows([1]), [Path("b.jpg")])[0]
-    assert (hit.distance, hit.shared_evidence, hit.probability, hit.same) == (math.inf, 0, None, False)
+    assert (hit.distance, hit.shared_evidence, hit.probability, hit.same) == (
+        math.inf,
+        0,
+        None,
+        False,
+    )
 
 
-def test_a_calibration_of_another_model_is_refused_where_it_would_decide(calibrated: Path, crops: Path,
-                                                                         trained: Callable[[str], Path]) -> None:
+def test_a_calibration_of_another_model_is_refused_where_it_would_decide(
+    calibrated: Path, crops: Path, trained: Callable[[str], Path]
+) -> None:
     file = Path(shutil.copy(calibrated / decision.FILE, calibrated.parent / "other.json"))
     words = "was made for another model .* not the same weights .* partreid calibrate, or remove the file"
     with pytest.raises(DataError, match=r"other\.json " + words):  # named: at once
         partreid.load(trained("bot"), calibration=file)
     tensors, meta = load_tensors(calibrated / "model.safetensors")
-    tensors = {name: t + 0.01 if t.is_floating_point() else t for name, t in tensors.items()}  # trained on
+    tensors = {
+        name: t + 0.01 if t.is_floating_point() else t for name, t in tensors.items()
+    }  # trained on
     save_tensors(calibrated / "model.safetensors", tensors, meta)
     model = partreid.load(calibrated)
     assert len(model.embed(crops)) == 6  # that decides nothing
-    for decides in (lambda: model.compare(crops / "0.jpg", crops / "1.jpg"), lambda: model.rank(crops, crops)):
+    for decides in (
+        lambda: model.compare(crops / "0.jpg", crops / "1.jpg"),
+        lambda: model.rank(crops, crops),
+    ):
         with pytest.raises(DataError, match=words):
             decides()
     with pytest.raises(DataError, match=r"there is no calibration gone\.json"):
@@ -215,7 +276,11 @@ def test_lists_of_files(tmp_path: Path, crops: Path) -> None:
     assert listed(crops) == crops and listed(crops / "0.jpg") == crops / "0.jpg"
     for encoding in ("utf-8-sig", "utf-16"):
         text.write_text(f"crops/2.jpg\n-dash.jpg\n{crops / 'ä.jpg'}\n", encoding=encoding)
-        assert listed(text) == [tmp_path / "crops" / "2.jpg", tmp_path / "-dash.jpg", crops / "ä.jpg"]
+        assert listed(text) == [
+            tmp_path / "crops" / "2.jpg",
+            tmp_path / "-dash.jpg",
+            crops / "ä.jpg",
+        ]
     text.write_text("crops/ä.jpg\n", encoding="latin-1")
     with pytest.raises(DataError, match=r"some\.txt is not UTF-8 .*iconv"):
         listed(text)
@@ -227,9 +292,12 @@ def test_lists_of_files(tmp_path: Path, crops: Path) -> None:
 def test_lists_name_regular_files(model: Model, tmp_path: Path, crops: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     os.mkfifo(tmp_path / "pipe.txt")
-    for names, words in (([tmp_path / "pipe.jpg"], "pipe.jpg is a named pipe"),
-                         ([crops / "0.jpg", crops], "is a folder, where a crop"),
-                         (["/dev/zero"], "is a device"), (["\0"], "there is no image|cannot be reached|null")):
+    for names, words in (
+        ([tmp_path / "pipe.jpg"], "pipe.jpg is a named pipe"),
+        ([crops / "0.jpg", crops], "is a folder, where a crop"),
+        (["/dev/zero"], "is a device"),
+        (["\0"], "there is no image|cannot be reached|null"),
+    ):
         with pytest.raises(DataError, match=words):
             model.embed(names)
     with pytest.raises(DataError, match="pipe.txt is a named pipe"):
@@ -249,13 +317,17 @@ def test_what_is_missing_is_named(model: Model, crops: Path, tmp_path: Path) -> 
         model.embed(crops)
 
 
-def test_what_is_no_finished_model_is_refused(trained: Callable[[str], Path], tmp_path: Path) -> None:
+def test_what_is_no_finished_model_is_refused(
+    trained: Callable[[str], Path], tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match=r"there is no .*gone"):
         partreid.load(tmp_path / "gone")
     with pytest.raises(DataError, match=r"there is no .*model\.safetensors; a run folder holds"):
         partreid.load(tmp_path)
     with pytest.raises(DataError, match="is not a finished model .*--resume"):
         partreid.load(trained("bpbreid") / "checkpoint.safetensors")
-    save_tensors(tmp_path / "embeddings.safetensors", {"vectors": torch.zeros(1, 1, 1)}, {"recipe": "x"})
+    save_tensors(
+        tmp_path / "embeddings.safetensors", {"vectors": torch.zeros(1, 1, 1)}, {"recipe": "x"}
+    )
     with pytest.raises(DataError, match="is not a finished model"):
         partreid.load(tmp_path / "embeddings.safetensors")

@@ -1,4 +1,6 @@
-"""Imports go downhill only. The tables below are the floor plan; the checker reads imports, runs nothing."""
+"""Imports go downhill only. The tables below are the floor plan; the checker reads imports, runs
+nothing.
+"""
 
 import ast
 import sys
@@ -10,43 +12,31 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "partreid"
 
 FLOORS = (  # a room may import rooms of lower floors, and itself
-    {"errors", "arguments", "types", "recipes", "files", "arrays", "images", "tensors", "pickles", "text", "lock"},
-    {"tiling", "distance", "losses", "layers"},
-    {"data", "cues", "match", "gallery", "explain"},
+    {"errors", "types", "recipes", "utils"},
+    {"distance", "losses", "layers"},
+    {"data", "labels", "metrics", "retrieval", "explain"},
     {"methods"},
-    {"build", "train", "evaluate", "export", "convert", "labels"},
-    {"cli", "api", "reporting", "evaluation", "demo", "claims", "ledger", "tables", "smoke", "ui", "__main__"},
+    {"build", "train", "convert"},
+    {"inference", "evaluation", "report", "experiments", "cli", "__main__"},
 )
 NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
-    "arguments": {"errors"},
-    "types": {"arguments", "errors"},
-    "files": {"errors", "text"},
-    "arrays": {"errors", "files", "text"},
-    "lock": {"errors"},
-    "images": {"errors", "files"},
-    "pickles": {"errors", "files"},
-    "tensors": {"errors", "files"},
-    "recipes": {"arguments", "errors"},
-    "distance": {"tiling"},
+    "utils": {"errors"},
+    "types": {"errors", "utils"},
+    "recipes": {"errors", "utils"},
     "losses": {"distance"},
-    "train": {"build", "evaluate"},
-    "export": {"build"},
+    "retrieval": {"metrics"},
+    "train": {"build"},
     "convert": {"build", "train"},
-    "labels": {"build"},
-    "reporting": {"api", "ui"},
-    "evaluation": {"api", "ledger", "reporting", "ui"},
-    "demo": {"api", "reporting", "ui"},
-    "claims": {"api", "ledger", "reporting", "ui"},
-    "ledger": {"reporting"},
-    "tables": {"ledger"},
-    "cli": {"api", "reporting", "evaluation", "demo", "claims", "ledger", "tables", "smoke", "ui"},
+    "evaluation": {"inference"},
+    "report": {"evaluation"},
+    "experiments": {"evaluation", "inference", "report"},
+    "cli": {"evaluation", "experiments", "inference", "report"},
     "__main__": {"cli"},
 }
 NARROWER = {  # less than the floor allows
-    "recipes": {"arguments", "errors"},
-    "methods": {"arguments", "types", "errors", "distance", "losses", "layers"},
+    "recipes": {"errors", "utils"},
 }
-STDLIB_ONLY = {"errors", "arguments", "recipes", "text"}  # so that `partreid recipes` needs no torch
+STDLIB_ONLY = {"errors", "recipes"}  # so that `partreid recipes` needs no torch
 NAMES_METHODS = "build"  # the others know what a method is (METHOD_TYPE), not which there are
 METHOD_TYPE = {"base", "Method"}
 
@@ -71,7 +61,9 @@ def imports(source: str, module: str) -> Iterator[tuple[int, str]]:
 
 
 def offence(module: str, target: str) -> str | None:
-    """Why ``module`` may not import ``target``; None if it may. The root module only imports lazily."""
+    """Why ``module`` may not import ``target``; None if it may. The root module only imports
+    lazily.
+    """
     top, *path = target.split(".")
     room = module.split(".")[1]
     if room not in FLOOR:
@@ -91,7 +83,11 @@ def offence(module: str, target: str) -> str | None:
             return None
         knows = path[1:2] and path[1] in METHOD_TYPE and FLOOR[room] >= FLOOR["methods"]
         return None if knows else "only build names methods"
-    return None if other in allowed(room) else f"'{room}' may import {sorted(allowed(room))} and itself"
+    return (
+        None
+        if other in allowed(room)
+        else f"'{room}' may import {sorted(allowed(room))} and itself"
+    )
 
 
 def check(source: str, module: str) -> list[str]:
@@ -142,7 +138,10 @@ def test_checker_catches(module: str, source: str) -> None:
     [
         ("types", "import torch\nfrom partreid.errors import ShapeError"),
         ("data.loader", "from partreid.data.sampler import Draw\nfrom . import transforms"),
-        ("methods.isp", "from partreid.methods.base import Method\nfrom partreid.layers.heads import IdHead"),
+        (
+            "methods.isp",
+            "from partreid.methods.base import Method\nfrom partreid.layers.heads import IdHead",
+        ),
         ("methods.__init__", "from partreid.methods.isp.model import ISP"),
         ("build", "from partreid.methods import METHODS, isp"),
         ("train.loop", "from partreid.methods import Method\nfrom partreid.recipes import Recipe"),

@@ -29,7 +29,9 @@ def group(seed: int = 0, parts: int = 3, hide: bool = True) -> Embeddings:
     draw = torch.Generator().manual_seed(seed)
     vectors = torch.randn(len(IDS), parts, 5, generator=draw)
     seen = (torch.rand(len(IDS), parts, generator=draw) > 0.35).float()
-    return Embeddings(vectors, seen if hide else torch.ones_like(seen), tuple(f"p{m}" for m in range(parts)))
+    return Embeddings(
+        vectors, seen if hide else torch.ones_like(seen), tuple(f"p{m}" for m in range(parts))
+    )
 
 
 def smoothed(logits: Tensor, target: int, eps: float) -> float:
@@ -47,19 +49,28 @@ def test_id_loss_is_smoothed_cross_entropy(eps: float) -> None:
 
 
 def test_id_loss_of_parts_is_the_mean_over_those_that_count() -> None:
-    logits, ids, seen = torch.randn(4, 3, 6), torch.tensor([0, 5, 2, 2]), torch.rand(4, 3).round(decimals=1)
+    logits, ids, seen = (
+        torch.randn(4, 3, 6),
+        torch.tensor([0, 5, 2, 2]),
+        torch.rand(4, 3).round(decimals=1),
+    )
     each = [[smoothed(logits[n, m], int(ids[n]), 0.1) for m in range(3)] for n in range(4)]
     flat = [each[n][m] for n in range(4) for m in range(3)]
     assert id_loss(logits, ids, 0.1).item() == pytest.approx(sum(flat) / 12, rel=1e-5)
-    weighed = sum(float(seen[n, m]) * each[n][m] for n in range(4) for m in range(3)) / float(seen.sum())
+    weighed = sum(float(seen[n, m]) * each[n][m] for n in range(4) for m in range(3)) / float(
+        seen.sum()
+    )
     assert id_loss(logits, ids, 0.1, seen).item() == pytest.approx(weighed, rel=1e-5)
     assert id_loss(logits, ids, 0.1, torch.zeros(4, 3)).item() == 0
 
 
 def pair(e: Embeddings, i: int, j: int, combine: str, same: bool) -> float:
     """The distance of two images from their parts; inf if they share none. Eq. 7 is "mean"."""
-    far = [float((e.vectors[i, m].double() - e.vectors[j, m].double()).norm()) for m in range(len(e.names))
-           if e.visibility[i, m] and e.visibility[j, m]]
+    far = [
+        float((e.vectors[i, m].double() - e.vectors[j, m].double()).norm())
+        for m in range(len(e.names))
+        if e.visibility[i, m] and e.visibility[j, m]
+    ]
     if not far:
         return math.inf
     how = ("max" if same else "min") if combine == "max_min" else combine
@@ -70,10 +81,20 @@ def triplet_by_loops(e: Embeddings, margin: float, combine: str) -> float:
     """Eq. 8 over the anchors that have both a positive and a negative they share a part with."""
     losses = []
     for i in range(len(IDS)):
-        pos = [d for j in range(len(IDS)) if j != i and IDS[i] == IDS[j]
-               for d in [pair(e, i, j, combine, True)] if d < math.inf]
-        neg = [d for j in range(len(IDS)) if IDS[i] != IDS[j]
-               for d in [pair(e, i, j, combine, False)] if d < math.inf]
+        pos = [
+            d
+            for j in range(len(IDS))
+            if j != i and IDS[i] == IDS[j]
+            for d in [pair(e, i, j, combine, True)]
+            if d < math.inf
+        ]
+        neg = [
+            d
+            for j in range(len(IDS))
+            if IDS[i] != IDS[j]
+            for d in [pair(e, i, j, combine, False)]
+            if d < math.inf
+        ]
         if pos and neg:
             gap = max(pos) - min(neg)
             losses.append(math.log1p(math.exp(gap)) if margin == 0 else max(gap + margin, 0))
@@ -86,8 +107,9 @@ def triplet_by_loops(e: Embeddings, margin: float, combine: str) -> float:
 def test_eq7_and_eq8_match_loops(combine: Combine, margin: float, hide: bool) -> None:
     for seed in range(6):
         e = group(seed, hide=hide)
-        assert hard_triplet(e, IDS, margin, combine).item() == pytest.approx(triplet_by_loops(e, margin, combine),
-                                                                            abs=1e-5)
+        assert hard_triplet(e, IDS, margin, combine).item() == pytest.approx(
+            triplet_by_loops(e, margin, combine), abs=1e-5
+        )
 
 
 def test_each_part_on_its_own_is_the_mean_over_all_of_their_anchors() -> None:
@@ -95,9 +117,20 @@ def test_each_part_on_its_own_is_the_mean_over_all_of_their_anchors() -> None:
     found = []
     for name in e.names:
         own = e.select(name)
-        kept = [i for i in range(len(IDS)) if any(
-            pair(own, i, j, "mean", True) < math.inf for j in range(len(IDS)) if j != i and IDS[i] == IDS[j])
-            and any(pair(own, i, j, "mean", True) < math.inf for j in range(len(IDS)) if IDS[i] != IDS[j])]
+        kept = [
+            i
+            for i in range(len(IDS))
+            if any(
+                pair(own, i, j, "mean", True) < math.inf
+                for j in range(len(IDS))
+                if j != i and IDS[i] == IDS[j]
+            )
+            and any(
+                pair(own, i, j, "mean", True) < math.inf
+                for j in range(len(IDS))
+                if IDS[i] != IDS[j]
+            )
+        ]
         found.append((triplet_by_loops(own, 0.3, "mean"), len(kept)))
     want = sum(loss * n for loss, n in found) / sum(n for _, n in found)
     assert hard_triplet(e, IDS, 0.3, "each").item() == pytest.approx(want, abs=1e-5)
@@ -122,7 +155,8 @@ def test_margin_loss_is_zero_once_the_margin_is_kept() -> None:
     positive, negative = torch.tensor([1.0, 1.0]), torch.tensor([1.1, 2.0])
     assert margin_loss(positive, negative, 0.3).item() == pytest.approx(0.1)
     assert margin_loss(positive, negative, 0.0).item() == pytest.approx(
-        (math.log1p(math.exp(-0.1)) + math.log1p(math.exp(-1))) / 2)
+        (math.log1p(math.exp(-0.1)) + math.log1p(math.exp(-1))) / 2
+    )
 
 
 def cells(length: int, n: int) -> list[range]:
@@ -154,11 +188,18 @@ def test_eq2_is_smoothed_cross_entropy_of_the_known_pixels(keep: float) -> None:
     labels = torch.randint(0, 4, (2, 8, 6)).to(torch.uint8)
     labels[:, :2] = UNKNOWN
     target = resize_labels(labels, (4, 3), 4)
-    each = [smoothed(logits[b, :, i, j], int(target[b, i, j]), 0.1)
-            for b in range(2) for i in range(4) for j in range(3) if target[b, i, j] != UNKNOWN]
+    each = [
+        smoothed(logits[b, :, i, j], int(target[b, i, j]), 0.1)
+        for b in range(2)
+        for i in range(4)
+        for j in range(3)
+        if target[b, i, j] != UNKNOWN
+    ]
     assert len(each) == 18
     easiest = sorted(each)[: int(len(each) * keep)]
-    assert part_loss(logits, labels, 0.1, keep).item() == pytest.approx(sum(easiest) / len(easiest), rel=1e-5)
+    assert part_loss(logits, labels, 0.1, keep).item() == pytest.approx(
+        sum(easiest) / len(easiest), rel=1e-5
+    )
 
 
 def test_nothing_known_costs_nothing_and_wrong_labels_are_refused() -> None:
@@ -187,13 +228,15 @@ def test_centre_loss_pulls_embeddings_by_its_weight_and_centres_at_full_strength
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_mask_loss_counts_classes_or_pixels_alike(balanced: bool) -> None:
-    logits, labels = torch.randn(2, 5, 4, 3), torch.randint(0, 4, (2, 8, 6)).to(torch.uint8)  # class 4 is nowhere
+    # class 4 is nowhere
+    logits, labels = torch.randn(2, 5, 4, 3), torch.randint(0, 4, (2, 8, 6)).to(torch.uint8)
     labels[:, :3] = UNKNOWN
     each: dict[int, list[float]] = {}
     for b in range(2):
         for i in range(4):
             for j in range(3):
-                label = int(labels[b, int((i + 0.5) * 2), int((j + 0.5) * 2)])  # the pixel under the cell's centre
+                # the pixel under the cell's centre
+                label = int(labels[b, int((i + 0.5) * 2), int((j + 0.5) * 2)])
                 if label != UNKNOWN:
                     each.setdefault(label, []).append(smoothed(logits[b, :, i, j], label, 0.0))
     assert len(each) == 4 and len({len(found) for found in each.values()}) > 1

@@ -1,4 +1,6 @@
-"""Recipes are frozen data: they survive JSON, check what is set, and everything they name exists."""
+"""Recipes are frozen data: they survive JSON, check what is set, and everything they name
+exists.
+"""
 
 import functools
 import inspect
@@ -18,14 +20,28 @@ from partreid.labels import CUES
 from partreid.labels.sources import require
 from partreid.layers.trunks import BACKBONES
 from partreid.methods import METHODS
-from partreid.recipes import RECIPES, ROWS, Frozen, Recipe, Spec, Stage, find, from_plain, override, row, to_plain
+from partreid.recipes import (
+    RECIPES,
+    ROWS,
+    Frozen,
+    Recipe,
+    Spec,
+    Stage,
+    find,
+    from_plain,
+    override,
+    row,
+    to_plain,
+)
 
 EVERY = [pytest.param(r, id=r.name) for r in ROWS]
 BASE = find("synthetic/tiny/bpbreid")
 
 
 def bind(what: str, function: Callable[..., Any], spec: Spec, **given: Any) -> Any:
-    """Checks a spec's arguments against a function's signature as build does, without calling the function."""
+    """Checks a spec's arguments against a function's signature as build does, without calling
+    the function.
+    """
     target = vars(function)["__init__"] if isinstance(function, type) else function
 
     @functools.wraps(target)
@@ -43,7 +59,10 @@ class TestEveryRow:
 
     def test_names_things_that_exist_with_arguments_that_fit(self, recipe: Recipe) -> None:
         own = {"self": None, "trunk": None, "identities": 1, "terms": (), "scheme": None}
-        assert bind("method", METHODS[recipe.method.name], recipe.method, **own).items() >= recipe.method.args.items()
+        assert (
+            bind("method", METHODS[recipe.method.name], recipe.method, **own).items()
+            >= recipe.method.args.items()
+        )
         bind("backbone", BACKBONES[recipe.backbone.name], recipe.backbone)
         for name, spec in recipe.cues.items():
             bind(f"cue {name}", CUES[spec.name], spec, root=None, samples=())
@@ -59,7 +78,12 @@ class TestEveryRow:
         if recipe.expect is None:
             return
         assert "Table" in recipe.expect.where or "Fig" in recipe.expect.where
-        numbers = [recipe.expect.rank1, recipe.expect.rank5, recipe.expect.rank10, recipe.expect.mAP]
+        numbers = [
+            recipe.expect.rank1,
+            recipe.expect.rank5,
+            recipe.expect.rank10,
+            recipe.expect.mAP,
+        ]
         shown = [n for n in numbers if n is not None]
         assert shown and all(1 < n < 100 for n in shown)
         ranks = [n for n in numbers[:3] if n is not None]
@@ -68,17 +92,28 @@ class TestEveryRow:
 
 def test_names_are_unique_and_found() -> None:
     assert len(RECIPES) == len(ROWS) and all(find(r.name) is r for r in ROWS)
-    with pytest.raises(RecipeError, match="unknown recipe: 'bpbreid/table2/ful'. Did you mean 'bpbreid/table2/full'"):
+    with pytest.raises(
+        RecipeError,
+        match="unknown recipe: 'bpbreid/table2/ful'. Did you mean 'bpbreid/table2/full'",
+    ):
         find("bpbreid/table2/ful")
 
 
 @pytest.mark.parametrize(("table", "rows"), [("table1", 15), ("table2", 4), ("table3", 11)])
-def test_every_row_of_bpbreid_s_tables_1_to_3_has_its_published_number(table: str, rows: int) -> None:
+def test_every_row_of_bpbreid_s_tables_1_to_3_has_its_published_number(
+    table: str, rows: int
+) -> None:
     found = [r for r in ROWS if r.name.startswith(f"bpbreid/{table}/")]
     assert len(found) == rows
     for r in found:
-        assert r.expect is not None and r.expect.mAP is not None and f"Table {table[-1]}" in r.expect.where
-        assert r.expect.rank1 is not None or r.name == "bpbreid/table2/no-learnable-attention"  # illegible
+        assert (
+            r.expect is not None
+            and r.expect.mAP is not None
+            and f"Table {table[-1]}" in r.expect.where
+        )
+        assert (
+            r.expect.rank1 is not None or r.name == "bpbreid/table2/no-learnable-attention"
+        )  # illegible
 
 
 @pytest.mark.parametrize(("paper", "tables"), [
@@ -88,9 +123,22 @@ def test_every_row_of_bpbreid_s_tables_1_to_3_has_its_published_number(table: st
     ("dsa", {"table2": 6, "table3": 10, "table4": 3, "table5": 2}),
     ("magnifier", {"table1": 8, "table2": 12}),
 ])  # fmt: skip
-def test_every_row_of_the_other_papers_tables_has_its_published_number(paper: str, tables: dict[str, int]) -> None:
-    numerals = {"hcga": {"10": "X", "9": "IX", "8": "VIII", "7": "VII", "6": "VI", "5": "V", "4": "IV", "3": "III",
-                         "1": "I"}}.get(paper, {})
+def test_every_row_of_the_other_papers_tables_has_its_published_number(
+    paper: str, tables: dict[str, int]
+) -> None:
+    numerals = {
+        "hcga": {
+            "10": "X",
+            "9": "IX",
+            "8": "VIII",
+            "7": "VII",
+            "6": "VI",
+            "5": "V",
+            "4": "IV",
+            "3": "III",
+            "1": "I",
+        }
+    }.get(paper, {})
     for table, rows in tables.items():
         found = [r for r in ROWS if r.name.startswith(f"{paper}/{table}/")]
         assert len(found) == rows, table
@@ -108,12 +156,20 @@ def test_rows_of_one_table_differ() -> None:
 
 def usual(recipe: Recipe) -> Recipe:
     """The recipe with the defaults of its method and cues written out."""
+
     def full(function: Callable[..., Any], spec: Spec) -> Spec:
         known = inspect.signature(function).parameters
-        return Spec(spec.name, **{n: p.default for n, p in known.items() if p.default is not p.empty} | dict(spec.args))
+        return Spec(
+            spec.name,
+            **{n: p.default for n, p in known.items() if p.default is not p.empty}
+            | dict(spec.args),
+        )
 
-    return replace(recipe, method=full(METHODS[recipe.method.name], recipe.method),
-                   cues=Frozen({name: full(CUES[spec.name], spec) for name, spec in recipe.cues.items()}))
+    return replace(
+        recipe,
+        method=full(METHODS[recipe.method.name], recipe.method),
+        cues=Frozen({name: full(CUES[spec.name], spec) for name, spec in recipe.cues.items()}),
+    )
 
 
 def test_a_training_is_named_once_and_rows_that_score_it_name_it() -> None:
@@ -123,21 +179,35 @@ def test_a_training_is_named_once_and_rows_that_score_it_name_it() -> None:
         together.setdefault(usual(r).training, []).append(r)
     for rows in together.values():
         (own,) = (r for r in rows if r.scores is None)
-        assert all(r.scores == own.name and r.training == own.training for r in rows if r is not own), own.name
+        assert all(
+            r.scores == own.name and r.training == own.training for r in rows if r is not own
+        ), own.name
     assert find("bpbreid/table3/head").scores == "bpbreid/table3/foreground+parts"
     assert len([r for r in ROWS if r.scores is not None]) > 49
 
 
-@pytest.mark.parametrize(("name", "change", "same"), [
-    ("bpbreid/table2/full", 'method.described=["head"]', True), ("bpbreid/table2/full", "method.visibility=none", True),
-    ("bpbreid/table2/full", "method.target=hard", True), ("isp/table2/occluded_duke", "method.matching=concat", True),
-    ("bpbreid/table2/full", 'test=["market1501"]', True), ("bpbreid/table2/full", "method.dim=256", False),
-    ("bpbreid/table2/full", "seed=2", False), ("bpbreid/table2/full", "cues.parts.parts=five", False),
-    ("hcga/table1/occluded_duke", "method.t=3", False), ("hcga/table1/occluded_duke", "method.kept=0.5", True)])
+@pytest.mark.parametrize(
+    ("name", "change", "same"),
+    [
+        ("bpbreid/table2/full", 'method.described=["head"]', True),
+        ("bpbreid/table2/full", "method.visibility=none", True),
+        ("bpbreid/table2/full", "method.target=hard", True),
+        ("isp/table2/occluded_duke", "method.matching=concat", True),
+        ("bpbreid/table2/full", 'test=["market1501"]', True),
+        ("bpbreid/table2/full", "method.dim=256", False),
+        ("bpbreid/table2/full", "seed=2", False),
+        ("bpbreid/table2/full", "cues.parts.parts=five", False),
+        ("hcga/table1/occluded_duke", "method.t=3", False),
+        ("hcga/table1/occluded_duke", "method.kept=0.5", True),
+    ],
+)
 def test_a_training_is_what_decides_the_weights(name: str, change: str, same: bool) -> None:
     row = find(name)
     assert (override(row, [change]).training == row.training) is same
-    assert override(row, [change]).digest != row.digest and override(row, ["scores=x"]).digest == row.digest
+    assert (
+        override(row, [change]).digest != row.digest
+        and override(row, ["scores=x"]).digest == row.digest
+    )
 
 
 def test_visibility_belongs_to_the_training_where_it_is_used_there() -> None:
@@ -146,10 +216,21 @@ def test_visibility_belongs_to_the_training_where_it_is_used_there() -> None:
 
 
 def test_bot_s_numbers_are_those_without_and_with_its_centre_loss() -> None:
-    published = {name: find(name).expect for name in (
-        "bot/bpbreid-table1/market1501", "bot/bpbreid-table1/dukemtmc", "bot/centre", "bot/centre/dukemtmc")}
+    published = {
+        name: find(name).expect
+        for name in (
+            "bot/bpbreid-table1/market1501",
+            "bot/bpbreid-table1/dukemtmc",
+            "bot/centre",
+            "bot/centre/dukemtmc",
+        )
+    }
     assert [(e.rank1, e.mAP) for e in published.values() if e is not None] == [
-        (94.1, 85.7), (86.2, 75.9), (94.5, 85.9), (86.4, 76.4)]
+        (94.1, 85.7),
+        (86.2, 75.9),
+        (94.5, 85.9),
+        (86.4, 76.4),
+    ]
     for name in published:
         assert ("centre" in find(name).terms) == name.startswith("bot/centre")
 
@@ -157,25 +238,46 @@ def test_bot_s_numbers_are_those_without_and_with_its_centre_loss() -> None:
 def test_table_4_of_bpbreid_has_every_combination_and_pcb_all_without_a_foreground() -> None:
     g, f, c, p = "global", "foreground", "joined", "parts"
     said = {  # Sec. 4.4.2: identity on, triplet on
-        "gilt": ((g, f, c), (p,)), "identity-on-parts-only": ((p,), ()),
-        "everything": ((g, f, c, p), (g, f, c, p)), "identity-only": ((g, f, c, p), ()),
-        "triplet-only": ((), (g, f, c, p)), "identity-also-on-parts": ((g, f, c, p), (p,)),
-        "identity-not-on-global": ((f, c), (p,)), "identity-not-on-foreground": ((g, c), (p,)),
-        "identity-not-on-joined": ((g, f), (p,)), "triplet-also-on-global": ((g, f, c), (g, p)),
-        "triplet-also-on-foreground": ((g, f, c), (f, p)), "triplet-also-on-joined": ((g, f, c), (c, p)),
+        "gilt": ((g, f, c), (p,)),
+        "identity-on-parts-only": ((p,), ()),
+        "everything": ((g, f, c, p), (g, f, c, p)),
+        "identity-only": ((g, f, c, p), ()),
+        "triplet-only": ((), (g, f, c, p)),
+        "identity-also-on-parts": ((g, f, c, p), (p,)),
+        "identity-not-on-global": ((f, c), (p,)),
+        "identity-not-on-foreground": ((g, c), (p,)),
+        "identity-not-on-joined": ((g, f), (p,)),
+        "triplet-also-on-global": ((g, f, c), (g, p)),
+        "triplet-also-on-foreground": ((g, f, c), (f, p)),
+        "triplet-also-on-joined": ((g, f, c), (c, p)),
         "triplet-also-on-holistic": ((g, f, c), (g, f, c, p)),
     }
     for paper, only in (("bpbreid/table4", ()), ("pcb/bpbreid-table4", (f,))):
         rows = {r.name.removeprefix(paper + "/"): r for r in ROWS if r.name.startswith(paper)}
         assert set(rows) == {name for name in said if not (only and name.endswith("foreground"))}
         for name, r in rows.items():
-            wanted = {f"{kind}_{e}" for kind, on in zip(("id", "triplet"), said[name], strict=True) for e in on
-                      if e not in only}
-            assert set(r.terms) - {"parsing"} == wanted and set(r.stages[0].weights.values()) <= {1.0, 0.35}
-            assert r.stages[0].warmup_from == 0.1 and r.train == "occluded_duke" and r.size == (256, 128)
+            wanted = {
+                f"{kind}_{e}"
+                for kind, on in zip(("id", "triplet"), said[name], strict=True)
+                for e in on
+                if e not in only
+            }
+            assert set(r.terms) - {"parsing"} == wanted and set(r.stages[0].weights.values()) <= {
+                1.0,
+                0.35,
+            }
+            assert (
+                r.stages[0].warmup_from == 0.1
+                and r.train == "occluded_duke"
+                and r.size == (256, 128)
+            )
     pcb = find("pcb/bpbreid-table4/gilt")
-    assert pcb.method.args["described"] == ("parts",) and pcb.cues["parts"] == Spec("stripes", stripes=6)
-    numbers = [find(f"pcb/bpbreid-table4/{name}").expect for name in ("gilt", "identity-on-parts-only")]
+    assert pcb.method.args["described"] == ("parts",) and pcb.cues["parts"] == Spec(
+        "stripes", stripes=6
+    )
+    numbers = [
+        find(f"pcb/bpbreid-table4/{name}").expect for name in ("gilt", "identity-on-parts-only")
+    ]
     assert [(e.rank1, e.mAP) for e in numbers if e is not None] == [(54.6, 46.3), (51.2, 40.8)]
 
 
@@ -184,13 +286,21 @@ def test_extra_information_is_schp_s_with_the_classes_of_lip() -> None:
     assert len(rows) == 7
     for r in rows:
         spec = r.cues["parts"]
-        assert spec.name == "parsing" and spec.args["source"] == "lip" and any("SCHP" in note for note in r.notes)
+        assert (
+            spec.name == "parsing"
+            and spec.args["source"] == "lip"
+            and any("SCHP" in note for note in r.notes)
+        )
         assert spec.args["parts"] == ("five" if r.name.startswith("isp") else "three")
         require(spec.args["source"], spec.args["parts"])  # raises if LIP could not give them
 
 
 def test_notes_say_what_is_taken_over_from_the_released_code() -> None:
-    for name in ("bpbreid/table1/resnet50/market1501", "bpbreid/table4/gilt", "bpbreid/released/market1501"):
+    for name in (
+        "bpbreid/table1/resnet50/market1501",
+        "bpbreid/table4/gilt",
+        "bpbreid/released/market1501",
+    ):
         notes = " ".join(find(name).notes)
         assert "part head normalises" in notes and "15 to 65 %" in notes
 
@@ -198,21 +308,39 @@ def test_notes_say_what_is_taken_over_from_the_released_code() -> None:
 def test_synthetic_rows_compare_methods_and_nothing_else() -> None:
     for size in ("tiny", "demo", "full"):
         rows = [find(f"synthetic/{size}/{name}") for name in ("bot", "pcb", "bpbreid")]
-        plans = [replace(r, name="", notes=(), method=Spec("x"), cues=Frozen(),
-                         stages=tuple(replace(s, weights=Frozen()) for s in r.stages)) for r in rows]
+        plans = [
+            replace(
+                r,
+                name="",
+                notes=(),
+                method=Spec("x"),
+                cues=Frozen(),
+                stages=tuple(replace(s, weights=Frozen()) for s in r.stages),
+            )
+            for r in rows
+        ]
         assert plans[0] == plans[1] == plans[2]
 
 
 def test_a_whole_number_for_a_float_changes_no_digest() -> None:
-    """Otherwise a run begun in Python, whose recipe says 10, could not be resumed from its file, which says 10.0."""
+    """Otherwise a run begun in Python, whose recipe says 10, could not be resumed from its file,
+    which says 10.0.
+    """
     one, other = (replace(BASE, stages=(replace(BASE.stages[0], warmup=w),)) for w in (2, 2.0))
     assert one.digest == other.digest == from_plain(to_plain(one)).digest
 
 
 def test_the_digest_follows_every_number_but_not_the_words() -> None:
     assert replace(BASE, name="other", notes=("x",), expect=None).digest == BASE.digest
-    for change in ("seed=2", "stages.lr=0.5", "size=[64,64]", "method.dim=7", "stages.weights.parsing=0.36",
-                   "cues.parts.parts=six", "precision=bf16-mixed"):
+    for change in (
+        "seed=2",
+        "stages.lr=0.5",
+        "size=[64,64]",
+        "method.dim=7",
+        "stages.weights.parsing=0.36",
+        "cues.parts.parts=six",
+        "precision=bf16-mixed",
+    ):
         assert override(BASE, [change]).digest != BASE.digest, change
 
 
@@ -296,7 +424,8 @@ class TestOverride:
         ("seed=9223372036854775808", "seed must be a whole number from 0 to 9223372036854775807"),
         ("seed=" + "9" * 5000, "recipe.seed: expected a whole number"),
         ("seed=" + "[" * 100_000, "recipe.seed: expected a whole number"),
-        ("method.dim=1e999", "argument 'dim' of 'bpbreid' must be a finite number|method.dim must be a finite number"),
+        ("method.dim=1e999", "argument 'dim' of 'bpbreid' must be a finite number|method.dim must "
+                             "be a finite number"),
         ("method.dim=[[[[[[1]]]]]]", "must be a number, a text"),
         ("stages.\u00b2.lr=1", "unknown recipe field"),
         ("stages=[]", "every stage needs weights"),
@@ -313,7 +442,8 @@ class TestOverride:
 @pytest.mark.parametrize(("change", "said"), [
     ("method.dim=wide", "argument 'dim' of method 'bpbreid': expected a whole number, got 'wide'"),
     ("method.dimm=5", "unknown argument of method 'bpbreid': 'dimm'. Did you mean 'dim'"),
-    ("method.visibility=maybe", "'visibility' of method 'bpbreid': expected one of 'threshold', 'argmax', 'soft', 'no"),
+    ("method.visibility=maybe", "'visibility' of method 'bpbreid': expected one of 'threshold', "
+                                "'argmax', 'soft', 'no"),
     ("method.visible_above=true", "expected a number, got True"),
     ("backbone=resnet", "unknown backbone: 'resnet'. Did you mean 'resnet50'"),
     ("backbone.width=0", "argument 'width' of backbone 'small' must lie from 1 to 4096, got 0"),
@@ -334,13 +464,18 @@ def test_build_checks_arguments_against_signatures(change: str, said: str) -> No
 def test_build_checks_transforms_distance_and_scheme() -> None:
     with pytest.raises(RecipeError, match="unknown transform: 'flip'"):
         build.augment(replace(BASE, augment=(Spec("flip"),)))
-    with pytest.raises(RecipeError, match="argument 'pad' of transform 'crop': expected a whole number, got 0.5"):
+    with pytest.raises(
+        RecipeError, match="argument 'pad' of transform 'crop': expected a whole number, got 0.5"
+    ):
         build.augment(replace(BASE, augment=(Spec("crop", pad=0.5),)))
     with pytest.raises(RecipeError, match="needs a part scheme; give it the cue 'parts'"):
         build.method(BASE, 4, None)
     shrunk = override(find("synthetic/tiny/bot"), ["distance.shrink=1.5"])
-    assert build.method(shrunk, 4, None).distance == PartDistance("cosine", shrink=1.5)  # the rest is the method's own
-    with pytest.raises(RecipeError, match="distance of the recipe: shrink on metric euclidean needs far"):
+    # the rest is the method's own
+    assert build.method(shrunk, 4, None).distance == PartDistance("cosine", shrink=1.5)
+    with pytest.raises(
+        RecipeError, match="distance of the recipe: shrink on metric euclidean needs far"
+    ):
         build.method(override(shrunk, ["distance.metric=euclidean"]), 4, None)
     with pytest.raises(RecipeError, match="argument 'shrink' of distance"):
         build.method(override(shrunk, ["distance.shrink=much"]), 4, None)
@@ -369,7 +504,10 @@ def test_a_recipe_made_by_hand_is_checked_like_one_from_a_file(change: dict[str,
 
 
 def test_every_stage_weighs_the_same_terms() -> None:
-    with pytest.raises(RecipeError, match="every stage needs weights for the same loss terms.*0.0 where a stage does"):
+    with pytest.raises(
+        RecipeError,
+        match="every stage needs weights for the same loss terms.*0.0 where a stage does",
+    ):
         replace(BASE, stages=(BASE.stages[0], Stage(1, Frozen({"parsing": 1.0}))))
     with pytest.raises(RecipeError, match="every stage needs weights"):
         replace(BASE, stages=())

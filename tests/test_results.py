@@ -11,7 +11,11 @@ from benchmarks.evidence import page as evidence
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"<!-- claims (\S+) (\w+) -->\n(.*?)\n<!-- /claims -->", re.S)
-PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if MARKED.search(page.read_text(encoding="utf-8"))]
+PAGES = [
+    page
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if MARKED.search(page.read_text(encoding="utf-8"))
+]
 
 
 def test_there_are_pages_with_claims() -> None:
@@ -23,11 +27,15 @@ def test_claims_are_the_recorded_ones(page: Path) -> None:
     for file, paper, shown in MARKED.findall(page.read_text(encoding="utf-8")):
         found = json.loads((ROOT / file).read_text(encoding="utf-8"))
         again = f"python -m benchmarks.claims {file} {paper}"
-        assert shown.strip() == "\n".join(tables(found, paper)), f"{page.name} is not what this prints: {again}"
+        assert shown.strip() == "\n".join(tables(found, paper)), (
+            f"{page.name} is not what this prints: {again}"
+        )
 
 
 def test_the_table_on_evidence_is_the_recorded_one() -> None:
     text = (ROOT / "docs" / "algebra.md").read_text(encoding="utf-8")
     ((file, shown),) = re.findall(r"<!-- evidence (\S+) -->\n(.*?)\n<!-- /evidence -->", text, re.S)
     found = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    assert shown.splitlines() == evidence(found), f"see: python -m benchmarks.evidence --page {file}"
+    assert shown.splitlines() == evidence(found), (
+        f"see: python -m benchmarks.evidence --page {file}"
+    )

@@ -1,10 +1,12 @@
-"""Write requirements.lock: every package but PyTorch, pinned and hashed, for all platforms and Pythons.
+"""Write requirements.lock: every package but PyTorch, pinned and hashed, for all platforms and
+Pythons.
 
     python tools/lock.py torch==2.13.0
 
-PyTorch takes part in the resolution, so that the rest fits it, and is then left out together with the CUDA
-packages it brings: which build of it is right depends on the machine, and `make setup` installs it by itself.
-Releases younger than a week are not considered; a poisoned upload rarely lives that long unnoticed.
+PyTorch takes part in the resolution, so that the rest fits it, and is then left out together with
+the CUDA packages it brings: which build of it is right depends on the machine, and `make setup`
+installs it by itself. Releases younger than a week are not considered; a poisoned upload rarely
+lives that long unnoticed.
 """
 
 import subprocess
@@ -36,7 +38,11 @@ def blocks(text: str) -> list[str]:
 
 def main(torch: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        venv, constraint, out = Path(scratch, "venv"), Path(scratch, "torch.in"), Path(scratch, "lock")
+        venv, constraint, out = (
+            Path(scratch, "venv"),
+            Path(scratch, "torch.in"),
+            Path(scratch, "lock"),
+        )
         constraint.write_text(torch + "\n")
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([venv / "bin/pip", "install", "-q", "uv>=0.9"], check=True)

@@ -1,6 +1,8 @@
-"""What the documentation site adds to the Markdown in docs/: pages of linked source files, and tidy docstrings.
+"""What the documentation site adds to the Markdown in docs/: pages of linked source files, and tidy
+docstrings.
 
-``mkdocs.yml`` names this file twice: as hooks of MkDocs and as an extension of griffe, which reads the docstrings.
+``mkdocs.yml`` names this file twice: as hooks of MkDocs and as an extension of griffe, which reads
+the docstrings.
 """
 
 import posixpath
@@ -31,7 +33,8 @@ LANGUAGES = {".py": "python", ".json": "json", ".toml": "toml", ".md": "markdown
 
 
 def outside(page: str, target: str) -> str | None:
-    """The file of the repository, seen from its root, that a link of docs/``page`` means; None for one of the docs.
+    """The file of the repository, seen from its root, that a link of docs/``page`` means; None for
+    one of the docs.
 
     page, target: as in the Markdown, e.g. ``papers/isp.md`` and ``../../partreid/losses.py``.
     """
@@ -41,26 +44,35 @@ def outside(page: str, target: str) -> str | None:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page for every file outside docs/ that some page links to."""
-    linked = {outside(file.src_uri, match["target"]) for file in files.documentation_pages()
-              for match in LINK.finditer(Path(str(file.abs_src_path)).read_text(encoding="utf-8"))}
+    linked = {
+        outside(file.src_uri, match["target"])
+        for file in files.documentation_pages()
+        for match in LINK.finditer(Path(str(file.abs_src_path)).read_text(encoding="utf-8"))
+    }
     for path in sorted(filter(None, linked)):
         code = (ROOT / path).read_text(encoding="utf-8")
         kind = LANGUAGES.get(posixpath.splitext(path)[1], "text")
-        page = File.generated(config, f"source/{path}.md", content=SOURCE.format(path=path, kind=kind, code=code))
+        page = File.generated(
+            config, f"source/{path}.md", content=SOURCE.format(path=path, kind=kind, code=code)
+        )
         page.inclusion = page.inclusion.NOT_IN_NAV
         files.append(page)
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links to files outside docs/ into links to their pages, and show what a block of code needs."""
+    """Turn links to files outside docs/ into links to their pages, and show what a block of code
+    needs.
+    """
     here = page.file.src_uri
 
     def link(match: re.Match[str]) -> str:
         path = outside(here, match["target"])
         if path is None:
             return match[0]
-        return posixpath.relpath(f"source/{path}.md", posixpath.dirname(here) or ".") + (match["anchor"] or "")
+        return posixpath.relpath(f"source/{path}.md", posixpath.dirname(here) or ".") + (
+            match["anchor"] or ""
+        )
 
     if here.startswith("source/"):
         return markdown
@@ -70,7 +82,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def tidy(docstring: str) -> str:
     """A docstring as Markdown: roles dropped, and < outside of code kept from looking like HTML."""
     pieces = re.split(r"(``.*?``|`[^`]*`)", ROLE.sub("", docstring))
-    return "".join(piece if piece.startswith("`") else piece.replace("<", "&lt;") for piece in pieces)
+    return "".join(
+        piece if piece.startswith("`") else piece.replace("<", "&lt;") for piece in pieces
+    )
 
 
 class Tidy(griffe.Extension):

@@ -8,8 +8,14 @@ from cyclopts import App, Parameter, Token
 
 from partreid import __version__
 
-app = App(name="partreid", version=__version__, help="Part-aligned person re-identification: train, evaluate, compare, "
-          "explain. Start with: partreid demo", help_format="plaintext", suppress_keyboard_interrupt=False)
+app = App(
+    name="partreid",
+    version=__version__,
+    help="Part-aligned person re-identification: train, evaluate, compare, "
+    "explain. Start with: partreid demo",
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
 data = App(name="data", help="Make, check and look at data sets.")
 app.command(data)
 labels = App(name="labels", help="Import, check, look at and make part labels.")
@@ -23,6 +29,7 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> int:
 
 def _require(fits: Callable[[Any], bool], words: str) -> Callable[[Any, Any], None]:
     """A validator: ValueError with ``words`` unless the value fits; None is nobody's choice."""
+
     def check(kind: Any, value: Any) -> None:
         if value is not None and not fits(value):
             raise ValueError(words)
@@ -31,11 +38,27 @@ def _require(fits: Callable[[Any], bool], words: str) -> Callable[[Any, Any], No
 
 
 Assignments = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
-Picture = Annotated[Path, Parameter(validator=_require(
-    lambda path: path.suffix.lower() in (".png", ".jpg", ".jpeg"), "must end in .png, .jpg or .jpeg"))]
-Count = Annotated[int, Parameter(converter=_whole, validator=_require(
-    lambda n: 1 <= n < 2**31, "must be a whole number from 1 to 2147483647"))]
-Share = Annotated[float, Parameter(validator=_require(
-    lambda share: 0 < share < 1, "must be a number above 0 and below 1"))]
+Picture = Annotated[
+    Path,
+    Parameter(
+        validator=_require(
+            lambda path: path.suffix.lower() in (".png", ".jpg", ".jpeg"),
+            "must end in .png, .jpg or .jpeg",
+        )
+    ),
+]
+Count = Annotated[
+    int,
+    Parameter(
+        converter=_whole,
+        validator=_require(lambda n: 1 <= n < 2**31, "must be a whole number from 1 to 2147483647"),
+    ),
+]
+Share = Annotated[
+    float,
+    Parameter(
+        validator=_require(lambda share: 0 < share < 1, "must be a number above 0 and below 1")
+    ),
+]
 Papers = Annotated[tuple[str, ...], Parameter(consume_multiple=1, negative="")]
 Seeds = Annotated[tuple[int, ...], Parameter(consume_multiple=1, negative="")]

@@ -13,15 +13,20 @@ Preset = Literal["tiny", "demo", "full"]
 
 
 @data.command
-def synth(preset: Preset, folder: Path, *, iuv: bool = False, seed: int | None = None,
-          train_occluded: float | None = None) -> None:
+def synth(
+    preset: Preset,
+    folder: Path,
+    *,
+    iuv: bool = False,
+    seed: int | None = None,
+    train_occluded: float | None = None,
+) -> None:
     """Draw the synthetic benchmark: made-up people with exact truth, in Market-1501's layout.
 
     Args:
-        preset: tiny (seconds), demo (under a minute on two cores) or full (about 1000 people, for a GPU).
-        folder: Where to; an interrupted run goes on, a finished one is left alone.
-        iuv: Also write DensePose-style surface coordinates.
-        seed: Another world of the same kind.
+        preset: tiny (seconds), demo (under a minute on two cores) or full (about 1000 people, for a
+        GPU). folder: Where to; an interrupted run goes on, a finished one is left alone. iuv: Also
+        write DensePose-style surface coordinates. seed: Another world of the same kind.
         train_occluded: Share of training images with an occluder, 0 to 1, instead of the preset's.
     """
     from dataclasses import replace
@@ -39,8 +44,13 @@ def synth(preset: Preset, folder: Path, *, iuv: bool = False, seed: int | None =
 
 
 @data.command
-def sheet(folder: Path, picture: Picture, *, show: Literal["image", "labels", "iuv"] = "image",
-          rows: Count = 8) -> None:
+def sheet(
+    folder: Path,
+    picture: Picture,
+    *,
+    show: Literal["image", "labels", "iuv"] = "image",
+    rows: Count = 8,
+) -> None:
     """Draw a contact sheet of a synthetic benchmark.
 
     Args:
@@ -58,16 +68,18 @@ def sheet(folder: Path, picture: Picture, *, show: Literal["image", "labels", "i
 
 
 @data.command(name="check")
-def check_data(name: str, folder: Path, *, every: Annotated[bool, Parameter("--all", negative="")] = False) -> None:
+def check_data(
+    name: str, folder: Path, *, every: Annotated[bool, Parameter("--all", negative="")] = False
+) -> None:
     """Say what is in a data set's folder, what is wrong and how to mend it.
 
-    Every file's header is read, and 64 images are decoded. Exit status 0 if one can train and score with the data,
-    whatever else is worth a note; 2 if something makes that impossible.
+    Every file's header is read, and 64 images are decoded. Exit status 0 if one can train and score
+    with the data, whatever else is worth a note; 2 if something makes that impossible.
 
     Args:
-        name: Which data set it should be, see: partreid data list
-        folder: Its root, or the file of a table.
-        every: Decode every image, and compare the pixels of all; takes about as long as embedding them.
+        name: Which data set it should be, see: partreid data list folder: Its root, or the file of
+        a table. every: Decode every image, and compare the pixels of all; takes about as long as
+        embedding them.
     """
     from partreid.data.findings import explain
     from partreid.data.registry import BENCHMARKS
@@ -76,15 +88,28 @@ def check_data(name: str, folder: Path, *, every: Annotated[bool, Parameter("--a
     with ui.progress("looking at files") as step:
         found = explain(name, folder, None if every else LOOKED_AT, step)
     if found.splits:
-        ui.table(f"{name}: {BENCHMARKS[name].status}", ("split", "identities", "images", "cameras"),
-                 [(s.name, str(s.identities), str(s.images), str(s.cameras or "unknown")) for s in found.splits])
+        ui.table(
+            f"{name}: {BENCHMARKS[name].status}",
+            ("split", "identities", "images", "cameras"),
+            [
+                (s.name, str(s.identities), str(s.images), str(s.cameras or "unknown"))
+                for s in found.splits
+            ],
+        )
         ui.show(f"licence: {BENCHMARKS[name].licence}")
         ui.show(f"protocol {found.protocol}: {PROTOCOLS[found.protocol].sentence}")
     for problem in sorted(found.problems, key=lambda problem: not problem.grave):
         ui.show(f"{'wrong' if problem.grave else 'note'}: {problem}")
-    looked = f"{found.files} headers were read, {found.looked_at} images decoded" if found.files else \
-        "no image was opened"
-    ui.show(f"nothing looks wrong; {looked}" if found.sound else f"{len(found.problems)} thing(s) to look at; {looked}")
+    looked = (
+        f"{found.files} headers were read, {found.looked_at} images decoded"
+        if found.files
+        else "no image was opened"
+    )
+    ui.show(
+        f"nothing looks wrong; {looked}"
+        if found.sound
+        else f"{len(found.problems)} thing(s) to look at; {looked}"
+    )
     if not found.usable:
         raise SystemExit(2)
 
@@ -99,10 +124,18 @@ def list_data(*, layouts: bool = False) -> None:
     from partreid.data.registry import BENCHMARKS
 
     for name, d in BENCHMARKS.items():
-        size = f"{d.size.images:,} images, {d.size.identities:,} people, {d.size.cameras or 'unknown'} cameras; " \
-            if d.size else ""
+        size = (
+            f"{d.size.images:,} images, {d.size.identities:,} people, "
+            f"{d.size.cameras or 'unknown'} cameras; "
+            if d.size
+            else ""
+        )
         split = f"; {d.splits} splits, {name}-0 to {name}-{d.splits - 1}" if d.splits > 1 else ""
-        ui.show(f"{name}{' (WITHDRAWN)' if d.withdrawn else ''}", f"  {size}protocol {d.protocol}{split}",
-                f"  licence: {d.licence}", f"  status: {d.status}")
+        ui.show(
+            f"{name}{' (WITHDRAWN)' if d.withdrawn else ''}",
+            f"  {size}protocol {d.protocol}{split}",
+            f"  licence: {d.licence}",
+            f"  status: {d.status}",
+        )
         if layouts:
             ui.show(*(f"    {line}" for line in d.layout.splitlines()))

@@ -18,24 +18,33 @@ _PROOF = "A threshold is no proof: let a person decide wherever a decision touch
 
 
 @app.command
-def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | None = None, rate: Share = 0.001,
-              share: Share = 0.5, seed: int = 0, out: Path | None = None, check: bool = False,
-              calibration: Path | None = None, json: bool = False, device: str = "auto") -> None:
+def calibrate(
+    run: Path,
+    *,
+    data: Path,
+    name: str | None = None,
+    queries: str | None = None,
+    rate: Share = 0.001,
+    share: Share = 0.5,
+    seed: int = 0,
+    out: Path | None = None,
+    check: bool = False,
+    calibration: Path | None = None,
+    json: bool = False,
+    device: str = "auto",
+) -> None:
     """Find out which distance means the same person, from labelled crops.
 
     Args:
-        run: Run folder or model.safetensors.
-        data: Root folder of labelled crops: query and gallery of any data set, see: partreid data list
-        name: Which data set that is; default what the recipe names. Your own: folders or table.
-        queries: One of its query sets; default all.
-        rate: Share of pairs of strangers that may be taken for one person.
-        share: Share of the people to fit on; the others are for the check.
-        seed: Which people these are.
-        out: Where to keep the calibration; default calibration.json beside the model.
-        check: Change nothing; measure on these crops how the calibration that there is does.
-        calibration: With --check, a calibration other than the one beside the model.
-        json: Print what was found as JSON.
-        device: auto, cpu or cuda.
+        run: Run folder or model.safetensors. data: Root folder of labelled crops: query and gallery
+        of any data set, see: partreid data list name: Which data set that is; default what the
+        recipe names. Your own: folders or table. queries: One of its query sets; default all. rate:
+        Share of pairs of strangers that may be taken for one person. share: Share of the people to
+        fit on; the others are for the check. seed: Which people these are. out: Where to keep the
+        calibration; default calibration.json beside the model. check: Change nothing; measure on
+        these crops how the calibration that there is does. calibration: With --check, a calibration
+        other than the one beside the model. json: Print what was found as JSON. device: auto, cpu
+        or cuda.
     """
     from json import dumps
 
@@ -47,7 +56,9 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
     from partreid.utils.files import writable
 
     if calibration is not None and not check:
-        ui.fail("--calibration names what --check is to measure; to write to another file say --out")
+        ui.fail(
+            "--calibration names what --check is to measure; to write to another file say --out"
+        )
     if out is not None and check:
         ui.fail("--check writes nothing; leave --out away")
     file = out or (run if run.is_dir() else run.parent) / decision.FILE
@@ -55,8 +66,11 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
         writable(file)
     model = load(run, device, calibration)
     if model.method.needs_at_test:
-        ui.fail(f"{run} needs {', '.join(sorted(model.method.needs_at_test))} with every image at test time, which "
-                f"only partreid eval can give it; there is nothing to decide between crops alone")
+        ui.fail(
+            f"{run} needs {', '.join(sorted(model.method.needs_at_test))} with every image at test "
+            "time, which only partreid eval can give it; there is nothing to decide between crops "
+            "alone"
+        )
     stored = model.calibration if check else None
     if check and stored is None:
         ui.fail(f"there is no calibration beside {run} to check; make one without --check")
@@ -68,17 +82,24 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
         ui.say(f"note: {left_out}")
     benchmark, part = decision.sampled(whole, seed=seed)
     if part < 1:
-        ui.say(f"note: of {len(whole.gallery)} gallery images those of {part:.0%} of the people are taken, which is "
-               f"enough pairs ({decision.MOST:,})")
+        ui.say(
+            f"note: of {len(whole.gallery)} gallery images those of {part:.0%} of the people are "
+            f"taken, which is enough pairs ({decision.MOST:,})"
+        )
     if stored is None:
         decision.require_slice(benchmark, protocol, rate, share, seed)
     to: Bound = model.bound
     source = decision.source_of(to, whole, called)
     if stored is not None and stored.source.gallery == source.gallery:
-        ui.fail("this is the very gallery that the calibration was made on; how it does on the people it was not "
-                "fitted on stands in it, under 'checked'. Give other labelled crops with --data")
+        ui.fail(
+            "this is the very gallery that the calibration was made on; how it does on the people "
+            "it was not fitted on stands in it, under 'checked'. Give other labelled crops with "
+            "--data"
+        )
     described = _described(model, benchmark)
-    pairs = decision.known_pairs(model.method.distance, described.queries, described.gallery, benchmark, protocol)
+    pairs = decision.known_pairs(
+        model.method.distance, described.queries, described.gallery, benchmark, protocol
+    )
     if stored is not None:
         found = stored.check(pairs, seed)
         if json:
@@ -96,18 +117,25 @@ def calibrate(run: Path, *, data: Path, name: str | None = None, queries: str | 
 
 
 @app.command
-def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"), picture: Picture | None = None,
-            calibration: Path | None = None, prior: Share = 0.5, json: bool = False) -> None:
-    """Compare two crops: the distance, what every body part says about it, and whether it is one person.
+def compare(
+    a: Path,
+    b: Path,
+    *,
+    run: Path = Path("partreid-demo/runs/bpbreid"),
+    picture: Picture | None = None,
+    calibration: Path | None = None,
+    prior: Share = 0.5,
+    json: bool = False,
+) -> None:
+    """Compare two crops: the distance, what every body part says about it, and whether it is one
+    person.
 
     Args:
-        a: One crop.
-        b: The other.
-        run: Run folder or model.safetensors; default the demo's.
-        picture: Draw both crops, their part maps and the table to this PNG.
-        calibration: What decides; default calibration.json beside the model, see: partreid calibrate
-        prior: How likely one person was beforehand, between 0 and 1.
-        json: Print the evidence as JSON instead of a table.
+        a: One crop. b: The other. run: Run folder or model.safetensors; default the demo's.
+        picture: Draw both crops, their part maps and the table to this PNG. calibration: What
+        decides; default calibration.json beside the model, see: partreid calibrate prior: How
+        likely one person was beforehand, between 0 and 1. json: Print the evidence as JSON instead
+        of a table.
     """
     from json import dumps
 
@@ -125,14 +153,24 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
     else:
         counted = e.counted
         adds, total = addends(e.share[counted]) if e.shared.any() else ([], number(e.distance))
-        rows = [(part, f"{e.query_visibility[m]:.2f}", f"{e.match_visibility[m]:.2f}",
-                 number(e.parts[m]) if e.shared[m] else "-", adds.pop(0) if counted[m] and adds else "-")
-                for m, part in enumerate(e.names)]
+        rows = [
+            (
+                part,
+                f"{e.query_visibility[m]:.2f}",
+                f"{e.match_visibility[m]:.2f}",
+                number(e.parts[m]) if e.shared[m] else "-",
+                adds.pop(0) if counted[m] and adds else "-",
+            )
+            for m, part in enumerate(e.names)
+        ]
         rows.append(("total", "", "", "", total))
         ui.table("", ("part", "visible in a", "in b", "distance", "adds"), rows)
         ui.show(e.sentence(hidden_in=("a", "b")))
-        ui.show(_NONE if model.calibration is None else _decision(found.probability, found.same, prior,
-                                                                model.calibration))
+        ui.show(
+            _NONE
+            if model.calibration is None
+            else _decision(found.probability, found.same, prior, model.calibration)
+        )
     if picture is not None:
         from partreid.utils.images import save_image
 
@@ -141,20 +179,27 @@ def compare(a: Path, b: Path, *, run: Path = Path("partreid-demo/runs/bpbreid"),
 
 
 @app.command
-def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Picture | None = None,
-         calibration: Path | None = None, prior: Share = 0.5, json: bool = False, device: str = "auto") -> None:
+def rank(
+    run: Path,
+    query: Path,
+    gallery: Path,
+    *,
+    top: Count = 10,
+    sheet: Picture | None = None,
+    calibration: Path | None = None,
+    prior: Share = 0.5,
+    json: bool = False,
+    device: str = "auto",
+) -> None:
     """Search a gallery of crops for the person in a query, and say if nobody in it is near enough.
 
     Args:
-        run: Run folder or model.safetensors.
-        query: A crop, a folder of crops or a text file that lists them.
-        gallery: The same: the crops to search.
-        top: How many of the nearest to show.
-        sheet: Draw each query with its answers to this PNG; a tick marks who is called the same person.
-        calibration: What decides; default calibration.json beside the model, see: partreid calibrate
-        prior: How likely one person was beforehand, between 0 and 1, e.g. 1 / people in the gallery.
-        json: Print the answers as JSON.
-        device: auto, cpu or cuda.
+        run: Run folder or model.safetensors. query: A crop, a folder of crops or a text file that
+        lists them. gallery: The same: the crops to search. top: How many of the nearest to show.
+        sheet: Draw each query with its answers to this PNG; a tick marks who is called the same
+        person. calibration: What decides; default calibration.json beside the model, see: partreid
+        calibrate prior: How likely one person was beforehand, between 0 and 1, e.g. 1 / people in
+        the gallery. json: Print the answers as JSON. device: auto, cpu or cuda.
     """
     from json import dumps
 
@@ -169,21 +214,64 @@ def rank(run: Path, query: Path, gallery: Path, *, top: Count = 10, sheet: Pictu
     asked, paths = crop_paths(listed(query)), crop_paths(listed(gallery))
     q, g = model.embed(asked), model.embed(paths)
     found = model.search(q, g, paths, top, prior)
-    called = matches(decides, model.method.distance, q, g) if decides is not None else [None] * len(asked)
+    called = (
+        matches(decides, model.method.distance, q, g)
+        if decides is not None
+        else [None] * len(asked)
+    )
     if json:
-        ui.show(dumps([{"query": str(path), "called_same": many,
-                      "hits": [{"place": h.place, "path": str(h.path), "distance": h.evidence.to_dict()["distance"],
-                                **_plain(h)} for h in hits]} for path, hits, many in zip(asked, found, called)]))
+        ui.show(
+            dumps(
+                [
+                    {
+                        "query": str(path),
+                        "called_same": many,
+                        "hits": [
+                            {
+                                "place": h.place,
+                                "path": str(h.path),
+                                "distance": h.evidence.to_dict()["distance"],
+                                **_plain(h),
+                            }
+                            for h in hits
+                        ],
+                    }
+                    for path, hits, many in zip(asked, found, called)
+                ]
+            )
+        )
     else:
-        columns = ("place", "crop", "distance", "shared parts", f"probability (from {_percent(prior)})", "same person")
+        columns = (
+            "place",
+            "crop",
+            "distance",
+            "shared parts",
+            f"probability (from {_percent(prior)})",
+            "same person",
+        )
         for path, hits, many in zip(asked, found, called):
-            ui.table(str(path), columns, [
-                (str(h.place), str(h.path), number(h.distance), str(h.shared_evidence),
-                 "-" if h.probability is None else _percent(h.probability),
-                 "-" if h.same is None else "yes" if h.same else "no") for h in hits], left=2)
+            ui.table(
+                str(path),
+                columns,
+                [
+                    (
+                        str(h.place),
+                        str(h.path),
+                        number(h.distance),
+                        str(h.shared_evidence),
+                        "-" if h.probability is None else _percent(h.probability),
+                        "-" if h.same is None else "yes" if h.same else "no",
+                    )
+                    for h in hits
+                ],
+                left=2,
+            )
             if decides is not None:
-                ui.show(f"{many} of {len(paths)} crops are near enough to be called the same person" if many else
-                        "nobody in this gallery is near enough to be called the same person")
+                ui.show(
+                    f"{many} of {len(paths)} crops are near enough to be called the same person"
+                    if many
+                    else "nobody in this gallery is near enough to be called the same person"
+                )
         ui.show(_NONE if decides is None else _expected(len(paths), decides))
     if decides is not None and (warning := unlike(decides, model.method.distance, q, g)):
         ui.say(f"warning: {warning}")
@@ -200,61 +288,110 @@ def _described(model: "Model", benchmark: Any) -> Any:
     from partreid.evaluation.score import describe
 
     with ui.progress(f"embedding with {model.recipe.method.name}") as step:
-        return describe(benchmark, lambda samples: extract(model.method, samples, model.recipe.size,
-                                                           device=model.device, progress=step))
+        return describe(
+            benchmark,
+            lambda samples: extract(
+                model.method, samples, model.recipe.size, device=model.device, progress=step
+            ),
+        )
 
 
 def _say_calibration(made: "Calibration") -> None:
     f, c = made.fitted, made.checked
-    ui.show(f"fitted on {f.people} people of {made.source.data} ({', '.join(made.source.queries)}): {f.same:,} pairs "
-            f"of one person, {f.strangers:,} of strangers")
+    ui.show(
+        f"fitted on {f.people} people of {made.source.data} ({', '.join(made.source.queries)}): "
+        f"{f.same:,} pairs of one person, {f.strangers:,} of strangers"
+    )
     per = made.distances
-    far = "a distance that depends on how many parts both show" if len(per) > 1 else \
-        "no distance" if per[0] is None else f"distance {per[0]:.3f}"
-    ui.show(f"called the same person up to {far}: {_rate(made)} is the aim; on as many other people "
-          f"[{_range(made.expected, _scale(made.rate))}] is to be expected")
+    far = (
+        "a distance that depends on how many parts both show"
+        if len(per) > 1
+        else "no distance"
+        if per[0] is None
+        else f"distance {per[0]:.3f}"
+    )
+    ui.show(
+        f"called the same person up to {far}: {_rate(made)} is the aim; on as many other people "
+        f"[{_range(made.expected, _scale(made.rate))}] is to be expected"
+    )
     if len(per) > 1:
-        ui.table("", ("parts both show", *map(str, range(1, len(per) + 1))),
-                 [("distance up to", *("never" if d is None else f"{d:.3f}" for d in per))])
+        ui.table(
+            "",
+            ("parts both show", *map(str, range(1, len(per) + 1))),
+            [("distance up to", *("never" if d is None else f"{d:.3f}" for d in per))],
+        )
     losses = ", ".join(f"{name} {loss:.3f}" for name, loss in made.losses.items())
-    ui.show(f"probability from '{made.kind}'; log loss on people not fitted: {losses} (a coin has 0.693)")
+    ui.show(
+        f"probability from '{made.kind}'; log loss on people not fitted: {losses} (a coin has "
+        "0.693)"
+    )
     _say_check(c, made, f"the {c.slice.people} people that were not fitted")
     ui.show(_PROOF)
 
 
 def _say_check(found: "Check", made: "Calibration", on: str) -> None:
     low, high = made.expected.low, made.expected.high
-    where = "within" if low <= found.fmr.value <= high else "ABOVE" if found.fmr.value > high else "below"
+    where = (
+        "within"
+        if low <= found.fmr.value <= high
+        else "ABOVE"
+        if found.fmr.value > high
+        else "below"
+    )
     per = _scale(made.rate)
-    ui.show(f"checked on {on}: {_matches(found.fmr.value * per)} in {per:,} pairs of strangers "
-          f"[{_range(found.fmr, per)}], {where} the range to be expected [{_range(made.expected, per)}]; "
-          f"{found.tpr.value:.0%} of the pairs of one person found [{found.tpr.low:.0%}, {found.tpr.high:.0%}]; "
-          f"calibration error {100 * found.ece:.1f} points")
+    ui.show(
+        f"checked on {on}: {_matches(found.fmr.value * per)} in {per:,} pairs of strangers "
+        f"[{_range(found.fmr, per)}], {where} the range to be expected "
+        f"[{_range(made.expected, per)}]; {found.tpr.value:.0%} of the pairs of one person found "
+        f"[{found.tpr.low:.0%}, {found.tpr.high:.0%}]; calibration error {100 * found.ece:.1f} "
+        "points"
+    )
     if where == "ABOVE":
-        ui.show("more false matches than to be expected: these crops are unlike those it was made on; calibrate "
-                "on them")
+        ui.show(
+            "more false matches than to be expected: these crops are unlike those it was made on; "
+            "calibrate on them"
+        )
     _say_reliability(found.reliability)
 
 
 def _say_reliability(r: "Reliability") -> None:
-    ui.table("", ("said", "true", "pairs"), [(f"{100 * p:.0f} %", f"{100 * s:.0f} %", f"{n:,}")
-                                             for p, s, n in zip(r.probability, r.same, r.pairs)])
+    ui.table(
+        "",
+        ("said", "true", "pairs"),
+        [
+            (f"{100 * p:.0f} %", f"{100 * s:.0f} %", f"{n:,}")
+            for p, s, n in zip(r.probability, r.same, r.pairs)
+        ],
+    )
 
 
-def _decision(probability: float | None, same: bool | None, prior: float, made: "Calibration") -> str:
+def _decision(
+    probability: float | None, same: bool | None, prior: float, made: "Calibration"
+) -> str:
     if probability is None:
-        return "unknown: the two show no part in common, so nothing says whether they are one person"
-    before = "that was as likely as not beforehand" if prior == 0.5 else f"it had {_percent(prior)} beforehand"
+        return (
+            "unknown: the two show no part in common, so nothing says whether they are one person"
+        )
+    before = (
+        "that was as likely as not beforehand"
+        if prior == 0.5
+        else f"it had {_percent(prior)} beforehand"
+    )
     said = "same person" if same else "not near enough to be called the same person"
-    return (f"{said}: {_percent(probability)} if {before}; threshold for {_rate(made)} "
-            f"[{_range(made.true_rate, _scale(made.rate))}], calibrated on {made.fitted.people} people "
-            f"of {made.source.data}")
+    return (
+        f"{said}: {_percent(probability)} if {before}; threshold for {_rate(made)} "
+        f"[{_range(made.true_rate, _scale(made.rate))}], calibrated on {made.fitted.people} people "
+        f"of {made.source.data}"
+    )
 
 
 def _expected(crops: int, made: "Calibration") -> str:
     rate = made.true_rate
-    return (f"{crops} crops of strangers alone would hold {_matches(crops * made.rate)} on average for each query "
-            f"[{_range(rate, crops)}] (threshold for {_rate(made)}, calibrated on {made.source.data}). {_PROOF}")
+    return (
+        f"{crops} crops of strangers alone would hold {_matches(crops * made.rate)} on average for "
+        f"each query [{_range(rate, crops)}] (threshold for {_rate(made)}, calibrated on "
+        f"{made.source.data}). {_PROOF}"
+    )
 
 
 def _rate(made: "Calibration") -> str:
@@ -271,7 +408,9 @@ def _short(many: float) -> str:
 
 
 def _scale(rate: float) -> int:
-    """10 for a rate of 0.1 and up, 100 for 0.01, ...: so that a rate is said as 1 to 10 in that many."""
+    """10 for a rate of 0.1 and up, 100 for 0.01, ...: so that a rate is said as 1 to 10 in that
+    many.
+    """
     per = 10
     while rate * per < 1 - 1e-9:
         per *= 10
@@ -287,4 +426,8 @@ def _percent(p: float) -> str:
 
 
 def _plain(found: Any) -> dict[str, Any]:
-    return {"probability": found.probability, "same": found.same, "shared_evidence": found.shared_evidence}
+    return {
+        "probability": found.probability,
+        "same": found.same,
+        "shared_evidence": found.shared_evidence,
+    }

@@ -10,24 +10,31 @@ from partreid.utils import ui
 
 
 @app.command
-def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set_: Assignments = (),
-          resume: bool = False, smoke: bool = False, device: str = "auto", devices: Count = 1, workers: int = 0,
-          save_every: Count = 200, tensorboard: bool = False) -> None:
+def train(
+    recipe: str,
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    set_: Assignments = (),
+    resume: bool = False,
+    smoke: bool = False,
+    device: str = "auto",
+    devices: Count = 1,
+    workers: int = 0,
+    save_every: Count = 200,
+    tensorboard: bool = False,
+) -> None:
     """Train a recipe.
 
     Args:
-        recipe: Its name, see: partreid recipes
-        data: Root folder of its training data. With --smoke a few images of them are enough, or a synthetic world; if
+        recipe: Its name, see: partreid recipes data: Root folder of its training data. With --smoke
+        a few images of them are enough, or a synthetic world; if
             none is given, one is drawn.
-        out: Run folder; default runs/<recipe>.
-        set_: Change a field of the recipe, e.g. --set stages.epochs=60
-        resume: Go on from the last checkpoint in the run folder.
-        smoke: Only build it at full size, without memory, and take two steps of every stage at toy size.
-        device: auto, cpu or cuda.
-        devices: Number of GPUs or CPU processes.
-        workers: Processes that load images.
-        save_every: Steps between checkpoints.
-        tensorboard: Also log for TensorBoard.
+        out: Run folder; default runs/<recipe>. set_: Change a field of the recipe, e.g. --set
+        stages.epochs=60 resume: Go on from the last checkpoint in the run folder. smoke: Only build
+        it at full size, without memory, and take two steps of every stage at toy size. device:
+        auto, cpu or cuda. devices: Number of GPUs or CPU processes. workers: Processes that load
+        images. save_every: Steps between checkpoints. tensorboard: Also log for TensorBoard.
     """
     from partreid.recipes import find, override
 
@@ -39,12 +46,16 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
         return
     if chosen.scores is not None:
         again = " with the same --set" if set_ else ""
-        ui.fail(f"{chosen.name} is the training of {chosen.scores}, scored in its own way: say partreid train "
-                f"{chosen.scores}{again}, then partreid eval RUN --row {chosen.name}. To train it on its own all the "
-                f"same add --set scores=null")
+        ui.fail(
+            f"{chosen.name} is the training of {chosen.scores}, scored in its own way: say "
+            f"partreid train {chosen.scores}{again}, then partreid eval RUN --row {chosen.name}. "
+            "To train it on its own all the same add --set scores=null"
+        )
     if data is None:
-        ui.fail("train needs --data, the root folder of the training data (or --smoke, which does without); see: "
-                "partreid train --help")
+        ui.fail(
+            "train needs --data, the root folder of the training data (or --smoke, which does "
+            "without); see: partreid train --help"
+        )
         return
     from partreid import build
     from partreid.data.registry import check
@@ -56,43 +67,64 @@ def train(recipe: str, *, data: Path | None = None, out: Path | None = None, set
     for note in check(chosen.train, benchmark):
         ui.say(f"note: {note}")
     with ui.training(f"training {chosen.name}") as shown:
-        model = run(chosen, benchmark, where, Options(device, devices, workers, save_every, resume,
-                                                      tensorboard=tensorboard, progress=shown))
+        model = run(
+            chosen,
+            benchmark,
+            where,
+            Options(
+                device,
+                devices,
+                workers,
+                save_every,
+                resume,
+                tensorboard=tensorboard,
+                progress=shown,
+            ),
+        )
     ui.say(f"trained: {model}")
 
 
 @app.command(name="eval")
-def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | None = None, json: Path | None = None,
-             csv: Path | None = None, latex: Path | None = None,
-             ledger: Annotated[Path | None, Parameter(negative_none="no-")] = Path("results/ledger.jsonl"),
-             visibility: bool = True, rerank: bool = False,
-             expand: Annotated[bool, Parameter(negative="")] = False, shrink: float = 0.0,
-             multi_query: Annotated[bool, Parameter(negative="")] = False,
-             described: Annotated[tuple[str, ...], Parameter(negative="")] = (), row: str | None = None,
-             calibration: Path | None = None,
-             device: str = "auto", devices: Count = 1) -> None:
+def evaluate(
+    *runs: Path,
+    data: Path,
+    name: str | None = None,
+    report: Path | None = None,
+    json: Path | None = None,
+    csv: Path | None = None,
+    latex: Path | None = None,
+    ledger: Annotated[Path | None, Parameter(negative_none="no-")] = Path("results/ledger.jsonl"),
+    visibility: bool = True,
+    rerank: bool = False,
+    expand: Annotated[bool, Parameter(negative="")] = False,
+    shrink: float = 0.0,
+    multi_query: Annotated[bool, Parameter(negative="")] = False,
+    described: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    row: str | None = None,
+    calibration: Path | None = None,
+    device: str = "auto",
+    devices: Count = 1,
+) -> None:
     """Score trained runs on the test images of a data set; several are compared with the first.
 
     Args:
-        runs: Run folders or model.safetensors; those of one recipe with different seeds count as one method.
-        data: Root folder of the test data.
-        name: Which data set that is; default what the recipe names.
-        report: Write an HTML report to this file.
-        json: Write everything that was found to this file.
-        csv: Write the scores as a table to this file.
-        latex: Write them as rows of a tabular, for a paper, to this file.
-        ledger: Add the scores to this file, from which partreid recipes reads our numbers; --no-ledger to leave it.
-        visibility: Compare only what both images show, where the method knows.
-        rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
-        expand: Also score after every image was averaged with its 3 nearest from other cameras.
-        shrink: Also score with distances on little evidence drawn towards that of strangers, as if so many more parts
+        runs: Run folders or model.safetensors; those of one recipe with different seeds count as
+        one method. data: Root folder of the test data. name: Which data set that is; default what
+        the recipe names. report: Write an HTML report to this file. json: Write everything that was
+        found to this file. csv: Write the scores as a table to this file. latex: Write them as rows
+        of a tabular, for a paper, to this file. ledger: Add the scores to this file, from which
+        partreid recipes reads our numbers; --no-ledger to leave it. visibility: Compare only what
+        both images show, where the method knows. rerank: Also score after k-reciprocal re-ranking
+        (k1 20, k2 6, 0.3). expand: Also score after every image was averaged with its 3 nearest
+        from other cameras. shrink: Also score with distances on little evidence drawn towards that
+        of strangers, as if so many more parts
             said so; 0 is the papers.
-        multi_query: Also score with all images of a person from a camera as one query.
-        described: What a gallery stores instead of what the recipe says, e.g. --described head, or several with commas.
-        row: Score as this row does, one of the same training, see: partreid recipes
-        calibration: Judge this file of partreid calibrate on the data; default the one that lies beside a model.
-        device: auto, cpu or cuda.
-        devices: Number of processes that share the images out.
+        multi_query: Also score with all images of a person from a camera as one query. described:
+        What a gallery stores instead of what the recipe says, e.g. --described head, or several
+        with commas. row: Score as this row does, one of the same training, see: partreid recipes
+        calibration: Judge this file of partreid calibrate on the data; default the one that lies
+        beside a model. device: auto, cpu or cuda. devices: Number of processes that share the
+        images out.
     """
     if not runs:
         ui.fail("eval needs a run folder, or several to compare; see: partreid eval --help")
@@ -104,10 +136,25 @@ def evaluate(*runs: Path, data: Path, name: str | None = None, report: Path | No
     writable(report, json, csv, latex, ledger)
     if ledger is not None:
         read(ledger)  # a broken one is said before the work, not after
-    found = evaluate_runs(runs, data, name, Options(
-        visibility, rerank, expand, shrink, multi_query, calibration, details=bool(report or json),
-        pictures=report is not None, described=tuple(name for names in described for name in names.split(",")), row=row,
-        device=device, devices=devices))
+    found = evaluate_runs(
+        runs,
+        data,
+        name,
+        Options(
+            visibility,
+            rerank,
+            expand,
+            shrink,
+            multi_query,
+            calibration,
+            details=bool(report or json),
+            pictures=report is not None,
+            described=tuple(name for names in described for name in names.split(",")),
+            row=row,
+            device=device,
+            devices=devices,
+        ),
+    )
     if found is None:  # another process speaks
         return
     found.show()
@@ -122,9 +169,8 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
     """Embed crops: a folder, an image or a text file that lists images.
 
     Args:
-        run: Run folder or model.safetensors.
-        crops: The crops.
-        out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json (paths, names).
+        run: Run folder or model.safetensors. crops: The crops. out: Folder for
+        embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json (paths, names).
         device: auto, cpu or cuda.
     """
     from partreid.inference import crop_paths, listed, load, save_embeddings
@@ -133,22 +179,32 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
     writable(out / "embeddings.safetensors", out / "index.json")
     paths = crop_paths(listed(crops))
     e = save_embeddings(load(run, device), paths, out)
-    ui.say(f"{len(paths)} crops -> {out}: {len(e.names)} embeddings of {e.vectors.shape[2]} numbers each")
+    ui.say(
+        f"{len(paths)} crops -> {out}: {len(e.names)} embeddings of {e.vectors.shape[2]} numbers "
+        "each"
+    )
 
 
 @app.command
-def convert(checkpoint: Path, *, out: Path, layout: str | None = None, recipe: str | None = None,
-            set_: Assignments = (), least: float = 0.95, identities: Count | None = None) -> None:
+def convert(
+    checkpoint: Path,
+    *,
+    out: Path,
+    layout: str | None = None,
+    recipe: str | None = None,
+    set_: Assignments = (),
+    least: float = 0.95,
+    identities: Count | None = None,
+) -> None:
     """Turn a released checkpoint into a run folder that eval, embed and compare take.
 
     Args:
-        checkpoint: A .pth, .pt, .tar or .safetensors file. No code in it is run.
-        out: Folder for model.safetensors, recipe.json and conversion.json.
-        layout: isp, hcga, bpbreid, strong-baseline, torchreid or trunk; default told from the names in the file.
-        recipe: How the model matches; default the release's own rules.
-        set_: Change a field of that recipe, e.g. --set cues.parts.parts=six_new
-        least: Share of both sides' numbers that must find a counterpart, 0 to 1.
-        identities: Their number, if the checkpoint has no classifier.
+        checkpoint: A .pth, .pt, .tar or .safetensors file. No code in it is run. out: Folder for
+        model.safetensors, recipe.json and conversion.json. layout: isp, hcga, bpbreid,
+        strong-baseline, torchreid or trunk; default told from the names in the file. recipe: How
+        the model matches; default the release's own rules. set_: Change a field of that recipe,
+        e.g. --set cues.parts.parts=six_new least: Share of both sides' numbers that must find a
+        counterpart, 0 to 1. identities: Their number, if the checkpoint has no classifier.
     """
     from partreid.recipes import find, override
 

@@ -8,16 +8,21 @@ from partreid.utils import ui
 
 
 @app.command
-def demo(*, out: Path = Path("partreid-demo"), quick: bool = False, json: Path | None = None, seed: int = 1,
-         methods: Literal["core", "all"] = "core") -> None:
+def demo(
+    *,
+    out: Path = Path("partreid-demo"),
+    quick: bool = False,
+    json: Path | None = None,
+    seed: int = 1,
+    methods: Literal["core", "all"] = "core",
+) -> None:
     """Train and explain a part-based model against a global one, on made-up people, from nothing.
 
     Args:
-        out: Folder for the pictures, runs and the report; an interrupted demo goes on where it stopped.
-        quick: Everything at toy size, in under a minute; the scores then mean nothing.
-        json: Also write the numbers to this file.
-        seed: Of the training.
-        methods: core is BoT, PCB and BPBreID; all adds ISP, HCGA, DSA-reID and MagnifierNet.
+        out: Folder for the pictures, runs and the report; an interrupted demo goes on where it
+        stopped. quick: Everything at toy size, in under a minute; the scores then mean nothing.
+        json: Also write the numbers to this file. seed: Of the training. methods: core is BoT, PCB
+        and BPBreID; all adds ISP, HCGA, DSA-reID and MagnifierNet.
     """
     from partreid.experiments.demo import run
     from partreid.utils.files import writable
@@ -27,10 +32,20 @@ def demo(*, out: Path = Path("partreid-demo"), quick: bool = False, json: Path |
 
 
 @app.command
-def recipes(name: str | None = None, *, filter: str = "", paper: str | None = None, where: str | None = None,
-            data_set: str | None = None, json: bool = False, table: bool = False, out: Path | None = None,
-            ledger: Path | None = None) -> None:
-    """List the recipes: one for every row of the papers' tables, with the published numbers and ours.
+def recipes(
+    name: str | None = None,
+    *,
+    filter: str = "",
+    paper: str | None = None,
+    where: str | None = None,
+    data_set: str | None = None,
+    json: bool = False,
+    table: bool = False,
+    out: Path | None = None,
+    ledger: Path | None = None,
+) -> None:
+    """List the recipes: one for every row of the papers' tables, with the published numbers and
+    ours.
 
     Args:
         name: Show this recipe in full.
@@ -70,26 +85,54 @@ def recipes(name: str | None = None, *, filter: str = "", paper: str | None = No
         write_atomically(out, text.encode())
         ui.say(f"{len(rows)} recipes -> {out}")
         return
-    shown = [(f"{line.recipe.name}, {line.queries}" if line.queries not in (None, "query") else line.recipe.name,
-              line.recipe.train, line.expect.where, percent(line.expect.rank1), percent(line.expect.mAP),
-              mean(line.ours("rank1"), len(line.runs)), mean(line.ours("mAP"), len(line.runs)), cost(line.recipe))
-             for line in lines(rows, entries)]
-    ui.table("", ("recipe", "trains on", "source", "paper R-1", "mAP", "our R-1", "mAP", "hours"), shown, left=3)
+    shown = [
+        (
+            f"{line.recipe.name}, {line.queries}"
+            if line.queries not in (None, "query")
+            else line.recipe.name,
+            line.recipe.train,
+            line.expect.where,
+            percent(line.expect.rank1),
+            percent(line.expect.mAP),
+            mean(line.ours("rank1"), len(line.runs)),
+            mean(line.ours("mAP"), len(line.runs)),
+            cost(line.recipe),
+        )
+        for line in lines(rows, entries)
+    ]
+    ui.table(
+        "",
+        ("recipe", "trains on", "source", "paper R-1", "mAP", "our R-1", "mAP", "hours"),
+        shown,
+        left=3,
+    )
     ui.say(ASSUMED)
-    ui.say(f"{total(rows)}; 'shared' hours are those of the row whose training is scored, see: partreid recipes NAME")
+    ui.say(
+        f"{total(rows)}; 'shared' hours are those of the row whose training is scored, see: "
+        "partreid recipes NAME"
+    )
     if any({r.train, *r.test} & set(WITHDRAWN) for r in rows):
-        ui.say("dukemtmc, occluded_duke and p_dukemtmc were withdrawn by their authors' institution; see: "
-               "partreid data list")
+        ui.say(
+            "dukemtmc, occluded_duke and p_dukemtmc were withdrawn by their authors' institution; "
+            "see: partreid data list"
+        )
 
 
 @app.command
-def claims(*, papers: Papers = (), seeds: Seeds = (1, 2, 3), out: Path = Path("partreid-claims"),
-           size: Literal["tiny", "small", "demo", "full"] = "small", json: Path | None = None,
-           device: str = "auto", where: str = "") -> None:
+def claims(
+    *,
+    papers: Papers = (),
+    seeds: Seeds = (1, 2, 3),
+    out: Path = Path("partreid-claims"),
+    size: Literal["tiny", "small", "demo", "full"] = "small",
+    json: Path | None = None,
+    device: str = "auto",
+    where: str = "",
+) -> None:
     """Check what the papers' tables say of their own variants, on made-up people.
 
-    Trains every variant with every seed (about a minute each at small size on two cores), then prints which orderings
-    hold. Interrupted or repeated, it goes on with what is there.
+    Trains every variant with every seed (about a minute each at small size on two cores), then
+    prints which orderings hold. Interrupted or repeated, it goes on with what is there.
 
     Args:
         papers: Only these, e.g. --papers dsa magnifier

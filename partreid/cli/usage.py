@@ -48,8 +48,10 @@ def _said(error: CycloptsError, command: str, function: Callable[..., object] | 
     if isinstance(error, MissingArgumentError):
         return _missing(error, command, name, function)
     if isinstance(error, ArgumentOrderError):
-        return (f"'{error.token}' has no place, since what stands before it was given by name; give all of them by "
-                f"place or all by name: {_usage(command, function)}")
+        return (
+            f"'{error.token}' has no place, since what stands before it was given by name; give "
+            f"all of them by place or all by name: {_usage(command, function)}"
+        )
     if isinstance(error, MixedArgumentError):
         return f"{name} was given by place and by name; give it once"
     if isinstance(error, RepeatArgumentError):
@@ -68,7 +70,9 @@ def _named(error: CycloptsError) -> str:
         return "it"
     said = next((token.keyword for token in reversed(error.argument.tokens) if token.keyword), None)
     keyword_only = error.argument.field_info.kind is inspect.Parameter.KEYWORD_ONLY
-    return said or (error.argument.name if keyword_only else error.argument.name.lstrip("-").upper())
+    return said or (
+        error.argument.name if keyword_only else error.argument.name.lstrip("-").upper()
+    )
 
 
 def _too_many(command: str, function: Callable[..., object], left: list[str]) -> str:
@@ -76,9 +80,11 @@ def _too_many(command: str, function: Callable[..., object], left: list[str]) ->
     rest = ", ".join(f"'{word}'" for word in left)
     takes = _NUMBERS[len(places)] if len(places) < len(_NUMBERS) else f"{len(places)} names"
     order = f", {' and '.join(places) if len(places) < 3 else ', '.join(places)}," if places else ""
-    return (f"{command} takes {takes}{order} and there were {len(places) + len(left)}; {rest} "
-            f"{'is' if len(left) == 1 else 'are'} left over"
-            + (f". All else is told by options: {', '.join(options)}" if options else ""))
+    return (
+        f"{command} takes {takes}{order} and there were {len(places) + len(left)}; {rest} "
+        f"{'is' if len(left) == 1 else 'are'} left over"
+        + (f". All else is told by options: {', '.join(options)}" if options else "")
+    )
 
 
 def _unknown(error: UnknownOptionError, command: str) -> str:
@@ -87,26 +93,39 @@ def _unknown(error: UnknownOptionError, command: str) -> str:
     if near is not None:
         return f"unknown option {given} of {command}; did you mean {near[1]}?"
     looks = Path(given).suffix or "/" in given or Path(given).exists()
-    about = f"'{given}' begins with a dash and is read as an option, which {command} does not know" if looks else \
-        f"unknown option {given} of {command}"
-    return f"{about}. If it is a name, write ./{given}, or put -- before the names, after all options"
+    about = (
+        f"'{given}' begins with a dash and is read as an option, which {command} does not know"
+        if looks
+        else f"unknown option {given} of {command}"
+    )
+    return (
+        f"{about}. If it is a name, write ./{given}, or put -- before the names, after all options"
+    )
 
 
-def _missing(error: MissingArgumentError, command: str, name: str, function: Callable[..., object] | None) -> str:
+def _missing(
+    error: MissingArgumentError, command: str, name: str, function: Callable[..., object] | None
+) -> str:
     assert error.argument is not None
     count, _ = error.argument.token_count()
-    given = error.keyword or next((n for n in error.argument.names if n in (error.unused_tokens or ())), None)
+    given = error.keyword or next(
+        (n for n in error.argument.names if n in (error.unused_tokens or ())), None
+    )
     if given is not None and count > 1:
         return f"{given} takes {count} values with a space between, got {len(error.tokens_so_far) % count}"
     if given is not None:
-        return (f"{given} needs a value after it; one that begins with a dash stands behind an equals sign, as in "
-                f"{given}=-x")
+        return (
+            f"{given} needs a value after it; one that begins with a dash stands behind an equals "
+            f"sign, as in {given}=-x"
+        )
     return f"{command} needs {name}{_about(function, error.argument.field_info.name)}"
 
 
 def _about(function: Callable[..., object] | None, parameter: str) -> str:
     """What a parameter is: the first clause of its help."""
-    found = re.search(rf"^ +{parameter}: (.+)$", (function.__doc__ if function else None) or "", re.M)
+    found = re.search(
+        rf"^ +{parameter}: (.+)$", (function.__doc__ if function else None) or "", re.M
+    )
     return f" ({re.split(r'[.;:] |[.;:,]$', found[1])[0]})" if found else ""
 
 
@@ -122,13 +141,19 @@ def _unlike(error: CoercionError, name: str, given: str) -> str:
 
 
 def _places(function: Callable[..., object]) -> list[str]:
-    return [p.name.rstrip("_").upper() for p in inspect.signature(function).parameters.values()
-            if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    return [
+        p.name.rstrip("_").upper()
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
 
 
 def _options(function: Callable[..., object]) -> list[str]:
-    return ["--" + p.name.strip("_").replace("_", "-") for p in inspect.signature(function).parameters.values()
-            if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    return [
+        "--" + p.name.strip("_").replace("_", "-")
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
 
 
 def _usage(command: str, function: Callable[..., object] | None) -> str:

@@ -5,4 +5,13 @@ from partreid.convert.layouts import LAYOUTS, Layout
 from partreid.convert.reading import read
 from partreid.convert.report import Conversion, Matched
 
-__all__ = ["LAYOUTS", "Conversion", "Layout", "Matched", "convert", "detect", "read", "trunk_weights"]
+__all__ = [
+    "LAYOUTS",
+    "Conversion",
+    "Layout",
+    "Matched",
+    "convert",
+    "detect",
+    "read",
+    "trunk_weights",
+]

@@ -10,11 +10,14 @@ from partreid.convert.report import Matched
 from partreid.utils.arguments import door
 
 Rules = Sequence[tuple[str, str]]  # (pattern that their whole name must fit, our name or a reason)
-UNUSED: Rules = (  # ours that another choice of the recipe leaves out: theirs have no place then, and need none
+# ours that another choice of the recipe leaves out: theirs have no place then, and need none
+UNUSED: Rules = (
     (r"id\..*", "heads that no loss of the recipe uses"),
     (r"part_head\..*", "a pixel classifier, where part maps are given"),
-    (r"trunk\.reduce\..*|before\..*", "a reducer that the release makes and skips"))
-COUNTER = "num_batches_tracked"  # of batch norms, absent before PyTorch 0.4.1; nothing reads it here
+    (r"trunk\.reduce\..*|before\..*", "a reducer that the release makes and skips"),
+)
+# of batch norms, absent before PyTorch 0.4.1; nothing reads it here
+COUNTER = "num_batches_tracked"
 
 
 @door
@@ -28,13 +31,18 @@ def first(name: str, rules: Rules) -> str | None:
 
 
 @door
-def match(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], rules: Rules, dropped: Rules = (),
-          optional: Sequence[str] = ()) -> Matched:
+def match(
+    theirs: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+    rules: Rules,
+    dropped: Rules = (),
+    optional: Sequence[str] = (),
+) -> Matched:
     """Put every tensor where it belongs.
 
-    A rule's result may give several of our names, ``a|b``: the first that exists is meant. ``name#3`` is row 3 of one
-    of our tensors, which stacks what is several tensors there. Shapes may differ by dimensions of length 1. optional:
-    patterns of our names that may stay as they are.
+    A rule's result may give several of our names, ``a|b``: the first that exists is meant.
+    ``name#3`` is row 3 of one of our tensors, which stacks what is several tensors there. Shapes
+    may differ by dimensions of length 1. optional: patterns of our names that may stay as they are.
     """
     left = {name: first(name, dropped) for name in theirs}
     rows: dict[str, dict[int, str]] = {}
@@ -69,10 +77,16 @@ def match(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], rules: Rules
     kept = {name for name, reason in left.items() if reason is None}
     taken = {name for name, _ in used}
     return Matched(
-        filled, tuple(used), tuple(n for n in absent if n not in free),
+        filled,
+        tuple(used),
+        tuple(n for n in absent if n not in free),
         tuple(n for n in absent if n in free and not n.endswith(COUNTER)),
-        {name: reason for name, reason in left.items() if reason is not None}, tuple(unexpected), tuple(misshaped),
-        _share(ours, set(filled), set(ours) - (free - set(filled))), _share(theirs, taken, kept))
+        {name: reason for name, reason in left.items() if reason is not None},
+        tuple(unexpected),
+        tuple(misshaped),
+        _share(ours, set(filled), set(ours) - (free - set(filled))),
+        _share(theirs, taken, kept),
+    )
 
 
 def _joined(pieces: Sequence[Tensor], like: Tensor) -> Tensor | None:
@@ -81,7 +95,10 @@ def _joined(pieces: Sequence[Tensor], like: Tensor) -> Tensor | None:
         return pieces[0].to(like.dtype) if pieces[0].numel() == 1 else None
     if len(pieces) == 1 and _long(pieces[0]) != _long(like):
         return None
-    if any(piece.shape != pieces[0].shape for piece in pieces) or sum(p.numel() for p in pieces) != like.numel():
+    if (
+        any(piece.shape != pieces[0].shape for piece in pieces)
+        or sum(p.numel() for p in pieces) != like.numel()
+    ):
         return None
     if len(pieces) > 1 and _long(pieces[0]) not in (_long(like[0]), [like.numel() // len(pieces)]):
         return None

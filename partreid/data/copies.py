@@ -14,8 +14,9 @@ Key = TypeVar("Key", bound=Hashable)
 def same_files(first: Sequence[Sample], second: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
     """Pairs of images of two lists with the same bytes: one file, a link to it, or a copy.
 
-    Sizes are compared first, and only what has an equal on the other side is read, so a large gallery costs a look at
-    each file. What cannot be read is nobody's copy; whoever reads it as a picture says so.
+    Sizes are compared first, and only what has an equal on the other side is read, so a large
+    gallery costs a look at each file. What cannot be read is nobody's copy; whoever reads it as a
+    picture says so.
     """
     sizes = [{size for s in samples if (size := _size(s.path))} for samples in (first, second)]
     both = sizes[0] & sizes[1]
@@ -26,9 +27,12 @@ def same_files(first: Sequence[Sample], second: Sequence[Sample]) -> list[tuple[
     return matched(first, second, content)
 
 
-def matched(first: Sequence[Sample], second: Sequence[Sample],
-            key: Callable[[Sample], Key | None]) -> list[tuple[Sample, Sample]]:
-    """Pairs of samples of two lists with the same key; None is like nothing. A path is asked for its key once."""
+def matched(
+    first: Sequence[Sample], second: Sequence[Sample], key: Callable[[Sample], Key | None]
+) -> list[tuple[Sample, Sample]]:
+    """Pairs of samples of two lists with the same key; None is like nothing. A path is asked for
+    its key once.
+    """
     known: dict[Path, Key | None] = {}
 
     def of(samples: Iterable[Sample]) -> Iterable[tuple[Sample, Key]]:

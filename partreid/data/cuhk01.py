@@ -1,7 +1,9 @@
-"""CUHK01 (Li et al., ACCV 2012): 971 people, two cameras, two crops of each; 485 people train, 486 test.
+"""CUHK01 (Li et al., ACCV 2012): 971 people, two cameras, two crops of each; 485 people train, 486
+test.
 
-Ten splits are usual and none was published: ours are drawn by the number of the split. All test crops ask and all
-answer; protocol 'single_shot' leaves out the query's own camera, so both directions are scored at once.
+Ten splits are usual and none was published: ours are drawn by the number of the split. All test
+crops ask and all answer; protocol 'single_shot' leaves out the query's own camera, so both
+directions are scored at once.
 """
 
 from pathlib import Path
@@ -24,11 +26,15 @@ def load(root: Path, split: int = 0) -> Benchmark:
     people = {s.identity for s in samples}
     train = drawn(people, len(people) // 2, split)
     test = tuple(s for s in samples if s.identity not in train)
-    return Benchmark("cuhk01", root, tuple(s for s in samples if s.identity in train), {"query": test}, test)
+    return Benchmark(
+        "cuhk01", root, tuple(s for s in samples if s.identity in train), {"query": test}, test
+    )
 
 
 def _parse(path: Path) -> tuple[int, int]:
     if not (len(path.stem) == 7 and is_number(path.stem) and int(path.stem[4:]) > 0):
-        raise DataError(f"{path} is not named like 0001001.png (four digits of the person, three of the crop); rename "
-                        f"it or move it out of campus")
+        raise DataError(
+            f"{path} is not named like 0001001.png (four digits of the person, three of the crop); "
+            "rename it or move it out of campus"
+        )
     return int(path.stem[:4]), (int(path.stem[4:]) + 1) // 2

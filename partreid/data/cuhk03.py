@@ -1,9 +1,10 @@
 """CUHK03 (Li et al., CVPR 2014): 1,467 people seen by one of five pairs of cameras.
 
-Boxes drawn by hand ("labeled", as the files spell it) or found by a detector ("detected"). Two ways to split it: the
-new protocol (Zhong et al., CVPR 2017: 767 people train, 700 test), which every paper of ours uses, and the classic
-one of 20 splits with 100 test people each. Read from the released cuhk-03.mat, whose images are unpacked once to
-images_labeled or images_detected beside it, or, for the new protocol, from folders in Market's layout.
+Boxes drawn by hand ("labeled", as the files spell it) or found by a detector ("detected"). Two ways
+to split it: the new protocol (Zhong et al., CVPR 2017: 767 people train, 700 test), which every
+paper of ours uses, and the classic one of 20 splits with 100 test people each. Read from the
+released cuhk-03.mat, whose images are unpacked once to images_labeled or images_detected beside it,
+or, for the new protocol, from folders in Market's layout.
 """
 
 import os
@@ -36,10 +37,16 @@ cuhk03/
 
 COUNTS: dict[str, dict[str, Counts]] = {
     "labeled": {"train": (767, 7368), "query": (700, 1400), "gallery": (700, 5328)},
-    "detected": {"train": (767, 7365), "query": (700, 1400), "gallery": (700, 5332)}}
-COUNTS_CLASSIC: dict[str, Counts] = {"train": (1367, None), "query": (100, None), "gallery": (100, None)}
+    "detected": {"train": (767, 7365), "query": (700, 1400), "gallery": (700, 5332)},
+}
+COUNTS_CLASSIC: dict[str, Counts] = {
+    "train": (1367, None),
+    "query": (100, None),
+    "gallery": (100, None),
+}
 SPLITS = 20
-TESTSETS = "testsets.json"  # beside the unpacked images: per split 100 pairs [pair of cameras, person], from 1
+# beside the unpacked images: per split 100 pairs [pair of cameras, person], from 1
+TESTSETS = "testsets.json"
 
 
 def load(root: Path, kind: Kind) -> Benchmark:
@@ -47,16 +54,23 @@ def load(root: Path, kind: Kind) -> Benchmark:
     name = f"cuhk03_{kind}"
     other = "detected" if kind == "labeled" else "labeled"
     if root.name == other and (root / "bounding_box_train").is_dir():
-        raise DataError(f"{root} holds the {other} crops; give the folder '{kind}' beside it, or use cuhk03_{other}")
+        raise DataError(
+            f"{root} holds the {other} crops; give the folder '{kind}' beside it, or use "
+            f"cuhk03_{other}"
+        )
     for folder in (root / kind, root):
         if (folder / "bounding_box_train").is_dir():
             return replace(market1501.load(folder, name), root=root)
     folder = images(root, kind)
     config = f"cuhk03_new_protocol_config_{kind}.mat"
-    places = [place / config for place in (root, root / "cuhk03_release") if (place / config).is_file()]
+    places = [
+        place / config for place in (root, root / "cuhk03_release") if (place / config).is_file()
+    ]
     if not places:
-        raise DataError(f"there is no {config} in {root}, which says who trains and who tests; put it there, or use "
-                        f"cuhk03_{kind}_classic")
+        raise DataError(
+            f"there is no {config} in {root}, which says who trains and who tests; put it there, "
+            f"or use cuhk03_{kind}_classic"
+        )
     train, query, gallery = (_named(folder, listed) for listed in _new_protocol(places[0]))
     require_files([s.path for s in train + query + gallery], config)
     return Benchmark(name, root, train, {"query": query}, gallery)
@@ -69,8 +83,13 @@ def load_classic(root: Path, kind: Kind, split: int = 0) -> Benchmark:
     test = _test_set(record, split)
     samples = _named(folder, [path.name for path in images_in(folder)])
     held_out = tuple(s for s in samples if s.identity in test)
-    return Benchmark(f"cuhk03_{kind}_classic", root, tuple(s for s in samples if s.identity not in test),
-                     {"query": held_out}, held_out)
+    return Benchmark(
+        f"cuhk03_{kind}_classic",
+        root,
+        tuple(s for s in samples if s.identity not in test),
+        {"query": held_out},
+        held_out,
+    )
 
 
 def images(root: Path, kind: Kind) -> Path:
@@ -82,21 +101,31 @@ def images(root: Path, kind: Kind) -> Path:
         if mat.is_file():
             unpack(mat, kind, folder)
             return folder
-    raise DataError(f"there is no folder {root / kind / 'bounding_box_train'} and no cuhk-03.mat in {root} or its "
-                    f"cuhk03_release; give the data set's root with --data")
+    raise DataError(
+        f"there is no folder {root / kind / 'bounding_box_train'} and no cuhk-03.mat in {root} or "
+        "its cuhk03_release; give the data set's root with --data"
+    )
 
 
 def unpack(mat: Path, kind: Kind, out: Path) -> int:
-    """All images of one kind to ``out``/<pair>_<person>_<view>_<n>.png, and the test sets; returns how many images.
+    """All images of one kind to ``out``/<pair>_<person>_<view>_<n>.png, and the test sets; returns
+    how many images.
 
-    ``out`` appears whole or not at all. Needs h5py: the file is MATLAB 7.3. DataError if it cannot be read.
+    ``out`` appears whole or not at all. Needs h5py: the file is MATLAB 7.3. DataError if it cannot
+    be read.
     """
     needed("h5py", "mat", f"reading {mat.name}")
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    *names, last = read_apart("unpack", mat, kind, str(scratch), remedy="it is not the released file or was copied "
-                              "only in part: unpack cuhk03_release.zip again")
+    *names, last = read_apart(
+        "unpack",
+        mat,
+        kind,
+        str(scratch),
+        remedy="it is not the released file or was copied "
+        "only in part: unpack cuhk03_release.zip again",
+    )
     write_json(scratch / TESTSETS, last["tests"])
     os.replace(scratch, out)
     return len(names)
@@ -106,20 +135,35 @@ def _new_protocol(config: Path) -> tuple[list[str], ...]:
     """Names of the training, query and gallery images; the file is MATLAB 5."""
     needed("scipy", "mat", f"reading {config.name}")
     (found,) = read_apart("protocol", config, remedy="fetch it again")
-    return tuple([found["names"][i] for i in found[split]] for split in ("train", "query", "gallery"))
+    return tuple(
+        [found["names"][i] for i in found[split]] for split in ("train", "query", "gallery")
+    )
 
 
 def _test_set(record: Path, split: int) -> set[int]:
-    """Identities of one test set. DataError unless the record holds pairs of whole numbers for it."""
+    """Identities of one test set. DataError unless the record holds pairs of whole numbers for
+    it.
+    """
     if not record.is_file():
-        raise DataError(f"there is no {record}; remove {record.parent} so that cuhk-03.mat is unpacked again")
+        raise DataError(
+            f"there is no {record}; remove {record.parent} so that cuhk-03.mat is unpacked again"
+        )
     sets = read_json(record)
     pairs = sets[split] if isinstance(sets, list) and 0 <= split < len(sets) else None
-    if not isinstance(pairs, list) or not pairs or not all(
-            isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and 0 < n < 1000 * 1000 for n in pair)
-            for pair in pairs):
-        raise DataError(f"{record} holds no test set {split + 1} of pairs of numbers; remove {record.parent} so that "
-                        f"cuhk-03.mat is unpacked again")
+    if (
+        not isinstance(pairs, list)
+        or not pairs
+        or not all(
+            isinstance(pair, list)
+            and len(pair) == 2
+            and all(type(n) is int and 0 < n < 1000 * 1000 for n in pair)
+            for pair in pairs
+        )
+    ):
+        raise DataError(
+            f"{record} holds no test set {split + 1} of pairs of numbers; remove {record.parent} "
+            "so that cuhk-03.mat is unpacked again"
+        )
     return {1000 * pair + person for pair, person in pairs}
 
 
@@ -129,7 +173,11 @@ def _named(folder: Path, names: list[str]) -> tuple[Sample, ...]:
     for name in names:
         fields = name.split("_")
         if len(fields) != 4 or not all(is_number(field) for field in fields[:3]) or "/" in name:
-            raise DataError(f"{folder}: {brief(name)} is not named like 1_003_2_07.png (pair, person, view, number); "
-                            f"remove {folder} so that cuhk-03.mat is unpacked again")
-        samples.append(Sample(folder / name, 1000 * int(fields[0]) + int(fields[1]), int(fields[2])))
+            raise DataError(
+                f"{folder}: {brief(name)} is not named like 1_003_2_07.png (pair, person, view, "
+                f"number); remove {folder} so that cuhk-03.mat is unpacked again"
+            )
+        samples.append(
+            Sample(folder / name, 1000 * int(fields[0]) + int(fields[1]), int(fields[2]))
+        )
     return tuple(samples)

@@ -1,4 +1,6 @@
-"""DukeMTMC-reID (Zheng et al., ICCV 2017): Market's layout. Withdrawn by its authors' institution in 2019."""
+"""DukeMTMC-reID (Zheng et al., ICCV 2017): Market's layout. Withdrawn by its authors'
+institution in 2019.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""What lies in a folder that should be a data set, what is wrong with it and the one thing to do about each."""
+"""What lies in a folder that should be a data set, what is wrong with it and the one thing to do
+about each.
+"""
 
 import os
 import re
@@ -62,12 +64,15 @@ class Findings:
         return not any(problem.grave for problem in self.problems)
 
 
-def explain(name: str, root: Path, images: int | None = 64, progress: Progress | None = None) -> Findings:
+def explain(
+    name: str, root: Path, images: int | None = 64, progress: Progress | None = None
+) -> Findings:
     """Whether ``root`` is the data set ``name``, whole and as documented.
 
-    images: how many, evenly spread, to decode as well, None for all; of the others the header is read. progress:
-    called with (files looked at, all). RecipeError for an unknown name; everything else is a finding. Nothing below
-    ``root`` is changed, but that the images of cuhk-03.mat are unpacked, as on loading.
+    images: how many, evenly spread, to decode as well, None for all; of the others the header is
+    read. progress: called with (files looked at, all). RecipeError for an unknown name; everything
+    else is a finding. Nothing below ``root`` is changed, but that the images of cuhk-03.mat are
+    unpacked, as on loading.
     """
     if name not in BENCHMARKS:
         raise RecipeError(unknown("data set", name, BENCHMARKS))
@@ -80,28 +85,53 @@ def explain(name: str, root: Path, images: int | None = 64, progress: Progress |
     except DataError as error:
         return Findings(name, root, (), (_unreadable(name, root, error),), data_set.protocol)
     except OSError as error:
-        closed = Problem(f"{error.filename or root} cannot be looked at ({error.strerror})", "check the path and its "
-                         "permissions", True)
+        closed = Problem(
+            f"{error.filename or root} cannot be looked at ({error.strerror})",
+            "check the path and its permissions",
+            True,
+        )
         return Findings(name, root, (), (closed,), data_set.protocol)
     splits = {"train": found.train, **found.queries, "gallery": found.gallery}
     rows = own.told(name, root)
     below, meant = own.split_folders(root) if name == "folders" else ([], [])
-    seen = inspect(splits, images, progress, Kept(root, frozenset(row.path for row in rows), tuple(below)))
-    damage = [*seen.problems, *alike((row.identity for row in rows), "people"),
-              *alike((row.camera for row in rows), "cameras")]
+    seen = inspect(
+        splits, images, progress, Kept(root, frozenset(row.path for row in rows), tuple(below))
+    )
+    damage = [
+        *seen.problems,
+        *alike((row.identity for row in rows), "people"),
+        *alike((row.camera for row in rows), "cameras"),
+    ]
     if meant:
-        damage.append(Problem(f"the folders {', '.join(meant)} beside the splits are not read",
-                              "rename those that are meant to train, query, query_<name> or gallery"))
+        damage.append(
+            Problem(
+                f"the folders {', '.join(meant)} beside the splits are not read",
+                "rename those that are meant to train, query, query_<name> or gallery",
+            )
+        )
     wrong = problems(name, found)
     packed = _archives(root)
     if packed and any(str(p).startswith(f"{name}: ") for p in wrong):  # a split is short
-        damage.append(Problem(f"{packed[0]} lies there and some of the images do not", f"unpack {packed[0]} again"))
-    return Findings(name, root, tuple(_split(n, s) for n, s in splits.items() if s), (*wrong, *damage),
-                    protocol_of(name, found), seen.files, seen.decoded)
+        damage.append(
+            Problem(
+                f"{packed[0]} lies there and some of the images do not", f"unpack {packed[0]} again"
+            )
+        )
+    return Findings(
+        name,
+        root,
+        tuple(_split(n, s) for n, s in splits.items() if s),
+        (*wrong, *damage),
+        protocol_of(name, found),
+        seen.files,
+        seen.decoded,
+    )
 
 
 def looks_like(root: Path) -> tuple[str, ...]:
-    """Names of the data sets whose layout lies directly in ``root``, by its folders and first file names."""
+    """Names of the data sets whose layout lies directly in ``root``, by its folders and first
+    file names.
+    """
     if not root.is_dir():
         return ()
 
@@ -112,13 +142,23 @@ def looks_like(root: Path) -> tuple[str, ...]:
         return tuple(name for name in BENCHMARKS if name.startswith("synthetic-"))
     if sum(has(folder) for folder in MARKET_FOLDERS) >= 2:
         return _by_file_names(root)
-    if any((root / kind / folder).is_dir() for kind in ("labeled", "detected") for folder in MARKET_FOLDERS):
+    if any(
+        (root / kind / folder).is_dir()
+        for kind in ("labeled", "detected")
+        for folder in MARKET_FOLDERS
+    ):
         return ("cuhk03_labeled", "cuhk03_detected")
-    if any(has(name) for name in ("cuhk-03.mat", "cuhk03_release", "images_labeled", "images_detected")):
+    if any(
+        has(name) for name in ("cuhk-03.mat", "cuhk03_release", "images_labeled", "images_detected")
+    ):
         return tuple(name for name in BENCHMARKS if name.startswith("cuhk03"))
-    signs = {("cuhk01",): ["campus"], ("msmt17", "msmt17_without_val"): ["list_train.txt", *msmt17.RELEASES],
-             ("p_dukemtmc",): [f"{split}/{body}" for split in ("train", "test") for body in BODIES],
-             ("occluded_reid", "occluded_reid_half"): [*BODIES], ("table",): [*own.TABLES]}
+    signs = {
+        ("cuhk01",): ["campus"],
+        ("msmt17", "msmt17_without_val"): ["list_train.txt", *msmt17.RELEASES],
+        ("p_dukemtmc",): [f"{split}/{body}" for split in ("train", "test") for body in BODIES],
+        ("occluded_reid", "occluded_reid_half"): [*BODIES],
+        ("table",): [*own.TABLES],
+    }
     for names, any_of in signs.items():
         if any(has(sign) for sign in any_of):
             return names
@@ -126,7 +166,9 @@ def looks_like(root: Path) -> tuple[str, ...]:
 
 
 def _by_file_names(root: Path) -> tuple[str, ...]:
-    """Which of the data sets in Market's layout; the two that share names are told apart by their queries."""
+    """Which of the data sets in Market's layout; the two that share names are told apart by
+    their queries.
+    """
     folders = [root / folder for folder in MARKET_FOLDERS if (root / folder).is_dir()]
     first = [path.name for folder in folders for path in islice(_any_images(folder), 20)]
     for pattern, names in NAMES:
@@ -158,10 +200,18 @@ def _misplaced(name: str, root: Path) -> Problem | None:
     wanted, here = _base(name), looks_like(root)
     if wanted in here:
         return None
-    if wanted == "cuhk01" and any(re.fullmatch(r"\d{7}\.png", path.name) for path in islice(_any_images(root), 20)):
+    if wanted == "cuhk01" and any(
+        re.fullmatch(r"\d{7}\.png", path.name) for path in islice(_any_images(root), 20)
+    ):
         if root.absolute().name == "campus":
-            return Problem(f"{root} is the folder of CUHK01's images, not its root", f"give {root.absolute().parent}")
-        return Problem(f"CUHK01's images lie directly in {root}", f"move them into {root / 'campus'} and give {root}")
+            return Problem(
+                f"{root} is the folder of CUHK01's images, not its root",
+                f"give {root.absolute().parent}",
+            )
+        return Problem(
+            f"CUHK01's images lie directly in {root}",
+            f"move them into {root / 'campus'} and give {root}",
+        )
     for place in _around(root):
         if wanted in looks_like(place):
             level = "below" if root in place.parents else "above"
@@ -169,15 +219,21 @@ def _misplaced(name: str, root: Path) -> Problem | None:
     if here:
         remedy = f"read it as {here[0]}, or give the folder of {wanted}"
         if (wanted, here) == ("occluded_duke", ("dukemtmc",)):
-            remedy = "make Occluded-Duke from it with partreid.data.occluded_duke.convert_occluded_duke"
+            remedy = (
+                "make Occluded-Duke from it with partreid.data.occluded_duke.convert_occluded_duke"
+            )
         return Problem(f"this looks like {here[0]}, not {wanted}", remedy)
     names = sorted(os.listdir(root)) if root.is_dir() else []
     unfinished = [name for name in names if name.lower().endswith(UNFINISHED)]
     if unfinished:
-        return Problem(f"{unfinished[0]} is a download that was not finished", "finish it, then unpack it")
+        return Problem(
+            f"{unfinished[0]} is a download that was not finished", "finish it, then unpack it"
+        )
     packed = _archives(root)
     if packed and not _folders(root):
-        return Problem(f"{root} holds {packed[0]} and nothing unpacked", f"unpack {packed[0]} there")
+        return Problem(
+            f"{root} holds {packed[0]} and nothing unpacked", f"unpack {packed[0]} there"
+        )
     return None
 
 
@@ -187,9 +243,13 @@ def _unreadable(name: str, root: Path, error: DataError) -> Problem:
     if 0 < len(missing) < 3 and "there is no folder" in str(error):
         beside = next(folder for folder in MARKET_FOLDERS if folder not in missing)
         packed = _archives(root)
-        return Problem(f"the folder '{missing[0]}' is missing beside '{beside}'",
-                       f"unpack {packed[0]} again" if packed else f"copy '{missing[0]}' from the release to {root}",
-                       True)
+        return Problem(
+            f"the folder '{missing[0]}' is missing beside '{beside}'",
+            f"unpack {packed[0]} again"
+            if packed
+            else f"copy '{missing[0]}' from the release to {root}",
+            True,
+        )
     return Problem.read(str(error))
 
 
@@ -211,8 +271,14 @@ def _folders(root: Path) -> list[Path]:
     if not root.is_dir():
         return []
     with os.scandir(root) as listing:
-        entries = islice((e.name for e in listing if not e.name.startswith(".") and not is_image(e.name)
-                          and is_folder(e)), MOST_FOLDERS)
+        entries = islice(
+            (
+                e.name
+                for e in listing
+                if not e.name.startswith(".") and not is_image(e.name) and is_folder(e)
+            ),
+            MOST_FOLDERS,
+        )
         return [root / name for name in sorted(entries)]
 
 
@@ -223,8 +289,17 @@ def _any_images(folder: Path) -> Iterator[Path]:
 
 
 def _archives(root: Path) -> list[str]:
-    return sorted(p.name for p in root.iterdir() if p.suffix.lower() in ARCHIVES) if root.is_dir() else []
+    return (
+        sorted(p.name for p in root.iterdir() if p.suffix.lower() in ARCHIVES)
+        if root.is_dir()
+        else []
+    )
 
 
 def _split(name: str, samples: Sequence[Sample]) -> Split:
-    return Split(name, len({s.identity for s in samples}), len(samples), len({s.camera for s in samples} - {UNSEEN}))
+    return Split(
+        name,
+        len({s.identity for s in samples}),
+        len(samples),
+        len({s.camera for s in samples} - {UNSEEN}),
+    )

@@ -1,4 +1,6 @@
-"""Reading crops from folders whose file names carry identity and camera, and what all data sets share."""
+"""Reading crops from folders whose file names carry identity and camera, and what all data sets
+share.
+"""
 
 import hashlib
 import importlib
@@ -16,7 +18,8 @@ from partreid.utils.images import ENDINGS
 from partreid.utils.text import brief
 
 IMAGES = ENDINGS
-MARKET_NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})(?!\d)", re.ASCII)  # 0002_c1s1_000451_03.jpg: identity 2, camera 1
+# 0002_c1s1_000451_03.jpg: identity 2, camera 1
+MARKET_NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})(?!\d)", re.ASCII)
 DEEPEST = 50  # folders below a root
 UNSEEN = 0  # camera of a crop whose camera nobody knows
 
@@ -30,11 +33,14 @@ def is_image(name: str) -> bool:
 
 
 @door
-def images_in(folder: Path, recursive: bool = False, above: tuple[object, ...] = ()) -> Iterator[Path]:
+def images_in(
+    folder: Path, recursive: bool = False, above: tuple[object, ...] = ()
+) -> Iterator[Path]:
     """Image files below ``folder`` in the order of their names, the same on every file system.
 
-    One listing per folder; no file is looked at, so a slow disk costs little. above: folders that it lies in, in which
-    a link must not lead back. DataError if one does, or if folders nest without end.
+    One listing per folder; no file is looked at, so a slow disk costs little. above: folders that
+    it lies in, in which a link must not lead back. DataError if one does, or if folders nest
+    without end.
     """
     above = above or (_place(folder),)
     for entry in entries(folder):
@@ -43,9 +49,15 @@ def images_in(folder: Path, recursive: bool = False, above: tuple[object, ...] =
         elif recursive and not entry.name.startswith(".") and is_folder(entry):
             place = _place(entry.path)
             if place in above:
-                raise DataError(f"{brief(entry.path, 300)} links back to a folder that it lies in; remove the link")
+                raise DataError(
+                    f"{brief(entry.path, 300)} links back to a folder that it lies in; remove the "
+                    "link"
+                )
             if len(above) > DEEPEST:
-                raise DataError(f"{brief(folder, 300)} lies over {DEEPEST} folders deep; crops are not; check the root")
+                raise DataError(
+                    f"{brief(folder, 300)} lies over {DEEPEST} folders deep; crops are not; check "
+                    "the root"
+                )
             yield from images_in(folder / entry.name, True, (*above, place))
 
 
@@ -68,12 +80,17 @@ def _place(folder: Path | str) -> tuple[int, int]:
 
 
 def _unlisted(folder: Path | str, error: OSError) -> DataError:
-    return DataError(f"the folder {brief(folder, 300)} cannot be listed ({error.strerror}); check its permissions")
+    return DataError(
+        f"the folder {brief(folder, 300)} cannot be listed ({error.strerror}); check its "
+        "permissions"
+    )
 
 
 @door
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a listing is a folder or a link to one; a link that leads to itself is none."""
+    """Whether an entry of a listing is a folder or a link to one; a link that leads to itself is
+    none.
+    """
     try:
         return entry.is_dir()
     except OSError:
@@ -82,13 +99,17 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 @door
 def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:
-    """Crops named as in Market-1501. Identity -1 is dropped unless ``junk``. DataError if there are none."""
+    """Crops named as in Market-1501. Identity -1 is dropped unless ``junk``. DataError if there
+    are none.
+    """
 
     def parse(path: Path) -> tuple[int, int]:
         match = MARKET_NAME.match(path.name)
         if match is None:
-            raise DataError(f"{path} is not named like 0002_c1s1_000451_03.jpg (identity from -1, _c, camera); rename "
-                            f"it or move it out of {folder.name}")
+            raise DataError(
+                f"{path} is not named like 0002_c1s1_000451_03.jpg (identity from -1, _c, camera); "
+                f"rename it or move it out of {folder.name}"
+            )
         return int(match[1]), int(match[2])
 
     samples = read_folder(folder, parse)
@@ -96,36 +117,52 @@ def market_folder(folder: Path, junk: bool = False) -> tuple[Sample, ...]:
 
 
 @door
-def read_folder(folder: Path, parse: Callable[[Path], tuple[int, int]], recursive: bool = False) -> tuple[Sample, ...]:
+def read_folder(
+    folder: Path, parse: Callable[[Path], tuple[int, int]], recursive: bool = False
+) -> tuple[Sample, ...]:
     """Samples of all images in ``folder``; ``parse`` gives identity and camera of a path."""
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; give the data set's root with --data, the folder that holds "
-                        f"'{folder.name}'")
+        raise DataError(
+            f"there is no folder {folder}; give the data set's root with --data, the folder that "
+            f"holds '{folder.name}'"
+        )
     samples = tuple(Sample(path, *parse(path)) for path in images_in(folder, recursive))
     if not samples:
-        raise DataError(f"{folder} holds no images ({', '.join(IMAGES)}); check that the archive was unpacked fully")
+        raise DataError(
+            f"{folder} holds no images ({', '.join(IMAGES)}); check that the archive was unpacked "
+            "fully"
+        )
     return samples
 
 
 @door
 def require_files(paths: Sequence[Path], listed_in: str) -> None:
-    """DataError if one of the paths is not there; every folder is listed once, no file is looked at."""
+    """DataError if one of the paths is not there; every folder is listed once, no file is looked
+    at.
+    """
     listings: dict[str, set[str]] = {}
     missing = []
     for path in paths:
         folder, name = os.path.split(path)
         if folder not in listings:
-            listings[folder] = set(os.listdir(folder)) if "\0" not in folder and os.path.isdir(folder) else set()
+            listings[folder] = (
+                set(os.listdir(folder)) if "\0" not in folder and os.path.isdir(folder) else set()
+            )
         if name not in listings[folder]:
             missing.append(path)
     if missing:
-        raise DataError(f"{len(missing)} of {len(paths)} images that {listed_in} names are not there, first "
-                        f"{brief(missing[0], 300)}; unpack or copy the images again, or take those lines out")
+        raise DataError(
+            f"{len(missing)} of {len(paths)} images that {listed_in} names are not there, first "
+            f"{brief(missing[0], 300)}; unpack or copy the images again, or take those lines out"
+        )
 
 
 @door
 def drawn(identities: Iterable[int], n: int, seed: int) -> frozenset[int]:
-    """``n`` identities at random, the same on every machine and with every release of everything."""
+    """``n`` identities at random, the same on every machine and with every release of
+    everything.
+    """
+
     def lot(identity: int) -> bytes:
         return hashlib.sha256(f"{seed}:{identity}".encode()).digest()
 
@@ -134,7 +171,9 @@ def drawn(identities: Iterable[int], n: int, seed: int) -> frozenset[int]:
 
 @door
 def is_number(text: str) -> bool:
-    """Whether a text is a whole number from 0 that fits 64 bits; other alphabets' digits are none."""
+    """Whether a text is a whole number from 0 that fits 64 bits; other alphabets' digits are
+    none.
+    """
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
@@ -156,24 +195,42 @@ def needed(package: str, extra: str, purpose: str) -> None:
 
 
 def _absent(package: str, extra: str, purpose: str) -> DataError:
-    return DataError(f"{purpose} needs {package}, which is not installed; install it with "
-                     f"pip install 'partreid[{extra}]'")
+    return DataError(
+        f"{purpose} needs {package}, which is not installed; install it with pip install "
+        f"'partreid[{extra}]'"
+    )
 
 
 @door
-def count_note(name: str, found: dict[str, tuple[int, int]], expected: dict[str, Counts]) -> list[str]:
-    """Sentences for every split whose (identities, images) differ from what the data set should have."""
+def count_note(
+    name: str, found: dict[str, tuple[int, int]], expected: dict[str, Counts]
+) -> list[str]:
+    """Sentences for every split whose (identities, images) differ from what the data set should
+    have.
+    """
     notes = []
     for split, (identities, images) in expected.items():
-        if split not in found or (identities in (None, found[split][0]) and images in (None, found[split][1])):
+        if split not in found or (
+            identities in (None, found[split][0]) and images in (None, found[split][1])
+        ):
             continue
-        wanted = " in ".join([f"{identities} identities"] * (identities is not None)
-                             + [f"{images} images"] * (images is not None))
-        fewer = any(want is not None and have < want for want, have in zip((identities, images), found[split]))
-        why = ("some are missing: unpack or copy this split again" if fewer
-               else "this is another release, or files were added")
-        notes.append(f"{name}: {split} has {found[split][0]} identities in {found[split][1]} images, expected "
-                     f"{wanted}; {why}")
+        wanted = " in ".join(
+            [f"{identities} identities"] * (identities is not None)
+            + [f"{images} images"] * (images is not None)
+        )
+        fewer = any(
+            want is not None and have < want
+            for want, have in zip((identities, images), found[split])
+        )
+        why = (
+            "some are missing: unpack or copy this split again"
+            if fewer
+            else "this is another release, or files were added"
+        )
+        notes.append(
+            f"{name}: {split} has {found[split][0]} identities in {found[split][1]} images, "
+            f"expected {wanted}; {why}"
+        )
     return notes
 
 

@@ -1,7 +1,9 @@
-"""The side of :mod:`partreid.data.apart` that reads: MATLAB 5, MATLAB 7.3 and Parquet, each in a child process.
+"""The side of :mod:`partreid.data.apart` that reads: MATLAB 5, MATLAB 7.3 and Parquet, each in a
+child process.
 
-Every value goes out as one line of JSON {"value": ...}; a file that is not as released ends with {"error": why}, a
-disk that takes no more with {"disk": sentence}. Sizes that a file claims are compared with stated ones first.
+Every value goes out as one line of JSON {"value": ...}; a file that is not as released ends with
+{"error": why}, a disk that takes no more with {"disk": sentence}. Sizes that a file claims are
+compared with stated ones first.
 """
 
 import errno
@@ -34,18 +36,31 @@ def answer(task: str, path: str, *arguments: str) -> None:
         out.write(json.dumps({"error": str(error)[:300]}).encode() + b"\n")
     except OSError as error:
         disk = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-        said = {"disk": f"{error.filename or 'the disk'}: {error.strerror}; free some space or choose another folder, "
-                        f"then give the same command again"} if disk else {"error": " ".join(str(error).split())[:300]}
+        said = (
+            {
+                "disk": f"{error.filename or 'the disk'}: {error.strerror}; free some space or "
+                "choose another folder, "
+                f"then give the same command again"
+            }
+            if disk
+            else {"error": " ".join(str(error).split())[:300]}
+        )
         out.write(json.dumps(said).encode() + b"\n")
-    except BaseException as error:  # the parsers raise what they like; MemoryError is the limit of this process
-        reason = "it asks for more memory than such a file needs" if isinstance(error, MemoryError) else (
-            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    # the parsers raise what they like; MemoryError is the limit of this process
+    except BaseException as error:
+        reason = (
+            "it asks for more memory than such a file needs"
+            if isinstance(error, MemoryError)
+            else (f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        )
         out.write(json.dumps({"error": reason}).encode() + b"\n")
     out.flush()
 
 
 def protocol(path: Path) -> Iterator[dict[str, Any]]:
-    """CUHK03's new protocol, MATLAB 5: {"names": texts, "train", "query", "gallery": indices from 0}."""
+    """CUHK03's new protocol, MATLAB 5: {"names": texts, "train", "query", "gallery": indices
+    from 0}.
+    """
     from scipy import io
 
     if path.stat().st_size > CONFIG_MIB * 2**20:
@@ -61,18 +76,26 @@ def protocol(path: Path) -> Iterator[dict[str, Any]]:
     found: dict[str, Any] = {"names": [_text(cell) for cell in table["filelist"].ravel()]}
     for split, name in indices.items():
         numbers = table[name].ravel()
-        if numbers.dtype.kind not in "iuf" or not len(numbers) or (numbers != numbers.astype("int64")).any():
+        if (
+            numbers.dtype.kind not in "iuf"
+            or not len(numbers)
+            or (numbers != numbers.astype("int64")).any()
+        ):
             raise Unreadable(f"{name} is not a list of whole numbers")
         places = numbers.astype("int64") - 1
         if places.min() < 0 or places.max() >= len(found["names"]):
-            raise Unreadable(f"{name} goes from {places.min() + 1} to {places.max() + 1}, the file names "
-                             f"{len(found['names'])} images")
+            raise Unreadable(
+                f"{name} goes from {places.min() + 1} to {places.max() + 1}, the file names "
+                f"{len(found['names'])} images"
+            )
         found[split] = places.tolist()
     yield found
 
 
 def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
-    """CUHK03's images of one kind, MATLAB 7.3, to the folder ``out``: a name for each, at the end the test sets."""
+    """CUHK03's images of one kind, MATLAB 7.3, to the folder ``out``: a name for each, at the
+    end the test sets.
+    """
     import h5py
     import numpy as np
     from PIL import Image
@@ -90,14 +113,18 @@ def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
         def references(key: Any, what: str, most: int) -> Any:
             found = dataset(key, what)
             if found.dtype != h5py.ref_dtype or not 0 < found.size <= most:
-                raise Unreadable(f"{what} is {found.dtype} {found.shape}, not up to {most} references")
+                raise Unreadable(
+                    f"{what} is {found.dtype} {found.shape}, not up to {most} references"
+                )
             return found[()]
 
         n = 0
         for pair, people in enumerate(np.ravel(references(kind, kind, PAIRS)), 1):
             cells = references(people, f"pair {pair} of {kind}", PEOPLE * CELLS)
             if cells.ndim != 2 or cells.shape[0] != CELLS:
-                raise Unreadable(f"pair {pair} of {kind} is {cells.shape}, not {CELLS} images of each person")
+                raise Unreadable(
+                    f"pair {pair} of {kind} is {cells.shape}, not {CELLS} images of each person"
+                )
             for person, row in enumerate(cells.T, 1):
                 for number, cell in enumerate(row, 1):
                     found = dataset(cell, f"image {pair}, {person}, {number} of {kind}")
@@ -105,9 +132,12 @@ def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
                         continue  # no tenth image: of what is empty MATLAB writes the sizes
                     colours = found.dtype == np.uint8 and found.ndim == 3 and found.shape[0] == 3
                     if not colours or not all(0 < side <= SIDE for side in found.shape):
-                        raise Unreadable(f"image {pair}, {person}, {number} is {found.dtype} {found.shape}")
+                        raise Unreadable(
+                            f"image {pair}, {person}, {number} is {found.dtype} {found.shape}"
+                        )
                     name = f"{pair}_{person:03d}_{1 if number <= 5 else 2}_{number:02d}.png"
-                    pixels = np.ascontiguousarray(found[()].T)  # MATLAB's arrays lie transposed in the file
+                    # MATLAB's arrays lie transposed in the file
+                    pixels = np.ascontiguousarray(found[()].T)
                     Image.fromarray(pixels).save(os.path.join(out, name), compress_level=1)
                     n += 1
                     yield name
@@ -116,19 +146,32 @@ def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
         tests = []
         for i, cell in enumerate(np.ravel(references("testsets", "testsets", SPLITS)), 1):
             found = dataset(cell, f"test set {i}")
-            if found.ndim != 2 or found.shape[0] != 2 or found.size > 2 * PEOPLE or found.dtype.kind not in "iuf":
-                raise Unreadable(f"test set {i} is {found.dtype} {found.shape}, not pairs of numbers")
+            if (
+                found.ndim != 2
+                or found.shape[0] != 2
+                or found.size > 2 * PEOPLE
+                or found.dtype.kind not in "iuf"
+            ):
+                raise Unreadable(
+                    f"test set {i} is {found.dtype} {found.shape}, not pairs of numbers"
+                )
             pairs = found[()].T
-            if (pairs != pairs.astype("int64")).any() or pairs.min(initial=1) < 1 or pairs.max(initial=1) > PEOPLE:
+            if (
+                (pairs != pairs.astype("int64")).any()
+                or pairs.min(initial=1) < 1
+                or pairs.max(initial=1) > PEOPLE
+            ):
                 raise Unreadable(f"test set {i} holds other than whole numbers from 1")
             tests.append(pairs.astype("int64").tolist())
         yield {"tests": tests}
 
 
 def parquet(path: Path, *columns: str) -> Iterator[Any]:
-    """A table: first its column names, then lists of rows, each the texts of ``columns`` that are there, in order.
+    """A table: first its column names, then lists of rows, each the texts of ``columns`` that are
+    there, in order.
 
-    Text and whole numbers are taken; floats that are whole, or not there. Other types are refused before any is read.
+    Text and whole numbers are taken; floats that are whole, or not there. Other types are refused
+    before any is read.
     """
     import pyarrow as arrow
     import pyarrow.compute as compute
@@ -144,12 +187,23 @@ def parquet(path: Path, *columns: str) -> Iterator[Any]:
     for i in chosen:
         field = file.schema_arrow.field(i)
         kind = field.type.value_type if kinds.is_dictionary(field.type) else field.type
-        if not (kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_integer(kind)
-                or kinds.is_floating(kind) or kinds.is_null(kind)):
-            raise Unreadable(f"its column {field.name} is {field.type}; make it text or whole numbers")
+        if not (
+            kinds.is_string(kind)
+            or kinds.is_large_string(kind)
+            or kinds.is_integer(kind)
+            or kinds.is_floating(kind)
+            or kinds.is_null(kind)
+        ):
+            raise Unreadable(
+                f"its column {field.name} is {field.type}; make it text or whole numbers"
+            )
     original = [file.schema_arrow.field(i).name for i in chosen]
     # As dictionaries a text that stands in a million rows is held once.
-    texts = [name for i, name in zip(chosen, original) if not kinds.is_primitive(file.schema_arrow.field(i).type)]
+    texts = [
+        name
+        for i, name in zip(chosen, original)
+        if not kinds.is_primitive(file.schema_arrow.field(i).type)
+    ]
     dictionary = tables.ParquetFile(path, read_dictionary=texts)
     for batch in dictionary.iter_batches(BATCH, columns=original, use_threads=False):
         lists = []
@@ -183,4 +237,8 @@ def _text(cell: Any) -> str:
     return str(values[0])
 
 
-TASKS: dict[str, Callable[..., Iterator[Any]]] = {"protocol": protocol, "unpack": unpack, "parquet": parquet}
+TASKS: dict[str, Callable[..., Iterator[Any]]] = {
+    "protocol": protocol,
+    "unpack": unpack,
+    "parquet": parquet,
+}

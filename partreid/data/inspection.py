@@ -1,4 +1,6 @@
-"""A look at every file of a data set: what it is, what cannot be read, and what would be left out without a word."""
+"""A look at every file of a data set: what it is, what cannot be read, and what would be left
+out without a word.
+"""
 
 import os
 import stat
@@ -37,8 +39,8 @@ class Inspected:
 class Kept:
     """Where else to look for files that no split reads.
 
-    root: of the data set. known: crops that are left out on purpose. below: folders to look through, besides what a
-    split's crops have in common.
+    root: of the data set. known: crops that are left out on purpose. below: folders to look
+    through, besides what a split's crops have in common.
     """
 
     root: Path
@@ -46,12 +48,17 @@ class Kept:
     below: tuple[Path, ...] = ()
 
 
-def inspect(splits: Mapping[str, Sequence[Sample]], decode: int | None, progress: Progress | None = None,
-            kept: Kept | None = None) -> Inspected:
+def inspect(
+    splits: Mapping[str, Sequence[Sample]],
+    decode: int | None,
+    progress: Progress | None = None,
+    kept: Kept | None = None,
+) -> Inspected:
     """Look at the header of every image, decode some, compare splits.
 
-    splits: "train", "gallery", all others queries. decode: how many to decode as well, evenly spread; None for all.
-    progress: called with (files looked at, all). kept: None looks only into the folders of crops that are read.
+    splits: "train", "gallery", all others queries. decode: how many to decode as well, evenly
+    spread; None for all. progress: called with (files looked at, all). kept: None looks only into
+    the folders of crops that are read.
     """
     paths = list(dict.fromkeys(s.path for samples in splits.values() for s in samples))
     unreadable: dict[str, list[Path]] = {}
@@ -72,8 +79,11 @@ def inspect(splits: Mapping[str, Sequence[Sample]], decode: int | None, progress
         except DataError as error:
             unreadable.setdefault(_reason(path, str(error)), []).append(path)
             del headers[path]
-    problems = [Problem(f"{_count(len(found), len(paths))} {reason}: {_names(found)}", fix, True)
-                for reason, found in unreadable.items() for fix in (_fix(reason),)]
+    problems = [
+        Problem(f"{_count(len(found), len(paths))} {reason}: {_names(found)}", fix, True)
+        for reason, found in unreadable.items()
+        for fix in (_fix(reason),)
+    ]
     problems += _looks(headers)
     problems += _names_of(paths)
     problems += _left_out(paths, splits, kept)
@@ -82,7 +92,8 @@ def inspect(splits: Mapping[str, Sequence[Sample]], decode: int | None, progress
 
 
 def alike(names: Iterable[str], what: str = "people") -> list[Problem]:
-    """Names that are probably spellings of one: 007 and 7, two forms of one letter, upper and lower case.
+    """Names that are probably spellings of one: 007 and 7, two forms of one letter, upper and lower
+    case.
 
     what: "people" or "cameras".
     """
@@ -90,14 +101,21 @@ def alike(names: Iterable[str], what: str = "people") -> list[Problem]:
     groups: dict[str, set[str]] = {}
     for name in names:
         plain = unicodedata.normalize("NFKC", name).strip().casefold()
-        groups.setdefault(str(int(plain)) if plain.isascii() and plain.isdigit() and len(plain) < 19 else plain,
-                          set()).add(name)
+        groups.setdefault(
+            str(int(plain)) if plain.isascii() and plain.isdigit() and len(plain) < 19 else plain,
+            set(),
+        ).add(name)
     doubled = [sorted(group) for group in groups.values() if len(group) > 1]
     if not doubled:
         return []
     shown = ", ".join(" and ".join(_spelled(name) for name in group) for group in doubled[:SHOWN])
-    return [Problem(f"{len(doubled)} {what} have names that look like spellings of one {one} and count as several: "
-                    f"{shown}", f"give each {one} one name")]
+    return [
+        Problem(
+            f"{len(doubled)} {what} have names that look like spellings of one {one} and count as "
+            f"several: {shown}",
+            f"give each {one} one name",
+        )
+    ]
 
 
 def _require_whole(path: Path) -> None:
@@ -109,7 +127,9 @@ def _require_whole(path: Path) -> None:
         if path.is_file() and path.stat().st_size == 0:
             raise DataError("empty")
     except OSError as error:
-        raise DataError("broken link" if path.is_symlink() else f"not reachable ({error.strerror})") from None
+        raise DataError(
+            "broken link" if path.is_symlink() else f"not reachable ({error.strerror})"
+        ) from None
 
 
 def _reason(path: Path, message: str) -> str:
@@ -117,14 +137,22 @@ def _reason(path: Path, message: str) -> str:
     known = {"broken link": "are links to nothing", "empty": "are empty files"}
     if message in known:
         return known[message]
-    kinds = {"a named pipe": "are named pipes", "a folder,": "are folders named like images",
-             "a device": "are devices", "a socket": "are sockets",
-             "million pixels": "claim more pixels than a crop has", "MiB, which": "are larger than any crop",
-             "over 256 times": "are strips that show nobody", "may not be read": "may not be read by this user",
-             "several pictures": "hold several pictures",
-             "16 bits of grey": "have 16 bits of grey and use few of them",
-             "floats from": "have floats beyond 0 to 1", "greys of 32 bits": "have 32-bit greys without a white",
-             "not reachable": "cannot be reached", "there is no image": "are not there"}
+    kinds = {
+        "a named pipe": "are named pipes",
+        "a folder,": "are folders named like images",
+        "a device": "are devices",
+        "a socket": "are sockets",
+        "million pixels": "claim more pixels than a crop has",
+        "MiB, which": "are larger than any crop",
+        "over 256 times": "are strips that show nobody",
+        "may not be read": "may not be read by this user",
+        "several pictures": "hold several pictures",
+        "16 bits of grey": "have 16 bits of grey and use few of them",
+        "floats from": "have floats beyond 0 to 1",
+        "greys of 32 bits": "have 32-bit greys without a white",
+        "not reachable": "cannot be reached",
+        "there is no image": "are not there",
+    }
     for sign, words in kinds.items():
         if sign in message:
             return words
@@ -132,12 +160,16 @@ def _reason(path: Path, message: str) -> str:
 
 
 def _fix(reason: str) -> str:
-    fixes = {"are empty files": "unpack or copy them again, for writing them was cut short",
-             "are links to nothing": "copy what they should point to, or remove them",
-             "may not be read by this user": "change their permissions (chmod u+r)",
-             "hold several pictures": "save the one that is meant", "cannot be decoded":
-             "fetch these files again, or remove them"}
-    return fixes.get(reason, "replace or remove them: reading one ends the training or the evaluation")
+    fixes = {
+        "are empty files": "unpack or copy them again, for writing them was cut short",
+        "are links to nothing": "copy what they should point to, or remove them",
+        "may not be read by this user": "change their permissions (chmod u+r)",
+        "hold several pictures": "save the one that is meant",
+        "cannot be decoded": "fetch these files again, or remove them",
+    }
+    return fixes.get(
+        reason, "replace or remove them: reading one ends the training or the evaluation"
+    )
 
 
 def _looks(headers: Mapping[Path, Header]) -> list[Problem]:
@@ -145,33 +177,68 @@ def _looks(headers: Mapping[Path, Header]) -> list[Problem]:
     notes = []
     turned = [path for path, h in headers.items() if h.turn != UPRIGHT]
     if turned:
-        notes.append(Problem(f"{_count(len(turned), len(headers))} are turned by their EXIF orientation: "
-                             f"{_names(turned)}", "nothing to do: they are read upright, perhaps not by other tools"))
+        notes.append(
+            Problem(
+                f"{_count(len(turned), len(headers))} are turned by their EXIF orientation: "
+                f"{_names(turned)}",
+                "nothing to do: they are read upright, perhaps not by other tools",
+            )
+        )
     clear = [path for path, h in headers.items() if h.alpha]
     if clear:
-        notes.append(Problem(f"{_count(len(clear), len(headers))} have transparency: {_names(clear)}",
-                             "nothing to do: they are laid over ImageNet's mean colour"))
+        notes.append(
+            Problem(
+                f"{_count(len(clear), len(headers))} have transparency: {_names(clear)}",
+                "nothing to do: they are laid over ImageNet's mean colour",
+            )
+        )
     odd = {path: h.mode for path, h in headers.items() if h.mode not in USUAL and not h.alpha}
     for mode, number in Counter(odd.values()).most_common():
         some = [path for path, other in odd.items() if other == mode]
-        depth = {"I;16": "16-bit grey", "F": "floats", "1": "black and white", "P": "a palette",
-                 "CMYK": "print colours"}
-        notes.append(Problem(f"{_count(number, len(headers))} have {depth.get(mode.split('B')[0], f'mode {mode}')}: "
-                             f"{_names(some)}", "nothing to do: they are read as 8-bit RGB at their own depth"))
-    colours = Counter("grey" if h.mode in ("L", "I;16", "1", "F") else "colour" for h in headers.values())
+        depth = {
+            "I;16": "16-bit grey",
+            "F": "floats",
+            "1": "black and white",
+            "P": "a palette",
+            "CMYK": "print colours",
+        }
+        notes.append(
+            Problem(
+                f"{_count(number, len(headers))} have "
+                f"{depth.get(mode.split('B')[0], f'mode {mode}')}: {_names(some)}",
+                "nothing to do: they are read as 8-bit RGB at their own depth",
+            )
+        )
+    colours = Counter(
+        "grey" if h.mode in ("L", "I;16", "1", "F") else "colour" for h in headers.values()
+    )
     if len(colours) == 2 and colours["grey"]:
-        notes.append(Problem(f"{_count(colours['grey'], len(headers))} are grey, the others have colours",
-                             "make sure that both are meant: a model may tell people by that"))
+        notes.append(
+            Problem(
+                f"{_count(colours['grey'], len(headers))} are grey, the others have colours",
+                "make sure that both are meant: a model may tell people by that",
+            )
+        )
     return notes
 
 
 def _names_of(paths: Sequence[Path]) -> list[Problem]:
     odd = [path for path in paths if any("\ud800" <= letter <= "\udfff" for letter in str(path))]
-    return [] if not odd else [Problem(f"{_count(len(odd), len(paths))} have names that are not UTF-8: {_names(odd)}",
-                                       "rename them; tables and reports show such names with escapes")]
+    return (
+        []
+        if not odd
+        else [
+            Problem(
+                f"{_count(len(odd), len(paths))} have names that are not UTF-8: {_names(odd)}",
+                "rename them; tables and reports show such names with escapes",
+            )
+        ]
+    )
 
 
-def _left_out(paths: Sequence[Path], splits: Mapping[str, Sequence[Sample]], kept: Kept | None) -> list[Problem]:
+def _left_out(
+    paths: Sequence[Path], splits: Mapping[str, Sequence[Sample]], kept: Kept | None
+) -> list[Problem]:
     """Files beside the images, and in folders beside theirs, that no split reads."""
     known = {*map(str, paths), *map(str, kept.known if kept else ())}
     waiting = {os.path.dirname(name) for name in known} | (_tops(splits, kept) if kept else set())
@@ -194,7 +261,12 @@ def _left_out(paths: Sequence[Path], splits: Mapping[str, Sequence[Sample]], kep
             if entry.name.startswith("."):
                 hidden.append(Path(entry.path))
             elif entry.is_dir():
-                if kept and entry.path not in seen and _within(folder, kept.root) and not entry.is_symlink():
+                if (
+                    kept
+                    and entry.path not in seen
+                    and _within(folder, kept.root)
+                    and not entry.is_symlink()
+                ):
                     waiting.add(entry.path)
             elif not is_image(entry.name):
                 ending = os.path.splitext(entry.name)[1].lower() or "no ending"
@@ -204,19 +276,40 @@ def _left_out(paths: Sequence[Path], splits: Mapping[str, Sequence[Sample]], kep
                 odd.append(Path(entry.path))
     notes = []
     if closed:
-        notes.append(Problem(f"{len(closed)} folders cannot be listed, so that their crops are left out: "
-                             f"{_names(closed)}", "check their permissions"))
+        notes.append(
+            Problem(
+                f"{len(closed)} folders cannot be listed, so that their crops are left out: "
+                f"{_names(closed)}",
+                "check their permissions",
+            )
+        )
     if endings:
-        named = ", ".join(f"{number} {ending} (first {_spelled(first[ending])})"
-                           for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0])))
-        notes.append(Problem(f"{sum(endings.values())} files are left out for their ending: {named}",
-                             f"convert those that are crops; read are {', '.join(IMAGES)}"))
+        named = ", ".join(
+            f"{number} {ending} (first {_spelled(first[ending])})"
+            for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+        )
+        notes.append(
+            Problem(
+                f"{sum(endings.values())} files are left out for their ending: {named}",
+                f"convert those that are crops; read are {', '.join(IMAGES)}",
+            )
+        )
     if hidden:
-        notes.append(Problem(f"{len(hidden)} files or folders are left out because their names begin with a dot: "
-                             f"{_names(hidden)}", "rename those that are crops"))
+        notes.append(
+            Problem(
+                f"{len(hidden)} files or folders are left out because their names begin with a "
+                f"dot: {_names(hidden)}",
+                "rename those that are crops",
+            )
+        )
     if odd:
-        notes.append(Problem(f"{len(odd)} images lie beside those that are read and are named nowhere: {_names(odd)}",
-                             "add them to the lists or the table if they are meant"))
+        notes.append(
+            Problem(
+                f"{len(odd)} images lie beside those that are read and are named nowhere: "
+                f"{_names(odd)}",
+                "add them to the lists or the table if they are meant",
+            )
+        )
     return notes
 
 
@@ -237,24 +330,54 @@ def _within(folder: str, root: Path) -> bool:
 
 def _copies(splits: Mapping[str, Sequence[Sample]], pixels: Mapping[Path, bytes]) -> list[Problem]:
     train, gallery = splits.get("train", ()), splits.get("gallery", ())
-    asked = [s for name, samples in splits.items() if name not in ("train", "gallery") for s in samples]
+    asked = [
+        s for name, samples in splits.items() if name not in ("train", "gallery") for s in samples
+    ]
     notes = []
     for what, first, second, fix in (
-            ("queries lie in the gallery", asked, gallery, "take the copies out of the gallery: a copy is found by any "
-             "model; partreid eval leaves such queries out"),
-            ("training images lie in the test", train, [*asked, *gallery], "take them out of one of the two: scores "
-             "come out too good")):
-        for how, found in (("the same file", same_files(first, second)),
-                           ("the same pixels in another file", matched(first, second, lambda s: pixels.get(s.path)))):
-            # One crop that both asks and answers, as CUHK01's do, is hidden from itself by the protocol.
-            pairs = [(a, b) for a, b in found if (a.path, a.camera) != (b.path, b.camera) or first is train]
+        (
+            "queries lie in the gallery",
+            asked,
+            gallery,
+            "take the copies out of the gallery: a copy is found by any model; partreid eval "
+            "leaves such queries out",
+        ),
+        (
+            "training images lie in the test",
+            train,
+            [*asked, *gallery],
+            "take them out of one of the two: scores come out too good",
+        ),
+    ):
+        for how, found in (
+            ("the same file", same_files(first, second)),
+            (
+                "the same pixels in another file",
+                matched(first, second, lambda s: pixels.get(s.path)),
+            ),
+        ):
+            # One crop that both asks and answers, as CUHK01's do, is hidden from itself by the
+            # protocol.
+            pairs = [
+                (a, b)
+                for a, b in found
+                if (a.path, a.camera) != (b.path, b.camera) or first is train
+            ]
             if how.startswith("the same pixels"):
-                bytewise = {(a.path, b.path) for a, b in same_files([a for a, _ in pairs], [b for _, b in pairs])}
+                bytewise = {
+                    (a.path, b.path)
+                    for a, b in same_files([a for a, _ in pairs], [b for _, b in pairs])
+                }
                 pairs = [(a, b) for a, b in pairs if (a.path, b.path) not in bytewise]
             if pairs:
                 a, b = pairs[0]
-                notes.append(Problem(f"{len({a.path for a, _ in pairs})} {what} as {how}, first {_spelled(a.path)} = "
-                                     f"{_spelled(b.path)}", fix))
+                notes.append(
+                    Problem(
+                        f"{len({a.path for a, _ in pairs})} {what} as {how}, first "
+                        f"{_spelled(a.path)} = {_spelled(b.path)}",
+                        fix,
+                    )
+                )
     return notes
 
 
@@ -281,7 +404,9 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def _spelled(name: object) -> str:
-    """A name for a sentence; forms of one letter that look alike are told apart by escapes where they differ."""
+    """A name for a sentence; forms of one letter that look alike are told apart by escapes where
+    they differ.
+    """
     text = str(name)
     if unicodedata.normalize("NFC", text) != text:
         text = text.encode("ascii", "backslashreplace").decode()

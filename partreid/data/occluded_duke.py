@@ -1,6 +1,8 @@
-"""Occluded-Duke (Miao et al., ICCV 2019): another split of the withdrawn DukeMTMC-reID, in Market's layout.
+"""Occluded-Duke (Miao et al., ICCV 2019): another split of the withdrawn DukeMTMC-reID, in Market's
+layout.
 
-Its authors publish lists of file names only; :func:`convert_occluded_duke` makes the folders from them.
+Its authors publish lists of file names only; :func:`convert_occluded_duke` makes the folders from
+them.
 """
 
 import os
@@ -31,28 +33,38 @@ def load(root: Path) -> Benchmark:
     return market1501.load(root, "occluded_duke")
 
 
-def convert_occluded_duke(duke_root: Path, lists: Path, out: Path, copy: bool = False) -> dict[str, int]:
-    """Make Occluded-Duke in ``out`` from DukeMTMC-reID and the authors' name lists; returns images per split.
+def convert_occluded_duke(
+    duke_root: Path, lists: Path, out: Path, copy: bool = False
+) -> dict[str, int]:
+    """Make Occluded-Duke in ``out`` from DukeMTMC-reID and the authors' name lists; returns images
+    per split.
 
-    duke_root: with bounding_box_train, query and bounding_box_test; a listed image may lie in any of them. lists:
-    the folder with the three lists (train, query, and gallery or test in their names; one file name a line, what
-    follows it on the line is ignored). copy: copy the images instead of hard-linking them; they are copied too
-    where the file system cannot link. DataError before anything is written if a list or an image is missing.
+    duke_root: with bounding_box_train, query and bounding_box_test; a listed image may lie in any
+    of them. lists: the folder with the three lists (train, query, and gallery or test in their
+    names; one file name a line, what follows it on the line is ignored). copy: copy the images
+    instead of hard-linking them; they are copied too where the file system cannot link. DataError
+    before anything is written if a list or an image is missing.
     """
     if out.exists():
         raise DataError(f"{out} exists already; choose a folder that does not, or remove it")
     if not lists.is_dir():
-        raise DataError(f"there is no folder {lists}; give the folder with the name lists of Occluded-Duke")
+        raise DataError(
+            f"there is no folder {lists}; give the folder with the name lists of Occluded-Duke"
+        )
     names = {split: _read_list(_find_list(lists, split)) for split in FOLDERS}
     where: dict[str, Path] = {}
     for folder in FOLDERS.values():
         if not (duke_root / folder).is_dir():
-            raise DataError(f"there is no folder {duke_root / folder}; give the root of DukeMTMC-reID")
+            raise DataError(
+                f"there is no folder {duke_root / folder}; give the root of DukeMTMC-reID"
+            )
         where |= {path.name: path for path in images_in(duke_root / folder)}
     absent = [name for listed in names.values() for name in listed if name not in where]
     if absent:
-        raise DataError(f"{len(absent)} listed images are not in {duke_root}, first {brief(absent[0])}; the copy of "
-                        f"DukeMTMC-reID is incomplete, or these are lists of another data set")
+        raise DataError(
+            f"{len(absent)} listed images are not in {duke_root}, first {brief(absent[0])}; the "
+            "copy of DukeMTMC-reID is incomplete, or these are lists of another data set"
+        )
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
     for split, folder in FOLDERS.items():
@@ -65,11 +77,16 @@ def convert_occluded_duke(duke_root: Path, lists: Path, out: Path, copy: bool = 
 
 def _find_list(lists: Path, split: str) -> Path:
     words = ("gallery", "test") if split == "gallery" else (split,)
-    found = [path for path in sorted(lists.iterdir())
-             if path.suffix.lower() in LISTS and any(word in path.stem.lower() for word in words)]
+    found = [
+        path
+        for path in sorted(lists.iterdir())
+        if path.suffix.lower() in LISTS and any(word in path.stem.lower() for word in words)
+    ]
     if len(found) != 1:
-        raise DataError(f"{lists} should hold one list for {split} ({' or '.join(words)} in its name, ending in "
-                        f"{', '.join(LISTS)}), found {len(found)}; leave exactly one there")
+        raise DataError(
+            f"{lists} should hold one list for {split} ({' or '.join(words)} in its name, ending "
+            f"in {', '.join(LISTS)}), found {len(found)}; leave exactly one there"
+        )
     return found[0]
 
 

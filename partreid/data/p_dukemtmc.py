@@ -1,4 +1,5 @@
-"""P-DukeMTMC-reID (Zhuo et al., ICME 2018): occluded against whole crops. Made from the withdrawn DukeMTMC.
+"""P-DukeMTMC-reID (Zhuo et al., ICME 2018): occluded against whole crops. Made from the withdrawn
+DukeMTMC.
 
 The files carry no cameras: occluded crops count as camera 1 and whole ones as camera 2.
 """
@@ -23,7 +24,13 @@ def load(root: Path) -> Benchmark:
     """For those who hold the data already; nothing of it is ever downloaded."""
 
     def read(split: str, kind: str, camera: int) -> tuple[Sample, ...]:
-        return read_folder(root / split / f"{kind}_body_images", lambda path: (leading_identity(path), camera), True)
+        return read_folder(
+            root / split / f"{kind}_body_images",
+            lambda path: (leading_identity(path), camera),
+            True,
+        )
 
     train = read("train", "occluded", 1) + read("train", "whole", 2)
-    return Benchmark("p_dukemtmc", root, train, {"query": read("test", "occluded", 1)}, read("test", "whole", 2))
+    return Benchmark(
+        "p_dukemtmc", root, train, {"query": read("test", "occluded", 1)}, read("test", "whole", 2)
+    )

@@ -1,6 +1,8 @@
-"""Image and cues move together: every function takes a view and gives a view, driven by a seeded generator.
+"""Image and cues move together: every function takes a view and gives a view, driven by a seeded
+generator.
 
-Pixels stay uint8 until :func:`to_batch` normalises a whole batch at once, which is where the time goes otherwise.
+Pixels stay uint8 until :func:`to_batch` normalises a whole batch at once, which is where the time
+goes otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +28,11 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class View:
-    """An image uint8 [H, W, 3] and the cues that move with it, each with its own way of being mirrored.
+    """An image uint8 [H, W, 3] and the cues that move with it, each with its own way of being
+    mirrored.
 
-    spatial cues are uint8 [H, W] or [H, W, C] maps on the image's grid; the others are left alone by crop and erase.
+    spatial cues are uint8 [H, W] or [H, W, C] maps on the image's grid; the others are left alone
+    by crop and erase.
     """
 
     image: Pixels
@@ -36,9 +40,16 @@ class View:
     mirrors: Mapping[str, Callable[[NDArray[np.generic]], NDArray[np.generic]]]
     spatial: frozenset[str]
 
-    def with_spatial(self, move: Callable[[NDArray[np.generic]], NDArray[np.generic]], image: Pixels) -> "View":
-        return replace(self, image=image, cues={name: move(cue) if name in self.spatial else cue
-                                                for name, cue in self.cues.items()})
+    def with_spatial(
+        self, move: Callable[[NDArray[np.generic]], NDArray[np.generic]], image: Pixels
+    ) -> "View":
+        return replace(
+            self,
+            image=image,
+            cues={
+                name: move(cue) if name in self.spatial else cue for name, cue in self.cues.items()
+            },
+        )
 
 
 Random = np.random.Generator
@@ -46,7 +57,9 @@ Transform = Callable[[View, Random], View]
 
 
 def crop(pad: int = 10) -> Transform:
-    """Pad with ``pad`` pixels of black (cues: background) on every side, then cut the old size out at random."""
+    """Pad with ``pad`` pixels of black (cues: background) on every side, then cut the old size
+    out at random.
+    """
 
     def move(view: View, random: Random) -> View:
         top, left = random.integers(0, 2 * pad + 1, 2)
@@ -54,7 +67,7 @@ def crop(pad: int = 10) -> Transform:
 
         def cut(a: NDArray[np.generic]) -> NDArray[np.generic]:
             padded = np.pad(a, ((pad, pad), (pad, pad), *[(0, 0)] * (a.ndim - 2)))
-            return padded[top:top + h, left:left + w]
+            return padded[top : top + h, left : left + w]
 
         return view.with_spatial(cut, cut(view.image))  # type: ignore[arg-type]
 
@@ -62,7 +75,8 @@ def crop(pad: int = 10) -> Transform:
 
 
 def zoom(p: float = 0.5, by: float = 1.125) -> Transform:
-    """With probability ``p`` enlarge by the factor ``by`` and cut the old size out at random (DSA Sec. 4.2).
+    """With probability ``p`` enlarge by the factor ``by`` and cut the old size out at random (DSA
+    Sec. 4.2).
 
     The image is enlarged bilinearly; of its cues every pixel takes what lies under its centre.
     """
@@ -72,39 +86,58 @@ def zoom(p: float = 0.5, by: float = 1.125) -> Transform:
             return view
         h, w = view.image.shape[:2]
         size = round(h * by), round(w * by)
-        top, left = int(random.integers(0, size[0] - h + 1)), int(random.integers(0, size[1] - w + 1))
+        top, left = (
+            int(random.integers(0, size[0] - h + 1)),
+            int(random.integers(0, size[1] - w + 1)),
+        )
 
         def cut(a: NDArray[np.generic]) -> NDArray[np.generic]:
-            return resize_nearest(a, size)[top:top + h, left:left + w]
+            return resize_nearest(a, size)[top : top + h, left : left + w]
 
         large = Image.fromarray(view.image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return view.with_spatial(cut, np.asarray(large)[top:top + h, left:left + w])
+        return view.with_spatial(cut, np.asarray(large)[top : top + h, left : left + w])
 
     return move
 
 
 def mirror(p: float = 0.5) -> Transform:
-    """Left becomes right, in the image and in every cue (part labels swap sides by their scheme)."""
+    """Left becomes right, in the image and in every cue (part labels swap sides by their
+    scheme).
+    """
 
     def move(view: View, random: Random) -> View:
         if random.random() >= p:
             return view
-        return replace(view, image=view.image[:, ::-1],
-                       cues={name: view.mirrors[name](cue) for name, cue in view.cues.items()})
+        return replace(
+            view,
+            image=view.image[:, ::-1],
+            cues={name: view.mirrors[name](cue) for name, cue in view.cues.items()},
+        )
 
     return move
 
 
-def erase(p: float = 0.5, sides: tuple[float, float] | None = None, area: tuple[float, float] = (0.02, 0.4),
-          aspect: float = 0.3, fill: Literal["mean", "released"] = "mean", cues: bool = True) -> Transform:
-    """Random erasing (Zhong et al., AAAI 2020): one rectangle becomes the mean colour, its labels background.
+def erase(
+    p: float = 0.5,
+    sides: tuple[float, float] | None = None,
+    area: tuple[float, float] = (0.02, 0.4),
+    aspect: float = 0.3,
+    fill: Literal["mean", "released"] = "mean",
+    cues: bool = True,
+) -> Transform:
+    """Random erasing (Zhong et al., AAAI 2020): one rectangle becomes the mean colour, its labels
+    background.
 
-    area, aspect: share of the image and least height/width ratio (1/aspect the greatest). sides: instead, height
-    and width are each this share of theirs, drawn apart (BPBreID's released code). fill "released": the value that
-    code leaves in normalised space, (0.485, 0.456, 0.406), a light grey. cues: False leaves them as they were.
+    area, aspect: share of the image and least height/width ratio (1/aspect the greatest). sides:
+    instead, height and width are each this share of theirs, drawn apart (BPBreID's released code).
+    fill "released": the value that code leaves in normalised space, (0.485, 0.456, 0.406), a light
+    grey. cues: False leaves them as they were.
     """
-    colour = MEAN_PIXEL if fill == "mean" else tuple(
-        round(255 * (m * s + m)) for m, s in zip(MEAN, STD, strict=True))
+    colour = (
+        MEAN_PIXEL
+        if fill == "mean"
+        else tuple(round(255 * (m * s + m)) for m, s in zip(MEAN, STD, strict=True))
+    )
 
     def move(view: View, random: Random) -> View:
         if random.random() >= p:
@@ -112,7 +145,10 @@ def erase(p: float = 0.5, sides: tuple[float, float] | None = None, area: tuple[
         h, w = view.image.shape[:2]
         for _ in range(100):
             if sides is not None:
-                tall, wide = (int(round(side * u)) for side, u in zip((h, w), random.uniform(*sides, 2), strict=True))
+                tall, wide = (
+                    int(round(side * u))
+                    for side, u in zip((h, w), random.uniform(*sides, 2), strict=True)
+                )
             else:
                 space = h * w * random.uniform(*area)
                 ratio = random.uniform(aspect, 1 / aspect)
@@ -123,11 +159,11 @@ def erase(p: float = 0.5, sides: tuple[float, float] | None = None, area: tuple[
             return view
         top, left = int(random.integers(0, h - tall + 1)), int(random.integers(0, w - wide + 1))
         image = view.image.copy()
-        image[top:top + tall, left:left + wide] = colour
+        image[top : top + tall, left : left + wide] = colour
 
         def blank(a: NDArray[np.generic]) -> NDArray[np.generic]:
             a = a.copy()
-            a[top:top + tall, left:left + wide] = 0
+            a[top : top + tall, left : left + wide] = 0
             return a
 
         return view.with_spatial(blank, image) if cues else replace(view, image=image)
@@ -149,12 +185,17 @@ def jitter(p: float = 0.5, brightness: float = 0.2, contrast: float = 0.15) -> T
     return move
 
 
-TRANSFORMS: Registry[Callable[..., Transform]] = Registry("transform", "partreid.transforms", {"crop": crop, "zoom": zoom, "mirror": mirror, "erase": erase,
-                                                   "jitter": jitter})
+TRANSFORMS: Registry[Callable[..., Transform]] = Registry(
+    "transform",
+    "partreid.transforms",
+    {"crop": crop, "zoom": zoom, "mirror": mirror, "erase": erase, "jitter": jitter},
+)
 
 
 def read_image(path: Path | str, size: tuple[int, int]) -> Pixels:
-    """The image at ``path`` as uint8 RGB [H, W, 3], upright, resized bilinearly. DataError if it cannot be read."""
+    """The image at ``path`` as uint8 RGB [H, W, 3], upright, resized bilinearly. DataError if it
+    cannot be read.
+    """
     image = read_upright(path, size)
     if image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -163,7 +204,9 @@ def read_image(path: Path | str, size: tuple[int, int]) -> Pixels:
 
 @door
 def resize_nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.generic]:
-    """Labels [h, w] on the grid of an image [H, W], each pixel taking the label under its centre."""
+    """Labels [h, w] on the grid of an image [H, W], each pixel taking the label under its
+    centre.
+    """
     h, w = labels.shape[:2]
     if (h, w) == size:
         return labels
@@ -175,8 +218,13 @@ def resize_nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArra
 @door
 def to_batch(images: Sequence[Pixels]) -> Tensor:
     """Images uint8 [H, W, 3] as one float32 tensor [B, 3, H, W], ImageNet-normalised."""
-    require(len(images) > 0 and all(image.ndim == 3 and image.shape == images[0].shape for image in images), "a batch",
-            "one or more images uint8 [H, W, 3], all of one size", images)
+    require(
+        len(images) > 0
+        and all(image.ndim == 3 and image.shape == images[0].shape for image in images),
+        "a batch",
+        "one or more images uint8 [H, W, 3], all of one size",
+        images,
+    )
     pixels = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32, order="C")
     pixels *= np.array([1 / (255 * s) for s in STD], np.float32)[:, None, None]
     pixels -= np.array([m / s for m, s in zip(MEAN, STD, strict=True)], np.float32)[:, None, None]

@@ -1,7 +1,9 @@
-"""Making, keeping and guarding the decision of a model: labelled images to a calibration, and its file.
+"""Making, keeping and guarding the decision of a model: labelled images to a calibration, and its
+file.
 
-A calibration holds for the weights, the distance and the parts that it was made with, and for images like those that it
-was made on. The first is checked by a hash and refused; the second can only be warned of.
+A calibration holds for the weights, the distance and the parts that it was made with, and for
+images like those that it was made on. The first is checked by a hash and refused; the second can
+only be warned of.
 """
 
 import hashlib
@@ -35,7 +37,8 @@ from partreid.utils.files import MIB, read_bytes, read_json, write_json
 FILE = "calibration.json"  # beside model.safetensors
 MOST = 4_000_000  # pairs; of larger slices a seeded sample of the people is taken
 FEW = 100  # pairs of crops from which on their distances are held against those of the calibration
-EACH, APART = 4, 0.15  # chosen on the synthetic worlds: crops of 20 other people raised no alarm, of 10 some may
+# chosen on the synthetic worlds: crops of 20 other people raised no alarm, of 10 some may
+EACH, APART = 4, 0.15
 _FORMAT = 2  # 1 had no digest
 _LIMIT = 4 * MIB
 _IMAGE_LIMIT = 1024 * MIB
@@ -43,7 +46,9 @@ _IMAGE_LIMIT = 1024 * MIB
 
 @dataclass(frozen=True)
 class Bound:
-    """What a calibration is bound to: the SHA-256 of a model, of its weights alone, and its distance in words."""
+    """What a calibration is bound to: the SHA-256 of a model, of its weights alone, and its
+    distance in words.
+    """
 
     model: str
     weights: str
@@ -72,18 +77,28 @@ def require_bound(calibration: Calibration, to: Bound, file: Path | str) -> None
     source = calibration.source
     if source.model == to.model:
         return
-    different = [f"{what} ({mine} here, {theirs} there)" for what, mine, theirs in (
-        ("weights", to.weights[:12], source.weights[:12]), ("distance", to.distance, source.distance),
-        ("parts", ", ".join(to.names), ", ".join(source.names)), ("recipe", to.recipe, source.recipe))
-        if mine != theirs]
-    raise DataError(f"{file} was made for another model ({source.model[:12]}, this one is {to.model[:12]}): not the "
-                    f"same {'; '.join(different)}. Its threshold means nothing here: make a new one with partreid "
-                    f"calibrate, or remove the file")
+    different = [
+        f"{what} ({mine} here, {theirs} there)"
+        for what, mine, theirs in (
+            ("weights", to.weights[:12], source.weights[:12]),
+            ("distance", to.distance, source.distance),
+            ("parts", ", ".join(to.names), ", ".join(source.names)),
+            ("recipe", to.recipe, source.recipe),
+        )
+        if mine != theirs
+    ]
+    raise DataError(
+        f"{file} was made for another model ({source.model[:12]}, this one is {to.model[:12]}): "
+        f"not the same {'; '.join(different)}. Its threshold means nothing here: make a new one "
+        "with partreid calibrate, or remove the file"
+    )
 
 
 @door
 def hash_of_images(queries: Mapping[str, Sequence[Sample]], gallery: Sequence[Sample]) -> str:
-    """SHA-256 of the images' bytes with role, person and camera, wherever they lie and in whatever order."""
+    """SHA-256 of the images' bytes with role, person and camera, wherever they lie and in
+    whatever order.
+    """
     lines = []
     for role, samples in (*(("query", s) for s in queries.values()), ("gallery", gallery)):
         for sample in samples:
@@ -104,35 +119,60 @@ def chosen(benchmark: Benchmark, queries: str | None) -> Benchmark:
 
 @door
 def sampled(benchmark: Benchmark, most: int = MOST, seed: int = 0) -> tuple[Benchmark, float]:
-    """Some of the people, with all of their images, so that there are at most ``most`` pairs; and their share."""
+    """Some of the people, with all of their images, so that there are at most ``most`` pairs;
+    and their share.
+    """
     queries = sum(map(len, benchmark.queries.values()))
     share = min(1.0, sqrt(most / max(queries * len(benchmark.gallery), 1)))
     if share == 1:
         return benchmark, share
     draw = np.random.default_rng([seed, 3])
-    everyone = sorted({s.identity for samples in (*benchmark.queries.values(), benchmark.gallery) for s in samples}
-                      - {DISTRACTOR, JUNK})
-    kept = set(draw.permutation(everyone)[:int(share * len(everyone))].tolist())
+    everyone = sorted(
+        {
+            s.identity
+            for samples in (*benchmark.queries.values(), benchmark.gallery)
+            for s in samples
+        }
+        - {DISTRACTOR, JUNK}
+    )
+    kept = set(draw.permutation(everyone)[: int(share * len(everyone))].tolist())
 
     def some(samples: Sequence[Sample]) -> tuple[Sample, ...]:
         lucky = draw.random(len(samples)) < share  # every distractor is a person of its own
-        return tuple(s for s, luck in zip(samples, lucky) if s.identity in kept or (s.identity == DISTRACTOR and luck))
+        return tuple(
+            s
+            for s, luck in zip(samples, lucky)
+            if s.identity in kept or (s.identity == DISTRACTOR and luck)
+        )
 
-    return replace(benchmark, queries={name: some(samples) for name, samples in benchmark.queries.items()},
-                   gallery=some(benchmark.gallery)), share
+    return replace(
+        benchmark,
+        queries={name: some(samples) for name, samples in benchmark.queries.items()},
+        gallery=some(benchmark.gallery),
+    ), share
 
 
 @door
-def known_pairs(distance: PartDistance, queries: Mapping[str, Embeddings], gallery: Embeddings, benchmark: Benchmark,
-                protocol: Protocol) -> KnownPairs:
+def known_pairs(
+    distance: PartDistance,
+    queries: Mapping[str, Embeddings],
+    gallery: Embeddings,
+    benchmark: Benchmark,
+    protocol: Protocol,
+) -> KnownPairs:
     """All pairs that a protocol compares. Every distractor counts as a person of its own.
 
-    queries, gallery: embeddings of the data set's images, in their order. DataError if no query has a right answer.
+    queries, gallery: embeddings of the data set's images, in their order. DataError if no query has
+    a right answer.
     """
     asked = [s for samples in benchmark.queries.values() for s in samples]
-    ids, cameras = (np.array([getattr(s, name) for s in benchmark.gallery], np.int64)
-                    for name in ("identity", "camera"))
-    own_ids, own_cameras = (np.array([getattr(s, name) for s in asked], np.int64) for name in ("identity", "camera"))
+    ids, cameras = (
+        np.array([getattr(s, name) for s in benchmark.gallery], np.int64)
+        for name in ("identity", "camera")
+    )
+    own_ids, own_cameras = (
+        np.array([getattr(s, name) for s in asked], np.int64) for name in ("identity", "camera")
+    )
     require_matches(protocol, own_ids, own_cameras, ids, cameras)
     people, images = _people(asked, benchmark.gallery)
     lists = Lists(protocol, ids, cameras)
@@ -141,27 +181,44 @@ def known_pairs(distance: PartDistance, queries: Mapping[str, Embeddings], galle
     for e in queries.values():
         for at, block in distance.blocks(e, gallery):
             shared = shown_by_both(e.rows(at), gallery)
-            for row, far, count in zip(range(start + at.start, start + at.stop), block.cpu().numpy(), shared):
+            for row, far, count in zip(
+                range(start + at.start, start + at.stop), block.cpu().numpy(), shared
+            ):
                 if own_ids[row] == JUNK:
                     continue
                 right, removed = lists.of(int(own_ids[row]), int(own_cameras[row]))
                 valid, same = ids != JUNK, np.zeros(len(ids), np.bool_)
                 valid[removed], same[right] = False, True
-                found.append((far[valid], count[valid], same[valid],
-                              np.full(int(valid.sum()), people[row]), people[len(asked):][valid]))
+                found.append(
+                    (
+                        far[valid],
+                        count[valid],
+                        same[valid],
+                        np.full(int(valid.sum()), people[row]),
+                        people[len(asked) :][valid],
+                    )
+                )
         start += len(e)
     far, count, same, query, other = (np.concatenate(column) for column in zip(*found))
     if np.isnan(far).any():
-        raise DataError("distances are not all numbers; the embeddings hold NaN, so the model has diverged or its "
-                        "weights are broken")
+        raise DataError(
+            "distances are not all numbers; the embeddings hold NaN, so the model has diverged or "
+            "its weights are broken"
+        )
     return KnownPairs(far.astype(np.float32), count, same, query, other, images)
 
 
 def _people(asked: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, Any]:
-    """A number from 0 for every image, query images first, and how many images each has. Junk shares the last one."""
+    """A number from 0 for every image, query images first, and how many images each has. Junk
+    shares the last one.
+    """
     numbers: dict[tuple[int, int], int] = {}
-    keys = [(s.identity, 0) if s.identity > DISTRACTOR else (s.identity, i if s.identity == DISTRACTOR else 0)
-            for i, s in enumerate((*asked, *gallery))]
+    keys = [
+        (s.identity, 0)
+        if s.identity > DISTRACTOR
+        else (s.identity, i if s.identity == DISTRACTOR else 0)
+        for i, s in enumerate((*asked, *gallery))
+    ]
     for key in keys:
         numbers.setdefault(key, len(numbers))
     people = np.array([numbers[key] for key in keys], np.int64)
@@ -172,27 +229,52 @@ def _people(asked: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, An
 
 
 @door
-def require_slice(benchmark: Benchmark, protocol: Protocol, rate: float, share: float, seed: int = 0) -> None:
+def require_slice(
+    benchmark: Benchmark, protocol: Protocol, rate: float, share: float, seed: int = 0
+) -> None:
     """DataError if a data set is too small for a rate, said before anything is embedded."""
 
     def blank(samples: Sequence[Sample]) -> Embeddings:
         return Embeddings.one("nothing", torch.zeros(len(samples), 1))
 
-    pairs = known_pairs(PartDistance("euclidean"), {name: blank(s) for name, s in benchmark.queries.items()},
-                        blank(benchmark.gallery), benchmark, protocol)
+    pairs = known_pairs(
+        PartDistance("euclidean"),
+        {name: blank(s) for name, s in benchmark.queries.items()},
+        blank(benchmark.gallery),
+        benchmark,
+        protocol,
+    )
     require_enough(*divided(pairs, share, seed), rate)
 
 
 @door
 def source_of(to: Bound, benchmark: Benchmark, name: str) -> Source:
-    """What a calibration made now on these images, of the data set ``name``, is to say about itself."""
-    images, gallery = hash_of_images(benchmark.queries, benchmark.gallery), hash_of_images({}, benchmark.gallery)
-    return Source(to.model, to.weights, to.distance, to.names, to.recipe, name, tuple(benchmark.queries), images,
-                  gallery, __version__, datetime.now(timezone.utc).date().isoformat())
+    """What a calibration made now on these images, of the data set ``name``, is to say about
+    itself.
+    """
+    images, gallery = (
+        hash_of_images(benchmark.queries, benchmark.gallery),
+        hash_of_images({}, benchmark.gallery),
+    )
+    return Source(
+        to.model,
+        to.weights,
+        to.distance,
+        to.names,
+        to.recipe,
+        name,
+        tuple(benchmark.queries),
+        images,
+        gallery,
+        __version__,
+        datetime.now(timezone.utc).date().isoformat(),
+    )
 
 
 @door
-def matches(calibration: Calibration, distance: PartDistance, query: Embeddings, gallery: Embeddings) -> list[int]:
+def matches(
+    calibration: Calibration, distance: PartDistance, query: Embeddings, gallery: Embeddings
+) -> list[int]:
     """How many crops of the whole gallery are called the same person as each query."""
     found = np.zeros(len(query), np.int64)
     for rows, columns, tile in distance.tiles(query, gallery):
@@ -208,13 +290,16 @@ def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
 
 
 def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings) -> str | None:
-    """A sentence if crops of whoever lie otherwise than the people of the calibration did, None if all looks well.
+    """A sentence if crops of whoever lie otherwise than the people of the calibration did, None if
+    all looks well.
 
-    crops: one group or several, such as queries and gallery; no more than 1,000 of all of them are looked at.
+    crops: one group or several, such as queries and gallery; no more than 1,000 of all of them are
+    looked at.
 
-    Takes the distances between all of them, most of which should be between strangers. It warns if they lie more than
-    ``APART`` and twice the usual from those of the calibration's strangers (Kolmogorov-Smirnov). What is usual grows as
-    one over the root of the number of people, who are taken to have ``EACH`` crops.
+    Takes the distances between all of them, most of which should be between strangers. It warns if
+    they lie more than ``APART`` and twice the usual from those of the calibration's strangers
+    (Kolmogorov-Smirnov). What is usual grows as one over the root of the number of people, who are
+    taken to have ``EACH`` crops.
     """
     every = sum(map(len, crops))
     n = min(every, 1000)
@@ -230,40 +315,55 @@ def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings)
     usual = calibration.usual_shift * max(1.0, sqrt(calibration.people / 2 / (n / EACH)))
     if found <= max(APART, 2 * usual):
         return None
-    return (f"these crops are not like those of the calibration on {calibration.source.data}: their distances lie "
-            f"{found:.2f} apart on a scale from 0 to 1, where {usual:.2f} is usual. So the rate of false matches may "
-            f"be another one; calibrate on labelled crops of this place, or measure with partreid calibrate --check")
+    return (
+        f"these crops are not like those of the calibration on {calibration.source.data}: their "
+        f"distances lie {found:.2f} apart on a scale from 0 to 1, where {usual:.2f} is usual. So "
+        "the rate of false matches may be another one; calibrate on labelled crops of this place, "
+        "or measure with partreid calibrate --check"
+    )
 
 
 @door
 def save(calibration: Calibration, file: Path) -> None:
-    """Plain JSON, whole or not at all, with a digest of itself. Infinity and NaN, which JSON has not, become null."""
+    """Plain JSON, whole or not at all, with a digest of itself. Infinity and NaN, which JSON has
+    not, become null.
+    """
     values = plain(calibration)
     write_json(file, {"partreid_calibration": _FORMAT, "sha256": _digest(values), **values})
 
 
 @door
 def read(file: Path) -> Calibration:
-    """What :func:`save` wrote. DataError if there is no such file, it was changed since or something else stands in it.
+    """What :func:`save` wrote. DataError if there is no such file, it was changed since or
+    something else stands in it.
 
-    A decision about people hangs on it, so every number must be the one that was written, and lie where it can.
+    A decision about people hangs on it, so every number must be the one that was written, and lie
+    where it can.
     """
     if not lexists(file) and isdir(file.parent):
         raise DataError(f"there is no calibration {file}; make one with partreid calibrate")
     values = read_json(file, _LIMIT, "calibration")
     version = values.pop("partreid_calibration", None) if isinstance(values, dict) else None
     if version == 1:
-        raise DataError(f"{file} was made by an older version of partreid, which did not seal it against changes; make "
-                        f"it again with partreid calibrate")
+        raise DataError(
+            f"{file} was made by an older version of partreid, which did not seal it against "
+            "changes; make it again with partreid calibrate"
+        )
     if type(version) is not int or version != _FORMAT:
-        raise DataError(f"{file} is no calibration of this version; make one with partreid calibrate")
+        raise DataError(
+            f"{file} is no calibration of this version; make one with partreid calibrate"
+        )
     if values.pop("sha256", None) != _digest(values):
-        raise DataError(f"{file} was changed after partreid calibrate had written it, so what it decides cannot be "
-                        f"trusted; make it again with partreid calibrate")
+        raise DataError(
+            f"{file} was changed after partreid calibrate had written it, so what it decides "
+            "cannot be trusted; make it again with partreid calibrate"
+        )
     try:
         found: Calibration = _read(Calibration, values, file, "calibration")
     except ArgumentError as error:
-        raise DataError(f"{file} is damaged ({error}); make the calibration again with partreid calibrate") from None
+        raise DataError(
+            f"{file} is damaged ({error}); make the calibration again with partreid calibrate"
+        ) from None
     return found
 
 
@@ -287,7 +387,12 @@ def _read(kind: Any, value: Any, file: Path, where: str) -> Any:
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
         if set(hints) == set(value):
-            return kind(**{name: _read(hint, value[name], file, f"{where}.{name}") for name, hint in hints.items()})
+            return kind(
+                **{
+                    name: _read(hint, value[name], file, f"{where}.{name}")
+                    for name, hint in hints.items()
+                }
+            )
     elif origin is tuple and isinstance(value, list):
         return tuple(_read(inner[0], one, file, where) for one in value)
     elif origin is not None and origin is not types.UnionType and isinstance(value, dict):
@@ -296,4 +401,6 @@ def _read(kind: Any, value: Any, file: Path, where: str) -> Any:
         return float("inf") if value is None else float(value)
     elif kind in (int, str) and type(value) is kind:
         return value
-    raise DataError(f"{file} is damaged at {where}; make the calibration again with partreid calibrate")
+    raise DataError(
+        f"{file} is damaged at {where}; make the calibration again with partreid calibrate"
+    )

@@ -28,16 +28,27 @@ def on_grid(labels: Labels, size: tuple[int, int]) -> Labels:
 
 
 @door
-def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *, batch: int = 64, workers: int = 0,
-            device: str = "cpu", cues: Known | None = None, see: Callable[[slice, Output], Any] | None = None,
-            progress: Callable[[int, int], None] | None = None) -> Embeddings:
+def extract(
+    method: Method,
+    samples: Sequence[Sample],
+    size: tuple[int, int],
+    *,
+    batch: int = 64,
+    workers: int = 0,
+    device: str = "cpu",
+    cues: Known | None = None,
+    see: Callable[[slice, Output], Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Embeddings:
     """Describe every sample, in order: float32 vectors [N, M, D] on the CPU.
 
-    cues: what is known of a sample, for methods that need it at test time too. see: shown every output with the rows
-    it stands for, e.g. to score part maps. Several processes share the samples out and all get the whole result.
+    cues: what is known of a sample, for methods that need it at test time too. see: shown every
+    output with the rows it stands for, e.g. to score part maps. Several processes share the samples
+    out and all get the whole result.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    own = list(samples[rank::world] or samples[:1])  # with more processes than samples, some repeat the first
+    # with more processes than samples, some repeat the first
+    own = list(samples[rank::world] or samples[:1])
     method.eval().to(device)
     found: list[Embeddings] = []
     done = 0
@@ -46,7 +57,9 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
             at = slice(done, done + len(images))
             given: dict[str, Tensor] = {}
             for name, item in (cues or {}).items():
-                given[name] = torch.from_numpy(np.stack([item(sample) for sample in own[at]])).to(device)
+                given[name] = torch.from_numpy(np.stack([item(sample) for sample in own[at]])).to(
+                    device
+                )
             out = method(images.to(device, memory_format=FORMAT), given)
             e = method.describe(out)
             require_finite(e, own[at])
@@ -62,14 +75,18 @@ def extract(method: Method, samples: Sequence[Sample], size: tuple[int, int], *,
 
 @door
 def require_finite(e: Embeddings, samples: Sequence[Sample]) -> None:
-    """DataError, which names the first crop, if a model gives anything but numbers for one of these samples."""
+    """DataError, which names the first crop, if a model gives anything but numbers for one of
+    these samples.
+    """
     good = e.vectors.isfinite().flatten(1).all(1) & (e.visibility >= 0).all(1)  # NaN is not
     if bool(good.all()):
         return
     first = samples[int((~good).nonzero()[0])]
-    raise DataError(f"the model gives NaN or infinity for {first.path}: its training diverged or its weights are "
-                    f"broken, since any picture that can be read gives numbers. Train again with a lower rate, or take "
-                    f"another run")
+    raise DataError(
+        f"the model gives NaN or infinity for {first.path}: its training diverged or its weights "
+        "are broken, since any picture that can be read gives numbers. Train again with a lower "
+        "rate, or take another run"
+    )
 
 
 def _gather(own: Embeddings, n: int, rank: int, world: int) -> Embeddings:

@@ -1,4 +1,6 @@
-"""How good part labels are that a network made for itself, against exact surfaces or a parser's (ISP Table 3)."""
+"""How good part labels are that a network made for itself, against exact surfaces or a parser's
+(ISP Table 3).
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,24 +12,38 @@ from partreid.data.transforms import resize_nearest
 from partreid.labels.schemes import lookup
 from partreid.types import UNKNOWN, Sample
 
-# Regions of the exact label images. Belongings (25 backpack, 26 handbag) are foreground too: whoever looks for a person
-# looks for the bag as well, which is ISP's point.
+# Regions of the exact label images. Belongings (25 backpack, 26 handbag) are foreground too:
+# whoever looks for a person looks for the bag as well, which is ISP's point.
 REGIONS = {"head": (23, 24, 27), "legs": (7, 8, 9, 10, 11, 12, 13, 14), "shoes": (5, 6)}
 BELONGINGS = (25, 26)
 PERSON = tuple(range(1, 28))
 
 
-def label_quality(labels: NDArray[np.uint8], samples: Sequence[Sample],
-                  exact: Callable[[Sample], NDArray[np.uint8]]) -> Mapping[str, float]:
-    """IoU in 0..1 of foreground, head, legs and shoes, and the share of bags that the foreground keeps.
+def label_quality(
+    labels: NDArray[np.uint8],
+    samples: Sequence[Sample],
+    exact: Callable[[Sample], NDArray[np.uint8]],
+) -> Mapping[str, float]:
+    """IoU in 0..1 of foreground, head, legs and shoes, and the share of bags that the foreground
+    keeps.
 
-    labels: uint8 [N, h, w], 0 background, 1..K parts, 255 unknown. exact: surfaces uint8 [H, W] of a sample, 1..27 the
-    person with hat and bags. Every part stands for the region of head, legs, shoes or anything else that it covers
-    most of all over the set; a region without a part has IoU 0.
+    labels: uint8 [N, h, w], 0 background, 1..K parts, 255 unknown. exact: surfaces uint8 [H, W] of
+    a sample, 1..27 the person with hat and bags. Every part stands for the region of head, legs,
+    shoes or anything else that it covers most of all over the set; a region without a part has IoU
+    0.
     """
     K = int(labels[labels != UNKNOWN].max(initial=0))
-    regions = lookup({**REGIONS, "bags": BELONGINGS, "rest": tuple(
-        s for s in PERSON if s not in {*BELONGINGS, *(x for r in REGIONS.values() for x in r)})})
+    regions = lookup(
+        {
+            **REGIONS,
+            "bags": BELONGINGS,
+            "rest": tuple(
+                s
+                for s in PERSON
+                if s not in {*BELONGINGS, *(x for r in REGIONS.values() for x in r)}
+            ),
+        }
+    )
     names = (*REGIONS, "bags", "rest")
     count = np.zeros((K + 1, len(names) + 1), np.int64)  # [label, exact region], 0 = background
     for found, sample in zip(labels, samples, strict=True):
@@ -48,10 +64,11 @@ def label_quality(labels: NDArray[np.uint8], samples: Sequence[Sample],
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well a region agrees with the reference, each an intersection over union in 0..1, None where neither has any.
+    """How well a region agrees with the reference, each an intersection over union in 0..1, None
+    where neither has any.
 
-    inside: of the region, what ISP's Table 3 says it shows. outside: of everything else. mean: of the two, what its
-    released code prints under that name.
+    inside: of the region, what ISP's Table 3 says it shows. outside: of everything else. mean: of
+    the two, what its released code prints under that name.
     """
 
     inside: float | None
@@ -59,11 +76,16 @@ class Agreement:
 
     @property
     def mean(self) -> float | None:
-        return None if self.inside is None or self.outside is None else (self.inside + self.outside) / 2
+        return (
+            None
+            if self.inside is None or self.outside is None
+            else (self.inside + self.outside) / 2
+        )
 
 
 class Overlap:
-    """Counts of K parts against reference regions that may overlap and leave gaps, over any number of images.
+    """Counts of K parts against reference regions that may overlap and leave gaps, over any number
+    of images.
 
     regions: names, the first the whole foreground, then others inside it.
     """
@@ -75,7 +97,9 @@ class Overlap:
         self.reference = np.zeros(len(regions), np.int64)
 
     def add(self, labels: NDArray[np.uint8], masks: Mapping[str, NDArray[np.bool_]]) -> None:
-        """Labels uint8 [h, w], 0 background, 1..K, 255 unknown, which count nowhere; masks bool [H, W] by region."""
+        """Labels uint8 [h, w], 0 background, 1..K, 255 unknown, which count nowhere; masks bool
+        [H, W] by region.
+        """
         height, width = masks[self.regions[0]].shape
         found = resize_nearest(labels, (height, width))
         known = found != UNKNOWN
@@ -86,33 +110,47 @@ class Overlap:
             self.reference[i] += there.sum()
 
     def by_order(self) -> dict[str, tuple[int, ...]]:
-        """Parts of head, legs and shoes as ISP's released code takes them, from above: the first; the one or, of six,
-        two before the last; the last."""
-        return {"head": (1,), "legs": (4,) if self.K == 5 else tuple(range(4, self.K)), "shoes": (self.K,)}
+        """Parts of head, legs and shoes as ISP's released code takes them, from above: the first;
+        the one or, of six, two before the last; the last.
+        """
+        return {
+            "head": (1,),
+            "legs": (4,) if self.K == 5 else tuple(range(4, self.K)),
+            "shoes": (self.K,),
+        }
 
     def by_overlap(self) -> dict[str, tuple[int, ...]]:
         """Each part with the region, or with the rest of the foreground, that it covers most of."""
         inner = self.hits[1:, 1:]
         rest = np.maximum(self.hits[1:, 0] - inner.sum(1), 0)
         best = np.column_stack([inner, rest]).argmax(1)
-        return {name: tuple((1 + np.flatnonzero((best == i) & (self.own[1:] > 0))).tolist())
-                for i, name in enumerate(self.regions[1:])}
+        return {
+            name: tuple((1 + np.flatnonzero((best == i) & (self.own[1:] > 0))).tolist())
+            for i, name in enumerate(self.regions[1:])
+        }
 
     def agreement(self, stands_for: Mapping[str, Sequence[int]]) -> dict[str, Agreement]:
         """By region; stands_for: the parts of each but the first, which is every part."""
         found = {}
         for i, name in enumerate(self.regions):
             mine = list(range(1, self.K + 1)) if i == 0 else list(stands_for.get(name, ()))
-            both, own, total = int(self.hits[mine, i].sum()), int(self.own[mine].sum()), int(self.reference[i])
+            both, own, total = (
+                int(self.hits[mine, i].sum()),
+                int(self.own[mine].sum()),
+                int(self.reference[i]),
+            )
             either, pixels = own + total - both, int(self.own.sum())
-            found[name] = Agreement(both / either if either else None,
-                                    (pixels - either) / (pixels - both) if pixels > both else None)
+            found[name] = Agreement(
+                both / either if either else None,
+                (pixels - either) / (pixels - both) if pixels > both else None,
+            )
         return found
 
 
 def bell(K: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Labels uint8 [h, w] that look at nothing: a bell in the middle, cut off as an ellipse half as wide as the crop
-    and nine tenths as high, in K rows. Whoever does no better has learned nothing."""
+    """Labels uint8 [h, w] that look at nothing: a bell in the middle, cut off as an ellipse half as
+    wide as the crop and nine tenths as high, in K rows. Whoever does no better has learned nothing.
+    """
     y, x = ((np.arange(n) + 0.5) / n - 0.5 for n in size)
     inside = (x[None] / 0.25) ** 2 + (y[:, None] / 0.45) ** 2 <= 1
     rows = np.clip(((y + 0.45) / 0.9 * K).astype(int), 0, K - 1) + 1

@@ -1,6 +1,8 @@
-"""The ledger: one JSON line for every set of queries that a run was scored on, and what the lines say of a recipe.
+"""The ledger: one JSON line for every set of queries that a run was scored on, and what the lines
+say of a recipe.
 
-Reading it imports no torch, so that the list of recipes can show our own numbers and still answer at once.
+Reading it imports no torch, so that the list of recipes can show our own numbers and still answer
+at once.
 """
 
 import json
@@ -17,7 +19,14 @@ from partreid import __version__
 from partreid.errors import DataError
 from partreid.recipes.base import Recipe
 from partreid.train.journal import read as read_journal
-from partreid.utils.files import TEXT_LIMIT, append_whole, parse_json, read_bytes, regular, unreadable
+from partreid.utils.files import (
+    TEXT_LIMIT,
+    append_whole,
+    parse_json,
+    read_bytes,
+    regular,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from partreid.evaluation.run import Judged
@@ -27,17 +36,19 @@ LEDGER = Path("results/ledger.jsonl")  # from the working directory
 LIMIT = TEXT_LIMIT
 SCORES = ("mAP", "mINP", "R1", "R5", "R10", "R20")
 INTERVALS = ("mAP", "R1")
-_SAID_ANEW = ("date", "commit", "version", "device")  # of two lines that differ in these alone, one is enough
+# of two lines that differ in these alone, one is enough
+_SAID_ANEW = ("date", "commit", "version", "device")
 
 
 @dataclass(frozen=True)
 class Entry:
     """How a run fared on one set of queries.
 
-    digest: of the recipe with its seed. version, commit: of this package; commit only where the working directory is
-    a git checkout, with a + if it was changed. scores: in 0..1, under ``protocol``; intervals: (low, high), 95 %.
-    visibility: whether only what both images show was compared; None where the method does not know. device: on which
-    it was scored. seconds: of training. date: UTC.
+    digest: of the recipe with its seed. version, commit: of this package; commit only where the
+    working directory is a git checkout, with a + if it was changed. scores: in 0..1, under
+    ``protocol``; intervals: (low, high), 95 %. visibility: whether only what both images show was
+    compared; None where the method does not know. device: on which it was scored. seconds: of
+    training. date: UTC.
     """
 
     recipe: str
@@ -60,9 +71,12 @@ class Entry:
     date: str
 
 
-def entries(run: Path, data: str, benchmark: "Benchmark", judged: Iterable["Judged"]) -> list[Entry]:
-    """The lines of one evaluation. run: the folder, or the model in it, whose journal knows how long training took.
-    data: name of the data set, as recipes have it."""
+def entries(
+    run: Path, data: str, benchmark: "Benchmark", judged: Iterable["Judged"]
+) -> list[Entry]:
+    """The lines of one evaluation. run: the folder, or the model in it, whose journal knows how
+    long training took. data: name of the data set, as recipes have it.
+    """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     seconds, commit = trained_for(run if run.is_dir() else run.parent), commit_of(Path.cwd())
     found = []
@@ -70,17 +84,34 @@ def entries(run: Path, data: str, benchmark: "Benchmark", judged: Iterable["Judg
         recipe, reranked = j.model.recipe, j.visibility == "re-ranked"
         for s in j.scored:
             scores, asked = s.ranking.scores, benchmark.queries[s.queries]
-            found.append(Entry(
-                recipe.name, recipe.digest, recipe.seed, data, s.ranking.protocol, s.queries, reranked,
-                None if isinstance(j.visibility, str) else j.visibility, {name: scores[name] for name in SCORES},
-                {name: (s.intervals[name].low, s.intervals[name].high) for name in INTERVALS},
-                int(s.ranking.scored.sum()), len(asked), len(benchmark.gallery), seconds, _device(j.model.device),
-                __version__, commit, now))
+            found.append(
+                Entry(
+                    recipe.name,
+                    recipe.digest,
+                    recipe.seed,
+                    data,
+                    s.ranking.protocol,
+                    s.queries,
+                    reranked,
+                    None if isinstance(j.visibility, str) else j.visibility,
+                    {name: scores[name] for name in SCORES},
+                    {name: (s.intervals[name].low, s.intervals[name].high) for name in INTERVALS},
+                    int(s.ranking.scored.sum()),
+                    len(asked),
+                    len(benchmark.gallery),
+                    seconds,
+                    _device(j.model.device),
+                    __version__,
+                    commit,
+                    now,
+                )
+            )
     return found
 
 
 def append(path: Path, new: Iterable[Entry]) -> int:
-    """Add lines that are not there yet, all or none, and no two processes at once. Returns how many.
+    """Add lines that are not there yet, all or none, and no two processes at once. Returns how
+    many.
 
     DataError if the file cannot be written, or holds a line that is none; it is then as it was.
     """
@@ -100,20 +131,25 @@ def append(path: Path, new: Iterable[Entry]) -> int:
             if fresh:
                 if torn(data):
                     os.ftruncate(file, data.rfind(b"\n") + 1)
-                append_whole(file, "".join(json.dumps(asdict(entry)) + "\n" for entry in fresh).encode())
+                append_whole(
+                    file, "".join(json.dumps(asdict(entry)) + "\n" for entry in fresh).encode()
+                )
         finally:
             os.close(file)
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}) and is as it was; free some space, name another "
-                        f"file with --ledger, or leave it with --no-ledger") from None
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}) and is as it was; free some space, name "
+            "another file with --ledger, or leave it with --no-ledger"
+        ) from None
     return len(fresh)
 
 
 def read(path: Path) -> list[Entry]:
-    """All lines, oldest first; none if there is no file. DataError names the first line that is none of ours.
+    """All lines, oldest first; none if there is no file. DataError names the first line that is
+    none of ours.
 
-    A last line that was cut off while it was written (half of an entry, and no end of line) does not count: its
-    scores were never reported as added, and the next entry takes its place.
+    A last line that was cut off while it was written (half of an entry, and no end of line) does
+    not count: its scores were never reported as added, and the next entry takes its place.
     """
     if not os.path.lexists(path):
         return []
@@ -129,9 +165,11 @@ def read(path: Path) -> list[Entry]:
 
 def _entries(path: Path, data: bytes) -> list[Entry]:
     try:
-        lines = (data[:data.rfind(b"\n") + 1] if torn(data) else data).decode().split("\n")
+        lines = (data[: data.rfind(b"\n") + 1] if torn(data) else data).decode().split("\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} cannot be read as a ledger ({error}); name another file with --ledger") from None
+        raise DataError(
+            f"{path} cannot be read as a ledger ({error}); name another file with --ledger"
+        ) from None
     if not lines[-1]:
         del lines[-1]
     found = []
@@ -139,14 +177,18 @@ def _entries(path: Path, data: bytes) -> list[Entry]:
         try:
             found.append(_entry(parse_json(line, "it")))
         except ValueError as error:
-            raise DataError(f"line {number} of {path} is no entry of a ledger ({error}); mend or remove that line") \
-                from None
+            raise DataError(
+                f"line {number} of {path} is no entry of a ledger ({error}); mend or remove that "
+                "line"
+            ) from None
     return found
 
 
 def torn(data: bytes) -> bool:
-    """Whether the last line of these was cut off while it was written: it has no end and is no JSON."""
-    last = data[data.rfind(b"\n") + 1:]
+    """Whether the last line of these was cut off while it was written: it has no end and is no
+    JSON.
+    """
+    last = data[data.rfind(b"\n") + 1 :]
     if not (last.strip().startswith(b"{") and last.isascii()):  # no entry of ours, whole or half
         return False
     try:
@@ -157,7 +199,9 @@ def torn(data: bytes) -> bool:
 
 
 def _lock(file: int, alone: bool) -> None:
-    """Wait until nobody else writes (alone: nor reads), since half of a line may be seen; until the file is closed."""
+    """Wait until nobody else writes (alone: nor reads), since half of a line may be seen; until
+    the file is closed.
+    """
     try:
         import fcntl
 
@@ -167,16 +211,22 @@ def _lock(file: int, alone: bool) -> None:
 
 
 def ours(recipe: Recipe, ledger: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """By query set, the latest entry of each seed that this recipe was run with, on the data of its row.
+    """By query set, the latest entry of each seed that this recipe was run with, on the data of its
+    row.
 
-    Runs count by what they did, not by their name: rows of two tables with the same settings share them. A row that
-    is called re-ranked takes re-ranked scores; scores that ignore visibility on request are left out.
+    Runs count by what they did, not by their name: rows of two tables with the same settings share
+    them. A row that is called re-ranked takes re-ranked scores; scores that ignore visibility on
+    request are left out.
     """
     reranked = recipe.name.endswith("/reranked")
     latest: dict[str, dict[int, Entry]] = {}
     for entry in ledger:
-        if (entry.data in recipe.test and entry.reranked == reranked and entry.visibility is not False
-                and entry.digest == digest(recipe, entry.seed)):
+        if (
+            entry.data in recipe.test
+            and entry.reranked == reranked
+            and entry.visibility is not False
+            and entry.digest == digest(recipe, entry.seed)
+        ):
             latest.setdefault(entry.queries, {})[entry.seed] = entry
     return {queries: [seeds[seed] for seed in sorted(seeds)] for queries, seeds in latest.items()}
 
@@ -188,7 +238,9 @@ def digest(recipe: Recipe, seed: int) -> str:
 
 
 def trained_for(run: Path) -> float | None:
-    """Seconds that the steps of a run took, by its journal; None if there is none, as for converted weights."""
+    """Seconds that the steps of a run took, by its journal; None if there is none, as for
+    converted weights.
+    """
     path = run / "journal.jsonl"
     if not path.is_file():
         return None
@@ -196,14 +248,24 @@ def trained_for(run: Path) -> float | None:
 
 
 def commit_of(folder: Path) -> str | None:
-    """Twelve digits of the commit checked out there, with a + if tracked files were changed; None without git."""
+    """Twelve digits of the commit checked out there, with a + if tracked files were changed;
+    None without git.
+    """
 
     def git(*words: str) -> str:
-        return subprocess.run(("git", "-C", str(folder), *words), capture_output=True, text=True, check=True,
-                              stdin=subprocess.DEVNULL, timeout=10).stdout.strip()
+        return subprocess.run(
+            ("git", "-C", str(folder), *words),
+            capture_output=True,
+            text=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            timeout=10,
+        ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "-uno") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -220,10 +282,22 @@ def _entry(line: Any) -> Entry:
             raise ValueError(f"'{name}' must hold {', '.join(wanted)}")
     if not all(_is(value, 0, 1) for value in line["scores"].values()):
         raise ValueError("scores must be numbers from 0 to 1")
-    if not all(isinstance(pair, list) and len(pair) == 2 and all(_is(value, -1, 1) for value in pair)
-               for pair in line["intervals"].values()):
+    if not all(
+        isinstance(pair, list) and len(pair) == 2 and all(_is(value, -1, 1) for value in pair)
+        for pair in line["intervals"].values()
+    ):
         raise ValueError("intervals must be pairs of numbers")
-    for name in ("recipe", "digest", "data", "protocol", "queries", "device", "version", "date", "commit"):
+    for name in (
+        "recipe",
+        "digest",
+        "data",
+        "protocol",
+        "queries",
+        "device",
+        "version",
+        "date",
+        "commit",
+    ):
         if not isinstance(line[name], str | None if name == "commit" else str):
             raise ValueError(f"'{name}' is {line[name]!r:.40}")
     for name in ("seed", "queries_scored", "query_images", "gallery_images"):
@@ -244,7 +318,9 @@ def _is(value: Any, low: float, high: float) -> bool:
 def _numbers(entry: Entry) -> str:
     """What makes two lines one and the same."""
     plain = asdict(entry)
-    return json.dumps({name: value for name, value in plain.items() if name not in _SAID_ANEW}, sort_keys=True)
+    return json.dumps(
+        {name: value for name, value in plain.items() if name not in _SAID_ANEW}, sort_keys=True
+    )
 
 
 def _device(name: str) -> str:

@@ -21,7 +21,16 @@ from partreid.layers.trunks import BACKBONES
 from partreid.metrics import Difference
 from partreid.report.content import Example, Report
 from partreid.report.pages import write as write_report
-from partreid.report.sections import Gains, compared, differences, found, headline, searched, slots, verified
+from partreid.report.sections import (
+    Gains,
+    compared,
+    differences,
+    found,
+    headline,
+    searched,
+    slots,
+    verified,
+)
 from partreid.report.trust import Trust, trusted
 from partreid.types import Benchmark
 from partreid.utils import ui
@@ -37,12 +46,13 @@ _MOST_RIVALS = 3  # whose answers are drawn beside the reference's
 class Options:
     """What ``partreid eval`` may be asked for.
 
-    visibility: False compares all parts, also hidden ones. rerank, expand, shrink, multi_query: further rows,
-    re-ranked, after expansion, with ``PartDistance.shrink``, and with all of a person's images from a camera as one
-    query. calibration: the file to judge, of the only run; None: that beside a model, if any. details: breakdowns and
-    risks too. pictures: answers too. described: what a gallery stores instead, of the embeddings that the method makes.
-    row: whose way of storing and comparing is taken, a row that scores this very training. devices: processes that
-    share the images out.
+    visibility: False compares all parts, also hidden ones. rerank, expand, shrink, multi_query:
+    further rows, re-ranked, after expansion, with ``PartDistance.shrink``, and with all of a
+    person's images from a camera as one query. calibration: the file to judge, of the only run;
+    None: that beside a model, if any. details: breakdowns and risks too. pictures: answers too.
+    described: what a gallery stores instead, of the embeddings that the method makes. row: whose
+    way of storing and comparing is taken, a row that scores this very training. devices: processes
+    that share the images out.
     """
 
     visibility: bool = True
@@ -65,7 +75,9 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """What one run gave: the method as it is, then what was asked for besides; breakdowns by query set; risks."""
+    """What one run gave: the method as it is, then what was asked for besides; breakdowns by
+    query set; risks.
+    """
 
     folder: Path
     judged: tuple[Judged, ...]
@@ -86,10 +98,20 @@ class Evaluation:
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """Every method under every rule."""
-        return tuple(Arm(name, runs[0].judged[i].visibility, tuple(r.judged[i].model.recipe.seed for r in runs),
-                         tuple(r.judged[i].scored for r in runs), i == 0,
-                         tuple(trained_for(r.folder if r.folder.is_dir() else r.folder.parent) for r in runs))
-                     for name, runs in self.methods.items() for i in range(len(runs[0].judged)))
+        return tuple(
+            Arm(
+                name,
+                runs[0].judged[i].visibility,
+                tuple(r.judged[i].model.recipe.seed for r in runs),
+                tuple(r.judged[i].scored for r in runs),
+                i == 0,
+                tuple(
+                    trained_for(r.folder if r.folder.is_dir() else r.folder.parent) for r in runs
+                ),
+            )
+            for name, runs in self.methods.items()
+            for i in range(len(runs[0].judged))
+        )
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -105,21 +127,54 @@ class Evaluation:
         return {
             "results": [plain(row) for row in self.rows],
             "reference": self.arms[0].label,
-            "differences": [{"method": label, "queries": queries, "score": name, "value": d.value, "low": d.low,
-                             "high": d.high, "p": d.p}
-                            for (label, queries), of in self.gains.items() for name, d in of.items()],
-            "breakdowns": [{"method": name, "queries": queries, **b.plain()}
-                           for name, sets in self._breakdowns()[1].items() for queries, b in sets.items()],
-            "trust": {name: runs[0].trust.plain() for name, runs in self.methods.items() if runs[0].trust is not None},
-            "runs": [{"method": name, "run": str(r.folder), "recipe": r.judged[0].model.recipe.name,
-                      "digest": r.judged[0].model.recipe.digest, "seed": r.judged[0].model.recipe.seed}
-                     for name, runs in self.methods.items() for r in runs],
+            "differences": [
+                {
+                    "method": label,
+                    "queries": queries,
+                    "score": name,
+                    "value": d.value,
+                    "low": d.low,
+                    "high": d.high,
+                    "p": d.p,
+                }
+                for (label, queries), of in self.gains.items()
+                for name, d in of.items()
+            ],
+            "breakdowns": [
+                {"method": name, "queries": queries, **b.plain()}
+                for name, sets in self._breakdowns()[1].items()
+                for queries, b in sets.items()
+            ],
+            "trust": {
+                name: runs[0].trust.plain()
+                for name, runs in self.methods.items()
+                if runs[0].trust is not None
+            },
+            "runs": [
+                {
+                    "method": name,
+                    "run": str(r.folder),
+                    "recipe": r.judged[0].model.recipe.name,
+                    "digest": r.judged[0].model.recipe.digest,
+                    "seed": r.judged[0].model.recipe.seed,
+                }
+                for name, runs in self.methods.items()
+                for r in runs
+            ],
             "facts": self.facts(),
         }
 
-    def write(self, *, report: Path | None = None, json: Path | None = None, csv: Path | None = None,
-              latex: Path | None = None) -> dict[str, Path]:
-        """The files asked for; what each is called and where it lies. DataError if one cannot be written."""
+    def write(
+        self,
+        *,
+        report: Path | None = None,
+        json: Path | None = None,
+        csv: Path | None = None,
+        latex: Path | None = None,
+    ) -> dict[str, Path]:
+        """The files asked for; what each is called and where it lies. DataError if one cannot be
+        written.
+        """
         for path, text in ((csv, csv_of), (latex, latex_of)):
             if path is not None:
                 write_atomically(path, text(self.rows).encode())
@@ -132,9 +187,17 @@ class Evaluation:
 
     def entries(self) -> list[Entry]:
         """Lines for the ledger, of plain and re-ranked scores: those that recipes are judged by."""
-        return [entry for runs in self.methods.values() for run in runs for entry in entries(
-            run.folder, self.data, self.benchmark,
-            [j for i, j in enumerate(run.judged) if i == 0 or j.visibility == RERANKED])]
+        return [
+            entry
+            for runs in self.methods.values()
+            for run in runs
+            for entry in entries(
+                run.folder,
+                self.data,
+                self.benchmark,
+                [j for i, j in enumerate(run.judged) if i == 0 or j.visibility == RERANKED],
+            )
+        ]
 
     def show(self) -> None:
         """The tables on standard output: scores, then what thresholds do, then differences."""
@@ -142,15 +205,35 @@ class Evaluation:
         print_scores([as_score(row) for row in of], f"{names} on {self.data}")
         with_thresholds = [row for row in of if "EER" in row.scores]
         ui.show("")
-        ui.table("Pairs and open set, percent", ("method", "compares", "queries", *_DETAILS),
-                 [(row.method, rule(row.visibility), row.queries, *(f"{100 * row.scores[n]:.1f}" for n in _DETAILS))
-                  for row in with_thresholds], left=3)
+        ui.table(
+            "Pairs and open set, percent",
+            ("method", "compares", "queries", *_DETAILS),
+            [
+                (
+                    row.method,
+                    rule(row.visibility),
+                    row.queries,
+                    *(f"{100 * row.scores[n]:.1f}" for n in _DETAILS),
+                )
+                for row in with_thresholds
+            ],
+            left=3,
+        )
         if self.gains:
             ui.show("")
-            ui.table(f"Against {self.arms[0].label}, points",
-                     ("method", "queries", "Rank-1 [95 %]", "p", "mAP [95 %]", "p"),
-                     [(label, queries, *(cell for name in ("R1", "mAP") for cell in _points(of_[name])))
-                      for (label, queries), of_ in self.gains.items()], left=2)
+            ui.table(
+                f"Against {self.arms[0].label}, points",
+                ("method", "queries", "Rank-1 [95 %]", "p", "mAP [95 %]", "p"),
+                [
+                    (
+                        label,
+                        queries,
+                        *(cell for name in ("R1", "mAP") for cell in _points(of_[name])),
+                    )
+                    for (label, queries), of_ in self.gains.items()
+                ],
+                left=2,
+            )
 
     def page(self) -> Report:
         """The report: of one method, or of several against the first."""
@@ -158,21 +241,32 @@ class Evaluation:
         judge_of, broken = self._breakdowns()
         several = any(len(runs) > 1 for runs in self.methods.values())
         foot = "Of methods with several seeds the first is taken apart. " if several else ""
-        sections = [compared(arms[0], gains, colours) if gains else None, found(arms, colours),
-                    verified(arms, of, colours), searched(arms, of, colours)]
+        sections = [
+            compared(arms[0], gains, colours) if gains else None,
+            found(arms, colours),
+            verified(arms, of, colours),
+            searched(arms, of, colours),
+        ]
         if all(broken.values()):
             sections.append(broken_down(broken, judge_of, colours, foot))
-        sure = {name: runs[0].trust for name, runs in self.methods.items() if runs[0].trust is not None}
+        sure = {
+            name: runs[0].trust for name, runs in self.methods.items() if runs[0].trust is not None
+        }
         if sure:
             sections.append(trusted(sure, colours, foot))
         names = list(self.methods)
         return Report(
             f"{names[0]} on {self.data}" if len(names) == 1 else f"{_and(names)}, compared",
-            f"{self.benchmark.name}: {len(self.benchmark.gallery)} gallery images" if len(names) == 1 else
-            f"on {self.data}; {names[0]} is the reference",
-            headline(arms[0], {k: d for k, d in gains.items() if k[0] in names}), tuple(as_score(row) for row in of),
-            self._examples() if self.options.pictures else (), facts=self.facts(), notes=LIMITS,
-            sections=tuple(s for s in sections if s is not None))
+            f"{self.benchmark.name}: {len(self.benchmark.gallery)} gallery images"
+            if len(names) == 1
+            else f"on {self.data}; {names[0]} is the reference",
+            headline(arms[0], {k: d for k, d in gains.items() if k[0] in names}),
+            tuple(as_score(row) for row in of),
+            self._examples() if self.options.pictures else (),
+            facts=self.facts(),
+            notes=LIMITS,
+            sections=tuple(s for s in sections if s is not None),
+        )
 
     def facts(self) -> dict[str, str]:
         """What a reader needs to judge or repeat the numbers."""
@@ -183,16 +277,24 @@ class Evaluation:
             recipe = runs[0].judged[0].model.recipe
             height, width = recipe.size
             said[name] = (
-                f"{recipe.name}, " + ", ".join(f"seed {r.judged[0].model.recipe.seed} "
-                                               f"({r.judged[0].model.recipe.digest})" for r in runs)
+                f"{recipe.name}, "
+                + ", ".join(
+                    f"seed {r.judged[0].model.recipe.seed} ({r.judged[0].model.recipe.digest})"
+                    for r in runs
+                )
                 + f"; {height} x {width} pixels; {_trunk(runs[0].judged[0].model)}; distance "
-                f"{_matching(runs[0].judged[0])}")
+                f"{_matching(runs[0].judged[0])}"
+            )
         o = self.options
-        besides = {"re-ranking (k-reciprocal, k1 20, k2 6, weight 0.3)": o.rerank,
-                   "expansion (mean with the 3 nearest from other cameras, own weight 2)": o.expand,
-                   f"evidence shrunk by {o.shrink:g} parts": o.shrink > 0,
-                   "multi-query (mean over all images of a person from the query's camera)": o.multi_query}
-        said["other rules"] = ", ".join(what for what, wanted in besides.items() if wanted) or "none"
+        besides = {
+            "re-ranking (k-reciprocal, k1 20, k2 6, weight 0.3)": o.rerank,
+            "expansion (mean with the 3 nearest from other cameras, own weight 2)": o.expand,
+            f"evidence shrunk by {o.shrink:g} parts": o.shrink > 0,
+            "multi-query (mean over all images of a person from the query's camera)": o.multi_query,
+        }
+        said["other rules"] = (
+            ", ".join(what for what, wanted in besides.items() if wanted) or "none"
+        )
         said["time"] = f"{self.seconds:.0f} s, {peak_memory() / 2**30:.1f} GiB at most"
         return said
 
@@ -204,20 +306,39 @@ class Evaluation:
         made = []
         if len(judged) == 1:
             for s in judged[0].scored:
-                best, worst = (int(at(s.ranking.ap_of_query)) for at in (np.nanargmax, np.nanargmin))
+                best, worst = (
+                    int(at(s.ranking.ap_of_query)) for at in (np.nanargmax, np.nanargmin)
+                )
                 for row in dict.fromkeys((best, worst)):
                     word = "Found" if s.ranking.first[row] == 1 else "Missed"
-                    made.append(example(f"{word}: {asked(s.queries)}", "", judged, self.benchmark, s.queries, row))
+                    made.append(
+                        example(
+                            f"{word}: {asked(s.queries)}",
+                            "",
+                            judged,
+                            self.benchmark,
+                            s.queries,
+                            row,
+                        )
+                    )
             return tuple(made)
-        rivals = judged[1:1 + _MOST_RIVALS]
+        rivals = judged[1 : 1 + _MOST_RIVALS]
         for rival in rivals:
             for queries, row, gain in regrets(judged[0], rival, 2 if len(rivals) == 1 else 1):
                 winner, loser = (rival, judged[0]) if gain > 0 else (judged[0], rival)
                 place = next(s for s in loser.scored if s.queries == queries).ranking.first[row]
-                made.append(example(
-                    f"{winner.name} right, {loser.name} wrong", f"From the {asked(queries)}. The average precision is "
-                    f"{100 * abs(gain):.0f} points higher with {winner.name}; {loser.name}'s first right answer comes "
-                    f"at place {place}.", (judged[0], rival), self.benchmark, queries, row))
+                made.append(
+                    example(
+                        f"{winner.name} right, {loser.name} wrong",
+                        f"From the {asked(queries)}. The average precision is "
+                        f"{100 * abs(gain):.0f} points higher with {winner.name}; {loser.name}'s "
+                        f"first right answer comes at place {place}.",
+                        (judged[0], rival),
+                        self.benchmark,
+                        queries,
+                        row,
+                    )
+                )
         return tuple(made)
 
 
@@ -225,7 +346,8 @@ class Evaluation:
 def regrets(reference: Judged, rival: Judged, each: int) -> list[tuple[str, int, float]]:
     """(query set, row, gain in AP) of the queries where one is right at once and the other is not.
 
-    The ``each`` greatest gains of the rival, then its ``each`` greatest losses, one query of a person.
+    The ``each`` greatest gains of the rival, then its ``each`` greatest losses, one query of a
+    person.
     """
     candidates: list[tuple[float, str, int, int]] = []
     for a, b in zip(reference.scored, rival.scored, strict=True):
@@ -234,10 +356,15 @@ def regrets(reference: Judged, rival: Judged, each: int) -> list[tuple[str, int,
         gain = b.ranking.ap_of_query - a.ranking.ap_of_query
         for row in np.flatnonzero((first > 0) & ((first == 1) != (other == 1))).tolist():
             if (other[row] == 1) == (gain[row] > 0):
-                candidates.append((float(gain[row]), a.queries, row, int(a.ranking.identities[row])))
+                candidates.append(
+                    (float(gain[row]), a.queries, row, int(a.ranking.identities[row]))
+                )
     chosen: list[tuple[str, int, float]] = []
     people: set[int] = set()
-    for order in (sorted(c for c in candidates if c[0] > 0)[::-1], sorted(c for c in candidates if c[0] < 0)):
+    for order in (
+        sorted(c for c in candidates if c[0] > 0)[::-1],
+        sorted(c for c in candidates if c[0] < 0),
+    ):
         left = each
         for gained, queries, row, person in order:
             if left and person not in people:
@@ -253,20 +380,30 @@ def _trunk(model: Model) -> str:
     known = inspect.signature(BACKBONES[spec.name]).parameters
     default = known["pretrained"].default if "pretrained" in known else False
     named = spec.args.get("weights", known["weights"].default if "weights" in known else None)
-    weights = f"ImageNet weights {Path(named or '').name}".strip() if spec.args.get("pretrained", default) \
+    weights = (
+        f"ImageNet weights {Path(named or '').name}".strip()
+        if spec.args.get("pretrained", default)
         else "no pretraining"
+    )
     return f"trunk {spec.name}, {weights if start is None else f'started from {start}'}"
 
 
 def _matching(judged: Judged) -> str:
     distance = judged.model.method.distance
-    return ", ".join([distance.metric, *([rule(judged.visibility)] if judged.visibility is not None else []),
-                      *([f"shrink {distance.shrink:g}"] if distance.shrink else [])])
+    return ", ".join(
+        [
+            distance.metric,
+            *([rule(judged.visibility)] if judged.visibility is not None else []),
+            *([f"shrink {distance.shrink:g}"] if distance.shrink else []),
+        ]
+    )
 
 
 def _points(d: Difference) -> tuple[str, str]:
-    return f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]", \
-        "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
+    return (
+        f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]",
+        "< 0.001" if d.p < 0.001 else f"{d.p:.3f}",
+    )
 
 
 def _and(names: list[str]) -> str:

@@ -1,4 +1,6 @@
-"""How good the parts are that a run found, against a parser's labels: ISP's Table 3 for any run and data."""
+"""How good the parts are that a run found, against a parser's labels: ISP's Table 3 for any run
+and data.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +31,10 @@ LABELS, PREDICTED = "labels it made", "parts it predicts"
 
 @dataclass(frozen=True)
 class Quality:
-    """Agreement by what is judged, then by region. images: how many were compared. left_out: how many have no
-    reference. stands_for: parts of each region, by what is judged; how: how these were told."""
+    """Agreement by what is judged, then by region. images: how many were compared. left_out: how
+    many have no reference. stands_for: parts of each region, by what is judged; how: how these were
+    told.
+    """
 
     found: Mapping[str, Mapping[str, Agreement]]
     images: int
@@ -40,43 +44,80 @@ class Quality:
 
     def plain(self) -> dict[str, Any]:
         """For JSON: numbers in 0..1."""
-        return {"images": self.images, "left_out": self.left_out, "parts_by": self.how,
-                "parts": {what: {region: list(names) for region, names in of.items()}
-                          for what, of in self.stands_for.items()},
-                "iou": {what: {region: {"inside": a.inside, "outside": a.outside, "mean": a.mean}
-                               for region, a in of.items()} for what, of in self.found.items()}}
+        return {
+            "images": self.images,
+            "left_out": self.left_out,
+            "parts_by": self.how,
+            "parts": {
+                what: {region: list(names) for region, names in of.items()}
+                for what, of in self.stands_for.items()
+            },
+            "iou": {
+                what: {
+                    region: {"inside": a.inside, "outside": a.outside, "mean": a.mean}
+                    for region, a in of.items()
+                }
+                for what, of in self.found.items()
+            },
+        }
 
     def show(self) -> None:
         """A table: three lines for whatever is judged."""
-        measures = {"of the region (the paper)": "inside", "of all else": "outside",
-                    "mean of both (the released code)": "mean"}
-        ui.table("Intersection over union with the reference, in %", ("", "IoU", *ISP_MASKS), [
-            (what, said, *(_percent(getattr(of[region], name)) for region in ISP_MASKS))
-            for what, of in self.found.items() for said, name in measures.items()], left=2)
-        ui.say(f"{self.images:,} images" + (f"; {self.left_out:,} without a reference were left out"
-                                            if self.left_out else ""))
+        measures = {
+            "of the region (the paper)": "inside",
+            "of all else": "outside",
+            "mean of both (the released code)": "mean",
+        }
+        ui.table(
+            "Intersection over union with the reference, in %",
+            ("", "IoU", *ISP_MASKS),
+            [
+                (what, said, *(_percent(getattr(of[region], name)) for region in ISP_MASKS))
+                for what, of in self.found.items()
+                for said, name in measures.items()
+            ],
+            left=2,
+        )
+        ui.say(
+            f"{self.images:,} images"
+            + (f"; {self.left_out:,} without a reference were left out" if self.left_out else "")
+        )
         for what, of in self.stands_for.items():
-            told = "; ".join(f"{region}: {', '.join(names) or 'none'}" for region, names in of.items())
+            told = "; ".join(
+                f"{region}: {', '.join(names) or 'none'}" for region, names in of.items()
+            )
             ui.say(f"{what}, {told} ({self.how})")
 
 
-def quality(run: Path, root: Path, against: Spec, name: str | None = None, on: On = "train",
-            device: str = "auto") -> Quality:
-    """Compare the parts of a run with reference labels of the training or test images below ``root``.
+def quality(
+    run: Path,
+    root: Path,
+    against: Spec,
+    name: str | None = None,
+    on: On = "train",
+    device: str = "auto",
+) -> Quality:
+    """Compare the parts of a run with reference labels of the training or test images below
+    ``root``.
 
-    Judged are the labels that the run made for itself while training (ISP, HCGA; training images only), the parts that
-    it predicts, and two that look at nothing, :func:`~partreid.evaluation.labels.bell` and
-    :func:`~partreid.evaluation.labels.stripes`. against: ``parsing`` with source, folder and missing as in training, or
-    ``surfaces`` of made-up people. RecipeError for another reference, DataError for a run without part maps, for
-    labels of other images and for a missing reference.
+    Judged are the labels that the run made for itself while training (ISP, HCGA; training images
+    only), the parts that it predicts, and two that look at nothing,
+    :func:`~partreid.evaluation.labels.bell` and
+    :func:`~partreid.evaluation.labels.stripes`. against: ``parsing`` with source, folder and
+    missing as in training, or ``surfaces`` of made-up people. RecipeError for another reference,
+    DataError for a run without part maps, for labels of other images and for a missing reference.
     """
     model = load(run, device)
     if model.scheme is None:
-        raise DataError(f"{run} ({model.recipe.method.name}) has no part maps that could be compared; take a run of "
-                        f"BPBreID, ISP, HCGA or MagnifierNet")
+        raise DataError(
+            f"{run} ({model.recipe.method.name}) has no part maps that could be compared; take a "
+            "run of BPBreID, ISP, HCGA or MagnifierNet"
+        )
     recipe = model.recipe
     of = build.benchmark(name or (recipe.train if on == "train" else recipe.test[0]), root)
-    samples = of.train if on == "train" else (*(s for q in of.queries.values() for s in q), *of.gallery)
+    samples = (
+        of.train if on == "train" else (*(s for q in of.queries.values() for s in q), *of.gallery)
+    )
     reference, there = _reference(against, root, samples)
     judged: dict[str, Callable[[int], NDArray[np.uint8]]] = {}
     made = _made(run, len(samples)) if on == "train" else None
@@ -98,13 +139,23 @@ def quality(run: Path, root: Path, against: Spec, name: str | None = None, on: O
     ordered = made is not None or all(n.startswith("part") for n in model.scheme.names)
     by_order = ordered and K in (5, 6)
     stands_for = {what: c.by_order() if by_order else c.by_overlap() for what, c in counts.items()}
-    called = {what: model.scheme.names if what in (LABELS, PREDICTED) else [f"row{k + 1}" for k in range(K)]
-              for what in judged}
-    names = {what: {region: [called[what][k - 1] for k in parts] for region, parts in s.items()}
-             for what, s in stands_for.items()}
-    return Quality({what: c.agreement(stands_for[what]) for what, c in counts.items()}, len(kept),
-                   len(samples) - len(kept), names,
-                   "parts from above, as the released code" if by_order else "by what a part covers most of")
+    called = {
+        what: model.scheme.names
+        if what in (LABELS, PREDICTED)
+        else [f"row{k + 1}" for k in range(K)]
+        for what in judged
+    }
+    names = {
+        what: {region: [called[what][k - 1] for k in parts] for region, parts in s.items()}
+        for what, s in stands_for.items()
+    }
+    return Quality(
+        {what: c.agreement(stands_for[what]) for what, c in counts.items()},
+        len(kept),
+        len(samples) - len(kept),
+        names,
+        "parts from above, as the released code" if by_order else "by what a part covers most of",
+    )
 
 
 def _reference(spec: Spec, root: Path, samples: Sequence[Sample]) -> tuple[Reference, list[bool]]:
@@ -112,14 +163,18 @@ def _reference(spec: Spec, root: Path, samples: Sequence[Sample]) -> tuple[Refer
     if spec.name == "surfaces":
         return build.call("reference", _surfaces, spec, root=root), [True] * len(samples)
     if spec.name != "parsing":
-        raise RecipeError(f"the reference must be parsing, the class images of a human parser, or surfaces; got "
-                          f"'{spec.name}'")
+        raise RecipeError(
+            "the reference must be parsing, the class images of a human parser, or surfaces; got "
+            f"'{spec.name}'"
+        )
     source = spec.args.get("source", "lip")
     find_source(source)
     known = {"source", "folder", "missing"}
     for argument in spec.args:
         if argument not in known:
-            raise RecipeError(f"the reference 'parsing' takes {', '.join(sorted(known))}, not '{argument}'")
+            raise RecipeError(
+                f"the reference 'parsing' takes {', '.join(sorted(known))}, not '{argument}'"
+            )
     files = class_files(root, samples, **{"source": source, **spec.args})
     at = {sample.path: file for sample, file in zip(samples, files, strict=True)}
 
@@ -134,7 +189,7 @@ def _reference(spec: Spec, root: Path, samples: Sequence[Sample]) -> tuple[Refer
 def _surfaces(root: Path, folder: str = "labels") -> Reference:
     """Exact surfaces of made-up people, whose bags are foreground and nothing else."""
     table = np.arange(256, dtype=np.uint8)
-    table[max(PERSON) + 1:] = 0
+    table[max(PERSON) + 1 :] = 0
 
     def masks(sample: Sample) -> Masks:
         surfaces = read_labels(label_path(root, sample.path, folder), table, sample.path)
@@ -152,8 +207,10 @@ def _made(run: Path, images: int) -> NDArray[np.uint8] | None:
     if found is None:
         return None
     if len(found) != images:
-        raise DataError(f"{path} holds labels of {len(found)} images, the training set has {images}; give the data "
-                        f"that the run was trained on")
+        raise DataError(
+            f"{path} holds labels of {len(found)} images, the training set has {images}; give the "
+            "data that the run was trained on"
+        )
     labels: NDArray[np.uint8] = found.numpy()
     return labels
 
@@ -168,7 +225,9 @@ def _predicted(model: Model, samples: Sequence[Sample]) -> list[NDArray[np.uint8
         found.extend(out.parts.logits.argmax(1).to("cpu").numpy().astype(np.uint8))
 
     with ui.progress("predicting parts") as step:
-        extract(model.method, samples, model.recipe.size, device=model.device, progress=step, see=see)
+        extract(
+            model.method, samples, model.recipe.size, device=model.device, progress=step, see=see
+        )
     return found
 
 

@@ -1,4 +1,6 @@
-"""A trained run stored and compared in another way: as another row that scores its training, or by other embeddings."""
+"""A trained run stored and compared in another way: as another row that scores its training, or
+by other embeddings.
+"""
 
 import json
 from collections.abc import Sequence
@@ -15,12 +17,14 @@ from partreid.train.bundle import restore, unallocated
 from partreid.train.checkpoint import load_tensors
 
 
-def rescored(model: Model, run: Path, described: Sequence[str] = (), row: str | None = None) -> Model:
+def rescored(
+    model: Model, run: Path, described: Sequence[str] = (), row: str | None = None
+) -> Model:
     """``model``, loaded from ``run``, as ``row`` has it, then with ``described`` in the gallery.
 
-    What a finished run does not keep, because its own row does without at test time, comes from the checkpoint beside
-    it. RecipeError if the row scores another training or the method cannot describe that, DataError if the weights are
-    gone.
+    What a finished run does not keep, because its own row does without at test time, comes from the
+    checkpoint beside it. RecipeError if the row scores another training or the method cannot
+    describe that, DataError if the weights are gone.
     """
     recipe = model.recipe if row is None else as_row(model.recipe, row, run)
     if described:
@@ -33,31 +37,51 @@ def rescored(model: Model, run: Path, described: Sequence[str] = (), row: str | 
     if wanted - set(tensors):
         tensors = _of_checkpoint(run if run.is_dir() else run.parent, model.recipe) | tensors
     if lost := wanted - set(tensors):
-        raise DataError(f"{run} did not keep what this needs ({len(lost)} tensors, the first is {min(lost)}), and "
-                        f"there is no checkpoint of its end beside it; train {row or recipe.name} itself: --set "
-                        f"scores=null")
-    method = restore(recipe, meta["identities"], model.scheme, {name: tensors[name] for name in wanted})
+        raise DataError(
+            f"{run} did not keep what this needs ({len(lost)} tensors, the first is {min(lost)}), "
+            f"and there is no checkpoint of its end beside it; train {row or recipe.name} itself: "
+            "--set scores=null"
+        )
+    method = restore(
+        recipe, meta["identities"], model.scheme, {name: tensors[name] for name in wanted}
+    )
     return Model(recipe, method, model.scheme, model.device, model.decides_by)
 
 
 def as_row(recipe: Recipe, row: str, run: Path) -> Recipe:
-    """The row, with the seed that ``recipe`` was trained with. RecipeError unless both are one training."""
+    """The row, with the seed that ``recipe`` was trained with. RecipeError unless both are one
+    training.
+    """
     wanted = replace(find(row), seed=recipe.seed)
     if wanted.training != recipe.training:
-        differ = [f.name for f in fields(Recipe) if f.name not in (*WORDS, "test", "distance")
-                  and getattr(wanted, f.name) != getattr(recipe, f.name)]
-        raise RecipeError(f"{run} was trained as {recipe.name}, which is another training than that of {row} (they "
-                          f"differ in {', '.join(differ)}); train {wanted.scores or row}, or choose with --described")
+        differ = [
+            f.name
+            for f in fields(Recipe)
+            if f.name not in (*WORDS, "test", "distance")
+            and getattr(wanted, f.name) != getattr(recipe, f.name)
+        ]
+        raise RecipeError(
+            f"{run} was trained as {recipe.name}, which is another training than that of {row} "
+            f"(they differ in {', '.join(differ)}); train {wanted.scores or row}, or choose with "
+            "--described"
+        )
     return wanted
 
 
 def _of_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Tensor]:
-    """The weights of a finished run's last checkpoint; none if it is missing or of an earlier moment."""
+    """The weights of a finished run's last checkpoint; none if it is missing or of an earlier
+    moment.
+    """
     path = folder / "checkpoint.safetensors"
     if not path.is_file():
         return {}
     tensors, header = load_tensors(path)
     place = header.get("place", {})
-    if (place.get("stage"), place.get("epoch")) != (len(recipe.stages) - 1, recipe.stages[-1].epochs):
+    if (place.get("stage"), place.get("epoch")) != (
+        len(recipe.stages) - 1,
+        recipe.stages[-1].epochs,
+    ):
         return {}
-    return {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    return {
+        name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")
+    }

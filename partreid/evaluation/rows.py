@@ -1,4 +1,6 @@
-"""Scores of methods as rows, over one seed or several: for JSON, for spreadsheets and for papers."""
+"""Scores of methods as rows, over one seed or several: for JSON, for spreadsheets and for
+papers.
+"""
 
 import csv as csv_format
 import io
@@ -16,20 +18,33 @@ from partreid.report.content import Interval, Score
 from partreid.utils.text import cell, printable
 
 RULES = {True: "visible parts", False: "all parts", "oracle": "exact masks", None: ""}
-_SETTING = {"data": "data", "protocol": "protocol", "shots": "shots", "query_images": "queries",
-            "queries_scored": "scored", "queries_left_out": "left_out", "gallery_images": "gallery",
-            "distractors": "distractors", "junk": "junk", "left_out_of_lists": "rule"}  # column: key
+_SETTING = {
+    "data": "data",
+    "protocol": "protocol",
+    "shots": "shots",
+    "query_images": "queries",
+    "queries_scored": "scored",
+    "queries_left_out": "left_out",
+    "gallery_images": "gallery",
+    "distractors": "distractors",
+    "junk": "junk",
+    "left_out_of_lists": "rule",
+}  # column: key
 PAPER = {"R1": "Rank-1", "R5": "Rank-5", "mAP": "mAP", "mINP": "mINP"}
-_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-            **{c: "\\" + c for c in "&%$#_{}"}}
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{c: "\\" + c for c in "&%$#_{}"},
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
     """One method under one rule: what each of its runs, which differ in their seed alone, scored.
 
-    visibility: as in :class:`partreid.report.content.Score`. plain: whether it is what the method does if nothing
-    else is asked for. seconds: of training, one for each run, where known.
+    visibility: as in :class:`partreid.report.content.Score`. plain: whether it is what the method
+    does if nothing else is asked for. seconds: of training, one for each run, where known.
     """
 
     name: str
@@ -58,9 +73,9 @@ class Arm:
 class Row:
     """Scores of one method on one query set, in 0..1 by name; NaN where one has no meaning.
 
-    With several seeds a score is their mean, ``by_seed`` holds each, and intervals are of mAP, mINP and Rank-k alone:
-    they hold what other seeds and other people would give. Intervals end where scores do, at 0 and 1. setting: what all
-    of it was taken over. seconds: of training.
+    With several seeds a score is their mean, ``by_seed`` holds each, and intervals are of mAP, mINP
+    and Rank-k alone: they hold what other seeds and other people would give. Intervals end where
+    scores do, at 0 and 1. setting: what all of it was taken over. seconds: of training.
     """
 
     method: str
@@ -96,8 +111,12 @@ def asked(queries: str) -> str:
 
 def rows(arms: Sequence[Arm]) -> tuple[Row, ...]:
     """One for every method, rule and query set; query sets outside."""
-    return tuple(_row(arm, queries) for queries in dict.fromkeys(q for arm in arms for q in arm.sets) for arm in arms
-                 if queries in arm.sets)
+    return tuple(
+        _row(arm, queries)
+        for queries in dict.fromkeys(q for arm in arms for q in arm.sets)
+        for arm in arms
+        if queries in arm.sets
+    )
 
 
 def _row(arm: Arm, queries: str) -> Row:
@@ -107,29 +126,58 @@ def _row(arm: Arm, queries: str) -> Row:
     known = [s for s in arm.seconds if s is not None]
     setting = scored[0].setting
     assert setting is not None  # of what score() made it always is
-    return Row(arm.name, arm.visibility, queries, arm.seeds, setting,
-               {name: float(np.mean(values)) for name, values in by_seed.items()},
-               {name: (max(i.low, 0.0), min(i.high, 1.0)) for name, i in found.items()}, by_seed,
-               float(np.mean(known)) if known else None)
+    return Row(
+        arm.name,
+        arm.visibility,
+        queries,
+        arm.seeds,
+        setting,
+        {name: float(np.mean(values)) for name, values in by_seed.items()},
+        {name: (max(i.low, 0.0), min(i.high, 1.0)) for name, i in found.items()},
+        by_seed,
+        float(np.mean(known)) if known else None,
+    )
 
 
 def as_score(row: Row) -> Score:
     """The row as the page's first table and the terminal show it."""
     s = row.scores
-    return Score(row.method, row.queries, row.visibility, s["R1"], s["R5"], s["mAP"], s["mINP"],
-                 row.intervals.get("R1"), row.intervals.get("mAP"), row.seconds, row.setting, len(row.seeds))
+    return Score(
+        row.method,
+        row.queries,
+        row.visibility,
+        s["R1"],
+        s["R5"],
+        s["mAP"],
+        s["mINP"],
+        row.intervals.get("R1"),
+        row.intervals.get("mAP"),
+        row.seconds,
+        row.setting,
+        len(row.seeds),
+    )
 
 
 def plain(row: Row) -> dict[str, Any]:
     """A row for JSON, which knows no NaN; numbers in 0..1."""
-    return {"method": row.method, "queries": row.queries, "visibility": row.visibility or False,
-            "compares": rule(row.visibility), "rank1": row.scores["R1"], "rank5": row.scores["R5"],
-            "mAP": row.scores["mAP"], "mINP": row.scores["mINP"], "rank1_interval": row.intervals.get("R1"),
-            "mAP_interval": row.intervals.get("mAP"), "queries_scored": row.setting.scored, "seeds": list(row.seeds),
-            "setting": row.setting.plain(),
-            "scores": {name: finite(value) for name, value in row.scores.items()},
-            "intervals": {name: list(interval) for name, interval in row.intervals.items()},
-            "by_seed": {name: [finite(v) for v in values] for name, values in row.by_seed.items()}}
+    return {
+        "method": row.method,
+        "queries": row.queries,
+        "visibility": row.visibility or False,
+        "compares": rule(row.visibility),
+        "rank1": row.scores["R1"],
+        "rank5": row.scores["R5"],
+        "mAP": row.scores["mAP"],
+        "mINP": row.scores["mINP"],
+        "rank1_interval": row.intervals.get("R1"),
+        "mAP_interval": row.intervals.get("mAP"),
+        "queries_scored": row.setting.scored,
+        "seeds": list(row.seeds),
+        "setting": row.setting.plain(),
+        "scores": {name: finite(value) for name, value in row.scores.items()},
+        "intervals": {name: list(interval) for name, interval in row.intervals.items()},
+        "by_seed": {name: [finite(v) for v in values] for name, values in row.by_seed.items()},
+    }
 
 
 def finite(value: float) -> float | None:
@@ -138,51 +186,83 @@ def finite(value: float) -> float | None:
 
 
 def csv(of: Sequence[Row]) -> str:
-    """A line for every row, with all digits: each score, then _low and _high; empty where there is none.
+    """A line for every row, with all digits: each score, then _low and _high; empty where there is
+    none.
 
     Names that a spreadsheet would take for formulas have an apostrophe before them.
     """
     names = list(dict.fromkeys(name for row in of for name in row.scores))
     text = io.StringIO()
     out = csv_format.writer(text, lineterminator="\n")
-    out.writerow(["method", "compares", "queries", "seeds", *_SETTING,
-                  *(column for name in names for column in (name, f"{name}_low", f"{name}_high"))])
+    out.writerow(
+        [
+            "method",
+            "compares",
+            "queries",
+            "seeds",
+            *_SETTING,
+            *(column for name in names for column in (name, f"{name}_low", f"{name}_high")),
+        ]
+    )
     for row in of:
         numbers = []
         for name in names:
             value = row.scores.get(name, math.nan)
-            numbers += [repr(value) if math.isfinite(value) else "", *map(repr, row.intervals.get(name, ()))]
+            numbers += [
+                repr(value) if math.isfinite(value) else "",
+                *map(repr, row.intervals.get(name, ())),
+            ]
             numbers += [""] * (-len(numbers) % 3)
         said = row.setting.plain()
-        out.writerow([*map(cell, (row.method, rule(row.visibility), row.queries)), " ".join(map(str, row.seeds)),
-                      *(cell(said[key]) for key in _SETTING.values()), *numbers])
+        out.writerow(
+            [
+                *map(cell, (row.method, rule(row.visibility), row.queries)),
+                " ".join(map(str, row.seeds)),
+                *(cell(said[key]) for key in _SETTING.values()),
+                *numbers,
+            ]
+        )
     return text.getvalue()
 
 
 def latex(of: Sequence[Row]) -> str:
-    r"""Rows of a tabular, in percent: value and 95 % interval, or mean :math:`\pm` standard deviation over seeds.
+    r"""Rows of a tabular, in percent: value and 95 % interval, or mean :math:`\pm` standard
+    deviation over seeds.
 
-    No package is needed. The columns: method, then Rank-1, Rank-5, mAP and mINP; query sets are told by rows of
-    their own, with what they are scored over; comments at the end tell it in full.
+    No package is needed. The columns: method, then Rank-1, Rank-5, mAP and mINP; query sets are
+    told by rows of their own, with what they are scored over; comments at the end tell it in full.
     """
     told: list[str] = []
-    lines = [r"\begin{tabular}{l" + "r" * len(PAPER) + "}", r"\hline",
-             " & ".join(["Method", *PAPER.values()]) + r" \\"]
+    lines = [
+        r"\begin{tabular}{l" + "r" * len(PAPER) + "}",
+        r"\hline",
+        " & ".join(["Method", *PAPER.values()]) + r" \\",
+    ]
     for queries in dict.fromkeys(row.queries for row in of):
         own = [row for row in of if row.queries == queries]
         s = own[0].setting
         told.append(f"{asked(queries)}, {s.sentence}")
         lines.append(r"\hline")
-        lines += [rf"\multicolumn{{{1 + len(PAPER)}}}{{l}}{{{escaped(words)}}} \\" for words in (
-            f"{asked(queries)} of {s.data}: {s.counted} scored, {s.gallery} gallery images",
-            f"protocol {s.protocol}, {s.shots}")]
+        lines += [
+            rf"\multicolumn{{{1 + len(PAPER)}}}{{l}}{{{escaped(words)}}} \\"
+            for words in (
+                f"{asked(queries)} of {s.data}: {s.counted} scored, {s.gallery} gallery images",
+                f"protocol {s.protocol}, {s.shots}",
+            )
+        ]
         for row in own:
             words = rule(row.visibility)
             name = escaped(f"{row.method} ({words})" if words else row.method)
             lines.append(" & ".join([name, *(_cell(row, score) for score in PAPER)]) + r" \\")
     several = sorted({len(row.seeds) for row in of if len(row.seeds) > 1})
-    said = ["in brackets: 95 % interval, by drawing people"] if any(len(row.seeds) == 1 for row in of) else []
-    said += [f"+-: standard deviation over {' or '.join(map(str, several))} seeds"] if several else []
+    said = (
+        ["in brackets: 95 % interval, by drawing people"]
+        if any(len(row.seeds) == 1 for row in of)
+        else []
+    )
+    said += (
+        [f"+-: standard deviation over {' or '.join(map(str, several))} seeds"] if several else []
+    )
     comments = [f"% {printable(words)}" for words in ("; ".join(said), *told)]
     return "\n".join([*lines, r"\hline", r"\end{tabular}", *comments]) + "\n"
 

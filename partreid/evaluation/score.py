@@ -33,9 +33,9 @@ from partreid.utils.arguments import door
 class Scored:
     """How one set of queries fared. seconds: of matching and scoring, not of embedding.
 
-    intervals: of all scores, by name. roc, searches: verification of pairs, and search for people half of whom are in
-    no gallery; None after re-ranking and expansion, whose distances depend on the gallery. setting: what the scores
-    were taken over.
+    intervals: of all scores, by name. roc, searches: verification of pairs, and search for people
+    half of whom are in no gallery; None after re-ranking and expansion, whose distances depend on
+    the gallery. setting: what the scores were taken over.
     """
 
     queries: str
@@ -49,8 +49,11 @@ class Scored:
     @property
     def scores(self) -> dict[str, float]:
         """All scores by name, in [0, 1]; NaN where one has no meaning."""
-        return {**self.ranking.scores, **(self.roc.scores if self.roc else {}),
-                **(self.searches.scores if self.searches else {})}
+        return {
+            **self.ranking.scores,
+            **(self.roc.scores if self.roc else {}),
+            **(self.searches.scores if self.searches else {}),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,49 +64,92 @@ class Described:
     gallery: Embeddings
 
     def change(self, function: Callable[[Embeddings], Embeddings]) -> "Described":
-        """The same with every set of embeddings passed through ``function``, e.g. to ignore visibility."""
-        return Described({name: function(e) for name, e in self.queries.items()}, function(self.gallery))
+        """The same with every set of embeddings passed through ``function``, e.g. to ignore
+        visibility.
+        """
+        return Described(
+            {name: function(e) for name, e in self.queries.items()}, function(self.gallery)
+        )
 
 
 @door
 def describe(benchmark: Benchmark, extract: Callable[[Sequence[Sample]], Embeddings]) -> Described:
     """Embed the gallery once and every query set."""
-    return Described({name: extract(samples) for name, samples in benchmark.queries.items()},
-                     extract(benchmark.gallery))
+    return Described(
+        {name: extract(samples) for name, samples in benchmark.queries.items()},
+        extract(benchmark.gallery),
+    )
 
 
 @door
-def score(distance: PartDistance, described: Described, benchmark: Benchmark, protocol: Protocol = MARKET,
-          after: KReciprocal | Expansion | None = None,
-          progress: Callable[[int, int], None] | None = None) -> tuple[Scored, ...]:
+def score(
+    distance: PartDistance,
+    described: Described,
+    benchmark: Benchmark,
+    protocol: Protocol = MARKET,
+    after: KReciprocal | Expansion | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Scored, ...]:
     """Rank the gallery for every query set, with 95 % intervals by bootstrap over identities.
 
-    after: what is done to the distances first, if anything: re-ranking, or expansion over other cameras. progress: told
-    how far re-ranking is.
+    after: what is done to the distances first, if anything: re-ranking, or expansion over other
+    cameras. progress: told how far re-ranking is.
     """
     found = []
-    gallery, gallery_ids, gallery_cameras = described.gallery, identities(benchmark.gallery), cameras(benchmark.gallery)
+    gallery, gallery_ids, gallery_cameras = (
+        described.gallery,
+        identities(benchmark.gallery),
+        cameras(benchmark.gallery),
+    )
     for name, samples in benchmark.queries.items():
         began = time.perf_counter()
-        query, query_ids, query_cameras = described.queries[name], identities(samples), cameras(samples)
+        query, query_ids, query_cameras = (
+            described.queries[name],
+            identities(samples),
+            cameras(samples),
+        )
         known = (query_ids, query_cameras, gallery_ids, gallery_cameras, protocol)
         if after is None:
             pairs, watchlist = Pairs(), Watchlist(np.array(query_ids), np.array(gallery_ids))
             ranking = evaluate(distance, query, gallery, *known, watchers=(pairs, watchlist))
             roc, searches, people = pairs.result(), watchlist.result(), np.array(query_ids)
-            intervals = {**bootstrap(ranking), **bootstrap_roc(roc, people), **bootstrap_searches(searches, people)}
-            found.append(Scored(name, ranking, intervals, time.perf_counter() - began, roc, searches,
-                                Setting.of(benchmark.name, protocol, ranking, benchmark.gallery)))
+            intervals = {
+                **bootstrap(ranking),
+                **bootstrap_roc(roc, people),
+                **bootstrap_searches(searches, people),
+            }
+            found.append(
+                Scored(
+                    name,
+                    ranking,
+                    intervals,
+                    time.perf_counter() - began,
+                    roc,
+                    searches,
+                    Setting.of(benchmark.name, protocol, ranking, benchmark.gallery),
+                )
+            )
             continue
         if isinstance(after, KReciprocal):
             ranking = rank(after(distance, query, gallery, progress=progress), *known)
         else:
             order = np.argsort(query_cameras, kind="stable")  # one gallery for each camera
             ids, by = np.array(query_ids)[order], np.array(query_cameras)[order]
-            blocks = after.blocks(distance, query.rows(torch.from_numpy(order)), by.tolist(), gallery, gallery_cameras)
-            ranking = rank(blocks, ids, by, gallery_ids, gallery_cameras, protocol).reordered(np.argsort(order))
-        found.append(Scored(name, ranking, bootstrap(ranking), time.perf_counter() - began,
-                            setting=Setting.of(benchmark.name, protocol, ranking, benchmark.gallery)))
+            blocks = after.blocks(
+                distance, query.rows(torch.from_numpy(order)), by.tolist(), gallery, gallery_cameras
+            )
+            ranking = rank(blocks, ids, by, gallery_ids, gallery_cameras, protocol).reordered(
+                np.argsort(order)
+            )
+        found.append(
+            Scored(
+                name,
+                ranking,
+                bootstrap(ranking),
+                time.perf_counter() - began,
+                setting=Setting.of(benchmark.name, protocol, ranking, benchmark.gallery),
+            )
+        )
     return tuple(found)
 
 

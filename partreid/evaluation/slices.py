@@ -1,4 +1,6 @@
-"""Where the scores come from: one method's slices, and the tables and plots that set methods side by side."""
+"""Where the scores come from: one method's slices, and the tables and plots that set methods
+side by side.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,7 +35,8 @@ FEW = 10  # queries below which a slice has no interval worth printing
 class Breakdown:
     """Slices of one run on one query set, by kind; a kind that makes no sense for it is not there.
 
-    visibility: of the body parts of its queries, float [Nq, parts]; None if it sees every part in all of them.
+    visibility: of the body parts of its queries, float [Nq, parts]; None if it sees every part in
+    all of them.
     """
 
     ranking: Ranking
@@ -42,13 +45,30 @@ class Breakdown:
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        return {kind: [{"name": s.name, "key": list(s.key), "queries": s.queries, "pairs": s.pairs, "weight": s.weight,
-                        "scores": dict(s.scores), "intervals": {n: [i.low, i.high] for n, i in s.intervals.items()}}
-                       for s in slices] for kind, slices in self.slices.items()}
+        return {
+            kind: [
+                {
+                    "name": s.name,
+                    "key": list(s.key),
+                    "queries": s.queries,
+                    "pairs": s.pairs,
+                    "weight": s.weight,
+                    "scores": dict(s.scores),
+                    "intervals": {n: [i.low, i.high] for n, i in s.intervals.items()},
+                }
+                for s in slices
+            ]
+            for kind, slices in self.slices.items()
+        }
 
 
-def break_down(distance: PartDistance, described: Described, benchmark: Benchmark, protocol: Protocol,
-               scored: Sequence[Scored]) -> dict[str, Breakdown]:
+def break_down(
+    distance: PartDistance,
+    described: Described,
+    benchmark: Benchmark,
+    protocol: Protocol,
+    scored: Sequence[Scored],
+) -> dict[str, Breakdown]:
     """Every query set's slices of one run, all but those by occlusion."""
     found = {}
     gallery = described.gallery
@@ -61,87 +81,182 @@ def break_down(distance: PartDistance, described: Described, benchmark: Benchmar
         if len(own) > 1 and (varies or bool((gallery.select(*own).visibility != 1).any())):
             slices["shared"] = by_shared_parts(s.ranking, query.select(*own), gallery.select(*own))
         if len(query.names) > 1:
-            slices["alone"] = by_part(distance, query, gallery, identities(asked), cameras(asked),
-                                      identities(benchmark.gallery), cameras(benchmark.gallery), protocol)
+            slices["alone"] = by_part(
+                distance,
+                query,
+                gallery,
+                identities(asked),
+                cameras(asked),
+                identities(benchmark.gallery),
+                cameras(benchmark.gallery),
+                protocol,
+            )
         slices["size"] = by_identity_size(s.ranking)
         slices["gallery"] = by_gallery_size(s.ranking, _sizes(s.ranking))
         found[s.queries] = Breakdown(s.ranking, slices, seen if varies else None)
     return found
 
 
-def by_occlusion_of(all_of: Mapping[str, Mapping[str, Breakdown]]) -> tuple[str, dict[str, dict[str, Breakdown]]]:
-    """The same with every method's slices by occlusion, as the last method that sees hidden parts sees it; its name.
+def by_occlusion_of(
+    all_of: Mapping[str, Mapping[str, Breakdown]],
+) -> tuple[str, dict[str, dict[str, Breakdown]]]:
+    """The same with every method's slices by occlusion, as the last method that sees hidden parts
+    sees it; its name.
 
     So all methods are judged on the same queries; nothing is added if no method sees any.
     """
-    judge = next((name for name, sets in reversed(list(all_of.items()))
-                  if any(b.visibility is not None for b in sets.values())), "")
+    judge = next(
+        (
+            name
+            for name, sets in reversed(list(all_of.items()))
+            if any(b.visibility is not None for b in sets.values())
+        ),
+        "",
+    )
     if not judge:
         return "", {name: dict(sets) for name, sets in all_of.items()}
     seen = {queries: b.visibility for queries, b in all_of[judge].items()}
 
     def with_it(queries: str, b: Breakdown) -> Breakdown:
         shown = seen[queries]
-        return b if shown is None else replace(b, slices={**b.slices, "occlusion": by_occlusion(b.ranking, shown)})
+        return (
+            b
+            if shown is None
+            else replace(b, slices={**b.slices, "occlusion": by_occlusion(b.ranking, shown)})
+        )
 
-    return judge, {name: {q: with_it(q, b) for q, b in sets.items()} for name, sets in all_of.items()}
+    return judge, {
+        name: {q: with_it(q, b) for q, b in sets.items()} for name, sets in all_of.items()
+    }
 
 
-def broken_down(of: Mapping[str, Mapping[str, Breakdown]], judge: str, colours: Slots, foot: str = "") -> Section:
+def broken_down(
+    of: Mapping[str, Mapping[str, Breakdown]], judge: str, colours: Slots, foot: str = ""
+) -> Section:
     """The section of all methods, by label and query set; judge: who says what a query shows."""
     sets = dict.fromkeys(q for found in of.values() for q in found)
     blocks = [
-        Block("By cameras", "Rows are the query's camera, columns that of a right image, cells the mean precision at "
-              "it in percent: light cells are hard to bridge. Small: how many right pairs.",
-              _heats(of, sets)),
-        Block("By what the query shows", f"mAP of queries that show so many body parts, as {judge} sees it, with 95 % "
-              f"intervals from {FEW} queries on.", _tables(of, sets, "occlusion")),
-        Block("By shared parts", "Mean precision at right images that share so many visible body parts with their "
-              "query; a line that rises says that little evidence finds little.", _lines(of, sets, "shared", colours)),
-        Block("By part alone", "What the method finds if it compares this part and nothing else: mAP in percent, with "
-              "95 % intervals. A query that hides the part still counts.", _alone(of, sets)),
-        Block("By number of right images", "mAP of queries that have so many right images in the gallery, with 95 % "
-              f"intervals from {FEW} queries on.", _tables(of, sets, "size")),
-        Block("By gallery size", "Expected mAP if only so many wrong images were in the gallery, drawn at random; a "
-              "line that still falls at its end would fall further in a larger gallery.",
-              _lines(of, sets, "gallery", colours)),
+        Block(
+            "By cameras",
+            "Rows are the query's camera, columns that of a right image, cells the mean precision "
+            "at it in percent: light cells are hard to bridge. Small: how many right pairs.",
+            _heats(of, sets),
+        ),
+        Block(
+            "By what the query shows",
+            f"mAP of queries that show so many body parts, as {judge} sees it, with 95 % intervals "
+            f"from {FEW} queries on.",
+            _tables(of, sets, "occlusion"),
+        ),
+        Block(
+            "By shared parts",
+            "Mean precision at right images that share so many visible body parts with their "
+            "query; a line that rises says that little evidence finds little.",
+            _lines(of, sets, "shared", colours),
+        ),
+        Block(
+            "By part alone",
+            "What the method finds if it compares this part and nothing else: mAP in percent, with "
+            "95 % intervals. A query that hides the part still counts.",
+            _alone(of, sets),
+        ),
+        Block(
+            "By number of right images",
+            "mAP of queries that have so many right images in the gallery, with 95 % intervals "
+            f"from {FEW} queries on.",
+            _tables(of, sets, "size"),
+        ),
+        Block(
+            "By gallery size",
+            "Expected mAP if only so many wrong images were in the gallery, drawn at random; a "
+            "line that still falls at its end would fall further in a larger gallery.",
+            _lines(of, sets, "gallery", colours),
+        ),
     ]
-    return Section("breakdowns", "Where the score comes from", "The same answers, sorted in different ways.",
-                   tuple(b for b in blocks if b.items), foot)
+    return Section(
+        "breakdowns",
+        "Where the score comes from",
+        "The same answers, sorted in different ways.",
+        tuple(b for b in blocks if b.items),
+        foot,
+    )
 
 
 def _heats(of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None]) -> tuple[Heat, ...]:
-    values = [s.scores["mAP"] for found in of.values() for b in found.values() for s in b.slices["cameras"]]
+    values = [
+        s.scores["mAP"]
+        for found in of.values()
+        for b in found.values()
+        for s in b.slices["cameras"]
+    ]
     made = []
     for queries in sets:
         for name, found in of.items():
             slices = {s.key: s for s in found[queries].slices["cameras"]}
             rows, columns = (sorted({key[i] for key in slices}) for i in (0, 1))
             if len(rows) * len(columns) > 1:
-                made.append(Heat(
-                    _named(title(queries), name, of), "query ↓", tuple(map(str, columns)),
-                    tuple((str(a), tuple(slices[a, b].scores["mAP"] if (a, b) in slices else None for b in columns))
-                          for a in rows),
-                    tuple(tuple(slices[a, b].pairs if (a, b) in slices else 0 for b in columns) for a in rows),
-                    (min(values), max(values))))
+                made.append(
+                    Heat(
+                        _named(title(queries), name, of),
+                        "query ↓",
+                        tuple(map(str, columns)),
+                        tuple(
+                            (
+                                str(a),
+                                tuple(
+                                    slices[a, b].scores["mAP"] if (a, b) in slices else None
+                                    for b in columns
+                                ),
+                            )
+                            for a in rows
+                        ),
+                        tuple(
+                            tuple(slices[a, b].pairs if (a, b) in slices else 0 for b in columns)
+                            for a in rows
+                        ),
+                        (min(values), max(values)),
+                    )
+                )
     return tuple(made)
 
 
-def _tables(of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None], kind: str) -> tuple[Table, ...]:
+def _tables(
+    of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None], kind: str
+) -> tuple[Table, ...]:
     """mAP of every slice, methods as columns; left out where there is one slice only."""
     made = []
     for queries in sets:
-        by_key = {name: {s.key: s for s in found[queries].slices.get(kind, ())} for name, found in of.items()}
+        by_key = {
+            name: {s.key: s for s in found[queries].slices.get(kind, ())}
+            for name, found in of.items()
+        }
         keys = {key: s for slices in by_key.values() for key, s in slices.items()}
         if len(keys) < 2:
             continue
         rows = []
         for key in sorted(keys):
             cells = [_cell(slices.get(key)) for slices in by_key.values()]
-            most = max((c.value for c in cells if c.value is not None and c.interval is not None), default=math.nan)
-            rows.append((keys[key].name, _queries(keys[key].queries), tuple(
-                Cell(c.value, c.interval, len(cells) > 1 and c.value == most) for c in cells)))
-        made.append(Table(title(queries), "Queries with" if kind == "size" else "Queries", tuple(by_key), tuple(rows)))
+            most = max(
+                (c.value for c in cells if c.value is not None and c.interval is not None),
+                default=math.nan,
+            )
+            rows.append(
+                (
+                    keys[key].name,
+                    _queries(keys[key].queries),
+                    tuple(
+                        Cell(c.value, c.interval, len(cells) > 1 and c.value == most) for c in cells
+                    ),
+                )
+            )
+        made.append(
+            Table(
+                title(queries),
+                "Queries with" if kind == "size" else "Queries",
+                tuple(by_key),
+                tuple(rows),
+            )
+        )
     return tuple(made)
 
 
@@ -156,8 +271,9 @@ def _cell(s: Slice | None, score: str = "mAP") -> Cell:
     return Cell(s.scores[score], None if interval is None else (interval.low, interval.high))
 
 
-def _lines(of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None], kind: str,
-           colours: Slots) -> tuple[Plot, ...]:
+def _lines(
+    of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None], kind: str, colours: Slots
+) -> tuple[Plot, ...]:
     made = []
     for queries in sets:
         series = []
@@ -165,26 +281,55 @@ def _lines(of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None], 
             slices = found[queries].slices.get(kind, ())
             if len(slices) > 1 and name in colours:
                 x, y = [float(s.key[0]) for s in slices], [s.scores["mAP"] for s in slices]
-                said = [f"{s.name}, {s.pairs} right pairs" if kind == "shared" else s.name for s in slices]
-                series.append(Series(name, tuple(x), tuple(y), colours[name], tuple(map(Mark, x, y, said))))
+                said = [
+                    f"{s.name}, {s.pairs} right pairs" if kind == "shared" else s.name
+                    for s in slices
+                ]
+                series.append(
+                    Series(name, tuple(x), tuple(y), colours[name], tuple(map(Mark, x, y, said)))
+                )
         if series:
             shared = kind == "shared"
-            made.append(Plot(title(queries), "shared visible parts" if shared else "wrong images in the gallery",
-                             "precision, %" if shared else "mAP, %", tuple(series), log=not shared,
-                             low=0.0 if shared else None, high=1.0 if shared else None))
+            made.append(
+                Plot(
+                    title(queries),
+                    "shared visible parts" if shared else "wrong images in the gallery",
+                    "precision, %" if shared else "mAP, %",
+                    tuple(series),
+                    log=not shared,
+                    low=0.0 if shared else None,
+                    high=1.0 if shared else None,
+                )
+            )
     return tuple(made)
 
 
-def _alone(of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None]) -> tuple[Table, ...]:
+def _alone(
+    of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None]
+) -> tuple[Table, ...]:
     """Parts as rows, query sets as columns; one table for every method that has parts."""
     made = []
     for name, found in of.items():
-        slices = {queries: {s.name: s for s in found[queries].slices.get("alone", ())} for queries in sets}
+        slices = {
+            queries: {s.name: s for s in found[queries].slices.get("alone", ())} for queries in sets
+        }
         names = dict.fromkeys(n for by_name in slices.values() for n in by_name)
         if names:
-            made.append(Table(name, "Part", tuple(slices), tuple(
-                (spoken(part), "", tuple(_cell(by_name.get(part)) for by_name in slices.values()))
-                for part in names)))
+            made.append(
+                Table(
+                    name,
+                    "Part",
+                    tuple(slices),
+                    tuple(
+                        (
+                            spoken(part),
+                            "",
+                            tuple(_cell(by_name.get(part)) for by_name in slices.values()),
+                        )
+                        for part in names
+                    ),
+                )
+            )
     return tuple(made)
 
 
@@ -193,8 +338,14 @@ def _named(what: str, name: str, of: Mapping[str, object]) -> str:
 
 
 def _sizes(ranking: Ranking) -> list[int]:
-    """Eight numbers of wrong images, up to as many as there are, each the same factor more than the one before."""
-    wrong = max(int(size) - len(ranks) for size, ranks in zip(ranking.size, ranking.ranks, strict=True))
+    """Eight numbers of wrong images, up to as many as there are, each the same factor more than
+    the one before.
+    """
+    wrong = max(
+        int(size) - len(ranks) for size, ranks in zip(ranking.size, ranking.ranks, strict=True)
+    )
     least = min(max(wrong // 100, 10), max(wrong, 1))
-    sizes: list[int] = np.unique(np.geomspace(least, max(wrong, 1), 8).round().astype(np.int64)).tolist()
+    sizes: list[int] = np.unique(
+        np.geomspace(least, max(wrong, 1), 8).round().astype(np.int64)
+    ).tolist()
     return sizes

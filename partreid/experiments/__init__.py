@@ -1,1 +1,3 @@
-"""What is run to learn something about methods: the demo, the claims of papers, smoke tests of rows."""
+"""What is run to learn something about methods: the demo, the claims of papers, smoke tests of
+rows.
+"""

@@ -1,7 +1,8 @@
-"""``partreid claims``: does what the papers' tables say of their own variants hold on made-up people too?
+"""``partreid claims``: does what the papers' tables say of their own variants hold on made-up
+people too?
 
-Every variant is trained at the size of the synthetic benchmark with several seeds; two variants are compared on the
-same queries, with the people drawn anew for the interval.
+Every variant is trained at the size of the synthetic benchmark with several seeds; two variants are
+compared on the same queries, with the people drawn anew for the interval.
 """
 
 import platform
@@ -36,7 +37,9 @@ NEEDS_IUV = "uv_tiles"
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One trained variant: AP float64 [queries] and identities int64 [queries] by query set, Rank-1 hits likewise."""
+    """One trained variant: AP float64 [queries] and identities int64 [queries] by query set,
+    Rank-1 hits likewise.
+    """
 
     ap: Mapping[str, NDArray[np.float64]]
     first: Mapping[str, NDArray[np.float64]]
@@ -45,7 +48,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Checked:
-    """A claim and how it fared: the gain of the better variant in mAP on the claim's queries, by seed and over all."""
+    """A claim and how it fared: the gain of the better variant in mAP on the claim's queries, by
+    seed and over all.
+    """
 
     claim: Claim
     gain: Interval
@@ -59,63 +64,114 @@ class Checked:
         return "fails" if self.gain.high < 0 else "undecided"
 
 
-def run(papers: Sequence[str], seeds: Sequence[int], out: Path, size: str = "small", results: Path | None = None,
-        device: str = "auto", where: str = "") -> dict[str, Any]:
-    """Train what the claims of ``papers`` (all if empty) need, check and print them; the numbers go to ``results``.
+def run(
+    papers: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    size: str = "small",
+    results: Path | None = None,
+    device: str = "auto",
+    where: str = "",
+) -> dict[str, Any]:
+    """Train what the claims of ``papers`` (all if empty) need, check and print them; the numbers go
+    to ``results``.
 
     where: only claims whose source contains this, e.g. "Table 2".
 
-    Finished runs in ``out`` are used again and interrupted ones taken up, so several processes with different seeds
-    can share the work if the people are drawn already.
+    Finished runs in ``out`` are used again and interrupted ones taken up, so several processes with
+    different seeds can share the work if the people are drawn already.
     """
     known = sorted({claim.paper for claim in CLAIMS})
     for paper in papers:
         if paper not in known:
             raise DataError(f"there are no claims of '{paper}'; choose of {', '.join(known)}")
-    claims = [claim for claim in CLAIMS if (not papers or claim.paper in papers) and where in claim.where]
+    claims = [
+        claim for claim in CLAIMS if (not papers or claim.paper in papers) and where in claim.where
+    ]
     if not claims:
-        raise DataError(f"no claim of {', '.join(papers) or 'any paper'} has '{where}' in its source; leave out "
-                        f"--where")
-    studies = {title: rows for title, (paper, rows) in STUDIES.items() if not papers or paper in papers}
-    names = list(dict.fromkeys([*(name for c in claims for name in (c.better, c.worse)),
-                                *(name for rows in studies.values() for name in rows)]))
+        raise DataError(
+            f"no claim of {', '.join(papers) or 'any paper'} has '{where}' in its source; leave "
+            "out --where"
+        )
+    studies = {
+        title: rows for title, (paper, rows) in STUDIES.items() if not papers or paper in papers
+    }
+    names = list(
+        dict.fromkeys(
+            [
+                *(name for c in claims for name in (c.better, c.worse)),
+                *(name for rows in studies.values() for name in rows),
+            ]
+        )
+    )
     recipes = {name: find(f"{name}@{size}") for name in names}
     preset = recipes[names[0]].train.removeprefix("synthetic-")
     for seed in seeds:  # a wrong one is said before people are drawn
         replace(recipes[names[0]], seed=seed)
     world = out / f"world-{preset}"
     with ui.progress("drawing people") as step:
-        write_world(PRESETS[preset], world, iuv=any(NEEDS_IUV in r.cues for r in recipes.values()), progress=step)
+        write_world(
+            PRESETS[preset],
+            world,
+            iuv=any(NEEDS_IUV in r.cues for r in recipes.values()),
+            progress=step,
+        )
     benchmark = build.benchmark(recipes[names[0]].train, world)
     first: dict[str, Recipe] = {}  # rows of several tables are often one and the same
     for recipe in recipes.values():
         first.setdefault(recipe.digest, recipe)
-    found = {(digest, seed): _outcome(replace(recipe, seed=seed), benchmark, out / "runs", device)
-             for seed in seeds for digest, recipe in first.items()}
+    found = {
+        (digest, seed): _outcome(replace(recipe, seed=seed), benchmark, out / "runs", device)
+        for seed in seeds
+        for digest, recipe in first.items()
+    }
     outcomes = {(name, seed): found[recipes[name].digest, seed] for name in names for seed in seeds}
-    checked = [check(claim, [(outcomes[claim.better, s], outcomes[claim.worse, s]) for s in seeds]) for claim in claims]
+    checked = [
+        check(claim, [(outcomes[claim.better, s], outcomes[claim.worse, s]) for s in seeds])
+        for claim in claims
+    ]
     table = {name: _scores([outcomes[name, s] for s in seeds]) for name in names}
     _print(checked, table, studies, seeds)
     numbers = {
-        "size": size, "seeds": list(seeds), "made": _made(build.device(device)), "variants": table,
+        "size": size,
+        "seeds": list(seeds),
+        "made": _made(build.device(device)),
+        "variants": table,
         "studies": {title: list(rows) for title, rows in studies.items()},
-        "claims": [{"better": c.claim.better, "worse": c.claim.worse, "where": c.claim.where, "said": c.claim.said,
-                    "queries": c.claim.queries, "gain": c.gain.value, "interval": [c.gain.low, c.gain.high],
-                    "by_seed": list(c.by_seed), "verdict": c.verdict} for c in checked]}
+        "claims": [
+            {
+                "better": c.claim.better,
+                "worse": c.claim.worse,
+                "where": c.claim.where,
+                "said": c.claim.said,
+                "queries": c.claim.queries,
+                "gain": c.gain.value,
+                "interval": [c.gain.low, c.gain.high],
+                "by_seed": list(c.by_seed),
+                "verdict": c.verdict,
+            }
+            for c in checked
+        ],
+    }
     if results is not None:
         write_json(results, numbers)
     return numbers
 
 
 def check(claim: Claim, pairs: Sequence[tuple[Outcome, Outcome]]) -> Checked:
-    """A claim against (better, worse) outcomes, one pair a seed; DataError if they answered different queries.
+    """A claim against (better, worse) outcomes, one pair a seed; DataError if they answered
+    different queries.
 
-    The interval is of the gain averaged over the seeds, under drawing the people anew: it holds for these trainings.
+    The interval is of the gain averaged over the seeds, under drawing the people anew: it holds for
+    these trainings.
     """
     gains = []
     for better, worse in pairs:
         if not np.array_equal(better.identities[claim.queries], worse.identities[claim.queries]):
-            raise DataError(f"{claim.better} and {claim.worse} answered different queries; run both on one data set")
+            raise DataError(
+                f"{claim.better} and {claim.worse} answered different queries; run both on one "
+                "data set"
+            )
         gains.append(better.ap[claim.queries] - worse.ap[claim.queries])
     mean = np.mean(gains, 0)
     interval = bootstrap_values({"mAP": mean}, pairs[0][0].identities[claim.queries])["mAP"]
@@ -124,8 +180,13 @@ def check(claim: Claim, pairs: Sequence[tuple[Outcome, Outcome]]) -> Checked:
 
 def _made(device: str) -> dict[str, str | None]:
     """By what the numbers were put together; runs that were there already may be older."""
-    return {"version": __version__, "commit": commit_of(Path.cwd()), "device": device,
-            "torch": torch.__version__, "python": platform.python_version()}
+    return {
+        "version": __version__,
+        "commit": commit_of(Path.cwd()),
+        "device": device,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> Outcome:
@@ -135,15 +196,28 @@ def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> O
     if scores.is_file():
         found = read_json(scores)
         if not isinstance(found, dict) or found.get("digest") != recipe.digest:
-            raise DataError(f"{folder} holds a run with other settings; delete it, or choose another folder with --out")
+            raise DataError(
+                f"{folder} holds a run with other settings; delete it, or choose another folder "
+                "with --out"
+            )
         return _read(found.get("queries"), scores)
     if not (folder / "model.safetensors").is_file():
         with ui.training(f"{recipe.name}, seed {recipe.seed}") as shown:
-            train(recipe, benchmark, folder, Options(device=device, resume=has_checkpoint(folder), progress=shown))
+            train(
+                recipe,
+                benchmark,
+                folder,
+                Options(device=device, resume=has_checkpoint(folder), progress=shown),
+            )
     judged = judge(recipe.name, load(folder, device), benchmark)
-    queries = {s.queries: {"ap": s.ranking.ap[s.ranking.scored].tolist(),
-                           "first": s.ranking.first[s.ranking.scored].tolist(),
-                           "identities": s.ranking.identities[s.ranking.scored].tolist()} for s in judged.scored}
+    queries = {
+        s.queries: {
+            "ap": s.ranking.ap[s.ranking.scored].tolist(),
+            "first": s.ranking.first[s.ranking.scored].tolist(),
+            "identities": s.ranking.identities[s.ranking.scored].tolist(),
+        }
+        for s in judged.scored
+    }
     write_json(scores, {"digest": recipe.digest, "queries": queries})
     return _read(queries, scores)
 
@@ -151,10 +225,14 @@ def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> O
 def _read(queries: Any, source: Path) -> Outcome:
     """Outcomes as ``claims.json`` holds them. DataError if it was changed into something else."""
     if not isinstance(queries, dict) or not queries or not all(map(_scored, queries.values())):
-        raise DataError(f"{source} was changed or is damaged; delete it, and the run is scored anew")
-    return Outcome({q: np.array(v["ap"], np.float64) for q, v in queries.items()},
-                   {q: (np.array(v["first"]) == 1).astype(np.float64) for q, v in queries.items()},
-                   {q: np.array(v["identities"], np.int64) for q, v in queries.items()})
+        raise DataError(
+            f"{source} was changed or is damaged; delete it, and the run is scored anew"
+        )
+    return Outcome(
+        {q: np.array(v["ap"], np.float64) for q, v in queries.items()},
+        {q: (np.array(v["first"]) == 1).astype(np.float64) for q, v in queries.items()},
+        {q: np.array(v["identities"], np.int64) for q, v in queries.items()},
+    )
 
 
 def _scored(found: Any) -> bool:
@@ -162,38 +240,77 @@ def _scored(found: Any) -> bool:
     if not isinstance(found, dict) or set(found) != {"ap", "first", "identities"}:
         return False
     whole = fits(found["first"], list[int]) and fits(found["identities"], list[int])
-    return whole and fits(found["ap"], list[float]) and all(0 <= ap <= 1 for ap in found["ap"]) \
+    return (
+        whole
+        and fits(found["ap"], list[float])
+        and all(0 <= ap <= 1 for ap in found["ap"])
         and len(found["ap"]) == len(found["first"]) == len(found["identities"]) > 0
+    )
 
 
 def _scores(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[float]]]:
     """mAP and Rank-1 per query set, a number for each seed."""
-    return {q: {"mAP": [float(o.ap[q].mean()) for o in outcomes], "rank1": [float(o.first[q].mean()) for o in outcomes]}
-            for q in outcomes[0].ap}
+    return {
+        q: {
+            "mAP": [float(o.ap[q].mean()) for o in outcomes],
+            "rank1": [float(o.first[q].mean()) for o in outcomes],
+        }
+        for q in outcomes[0].ap
+    }
 
 
-def _print(checked: Sequence[Checked], table: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
-           studies: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> None:
+def _print(
+    checked: Sequence[Checked],
+    table: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    studies: Mapping[str, Sequence[str]],
+    seeds: Sequence[int],
+) -> None:
     told = [name for c in checked for name in (c.claim.worse, c.claim.better)]
     for title, rows in (studies or {}).items():
         _print_scores(title, rows, table)
     _print_scores("All variants", dict.fromkeys([*told, *table]), table)
-    lines = [(c.claim.better, c.claim.worse, c.claim.where, c.claim.said, c.claim.queries,
-              f"{100 * c.gain.value:+.1f} [{100 * c.gain.low:+.1f}, {100 * c.gain.high:+.1f}]",
-              ", ".join(f"{100 * g:+.1f}" for g in c.by_seed), c.verdict) for c in checked]
-    ui.table(f"Claims, {len(seeds)} seed(s): gain in mAP [95 %]",
-             ("better", "than", "source", "paper", "queries", "gain", "by seed", "here it"), lines, left=5)
-    tally = {verdict: sum(c.verdict == verdict for c in checked) for verdict in ("holds", "undecided", "fails")}
+    lines = [
+        (
+            c.claim.better,
+            c.claim.worse,
+            c.claim.where,
+            c.claim.said,
+            c.claim.queries,
+            f"{100 * c.gain.value:+.1f} [{100 * c.gain.low:+.1f}, {100 * c.gain.high:+.1f}]",
+            ", ".join(f"{100 * g:+.1f}" for g in c.by_seed),
+            c.verdict,
+        )
+        for c in checked
+    ]
+    ui.table(
+        f"Claims, {len(seeds)} seed(s): gain in mAP [95 %]",
+        ("better", "than", "source", "paper", "queries", "gain", "by seed", "here it"),
+        lines,
+        left=5,
+    )
+    tally = {
+        verdict: sum(c.verdict == verdict for c in checked)
+        for verdict in ("holds", "undecided", "fails")
+    }
     ui.show(", ".join(f"{count} {verdict}" for verdict, count in tally.items()))
 
 
-def _print_scores(title: str, names: Sequence[str] | Mapping[str, Any],
-                  table: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> None:
+def _print_scores(
+    title: str,
+    names: Sequence[str] | Mapping[str, Any],
+    table: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+) -> None:
     """Mean and half the range over the seeds, percent."""
 
     def said(values: Sequence[float]) -> str:
         return f"{100 * float(np.mean(values)):.1f} ± {50 * (max(values) - min(values)):.1f}"
 
     sets = list(next(iter(table.values())))
-    ui.table(title, ("variant", *(f"{q} {m}" for q in sets for m in ("Rank-1", "mAP"))),
-             [(name, *(said(table[name][q][m]) for q in sets for m in ("rank1", "mAP"))) for name in names])
+    ui.table(
+        title,
+        ("variant", *(f"{q} {m}" for q in sets for m in ("Rank-1", "mAP"))),
+        [
+            (name, *(said(table[name][q][m]) for q in sets for m in ("rank1", "mAP")))
+            for name in names
+        ],
+    )

@@ -1,6 +1,8 @@
-"""``partreid train ROW --smoke``: does a row build at its full size and learn at a small one? Seconds, no data set.
+"""``partreid train ROW --smoke``: does a row build at its full size and learn at a small one?
+Seconds, no data set.
 
-With the row's own data it learns from a few of their images and of their labels, which shows that both are found.
+With the row's own data it learns from a few of their images and of their labels, which shows that
+both are found.
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,8 @@ from partreid.types import Benchmark, Embeddings, Sample
 
 WORLD = "synthetic-tiny"
 MADE_UP = "world.json"  # what tells a synthetic world from other data
-PEOPLE, IMAGES = 2, 4  # of each person, so that an epoch of batches of two people with two images has two steps
+# of each person, so that an epoch of batches of two people with two images has two steps
+PEOPLE, IMAGES = 2, 4
 SIZE = (64, 32)
 TRUNK = Spec("small", width=4)
 STAND_IN = "surfaces"  # the cue of a small recipe that stands for any parser
@@ -41,8 +44,9 @@ class Built:
 
 @dataclass(frozen=True)
 class Smoked:
-    """A row at full size, and the loss terms of its last step at small size, after ``steps`` in ``stages``. on: a few
-    images of which data set, "" for made-up people."""
+    """A row at full size, and the loss terms of its last step at small size, after ``steps`` in
+    ``stages``. on: a few images of which data set, "" for made-up people.
+    """
 
     name: str
     built: Built
@@ -56,43 +60,60 @@ class Smoked:
         stages = "" if self.stages == 1 else f" of {self.stages} stages"
         stages += f" on {PEOPLE * IMAGES} images of {self.on}" if self.on else ""
         terms = ", ".join(f"{name} {value:.3f}" for name, value in self.terms.items())
-        return (f"{self.name}: {b.parameters / 1e6:.1f} M parameters at {b.size[0]} x {b.size[1]} build and describe "
-                f"an image by {b.described[0]} x {b.described[1]} numbers; after {self.steps} small steps{stages}: "
-                f"{terms}")
+        return (
+            f"{self.name}: {b.parameters / 1e6:.1f} M parameters at {b.size[0]} x {b.size[1]} "
+            f"build and describe an image by {b.described[0]} x {b.described[1]} numbers; after "
+            f"{self.steps} small steps{stages}: {terms}"
+        )
 
 
 def smoke(recipe: Recipe, world: Path, folder: Path) -> Smoked:
-    """Build ``recipe`` at full size without memory, then train it small in ``folder``: two steps of every stage.
+    """Build ``recipe`` at full size without memory, then train it small in ``folder``: two steps of
+    every stage.
 
-    world: a tiny synthetic world with IUV pictures; its exact surfaces stand for any parser's labels. RecipeError,
-    DataError or ShapeError say what does not fit.
+    world: a tiny synthetic world with IUV pictures; its exact surfaces stand for any parser's
+    labels. RecipeError, DataError or ShapeError say what does not fit.
     """
     benchmark = build.benchmark(WORLD, world)
     return _learn(recipe, shrunk(recipe), replace(benchmark, train=few(benchmark)), folder)
 
 
 def smoke_on(recipe: Recipe, root: Path, folder: Path) -> Smoked:
-    """The same with a few training images of the row's own data below ``root``, and with their own labels.
+    """The same with a few training images of the row's own data below ``root``, and with their own
+    labels.
 
     DataError if no two people have images enough, or if a label is missing that the method needs.
     """
     benchmark = build.benchmark(recipe.train, root)
     small = shrunk(recipe)
-    own = {name: recipe.cues[name] if spec.name == STAND_IN else spec for name, spec in small.cues.items()}
+    own = {
+        name: recipe.cues[name] if spec.name == STAND_IN else spec
+        for name, spec in small.cues.items()
+    }
     small = replace(small, train=recipe.train, test=recipe.test, cues=Frozen(own))
     return _learn(recipe, small, replace(benchmark, train=few(benchmark)), folder, recipe.train)
 
 
-def _learn(recipe: Recipe, small: Recipe, benchmark: Benchmark, folder: Path, on: str = "") -> Smoked:
+def _learn(
+    recipe: Recipe, small: Recipe, benchmark: Benchmark, folder: Path, on: str = ""
+) -> Smoked:
     full = built(recipe)
     train(small, benchmark, folder)
     last = [entry for entry in read(folder / "journal.jsonl") if "loss" in entry][-1]
-    return Smoked(recipe.name, full, len(small.stages), last["step"], {term: last[term] for term in small.terms}, on)
+    return Smoked(
+        recipe.name,
+        full,
+        len(small.stages),
+        last["step"],
+        {term: last[term] for term in small.terms},
+        on,
+    )
 
 
 def smoked(recipe: Recipe, data: Path | None, folder: Path | None) -> Smoked:
-    """:func:`smoke` in a synthetic world, :func:`smoke_on` any other data; without data people are drawn, without a
-    folder the run goes into a temporary one."""
+    """:func:`smoke` in a synthetic world, :func:`smoke_on` any other data; without data people are
+    drawn, without a folder the run goes into a temporary one.
+    """
     with TemporaryDirectory() as rest:
         if data is None:
             data = write(PRESETS["tiny"], Path(rest) / "world", iuv=True, workers=1)
@@ -102,19 +123,32 @@ def smoked(recipe: Recipe, data: Path | None, folder: Path | None) -> Smoked:
 
 
 def built(recipe: Recipe) -> Built:
-    """The method with its trunk and heads on the meta device, where a batch of two leaves shapes and no numbers."""
+    """The method with its trunk and heads on the meta device, where a batch of two leaves shapes
+    and no numbers.
+    """
     cues = build.cues(recipe, empty(recipe.train))
     people = TRAINING[recipe.train].identities if recipe.train in TRAINING else UNLISTED
     scheme = cues["parts"].scheme if "parts" in cues else None
     with torch.device("meta"), torch.no_grad():
-        method = build.method(replace(recipe, backbone=build.unfetched(recipe.backbone)), people, scheme).train()
+        method = build.method(
+            replace(recipe, backbone=build.unfetched(recipe.backbone)), people, scheme
+        ).train()
         for module in method.modules():
-            if isinstance(module, nn.BatchNorm2d):  # it keeps the shape, and takes longer than all else on this device
+            # it keeps the shape, and takes longer than all else on this device
+            if isinstance(module, nn.BatchNorm2d):
                 module.forward = same  # type: ignore[method-assign]
-        given = {name: torch.zeros((2, 24, 4, 32, 32) if name == "uv_tiles" else (2, *recipe.size), dtype=torch.uint8)
-                 for name in cues}
+        given = {
+            name: torch.zeros(
+                (2, 24, 4, 32, 32) if name == "uv_tiles" else (2, *recipe.size), dtype=torch.uint8
+            )
+            for name in cues
+        }
         e: Embeddings = method.describe(method(torch.zeros(2, 3, *recipe.size), given))
-    return Built(sum(p.numel() for p in method.parameters()), recipe.size, (e.vectors.shape[1], e.vectors.shape[2]))
+    return Built(
+        sum(p.numel() for p in method.parameters()),
+        recipe.size,
+        (e.vectors.shape[1], e.vectors.shape[2]),
+    )
 
 
 def empty(name: str) -> Benchmark:
@@ -127,11 +161,17 @@ def same(input: Tensor) -> Tensor:
 
 
 def shrunk(recipe: Recipe) -> Recipe:
-    """The row at the size of the tiny world, and smaller: every stage is one epoch of two steps at full rate."""
+    """The row at the size of the tiny world, and smaller: every stage is one epoch of two steps
+    at full rate.
+    """
     if not recipe.train.startswith("synthetic-"):
-        recipe = scaled(recipe, MAIN[recipe.method.name], RECIPES[f"synthetic/tiny/{recipe.method.name}"])
-    stages = tuple(replace(stage, epochs=1, batch=(PEOPLE, IMAGES // 2), warmup=0, accumulate=1)
-                   for stage in recipe.stages)
+        recipe = scaled(
+            recipe, MAIN[recipe.method.name], RECIPES[f"synthetic/tiny/{recipe.method.name}"]
+        )
+    stages = tuple(
+        replace(stage, epochs=1, batch=(PEOPLE, IMAGES // 2), warmup=0, accumulate=1)
+        for stage in recipe.stages
+    )
     return replace(recipe, train=WORLD, test=(WORLD,), backbone=TRUNK, size=SIZE, stages=stages)
 
 
@@ -142,6 +182,8 @@ def few(benchmark: Benchmark) -> tuple[Sample, ...]:
         of.setdefault(sample.identity, []).append(sample)
     rich = [identity for identity in sorted(of) if len(of[identity]) >= IMAGES]
     if len(rich) < PEOPLE:
-        raise DataError(f"{benchmark.name} has {len(rich)} people with {IMAGES} training images or more, and a smoke "
-                        f"test needs {PEOPLE}; leave --data out to smoke on made-up people")
+        raise DataError(
+            f"{benchmark.name} has {len(rich)} people with {IMAGES} training images or more, and a "
+            f"smoke test needs {PEOPLE}; leave --data out to smoke on made-up people"
+        )
     return tuple(sample for identity in rich[:PEOPLE] for sample in of[identity][:IMAGES])

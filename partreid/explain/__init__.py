@@ -1,4 +1,6 @@
-"""Explaining an answer: distances taken apart into parts, part maps over photographs, ranking sheets."""
+"""Explaining an answer: distances taken apart into parts, part maps over photographs, ranking
+sheets.
+"""
 
 from partreid.explain.evidence import Evidence, explain_pair, explain_pairs
 from partreid.explain.overlays import Shown, colour, part_cutout, part_overlay

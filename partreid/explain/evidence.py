@@ -1,4 +1,6 @@
-"""Why two images are as near as they are: one distance, taken apart into what each body part adds to it."""
+"""Why two images are as near as they are: one distance, taken apart into what each body part
+adds to it.
+"""
 
 import math
 from collections.abc import Sequence
@@ -25,12 +27,12 @@ class Evidence:
     """What one query and one match have in common, part by part.
 
     names: the M embeddings that were compared. distance: float >= 0, +inf if the two share no part.
-    parts: float64 [M], the distance of each part, NaN where it is not visible in both.
-    share: float64 [M], what each part adds to ``distance``; 0 where it is not visible in both. The shares sum to
-    the distance; where nothing is shared each is +inf, as the distance is.
-    query_visibility, match_visibility: float64 [M] in [0, 1].
-    shrink, missing: of the ``PartDistance``; with ``shrink`` above 0 every distance and share is finite, and each part
-    adds missing / (M (S + shrink)) for evidence that is not there, seen or not: see ``counted``.
+    parts: float64 [M], the distance of each part, NaN where it is not visible in both. share:
+    float64 [M], what each part adds to ``distance``; 0 where it is not visible in both. The shares
+    sum to the distance; where nothing is shared each is +inf, as the distance is. query_visibility,
+    match_visibility: float64 [M] in [0, 1]. shrink, missing: of the ``PartDistance``; with
+    ``shrink`` above 0 every distance and share is finite, and each part adds missing / (M (S +
+    shrink)) for evidence that is not there, seen or not: see ``counted``.
     """
 
     names: tuple[str, ...]
@@ -47,8 +49,10 @@ class Evidence:
         for name in ("parts", "share", "query_visibility", "match_visibility"):
             value = np.asarray(getattr(self, name), np.float64)
             if value.shape != (len(self.names),):
-                raise ShapeError(f"evidence on {len(self.names)} parts needs {name} [{len(self.names)}], got "
-                                 f"{list(value.shape)}")
+                raise ShapeError(
+                    f"evidence on {len(self.names)} parts needs {name} [{len(self.names)}], got "
+                    f"{list(value.shape)}"
+                )
             object.__setattr__(self, name, value)
 
     @property
@@ -58,7 +62,9 @@ class Evidence:
 
     @property
     def counted(self) -> NDArray[np.bool_]:
-        """Bool [M]: the parts whose shares sum to the distance; the shared ones, or all if distances are shrunk."""
+        """Bool [M]: the parts whose shares sum to the distance; the shared ones, or all if
+        distances are shrunk.
+        """
         return np.ones(len(self.names), np.bool_) if self.shrink else self.shared
 
     @property
@@ -69,12 +75,18 @@ class Evidence:
         return self.share / self.distance
 
     def deciding(self, other: "Evidence | None") -> tuple[str, ...]:
-        """One or two parts that most make this candidate nearer than ``other``, evidence of the same query.
+        """One or two parts that most make this candidate nearer than ``other``, evidence of the
+        same query.
 
-        Only parts that can be compared with both count; () if this one is not nearer or no part says so. The
-        whole figure is named only if no single part is: it explains less.
+        Only parts that can be compared with both count; () if this one is not nearer or no part
+        says so. The whole figure is named only if no single part is: it explains less.
         """
-        if other is None or other.names != self.names or len(self.names) == 1 or not self.distance < other.distance:
+        if (
+            other is None
+            or other.names != self.names
+            or len(self.names) == 1
+            or not self.distance < other.distance
+        ):
             return ()
         both = self.shared & other.shared
         gain = np.where(both, other._cost() - self._cost(), -np.inf)
@@ -83,9 +95,13 @@ class Evidence:
         return tuple(self.names[m] for m in single[:2] if gain[m] > 0.5 * gain[single[0]])
 
     def _cost(self) -> Array:
-        """What each shared part claims before the mean is taken, weights included; 0 for the others."""
+        """What each shared part claims before the mean is taken, weights included; 0 for the
+        others.
+        """
         both = self.query_visibility * self.match_visibility
-        claim = np.where(self.shared, self.share, 0) * (both.sum() + self.shrink) - self.missing / len(self.names)
+        claim = np.where(self.shared, self.share, 0) * (
+            both.sum() + self.shrink
+        ) - self.missing / len(self.names)
         return np.where(self.shared, claim, 0) / np.where(self.shared, both, 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,19 +109,28 @@ class Evidence:
         return {
             "distance": _plain(self.distance),
             "parts": [
-                {"name": name, "distance": _plain(self.parts[m]), "share": _plain(self.share[m]),
-                 "query_visibility": float(self.query_visibility[m]),
-                 "match_visibility": float(self.match_visibility[m])}
+                {
+                    "name": name,
+                    "distance": _plain(self.parts[m]),
+                    "share": _plain(self.share[m]),
+                    "query_visibility": float(self.query_visibility[m]),
+                    "match_visibility": float(self.match_visibility[m]),
+                }
                 for m, name in enumerate(self.names)
             ],
         }
 
-    def sentence(self, other: "Evidence | None" = None, other_is: str = "the next candidate",
-                 hidden_in: tuple[str, str] = ("the query", "the match")) -> str:
+    def sentence(
+        self,
+        other: "Evidence | None" = None,
+        other_is: str = "the next candidate",
+        hidden_in: tuple[str, str] = ("the query", "the match"),
+    ) -> str:
         """The evidence in plain words.
 
-        With ``other``, evidence of the same query and another candidate (called ``other_is``), it says which part
-        tells the two candidates apart. ``hidden_in`` are the words for the two images.
+        With ``other``, evidence of the same query and another candidate (called ``other_is``), it
+        says which part tells the two candidates apart. ``hidden_in`` are the words for the two
+        images.
         """
         if not self.shared.any():
             say = f"; {self.distance:.2f} is what missing evidence counts as" if self.shrink else ""
@@ -114,16 +139,22 @@ class Evidence:
         return " ".join(s for s in said if s)
 
     def _range(self) -> str:
-        order = [int(m) for m in np.argsort(np.where(self.shared, self.parts, np.inf), kind="stable")]
+        order = [
+            int(m) for m in np.argsort(np.where(self.shared, self.parts, np.inf), kind="stable")
+        ]
         order = order[: int(self.shared.sum())]
         if len(self.names) == 1:
-            return f"One vector stands for the {spoken(self.names[0])}: distance {self.distance:.2f}, with no parts " \
-                   "to point at."
+            return (
+                f"One vector stands for the {spoken(self.names[0])}: distance {self.distance:.2f}, "
+                "with no parts to point at."
+            )
         near, far = order[0], order[-1]
         if near == far:
             return f"Only the {spoken(self.names[near])} can be compared (distance {self.parts[near]:.2f})."
-        return (f"{_capital(self._named(near))} {_verb(self.names[near], 'match', 'matches')} best "
-                f"({self.parts[near]:.2f}), {self._named(far)} least ({self.parts[far]:.2f}).")
+        return (
+            f"{_capital(self._named(near))} {_verb(self.names[near], 'match', 'matches')} best "
+            f"({self.parts[near]:.2f}), {self._named(far)} least ({self.parts[far]:.2f})."
+        )
 
     def _against(self, other: "Evidence | None", other_is: str) -> str:
         names = self.deciding(other)
@@ -132,22 +163,32 @@ class Evidence:
         at = [self.names.index(name) for name in names]
         verb = _verb(names[0], "decide", "decides") if len(at) == 1 else "decide"
         here, there = ([f"{e.parts[m]:.2f}" for m in at] for e in (self, other))
-        return (f"{_capital(listed([self._named(m) for m in at]))} {verb}: distance {listed(here)} here, but "
-                f"{listed(there)} to {other_is}.")
+        return (
+            f"{_capital(listed([self._named(m) for m in at]))} {verb}: distance {listed(here)} "
+            f"here, but {listed(there)} to {other_is}."
+        )
 
     def _hidden(self, hidden_in: tuple[str, str]) -> str:
         query, match = hidden_in
         groups: dict[str, list[str]] = {}
         for m, name in enumerate(self.names):
-            gone = [where for where, v in ((query, self.query_visibility[m]), (match, self.match_visibility[m]))
-                    if v == 0]
+            gone = [
+                where
+                for where, v in (
+                    (query, self.query_visibility[m]),
+                    (match, self.match_visibility[m]),
+                )
+                if v == 0
+            ]
             if gone:
                 groups.setdefault(" and in ".join(gone), []).append(name)
         said = []
         for where, names in groups.items():
             many = len(names) > 1 or is_plural(names[0])
-            said.append(f"{_capital(listed([spoken(n) for n in names]))} {'are' if many else 'is'} hidden in "
-                        f"{where} and {'are' if many else 'is'} not compared.")
+            said.append(
+                f"{_capital(listed([spoken(n) for n in names]))} {'are' if many else 'is'} hidden "
+                f"in {where} and {'are' if many else 'is'} not compared."
+            )
         return " ".join(said)
 
     def _named(self, m: int) -> str:
@@ -155,24 +196,48 @@ class Evidence:
 
 
 @door
-def explain_pairs(distance: PartDistance, q: Embeddings, g: Embeddings, rows_q: Sequence[int],
-                  rows_g: Sequence[int]) -> list[Evidence]:
+def explain_pairs(
+    distance: PartDistance,
+    q: Embeddings,
+    g: Embeddings,
+    rows_q: Sequence[int],
+    rows_g: Sequence[int],
+) -> list[Evidence]:
     """Evidence of the pairs (rows_q[i], rows_g[i]). ValueError if q and g hold other embeddings.
 
-    Worked out in float64, so that the shares sum to the distance to about 1e-15 and agree with float32 rankings.
+    Worked out in float64, so that the shares sum to the distance to about 1e-15 and agree with
+    float32 rankings.
     """
     if len(rows_q) != len(rows_g):
-        raise ShapeError(f"pairs need as many queries as matches, got {len(rows_q)} and {len(rows_g)}")
+        raise ShapeError(
+            f"pairs need as many queries as matches, got {len(rows_q)} and {len(rows_g)}"
+        )
     query, match = _double(q, rows_q), _double(g, rows_g)
     with torch.no_grad():
-        parts, share = distance.parts(query, match).cpu().numpy(), distance.terms(query, match).cpu().numpy()
+        parts, share = (
+            distance.parts(query, match).cpu().numpy(),
+            distance.terms(query, match).cpu().numpy(),
+        )
     seen = (query.visibility.cpu().numpy(), match.visibility.cpu().numpy())
-    return [Evidence(q.names, math.fsum(share[i]), parts[i], share[i], seen[0][i], seen[1][i], distance.shrink,
-                     distance.missing) for i in range(len(rows_q))]
+    return [
+        Evidence(
+            q.names,
+            math.fsum(share[i]),
+            parts[i],
+            share[i],
+            seen[0][i],
+            seen[1][i],
+            distance.shrink,
+            distance.missing,
+        )
+        for i in range(len(rows_q))
+    ]
 
 
 @door
-def explain_pair(distance: PartDistance, q: Embeddings, g: Embeddings, row_q: int = 0, row_g: int = 0) -> Evidence:
+def explain_pair(
+    distance: PartDistance, q: Embeddings, g: Embeddings, row_q: int = 0, row_g: int = 0
+) -> Evidence:
     """Evidence of query ``row_q`` and match ``row_g``; see ``explain_pairs``."""
     return explain_pairs(distance, q, g, [row_q], [row_g])[0]
 
@@ -181,8 +246,8 @@ def explain_pair(distance: PartDistance, q: Embeddings, g: Embeddings, row_q: in
 def addends(values: Sequence[float] | Array, digits: int = 3) -> tuple[list[str], str]:
     """Finite numbers as printed decimals that add up to the printed total: (addends, total).
 
-    Each addend is off by less than one unit in its last place; the total is rounded as usual. Rounding each
-    number alone would leave sums that a reader finds wrong with a pencil.
+    Each addend is off by less than one unit in its last place; the total is rounded as usual.
+    Rounding each number alone would leave sums that a reader finds wrong with a pencil.
     """
     scale = 10**digits
     exact = [float(v) * scale for v in values]
@@ -196,11 +261,13 @@ def addends(values: Sequence[float] | Array, digits: int = 3) -> tuple[list[str]
 
 @door
 def spoken(name: str) -> str:
-    """The name of an embedding as a person would say it: ``left_arm`` -> ``left arm``, ``stripe3`` -> ``stripe 3``."""
+    """The name of an embedding as a person would say it: ``left_arm`` -> ``left arm``,
+    ``stripe3`` -> ``stripe 3``.
+    """
     if name in _SPOKEN:
         return _SPOKEN[name]
     words = name.replace("_", " ").rstrip("0123456789")
-    return " ".join(f"{words} {name[len(words):]}".split())
+    return " ".join(f"{words} {name[len(words) :]}".split())
 
 
 @door

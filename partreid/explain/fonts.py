@@ -1,6 +1,8 @@
-"""Type for pictures: Pillow's own, and for what it lacks, such as a Chinese name, a font of the machine.
+"""Type for pictures: Pillow's own, and for what it lacks, such as a Chinese name, a font of the
+machine.
 
-Where no font has a character it stands as its number, ``\\u738b``: two names never look alike as two rows of boxes.
+Where no font has a character it stands as its number, ``\\u738b``: two names never look alike as
+two rows of boxes.
 """
 
 import os
@@ -15,8 +17,23 @@ from partreid.utils.text import printable
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # Files that hold Chinese, Japanese or Korean, by preference; then those for most other scripts.
-_KNOWN = ("NotoSansCJK", "NotoSansSC", "SourceHanSans", "wqy-", "DroidSansFallback", "PingFang", "Hiragino", "msyh",
-          "simsun", "Arial Unicode", "ArialUnicode", "unifont", "NotoSans-", "DejaVuSans.", "Arial.")
+_KNOWN = (
+    "NotoSansCJK",
+    "NotoSansSC",
+    "SourceHanSans",
+    "wqy-",
+    "DroidSansFallback",
+    "PingFang",
+    "Hiragino",
+    "msyh",
+    "simsun",
+    "Arial Unicode",
+    "ArialUnicode",
+    "unifont",
+    "NotoSans-",
+    "DejaVuSans.",
+    "Arial.",
+)
 _MOST = 4000  # files looked at: enough for any machine's folders
 _NOWHERE = "\uffff"  # a character that no font has: what is drawn like it is a box
 
@@ -49,7 +66,9 @@ def _has(path: str | None, text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _drawn(path: str | None, character: str) -> bool:
-    """Whether a font has a glyph of its own for a character: it is not drawn as what is in no font."""
+    """Whether a font has a glyph of its own for a character: it is not drawn as what is in no
+    font.
+    """
     if character.isspace():
         return True
     type_ = font(24) if path is None else _opened(path, 24)
@@ -69,7 +88,11 @@ def _candidates() -> tuple[str, ...]:
         for at, _, files in os.walk(folder):
             for name in files:
                 rank = next((i for i, known in enumerate(_KNOWN) if name.startswith(known)), None)
-                if rank is not None and name.lower().endswith((".ttf", ".ttc", ".otf")) and len(found) < _MOST:
+                if (
+                    rank is not None
+                    and name.lower().endswith((".ttf", ".ttc", ".otf"))
+                    and len(found) < _MOST
+                ):
                     found.append((rank, os.path.join(at, name)))
     usable = []
     for _, path in sorted(found):
@@ -86,4 +109,8 @@ def _folders() -> tuple[Path, ...]:
         return (Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts",)
     if sys.platform == "darwin":
         return Path("/System/Library/Fonts"), Path("/Library/Fonts")
-    return Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts"
+    return (
+        Path("/usr/share/fonts"),
+        Path("/usr/local/share/fonts"),
+        Path.home() / ".local/share/fonts",
+    )

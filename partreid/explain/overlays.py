@@ -19,17 +19,37 @@ from partreid.utils.images import read_image
 
 Array = NDArray[np.float64]
 
-# One colour per part name, the same in every picture. Chosen so that all pairs of a scheme stay apart under
-# protanopia, deuteranopia and tritanopia (CIELAB distance > 20), by lightness where hue no longer helps.
+# One colour per part name, the same in every picture. Chosen so that all pairs of a scheme stay
+# apart under protanopia, deuteranopia and tritanopia (CIELAB distance > 20), by lightness where hue
+# no longer helps.
 PALETTE: Mapping[str, str] = {
-    "head": "#f2c14b", "torso": "#2a5cb8", "upper": "#2a5cb8", "arms": "#7ccbee", "lower": "#7ccbee",
-    "legs": "#d2649a", "upper_legs": "#d2649a", "lower_legs": "#6b3158", "feet": "#8a8f2a",
-    "left_arm": "#7ccbee", "right_arm": "#3f96c4", "left_leg": "#d2649a", "right_leg": "#a33a72",
-    "left_foot": "#6b3158", "right_foot": "#8a8f2a",
-    "chest": "#2a5cb8", "upper_arm": "#b5dc92", "lower_arm": "#7ccbee", "upper_leg": "#d2649a", "lower_leg": "#6b3158",
-    "foot": "#8a8f2a", "hand": "#e0763c",
-    "body": "#2a5cb8", "person": "#2a5cb8",
-    "foreground": "#8f8f88", "global": "#8f8f88", "joined": "#8f8f88",
+    "head": "#f2c14b",
+    "torso": "#2a5cb8",
+    "upper": "#2a5cb8",
+    "arms": "#7ccbee",
+    "lower": "#7ccbee",
+    "legs": "#d2649a",
+    "upper_legs": "#d2649a",
+    "lower_legs": "#6b3158",
+    "feet": "#8a8f2a",
+    "left_arm": "#7ccbee",
+    "right_arm": "#3f96c4",
+    "left_leg": "#d2649a",
+    "right_leg": "#a33a72",
+    "left_foot": "#6b3158",
+    "right_foot": "#8a8f2a",
+    "chest": "#2a5cb8",
+    "upper_arm": "#b5dc92",
+    "lower_arm": "#7ccbee",
+    "upper_leg": "#d2649a",
+    "lower_leg": "#6b3158",
+    "foot": "#8a8f2a",
+    "hand": "#e0763c",
+    "body": "#2a5cb8",
+    "person": "#2a5cb8",
+    "foreground": "#8f8f88",
+    "global": "#8f8f88",
+    "joined": "#8f8f88",
     "mean": "#8f8f88",
 }
 _SPARE = ("#f2c14b", "#2a5cb8", "#7ccbee", "#d2649a", "#6b3158", "#8a8f2a", "#3f96c4", "#a33a72")
@@ -41,8 +61,8 @@ STRONG = 0.8  # opacity of a part of probability 1
 class Shown:
     """A crop with what the model made of it.
 
-    names: K parts. probs: float [K+1, h, w], background first, or None if the method has no part maps.
-    visibility: float [K] in [0, 1] of these parts, or None: all count as visible.
+    names: K parts. probs: float [K+1, h, w], background first, or None if the method has no part
+    maps. visibility: float [K] in [0, 1] of these parts, or None: all count as visible.
     """
 
     path: Path
@@ -53,28 +73,51 @@ class Shown:
     visibility: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.probs is not None and (self.probs.ndim != 3 or len(self.probs) != len(self.names) + 1):
-            raise ShapeError(f"part maps of {len(self.names)} parts must be [{len(self.names) + 1}, h, w], got "
-                             f"{list(self.probs.shape)}")
+        if self.probs is not None and (
+            self.probs.ndim != 3 or len(self.probs) != len(self.names) + 1
+        ):
+            raise ShapeError(
+                f"part maps of {len(self.names)} parts must be [{len(self.names) + 1}, h, w], got "
+                f"{list(self.probs.shape)}"
+            )
         if self.visibility is not None and self.visibility.shape != (len(self.names),):
-            raise ShapeError(f"visibility of {len(self.names)} parts must be [{len(self.names)}], got "
-                             f"{list(self.visibility.shape)}")
+            raise ShapeError(
+                f"visibility of {len(self.names)} parts must be [{len(self.names)}], got "
+                f"{list(self.visibility.shape)}"
+            )
 
     @classmethod
-    def of(cls, sample: Sample, maps: PartMaps | None = None, embeddings: Embeddings | None = None,
-           row: int = 0) -> "Shown":
+    def of(
+        cls,
+        sample: Sample,
+        maps: PartMaps | None = None,
+        embeddings: Embeddings | None = None,
+        row: int = 0,
+    ) -> "Shown":
         """Row ``row`` of part maps and of the embeddings that came with them, as numpy arrays."""
         if maps is None:
             return cls(sample.path, sample.identity, sample.camera)
         seen = None
         if embeddings is not None and set(maps.names) <= set(embeddings.names):
-            seen = embeddings.rows([row]).select(*maps.names).visibility[0].detach().cpu().double().numpy()
+            seen = (
+                embeddings.rows([row])
+                .select(*maps.names)
+                .visibility[0]
+                .detach()
+                .cpu()
+                .double()
+                .numpy()
+            )
         probs = maps.probs[row].detach().cpu().double().numpy()
         return cls(sample.path, sample.identity, sample.camera, probs, maps.names, seen)
 
     def hidden(self, name: str) -> bool:
         """Whether the model calls this part invisible."""
-        return self.visibility is not None and name in self.names and self.visibility[self.names.index(name)] == 0
+        return (
+            self.visibility is not None
+            and name in self.names
+            and self.visibility[self.names.index(name)] == 0
+        )
 
 
 @door
@@ -82,22 +125,27 @@ def colour(name: str) -> str:
     """``#rrggbb`` of a part, fixed by its name alone."""
     if name in PALETTE:
         return PALETTE[name]
-    digits = name[len(name.rstrip("0123456789")):]  # stripe1, stripe2, ... follow each other
+    digits = name[len(name.rstrip("0123456789")) :]  # stripe1, stripe2, ... follow each other
     return _SPARE[(int(digits) - 1 if digits else crc32(name.encode())) % len(_SPARE)]
 
 
 def photo(path: Path, height: int = 256) -> Image.Image:
-    """The crop as RGB, upright, ``height`` pixels high in its own proportions. DataError if it cannot be read."""
+    """The crop as RGB, upright, ``height`` pixels high in its own proportions. DataError if it
+    cannot be read.
+    """
     rgb = read_image(path)
-    return rgb.resize((max(1, round(rgb.width * height / rgb.height)), height), Image.Resampling.BICUBIC)
+    return rgb.resize(
+        (max(1, round(rgb.width * height / rgb.height)), height), Image.Resampling.BICUBIC
+    )
 
 
 @door
 def part_overlay(shown: Shown, height: int = 256) -> Image.Image:
-    """The crop in grey with each part in its colour, the stronger the surer; RGB, ``height`` pixels high.
+    """The crop in grey with each part in its colour, the stronger the surer; RGB, ``height`` pixels
+    high.
 
-    Parts that the model calls invisible are hatched in grey: what it suspected there, but does not use.
-    A crop without part maps comes back as it is.
+    Parts that the model calls invisible are hatched in grey: what it suspected there, but does not
+    use. A crop without part maps comes back as it is.
     """
     image = photo(shown.path, height)
     if shown.probs is None:
@@ -111,7 +159,10 @@ def part_overlay(shown: Shown, height: int = 256) -> Image.Image:
         alpha = STRONG * np.clip(probs[k + 1] * 1.3 - 0.1, 0, 1)[..., None]
         if shown.hidden(name):
             paint = np.full(3, 110.0)
-            alpha = np.clip(3 * probs[k + 1] - 0.4, 0, 0.8)[..., None] * _hatch(image.height, image.width)[..., None]
+            alpha = (
+                np.clip(3 * probs[k + 1] - 0.4, 0, 0.8)[..., None]
+                * _hatch(image.height, image.width)[..., None]
+            )
         else:
             paint = np.array(ImageColor.getrgb(colour(name)), np.float64)
         canvas += (paint - canvas) * alpha
@@ -120,9 +171,11 @@ def part_overlay(shown: Shown, height: int = 256) -> Image.Image:
 
 @door
 def part_cutout(shown: Shown, name: str, height: int = 256) -> Image.Image | None:
-    """The piece of the photograph that one part was read from: RGBA, transparent where it was not looked at.
+    """The piece of the photograph that one part was read from: RGBA, transparent where it was not
+    looked at.
 
-    ``foreground`` is the union of all parts. None if there are no maps, no such part, or too little to see.
+    ``foreground`` is the union of all parts. None if there are no maps, no such part, or too little
+    to see.
     """
     if shown.probs is None:
         return None
@@ -140,7 +193,9 @@ def part_cutout(shown: Shown, name: str, height: int = 256) -> Image.Image | Non
         return None
     rgba = np.dstack([np.asarray(image), np.round(alpha * 255).astype(np.uint8)])
     rgba[rgba[..., 3] == 0] = 0  # nothing hides under transparent pixels, and the file gets smaller
-    return Image.fromarray(rgba).crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
+    return Image.fromarray(rgba).crop(
+        (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    )
 
 
 @door

@@ -1,4 +1,6 @@
-"""Pictures of answers: a query with its ten nearest crops, and two crops side by side with their part table."""
+"""Pictures of answers: a query with its ten nearest crops, and two crops side by side with their
+part table.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,9 @@ RIGHT, WRONG = "#1f8a57", "#c6382c"
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """One answer to a query: the crop, whether it shows the same person (None: nobody knows), and why it was chosen."""
+    """One answer to a query: the crop, whether it shows the same person (None: nobody knows),
+    and why it was chosen.
+    """
 
     shown: Shown
     right: bool | None
@@ -32,13 +36,14 @@ class Match:
 
 
 @door
-def ranking_sheet(query: Shown, rankings: Mapping[str, Sequence[Match]], top: int = 10,
-                  height: int = 192) -> Image.Image:
+def ranking_sheet(
+    query: Shown, rankings: Mapping[str, Sequence[Match]], top: int = 10, height: int = 192
+) -> Image.Image:
     """Query and nearest crops of each method as an RGB picture; crops are ``height`` pixels high.
 
-    A right answer has a green frame and a tick, a wrong one a red frame and a cross, one of whom nothing is known has
-    neither. Methods with part maps get
-    a second row that shows them. Below each crop stands its distance.
+    A right answer has a green frame and a tick, a wrong one a red frame and a cross, one of whom
+    nothing is known has neither. Methods with part maps get a second row that shows them. Below
+    each crop stands its distance.
     """
     if not rankings:
         raise ShapeError("a ranking sheet needs the ranking of at least one method, got none")
@@ -49,9 +54,15 @@ def ranking_sheet(query: Shown, rankings: Mapping[str, Sequence[Match]], top: in
     for method, ranking in rankings.items():
         maps = any(m.shown.probs is not None for m in ranking[:top])
         blocks.append((method, list(ranking[:top]), maps))
-    tall = sum(title + height + caption + ((height + 8) if maps else 0) + gap for _, _, maps in blocks)
+    tall = sum(
+        title + height + caption + ((height + 8) if maps else 0) + gap for _, _, maps in blocks
+    )
     parts = list(dict.fromkeys(name for s in _everyone(query, rankings, top) for name in s.names))
-    sheet = Image.new("RGB", (2 * edge + columns * (cell + gap) + gap, 2 * edge + tall + (28 if parts else 0)), PAPER)
+    sheet = Image.new(
+        "RGB",
+        (2 * edge + columns * (cell + gap) + gap, 2 * edge + tall + (28 if parts else 0)),
+        PAPER,
+    )
     draw = ImageDraw.Draw(sheet)
     y = edge
     for method, ranking, maps in blocks:
@@ -78,13 +89,21 @@ def ranking_sheet(query: Shown, rankings: Mapping[str, Sequence[Match]], top: in
 
 
 @door
-def compare_picture(first: Shown, second: Shown, evidence: Evidence, height: int = 320) -> Image.Image:
-    """Two crops with their part maps, the distance of each part, and what each adds, as an RGB picture."""
-    images = [[photo(s.path, height)] + ([part_overlay(s, height)] if s.probs is not None else [])
-              for s in (first, second)]
+def compare_picture(
+    first: Shown, second: Shown, evidence: Evidence, height: int = 320
+) -> Image.Image:
+    """Two crops with their part maps, the distance of each part, and what each adds, as an RGB
+    picture.
+    """
+    images = [
+        [photo(s.path, height)] + ([part_overlay(s, height)] if s.probs is not None else [])
+        for s in (first, second)
+    ]
     edge, gap, line, table = 28, 8, 34, 560
     left = sum(i.width + gap for pair in images for i in pair) + 2 * gap
-    words = _wrapped(evidence.sentence(hidden_in=("the first picture", "the second picture")), 17, left + table)
+    words = _wrapped(
+        evidence.sentence(hidden_in=("the first picture", "the second picture")), 17, left + table
+    )
     top = edge + 40 + 25 * len(words) + 16
     body = max(height + 34, 30 + line * len(evidence.names) + 64)
     sheet = Image.new("RGB", (2 * edge + left + gap + table, top + body + edge), PAPER)
@@ -103,8 +122,12 @@ def compare_picture(first: Shown, second: Shown, evidence: Evidence, height: int
     return sheet
 
 
-def _part_table(draw: ImageDraw.ImageDraw, evidence: Evidence, x: int, y: int, width: int, line: int) -> None:
-    """Rows of part, distance as a bar and a number, what it adds; below them one bar that adds up."""
+def _part_table(
+    draw: ImageDraw.ImageDraw, evidence: Evidence, x: int, y: int, width: int, line: int
+) -> None:
+    """Rows of part, distance as a bar and a number, what it adds; below them one bar that adds
+    up.
+    """
     bar, right = 170, x + width
     draw.text((x, y), "part", QUIET, _font(14))
     draw.text((x + 150, y), "distance", QUIET, _font(14))
@@ -126,9 +149,20 @@ def _part_table(draw: ImageDraw.ImageDraw, evidence: Evidence, x: int, y: int, w
                 draw.rectangle((x + 150, y + 12, x + 150 + length, y + 22), fill=colour(name))
             draw.text((x + 160 + bar, y + 8), f"{evidence.parts[m]:.3f}", INK, _font(16))
         else:
-            gone = [w for w, v in (("first", evidence.query_visibility), ("second", evidence.match_visibility))
-                    if v[m] == 0]
-            draw.text((x + 150, y + 8), f"not compared: hidden in the {' and the '.join(gone)}", QUIET, _font(15))
+            gone = [
+                w
+                for w, v in (
+                    ("first", evidence.query_visibility),
+                    ("second", evidence.match_visibility),
+                )
+                if v[m] == 0
+            ]
+            draw.text(
+                (x + 150, y + 8),
+                f"not compared: hidden in the {' and the '.join(gone)}",
+                QUIET,
+                _font(15),
+            )
         if m in counted:
             draw.text((right, y + 8), printed[counted.index(m)], ink, _font(16), anchor="ra")
         y += line
@@ -165,7 +199,9 @@ def _everyone(query: Shown, rankings: Mapping[str, Sequence[Match]], top: int) -
     return [query, *(m.shown for ranking in rankings.values() for m in ranking[:top])]
 
 
-def _place(sheet: Image.Image, shown: Shown, x: int, y: int, cell: int, height: int, maps: bool) -> None:
+def _place(
+    sheet: Image.Image, shown: Shown, x: int, y: int, cell: int, height: int, maps: bool
+) -> None:
     image = photo(shown.path, height)
     sheet.paste(image, (x + (cell - image.width) // 2, y))
     if maps:
@@ -174,21 +210,28 @@ def _place(sheet: Image.Image, shown: Shown, x: int, y: int, cell: int, height: 
 
 def _frame(sheet: Image.Image, x: int, y: int, width: int, height: int, right: bool) -> None:
     """Frame and, for those who do not see its colour, a tick or a cross in its corner."""
-    ImageDraw.Draw(sheet).rectangle((x - 3, y - 3, x + width + 2, y + height + 2), outline=RIGHT if right else WRONG,
-                                    width=4)
+    ImageDraw.Draw(sheet).rectangle(
+        (x - 3, y - 3, x + width + 2, y + height + 2), outline=RIGHT if right else WRONG, width=4
+    )
     badge = _badge(right)
     sheet.paste(badge, (x + width - 24, y - 2), badge)
 
 
 @lru_cache(maxsize=2)
 def _badge(right: bool, size: int = 26) -> Image.Image:
-    """A tick in a green or a cross in a red disc, RGBA; drawn four times as large for smooth edges."""
+    """A tick in a green or a cross in a red disc, RGBA; drawn four times as large for smooth
+    edges.
+    """
     big = Image.new("RGBA", (4 * size, 4 * size))
     draw = ImageDraw.Draw(big)
     u = 4 * size / 26
     draw.ellipse((0, 0, 26 * u - 1, 26 * u - 1), fill=PAPER)
     draw.ellipse((2 * u, 2 * u, 24 * u - 1, 24 * u - 1), fill=RIGHT if right else WRONG)
-    strokes = [[(8, 13.5), (11.5, 17), (18, 9.5)]] if right else [[(9, 9), (17, 17)], [(17, 9), (9, 17)]]
+    strokes = (
+        [[(8, 13.5), (11.5, 17), (18, 9.5)]] if right else [[(9, 9), (17, 17)], [(17, 9), (9, 17)]]
+    )
     for stroke in strokes:
-        draw.line([(px * u, py * u) for px, py in stroke], fill=PAPER, width=round(2.6 * u), joint="curve")
+        draw.line(
+            [(px * u, py * u) for px, py in stroke], fill=PAPER, width=round(2.6 * u), joint="curve"
+        )
     return big.resize((size, size), Image.Resampling.LANCZOS)

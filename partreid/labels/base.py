@@ -11,16 +11,18 @@ from partreid.types import PartScheme
 from partreid.utils.arguments import door
 
 FeatureStream = Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]
-"""Per identity: indices int64 [n], cameras int64 [n], features float [n, C, h, w]; one identity at a time."""
+"""Per identity: indices int64 [n], cameras int64 [n], features float [n, C, h, w]; one identity
+at a time.
+"""
 
 
 class Cue(Protocol):
     """One kind of knowledge, indexed like the training samples.
 
-    spatial: the items are maps on the image's grid and move with crop and erase; a cue may have ``finish(item)``, which
-    makes of an item that has moved what a batch carries. scheme: of part labels, None for other
-    knowledge. refresh: called before every epoch; a cue that made new items gives a table of what it found, for the
-    journal, any other None.
+    spatial: the items are maps on the image's grid and move with crop and erase; a cue may have
+    ``finish(item)``, which makes of an item that has moved what a batch carries. scheme: of part
+    labels, None for other knowledge. refresh: called before every epoch; a cue that made new items
+    gives a table of what it found, for the journal, any other None.
     """
 
     spatial: bool
@@ -35,13 +37,16 @@ class Cue(Protocol):
 
 
 class PartLabels:
-    """Fixed part labels, uint8 [H, W] per image, read by ``read(index)``. Mirroring swaps left and right parts, unless
-    ``swap`` is false."""
+    """Fixed part labels, uint8 [H, W] per image, read by ``read(index)``. Mirroring swaps left and
+    right parts, unless ``swap`` is false.
+    """
 
     spatial = True
 
     @door
-    def __init__(self, scheme: PartScheme, read: Callable[[int], NDArray[np.uint8]], swap: bool = True) -> None:
+    def __init__(
+        self, scheme: PartScheme, read: Callable[[int], NDArray[np.uint8]], swap: bool = True
+    ) -> None:
         self.scheme, self.read = scheme, read
         self._flip = np.arange(256, dtype=np.uint8)
         if swap:

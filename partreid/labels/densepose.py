@@ -1,8 +1,9 @@
-"""DensePose's surfaces of a crop: the pictures it writes (I, U, V), part labels made of them, and how many there are.
+"""DensePose's surfaces of a crop: the pictures it writes (I, U, V), part labels made of them, and
+how many there are.
 
-A chart is one of the 24 body surfaces of Güler et al., DensePose, CVPR 2018; every pixel of a body has a chart I and
-two coordinates on it, U and V in [0, 1]. Dumps of detectron2 are read by :mod:`partreid.labels.dumps`, which can turn
-them into the same pictures.
+A chart is one of the 24 body surfaces of Güler et al., DensePose, CVPR 2018; every pixel of a body
+has a chart I and two coordinates on it, U and V in [0, 1]. Dumps of detectron2 are read by
+:mod:`partreid.labels.dumps`, which can turn them into the same pictures.
 """
 
 import io
@@ -38,7 +39,8 @@ Progress = Callable[[int, int], None]
 class Surfaces:
     """What DensePose saw of one person, on the pixels of the image.
 
-    labels: uint8 [H, W], 0 background, 1..24 chart. uv: float32 [2, H, W] in [0, 1], 0 outside the body.
+    labels: uint8 [H, W], 0 background, 1..24 chart. uv: float32 [2, H, W] in [0, 1], 0 outside the
+    body.
     """
 
     labels: NDArray[np.uint8]
@@ -47,10 +49,14 @@ class Surfaces:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.labels.ndim != 2 or self.labels.dtype != np.uint8:
-            raise ShapeError(f"labels must be uint8 [H, W], got {self.labels.dtype} {self.labels.shape}")
+            raise ShapeError(
+                f"labels must be uint8 [H, W], got {self.labels.dtype} {self.labels.shape}"
+            )
         if self.uv.shape != (2, *self.labels.shape) or self.uv.dtype != np.float32:
-            raise ShapeError(f"uv must be float32 {(2, *self.labels.shape)} like the labels, got {self.uv.dtype} "
-                             f"{self.uv.shape}")
+            raise ShapeError(
+                f"uv must be float32 {(2, *self.labels.shape)} like the labels, got "
+                f"{self.uv.dtype} {self.uv.shape}"
+            )
 
     @property
     def coverage(self) -> float:
@@ -65,17 +71,20 @@ class Surfaces:
 
 @door
 def read_iuv(path: Path, person: int | None = None, order: Order = "auto") -> Surfaces:
-    """An IUV picture: uint8 RGB of I, trunc(255 U), trunc(255 V), as DensePose and this package write it.
+    """An IUV picture: uint8 RGB of I, trunc(255 U), trunc(255 V), as DensePose and this package
+    write it.
 
-    DensePose's own tool saves through OpenCV, so that other readers meet V, U, I ("vui"); ours is "iuv". "auto" takes
-    for I the channel whose values do not exceed 24; if the first and the last both fit, the one that is positive
-    wherever the others are; if that still says nothing, ``<stem>_IUV.png`` is "vui" and any other name "iuv".
+    DensePose's own tool saves through OpenCV, so that other readers meet V, U, I ("vui"); ours is
+    "iuv". "auto" takes for I the channel whose values do not exceed 24; if the first and the last
+    both fit, the one that is positive wherever the others are; if that still says nothing,
+    ``<stem>_IUV.png`` is "vui" and any other name "iuv".
 
-    ``<stem>_INDS.png`` beside ``<stem>_IUV.png`` tells several people apart. person: an id of that file, None for whom
-    the crop shows (:func:`partreid.labels.target.prominence`). The ids are ranks by score from 0 up, so that id 0 is
-    those pixels of a body that carry no id.
+    ``<stem>_INDS.png`` beside ``<stem>_IUV.png`` tells several people apart. person: an id of that
+    file, None for whom the crop shows (:func:`partreid.labels.target.prominence`). The ids are
+    ranks by score from 0 up, so that id 0 is those pixels of a body that carry no id.
 
-    U and V are q/255 of the value q on file. DataError if the file is unreadable, lossy or no IUV picture.
+    U and V are q/255 of the value q on file. DataError if the file is unreadable, lossy or no IUV
+    picture.
     """
     lossless(path)
     pixels = read_channels(path)
@@ -83,21 +92,27 @@ def read_iuv(path: Path, person: int | None = None, order: Order = "auto") -> Su
         pixels = pixels[..., ::-1]
     labels = pixels[..., 0]
     if labels.max(initial=0) > LAST:
-        raise DataError(f"{path} has charts up to {labels.max()} when read as {order}, DensePose has {LAST}; give the "
-                        f"other order, or 'auto'")
+        raise DataError(
+            f"{path} has charts up to {labels.max()} when read as {order}, DensePose has {LAST}; "
+            "give the other order, or 'auto'"
+        )
     ids = path.with_name(f"{path.name.removesuffix('_IUV.png')}_INDS.png")
     if path.name.endswith("_IUV.png") and os.path.lexists(ids):  # whatever it is, it was meant
         labels = np.where(_person(ids, labels, person), labels, 0).astype(np.uint8)
     elif person is not None:
-        raise DataError(f"{path} cannot be asked for person {person}: there is no {ids.name} beside it that says "
-                        f"which pixels are whose")
+        raise DataError(
+            f"{path} cannot be asked for person {person}: there is no {ids.name} beside it that "
+            "says which pixels are whose"
+        )
     uv = np.where(labels > 0, pixels[..., 1:].transpose(2, 0, 1) / np.float32(255), 0)
     return Surfaces(np.ascontiguousarray(labels), uv.astype(np.float32))
 
 
 @door
 def encode_iuv(surfaces: Surfaces) -> bytes:
-    """A PNG of I, trunc(255 U), trunc(255 V) in RGB order. What :func:`read_iuv` gave becomes the same PNG again."""
+    """A PNG of I, trunc(255 U), trunc(255 V) in RGB order. What :func:`read_iuv` gave becomes
+    the same PNG again.
+    """
     quantised = (surfaces.uv * 255).astype(np.uint8)  # in float32, 255 * (q / 255) is q for every q
     pixels = np.concatenate([surfaces.labels[..., None], quantised.transpose(1, 2, 0)], 2)
     file = io.BytesIO()
@@ -109,8 +124,11 @@ def _order(pixels: NDArray[np.uint8], path: Path) -> Literal["iuv", "vui"]:
     channels: dict[Literal["iuv", "vui"], int] = {"iuv": 0, "vui": 2}
     fit = [order for order, c in channels.items() if pixels[..., c].max(initial=0) <= LAST]
     if not fit:
-        raise DataError(f"{path} is no IUV picture: neither its first nor its last channel stays within 0..{LAST}. "
-                        f"Export the numbers (apply_net.py dump, then import the dump), not a drawing of them")
+        raise DataError(
+            f"{path} is no IUV picture: neither its first nor its last channel stays within "
+            f"0..{LAST}. Export the numbers (apply_net.py dump, then import the dump), not a "
+            "drawing of them"
+        )
     if len(fit) == 2:
         body = pixels.any(2)
         fit = [order for order in fit if (pixels[..., channels[order]] > 0)[body].all()]
@@ -123,36 +141,50 @@ def _person(path: Path, labels: NDArray[np.uint8], person: int | None) -> NDArra
     """Pixels of one person by the ids of an INDS picture."""
     ids, _ = read_index(path)
     if ids.shape != labels.shape:
-        raise DataError(f"{path} is {ids.shape[1]} x {ids.shape[0]} but its IUV picture is {labels.shape[1]} x "
-                        f"{labels.shape[0]}; they belong to different images, remove or replace one")
+        raise DataError(
+            f"{path} is {ids.shape[1]} x {ids.shape[0]} but its IUV picture is {labels.shape[1]} x "
+            f"{labels.shape[0]}; they belong to different images, remove or replace one"
+        )
     found = np.unique(ids[labels > 0])
     if person is None:
-        columns = np.stack([((ids == one) & (labels > 0)).sum(0) for one in found] or [np.zeros(labels.shape[1], int)])
+        columns = np.stack(
+            [((ids == one) & (labels > 0)).sum(0) for one in found]
+            or [np.zeros(labels.shape[1], int)]
+        )
         person = int(found[prominence(columns).argmax()]) if len(found) else 0
     elif person not in found:
-        raise DataError(f"{path} has no person {person}, only {', '.join(map(str, found)) or 'nobody'}")
+        raise DataError(
+            f"{path} has no person {person}, only {', '.join(map(str, found)) or 'nobody'}"
+        )
     mask: NDArray[np.bool_] = (ids == person) & (labels > 0)
     return mask
 
 
 @door
-def surfaces_of(root: Path, samples: Sequence[Sample], folder: str = "iuv", instead: str = ""
-                ) -> tuple[Path | None, ...]:
-    """The IUV picture of each image, ``root/folder/<split>/<stem>.png`` or ``<stem>_IUV.png``; None where DensePose
-    found nobody and so wrote none. DataError if not one is there; instead: what its sentence says can be had without.
+def surfaces_of(
+    root: Path, samples: Sequence[Sample], folder: str = "iuv", instead: str = ""
+) -> tuple[Path | None, ...]:
+    """The IUV picture of each image, ``root/folder/<split>/<stem>.png`` or ``<stem>_IUV.png``; None
+    where DensePose found nobody and so wrote none. DataError if not one is there; instead: what its
+    sentence says can be had without.
     """
-    paths = tuple(_beside(root / folder / sample.path.parent.name, sample.path) for sample in samples)
+    paths = tuple(
+        _beside(root / folder / sample.path.parent.name, sample.path) for sample in samples
+    )
     if samples and not any(paths):
         place = root / folder / samples[0].path.parent.name
-        raise DataError(f"none of {len(samples)} images has a DensePose picture; expected for the first one "
-                        f"{place / samples[0].path.stem}.png or ..._IUV.png. Import a dump of detectron2 into "
-                        f"{root / folder} (partreid labels import densepose), or copy DensePose's *_IUV.png "
-                        f"there{instead}")
+        raise DataError(
+            f"none of {len(samples)} images has a DensePose picture; expected for the first one "
+            f"{place / samples[0].path.stem}.png or ..._IUV.png. Import a dump of detectron2 into "
+            f"{root / folder} (partreid labels import densepose), or copy DensePose's *_IUV.png "
+            f"there{instead}"
+        )
     return paths
 
 
 def _beside(place: Path, image: Path) -> Path | None:
-    stems = dict.fromkeys((image.stem, image.name.split(".")[0]))  # DensePose cuts names at the first dot
+    # DensePose cuts names at the first dot
+    stems = dict.fromkeys((image.stem, image.name.split(".")[0]))
     names = (f"{image.stem}.png", *(f"{stem}_IUV.png" for stem in stems))
     return next((place / name for name in names if (place / name).is_file()), None)
 
@@ -161,9 +193,10 @@ def _beside(place: Path, image: Path) -> Path | None:
 class Coverage:
     """How much of a data set DensePose has seen.
 
-    images: number. missing: names of those in which it found nobody. share: mean share of pixels on a body where it
-    did, 0 to 1. absent: those of ``missing`` that the dump does not speak of. strangers: what it speaks of besides.
-    repeated: files of which it has several entries. broken: about entries that could not be used.
+    images: number. missing: names of those in which it found nobody. share: mean share of pixels on
+    a body where it did, 0 to 1. absent: those of ``missing`` that the dump does not speak of.
+    strangers: what it speaks of besides. repeated: files of which it has several entries. broken:
+    about entries that could not be used.
     """
 
     images: int
@@ -193,7 +226,9 @@ class Coverage:
         if self.strangers:
             said += f" In the dump but not among the images: {_some(self.strangers)}."
         if self.repeated:
-            said += f" More than once in the dump, people of all entries taken: {_some(self.repeated)}."
+            said += (
+                f" More than once in the dump, people of all entries taken: {_some(self.repeated)}."
+            )
         if self.broken:
             said += f" {self.broken}"
         return said
@@ -205,10 +240,14 @@ def _some(names: Sequence[str]) -> str:
 
 
 @door
-def coverage(root: Path, samples: Sequence[Sample], folder: str = "iuv", progress: Progress | None = None) -> Coverage:
+def coverage(
+    root: Path, samples: Sequence[Sample], folder: str = "iuv", progress: Progress | None = None
+) -> Coverage:
     """Reads every IUV picture once. progress: called with (images done, images in all)."""
     missing, shares = [], []
-    for done, (path, sample) in enumerate(zip(surfaces_of(root, samples, folder), samples, strict=True), 1):
+    for done, (path, sample) in enumerate(
+        zip(surfaces_of(root, samples, folder), samples, strict=True), 1
+    ):
         surfaces = read_iuv(path) if path else None
         if surfaces is not None and surfaces.found:
             shares.append(surfaces.coverage)
@@ -220,21 +259,31 @@ def coverage(root: Path, samples: Sequence[Sample], folder: str = "iuv", progres
 
 
 @door
-def densepose_labels(root: Path, samples: Sequence[Sample], parts: str = "five", folder: str = "iuv",
-                     missing: Literal["unknown", "background", "error"] = "error") -> PartLabels:
+def densepose_labels(
+    root: Path,
+    samples: Sequence[Sample],
+    parts: str = "five",
+    folder: str = "iuv",
+    missing: Literal["unknown", "background", "error"] = "error",
+) -> PartLabels:
     """Part labels from IUV pictures, see :func:`surfaces_of` for where they lie.
 
-    parts: a row of :data:`partreid.labels.schemes.SURFACES`; belongings are not among DensePose's charts and count as
-    background. missing: labels of images without a picture: 255, 0, or a DataError that counts them at once; also of
-    pictures that are there and empty, but that "error" takes these for background.
+    parts: a row of :data:`partreid.labels.schemes.SURFACES`; belongings are not among DensePose's
+    charts and count as background. missing: labels of images without a picture: 255, 0, or a
+    DataError that counts them at once; also of pictures that are there and empty, but that "error"
+    takes these for background.
     """
     groups = find(SURFACES, parts, "surface grouping")
     paths = surfaces_of(root, samples, folder, STRIPES)
-    without = [sample.path.name for sample, path in zip(samples, paths, strict=True) if path is None]
+    without = [
+        sample.path.name for sample, path in zip(samples, paths, strict=True) if path is None
+    ]
     if without and missing == "error":
-        raise DataError(f"DensePose found nobody in {len(without)} of {len(samples)} training images: "
-                        f"{_some(without)}. Say what they count as: --set cues.parts.missing=unknown (losses skip "
-                        f"them) or =background; stripes for all are --set cues.parts=stripes")
+        raise DataError(
+            f"DensePose found nobody in {len(without)} of {len(samples)} training images: "
+            f"{_some(without)}. Say what they count as: --set cues.parts.missing=unknown (losses "
+            "skip them) or =background; stripes for all are --set cues.parts=stripes"
+        )
     table, blank = lookup(groups), UNKNOWN if missing == "unknown" else 0
 
     def read(index: int) -> NDArray[np.uint8]:

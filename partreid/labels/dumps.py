@@ -1,8 +1,9 @@
 """Dumps of detectron2's DensePose, of every age, read without detectron2.
 
-``apply_net.py dump`` has written a list with one dict per image through ``pickle.dump`` (2019 to 2021) and
-``torch.save`` (since). The surfaces of a person cover the box of the detection only, and are stored as labels and
-coordinates, as eight-bit numbers, as a PNG, or as the network's raw output.
+``apply_net.py dump`` has written a list with one dict per image through ``pickle.dump`` (2019 to
+2021) and ``torch.save`` (since). The surfaces of a person cover the box of the detection only, and
+are stored as labels and coordinates, as eight-bit numbers, as a PNG, or as the network's raw
+output.
 """
 
 import base64
@@ -31,8 +32,10 @@ TORCHSCRIPT = "pred_densepose_"
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """One person as dumped: score, box (x1, y1, x2, y2) in pixels of the image, labels uint8 [h, w] (0 background,
-    1..24 chart) and uv float32 [2, h, w] on the box's pixels; uv may leave [0, 1] or be NaN."""
+    """One person as dumped: score, box (x1, y1, x2, y2) in pixels of the image, labels uint8 [h, w]
+    (0 background, 1..24 chart) and uv float32 [2, h, w] on the box's pixels; uv may leave [0, 1] or
+    be NaN.
+    """
 
     score: float
     box: tuple[float, float, float, float]
@@ -41,7 +44,8 @@ class Detection:
 
 
 class Dump(Mapping[str, list[Detection]]):
-    """File name, as the dump has it, to the people found in that image. An image is decoded when it is asked for.
+    """File name, as the dump has it, to the people found in that image. An image is decoded when it
+    is asked for.
 
     Several entries of one name are one image with the people of all; repeated: the names of such.
     """
@@ -50,7 +54,9 @@ class Dump(Mapping[str, list[Detection]]):
         self.path, self.entries = path, dict[str, list[Mapping[str, Any]]]()
         for name, entry in entries:
             if not isinstance(name, str) or not name.strip():
-                raise DataError(f"{path} has an entry whose file name is {name!r:.60}; dump it again")
+                raise DataError(
+                    f"{path} has an entry whose file name is {name!r:.60}; dump it again"
+                )
             self.entries.setdefault(name, []).append(entry)
         self.repeated = tuple(name for name, found in self.entries.items() if len(found) > 1)
 
@@ -61,8 +67,10 @@ class Dump(Mapping[str, list[Detection]]):
         except DataError as error:
             raise DataError(f"{self.path}, image {name}: {error}") from None
         except Exception as error:  # nothing of what is stored has been checked before
-            raise DataError(f"{self.path}, image {name}: not stored as DensePose does ({type(error).__name__}: "
-                            f"{error}); dump this image again") from None
+            raise DataError(
+                f"{self.path}, image {name}: not stored as DensePose does ({type(error).__name__}: "
+                f"{error}); dump this image again"
+            ) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -72,11 +80,13 @@ class Dump(Mapping[str, list[Detection]]):
 
 
 def read_dump(path: Path) -> Dump:
-    """A dump as a mapping from file names to detections; an image without anybody has an empty list.
+    """A dump as a mapping from file names to detections; an image without anybody has an empty
+    list.
 
-    Taken are: the list of dicts of ``apply_net.py dump``, old and new; a dict from file names to such dicts, to
-    detectron2's ``Instances`` or to the dicts of TorchScript exports; and one of these alone, whose name is then the
-    dump's own. DataError if the file is no such thing, or could run code (see :mod:`partreid.labels.unpickle`).
+    Taken are: the list of dicts of ``apply_net.py dump``, old and new; a dict from file names to
+    such dicts, to detectron2's ``Instances`` or to the dicts of TorchScript exports; and one of
+    these alone, whose name is then the dump's own. DataError if the file is no such thing, or could
+    run code (see :mod:`partreid.labels.unpickle`).
     """
     found = load(path)
     if _is_entry(found):
@@ -89,9 +99,11 @@ def read_dump(path: Path) -> Dump:
             return Dump(path, [(path.stem, plain[0])])
     elif isinstance(found, Mapping) and found and all(_is_entry(entry) for entry in found.values()):
         return Dump(path, [(name, _plain(entry)) for name, entry in found.items()])
-    raise DataError(f"{path} holds no DensePose results but a {type(found).__name__}; expected what 'apply_net.py "
-                    f"dump' writes, a list with one dict per image with 'file_name', 'pred_boxes_XYXY' and "
-                    f"'pred_densepose'. Is it the model instead of its output?")
+    raise DataError(
+        f"{path} holds no DensePose results but a {type(found).__name__}; expected what "
+        "'apply_net.py dump' writes, a list with one dict per image with 'file_name', "
+        "'pred_boxes_XYXY' and 'pred_densepose'. Is it the model instead of its output?"
+    )
 
 
 def _plain(entry: Any) -> Mapping[str, Any]:
@@ -111,8 +123,10 @@ def _is(value: Any, name: str) -> bool:
 
 
 def _is_entry(value: Any) -> bool:
-    return any(isinstance(key, str) and key.startswith(("file_name", "pred_boxes", "pred_densepose"))
-               for key in _plain(value))
+    return any(
+        isinstance(key, str) and key.startswith(("file_name", "pred_boxes", "pred_densepose"))
+        for key in _plain(value)
+    )
 
 
 def _detections(entry: Mapping[str, Any]) -> list[Detection]:
@@ -128,33 +142,51 @@ def _detections(entry: Mapping[str, Any]) -> list[Detection]:
         charts = [_decoded(text, shape) for shape, text in old["results"]]
     else:
         boxes = entry["pred_boxes_XYXY"] if "pred_boxes_XYXY" in entry else entry["pred_boxes"]
-        boxes = torch.as_tensor(boxes.values["tensor"] if isinstance(boxes, Record) else boxes).float().reshape(-1, 4)
+        boxes = (
+            torch.as_tensor(boxes.values["tensor"] if isinstance(boxes, Record) else boxes)
+            .float()
+            .reshape(-1, 4)
+        )
     if not isinstance(charts, (list, tuple)):
         charts = _rows(charts)
     scores = torch.as_tensor(entry.get("scores", torch.ones(len(boxes)))).float().reshape(-1)
     if not len(charts) == len(boxes) == len(scores):
-        raise DataError(f"{len(charts)} surfaces for {len(boxes)} boxes with {len(scores)} scores; dump it again")
+        raise DataError(
+            f"{len(charts)} surfaces for {len(boxes)} boxes with {len(scores)} scores; dump it "
+            "again"
+        )
     if len(boxes) and float(((boxes[:, 2:] - boxes[:, :2]).clamp(min=1)).prod(1).max()) > LARGEST:
-        raise DataError(f"a box has more than {LARGEST / 2**20:.0f} million pixels; no crop has; dump it again")
+        raise DataError(
+            f"a box has more than {LARGEST / 2**20:.0f} million pixels; no crop has; dump it again"
+        )
     if not boxes.isfinite().all():
         raise DataError("a box is not finite; dump it again")
-    return [Detection(score, (x1, y1, x2, y2), *_surfaces(chart, box)) for score, (x1, y1, x2, y2), box, chart
-            in zip(scores.tolist(), boxes.tolist(), boxes, charts, strict=True)]
+    return [
+        Detection(score, (x1, y1, x2, y2), *_surfaces(chart, box))
+        for score, (x1, y1, x2, y2), box, chart in zip(
+            scores.tolist(), boxes.tolist(), boxes, charts, strict=True
+        )
+    ]
 
 
 def _rows(charts: Any) -> list[dict[str, Tensor]]:
     """The network's output for N people [N, C, h, w] as one dict [1, C, h, w] for each."""
     values = _values(charts)
     raw = [values[key] for key in RAW]
-    return [{key: value[n:n + 1] for key, value in zip(RAW, raw, strict=True)} for n in range(len(raw[0]))]
+    return [
+        {key: value[n : n + 1] for key, value in zip(RAW, raw, strict=True)}
+        for n in range(len(raw[0]))
+    ]
 
 
 def _values(chart: Any) -> Mapping[str, Any]:
     """The attributes of a stored object. DataError for embeddings, which are no charts."""
     values = chart.values if isinstance(chart, Record) else chart
     if "embedding" in values:
-        raise DataError("it comes from a CSE model, which gives embeddings and no charts I, U, V; use a chart-based "
-                        "model (densepose_rcnn_*.yaml, not one of configs/cse)")
+        raise DataError(
+            "it comes from a CSE model, which gives embeddings and no charts I, U, V; use a "
+            "chart-based model (densepose_rcnn_*.yaml, not one of configs/cse)"
+        )
     old = dict(zip(("S", "I", "U", "V"), RAW, strict=True))
     return {old.get(key, key): value for key, value in values.items()}
 
@@ -164,7 +196,9 @@ def _surfaces(chart: Any, box: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.fl
     if isinstance(chart, Tensor):
         labels, uv = chart[0], chart[1:] / 255
     elif "fine_segm" in (values := _values(chart)):
-        labels, uv = chart_result(values["coarse_segm"], values["fine_segm"], values["u"], values["v"], box)
+        labels, uv = chart_result(
+            values["coarse_segm"], values["fine_segm"], values["u"], values["v"], box
+        )
     elif "labels_uv_str" in values:
         packed = _decoded(values["labels_uv_str"], values["shape_chw"])
         labels, uv = packed[0], packed[1:] / 255
@@ -173,12 +207,20 @@ def _surfaces(chart: Any, box: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.fl
     else:
         labels, uv = values["labels"], values["uv"]
     height, width = (max(int(side), 1) for side in (box[3] - box[1], box[2] - box[0]))
-    if labels.ndim != 2 or uv.shape != (2, *labels.shape) or max(
-            abs(labels.shape[0] - height), abs(labels.shape[1] - width)) > 1:
-        raise DataError(f"labels {tuple(labels.shape)} and uv {tuple(uv.shape)} do not fill their box of {width} x "
-                        f"{height} pixels; dump it again, boxes unchanged")
+    if (
+        labels.ndim != 2
+        or uv.shape != (2, *labels.shape)
+        or max(abs(labels.shape[0] - height), abs(labels.shape[1] - width)) > 1
+    ):
+        raise DataError(
+            f"labels {tuple(labels.shape)} and uv {tuple(uv.shape)} do not fill their box of "
+            f"{width} x {height} pixels; dump it again, boxes unchanged"
+        )
     if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) <= LAST:
-        raise DataError(f"charts {int(labels.min())} to {int(labels.max())}, DensePose has 1 to {LAST}; dump it again")
+        raise DataError(
+            f"charts {int(labels.min())} to {int(labels.max())}, DensePose has 1 to {LAST}; dump "
+            "it again"
+        )
     return labels.to(torch.uint8).numpy(), uv.float().numpy()
 
 
@@ -191,11 +233,14 @@ def _decoded(text: str | bytes, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
-def chart_result(coarse: Tensor, fine: Tensor, u: Tensor, v: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
+def chart_result(
+    coarse: Tensor, fine: Tensor, u: Tensor, v: Tensor, box: Tensor
+) -> tuple[Tensor, Tensor]:
     """The network's output for one person on the pixels of its box, as detectron2 does it.
 
-    coarse: float [1, 2 or 15, h, w]; fine, u, v: float [1, 25, h, w]; box: float32 [4], x1 y1 x2 y2, its sides cut to
-    whole pixels, at least 1. Labels int64 [height, width] and uv float32 [2, height, width], 0 outside the body.
+    coarse: float [1, 2 or 15, h, w]; fine, u, v: float [1, 25, h, w]; box: float32 [4], x1 y1 x2
+    y2, its sides cut to whole pixels, at least 1. Labels int64 [height, width] and uv float32 [2,
+    height, width], 0 outside the body.
     """
     size = (max(int(box[3] - box[1]), 1), max(int(box[2] - box[0]), 1))
 
@@ -206,6 +251,6 @@ def chart_result(coarse: Tensor, fine: Tensor, u: Tensor, v: Tensor, box: Tensor
     uv = torch.zeros(2, *size)
     for chart in labels.unique().tolist():
         if chart:
-            both = torch.cat([resize(u[:, chart:chart + 1]), resize(v[:, chart:chart + 1])])
+            both = torch.cat([resize(u[:, chart : chart + 1]), resize(v[:, chart : chart + 1])])
             uv = torch.where(labels == chart, both, uv)
     return labels, uv

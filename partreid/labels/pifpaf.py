@@ -1,4 +1,6 @@
-"""Part labels from pose: the 36 PifPaf confidence fields that BPBreID distributes for its data sets."""
+"""Part labels from pose: the 36 PifPaf confidence fields that BPBreID distributes for its data
+sets.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,33 +21,47 @@ from partreid.utils.arrays import read_array, read_arrays
 from partreid.utils.images import orientation, turned
 
 Background = Literal["threshold", "diff_from_max", "sum"]
-# The three spellings in circulation, then KPR's for the .tif crops of Occluded-REID, then raw outputs of OpenPifPaf.
+# The three spellings in circulation, then KPR's for the .tif crops of Occluded-REID, then raw
+# outputs of OpenPifPaf.
 SUFFIXES = ("{stem}.npy", "{name}.npy", "{name}.confidence_fields.npy")
 OTHERS = ("{stem}.jpg.confidence_fields.npy", "{stem}.npz", "{name}.npz")
 OVER = 1.01  # confidences may exceed 1 by rounding
 FIELDS = JOINTS + len(LIMBS)
-RAW = (("pif", "paf"), ("cif", "caf"))  # names of the two heads' outputs, before and after OpenPifPaf 0.12
+# names of the two heads' outputs, before and after OpenPifPaf 0.12
+RAW = (("pif", "paf"), ("cif", "caf"))
 
 
 @door
-def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
-                  folder: str = "pifpaf_maskrcnn_filtering", background: Background = "threshold",
-                  threshold: float = 0.5, missing: Missing = "error", masks: tuple[int, int] | None = None,
-                  swap: bool = True) -> PartLabels | PartMasks:
-    """Labels from fields float [36, h, w] in ``root/masks/<folder>/<split>/``, or raw outputs (.npz) in their place.
+def pifpaf_labels(
+    root: Path,
+    samples: Sequence[Sample],
+    parts: str = "eight",
+    folder: str = "pifpaf_maskrcnn_filtering",
+    background: Background = "threshold",
+    threshold: float = 0.5,
+    missing: Missing = "error",
+    masks: tuple[int, int] | None = None,
+    swap: bool = True,
+) -> PartLabels | PartMasks:
+    """Labels from fields float [36, h, w] in ``root/masks/<folder>/<split>/``, or raw outputs
+    (.npz) in their place.
 
-    parts: a row of :data:`partreid.labels.schemes.PIFPAF`. background: which pixels belong to nobody. Fields are
-    found under any name that BPBreID and KPR use, also with the identity's folder dropped or, as for Partial-REID,
-    beside the image. missing: "error" or "unknown", for images without a file. masks: None for labels; else the size
-    (H, W) of the recipe's images, for soft masks by the rule of the released code
-    (:class:`~partreid.labels.masks.PartMasks`). swap: whether mirroring exchanges left and right parts; in the released
-    code it does not. RecipeError for a row with parts that no pixel could have, and for masks where some may be
-    unknown. DataError counts the images without a file and names the first.
+    parts: a row of :data:`partreid.labels.schemes.PIFPAF`. background: which pixels belong to
+    nobody. Fields are found under any name that BPBreID and KPR use, also with the identity's
+    folder dropped or, as for Partial-REID, beside the image. missing: "error" or "unknown", for
+    images without a file. masks: None for labels; else the size (H, W) of the recipe's images, for
+    soft masks by the rule of the released code (:class:`~partreid.labels.masks.PartMasks`). swap:
+    whether mirroring exchanges left and right parts; in the released code it does not. RecipeError
+    for a row with parts that no pixel could have, and for masks where some may be unknown.
+    DataError counts the images without a file and names the first.
     """
     groups = find(PIFPAF, parts, "PifPaf grouping")
     if covered := never_first(groups):
-        raise RecipeError(f"the PifPaf grouping '{parts}' cannot be labels: every field of {', '.join(covered)} "
-                          f"belongs to a part before it, so no pixel would be theirs. Choose another row, e.g. 'eight'")
+        raise RecipeError(
+            f"the PifPaf grouping '{parts}' cannot be labels: every field of {', '.join(covered)} "
+            "belongs to a part before it, so no pixel would be theirs. Choose another row, e.g. "
+            "'eight'"
+        )
     if background not in get_args(Background):
         raise RecipeError(unknown("background rule", background, get_args(Background)))
     if missing not in MISSING:
@@ -58,7 +74,9 @@ def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
     def soft(index: int) -> NDArray[np.float32]:
         path = paths[index]
         assert path is not None
-        return grouped(turned_fields(read_fields(path), samples[index].path), groups).astype(np.float32)
+        return grouped(turned_fields(read_fields(path), samples[index].path), groups).astype(
+            np.float32
+        )
 
     def finish(parts: NDArray[np.float32]) -> NDArray[np.float32]:
         return with_background(parts, background, threshold)
@@ -76,12 +94,15 @@ def pifpaf_labels(root: Path, samples: Sequence[Sample], parts: str = "eight",
 
 def _find(root: Path, folder: str, image: Path) -> Path | None:
     beside = image.with_name(f"{image.name}.confidence_fields.npy")
-    return find_file(root, f"masks/{folder}", image, SUFFIXES + OTHERS) or (beside if beside.exists() else None)
+    return find_file(root, f"masks/{folder}", image, SUFFIXES + OTHERS) or (
+        beside if beside.exists() else None
+    )
 
 
 def turned_fields(fields: NDArray[np.float32], image: Path) -> NDArray[np.float32]:
-    """Fields [36, h, w] turned along with an image that its EXIF turns to the side, if they lie as it is stored: if
-    they are wide where the upright image is tall, or tall where it is wide."""
+    """Fields [36, h, w] turned along with an image that its EXIF turns to the side, if they lie as
+    it is stored: if they are wide where the upright image is tall, or tall where it is wide.
+    """
     turn = orientation(image)
     if turn in QUARTER:
         width, height = image_size(image)
@@ -104,7 +125,8 @@ def never_first(groups: Groups) -> tuple[str, ...]:
 
 @door
 def read_fields(path: Path) -> NDArray[np.float32]:
-    """Confidence fields float32 [36, h, w] in [0, 1] from a .npy, or from the .npz of both heads' outputs.
+    """Confidence fields float32 [36, h, w] in [0, 1] from a .npy, or from the .npz of both heads'
+    outputs.
 
     DataError for everything else. Up to 1.01 confidences are taken for rounded ones and cut.
     """
@@ -112,8 +134,10 @@ def read_fields(path: Path) -> NDArray[np.float32]:
         arrays = read_arrays(path)
         pair = next((names for names in RAW if set(names) <= set(arrays)), None)
         if pair is None:
-            raise DataError(f"{path} should hold the arrays 'pif' and 'paf' (or 'cif' and 'caf'), it has "
-                            f"{', '.join(arrays)[:200]}")
+            raise DataError(
+                f"{path} should hold the arrays 'pif' and 'paf' (or 'cif' and 'caf'), it has "
+                f"{', '.join(arrays)[:200]}"
+            )
         return confidence_fields(arrays[pair[0]], arrays[pair[1]], str(path))
     fields: NDArray[Any] = read_array(path)
     if fields.ndim != 3 or fields.shape[0] != FIELDS:
@@ -122,60 +146,89 @@ def read_fields(path: Path) -> NDArray[np.float32]:
         raise DataError(f"{path} should hold confidences, floats in [0, 1], it is {fields.dtype}")
     low, high = float(fields.min()), float(fields.max())
     if not 0 <= low <= high <= OVER:  # NaN fails too
-        raise DataError(f"{path} should hold confidences in [0, 1], it has {low:.3g} to {high:.3g}; export the "
-                        f"confidence fields, not the regressed vectors and not a picture of them")
+        raise DataError(
+            f"{path} should hold confidences in [0, 1], it has {low:.3g} to {high:.3g}; export the "
+            "confidence fields, not the regressed vectors and not a picture of them"
+        )
     return fields.astype(np.float32, copy=False).clip(0, 1)
 
 
 @door
-def confidence_fields(pif: NDArray[np.generic], paf: NDArray[np.generic], where: str = "pif, paf"
-                      ) -> NDArray[np.float32]:
-    """OpenPifPaf's raw joints [17, 5, h, w] and limbs [19, 9, h, w] as confidences float32 [36, h, w].
+def confidence_fields(
+    pif: NDArray[np.generic], paf: NDArray[np.generic], where: str = "pif, paf"
+) -> NDArray[np.float32]:
+    """OpenPifPaf's raw joints [17, 5, h, w] and limbs [19, 9, h, w] as confidences float32 [36, h,
+    w].
 
-    Confidence is plane 0 in old releases and plane 1 in later ones; it is the one whose values all lie in [0, 1] in
-    both heads. DataError if that is true of neither or both.
+    Confidence is plane 0 in old releases and plane 1 in later ones; it is the one whose values all
+    lie in [0, 1] in both heads. DataError if that is true of neither or both.
     """
-    if pif.ndim != 4 or paf.ndim != 4 or (len(pif), len(paf)) != (JOINTS, len(LIMBS)) \
-            or pif.shape[2:] != paf.shape[2:] or min(pif.shape[1], paf.shape[1]) < 2:
-        raise DataError(f"{where}: expected joints [17, 5, h, w] and limbs [19, 9, h, w] of one size, got {pif.shape} "
-                        f"and {paf.shape}")
+    if (
+        pif.ndim != 4
+        or paf.ndim != 4
+        or (len(pif), len(paf)) != (JOINTS, len(LIMBS))
+        or pif.shape[2:] != paf.shape[2:]
+        or min(pif.shape[1], paf.shape[1]) < 2
+    ):
+        raise DataError(
+            f"{where}: expected joints [17, 5, h, w] and limbs [19, 9, h, w] of one size, got "
+            f"{pif.shape} and {paf.shape}"
+        )
     if not all(np.issubdtype(head.dtype, np.floating) for head in (pif, paf)):
         raise DataError(f"{where}: expected floats, got {pif.dtype} and {paf.dtype}")
     planes = [np.concatenate([pif[:, i], paf[:, i]]).astype(np.float32) for i in (0, 1)]
     within = [plane for plane in planes if plane.size and plane.min() >= 0 and plane.max() <= OVER]
     if len(within) != 1:
-        raise DataError(f"{where}: {'both' if within else 'neither'} of the planes 0 and 1 lie in [0, 1] throughout, "
-                        f"so it cannot be told which is confidence. Save the confidences alone, float [36, h, w], as "
-                        f".npy")
+        raise DataError(
+            f"{where}: {'both' if within else 'neither'} of the planes 0 and 1 lie in [0, 1] "
+            "throughout, so it cannot be told which is confidence. Save the confidences alone, "
+            "float [36, h, w], as .npy"
+        )
     return within[0].clip(0, 1)
 
 
 @door
-def part_masks(fields: NDArray[np.floating], groups: Groups, background: Background = "threshold",
-               threshold: float = 0.5, sharpness: float = 15.0) -> NDArray[np.float32]:
-    """Fields [36, h, w] as soft masks float32 [K+1, h, w], background first (BPBreID's released recipe)."""
+def part_masks(
+    fields: NDArray[np.floating],
+    groups: Groups,
+    background: Background = "threshold",
+    threshold: float = 0.5,
+    sharpness: float = 15.0,
+) -> NDArray[np.float32]:
+    """Fields [36, h, w] as soft masks float32 [K+1, h, w], background first (BPBreID's released
+    recipe).
+    """
     return with_background(grouped(fields, groups), background, threshold, sharpness)
 
 
 @door
 def grouped(fields: NDArray[np.floating], groups: Groups) -> NDArray[np.floating]:
     """Fields [36, h, w] as parts [K, h, w]: the maximum over a part's fields, clamped to [0, 1]."""
-    parts: NDArray[np.floating] = np.stack([fields[list(members)].max(0) for members in groups.values()]).clip(0, 1)
+    parts: NDArray[np.floating] = np.stack(
+        [fields[list(members)].max(0) for members in groups.values()]
+    ).clip(0, 1)
     return parts
 
 
 @door
-def with_background(parts: NDArray[np.floating], background: Background = "threshold", threshold: float = 0.5,
-                    sharpness: float = 15.0) -> NDArray[np.float32]:
+def with_background(
+    parts: NDArray[np.floating],
+    background: Background = "threshold",
+    threshold: float = 0.5,
+    sharpness: float = 15.0,
+) -> NDArray[np.float32]:
     """Parts [K, h, w] as soft masks float32 [K+1, h, w].
 
-    background "threshold": 1 where no part reaches
-    ``threshold``; "diff_from_max": 1 - the highest part; "sum": 1 - the sum of the parts. Then a softmax over the
-    channels times ``sharpness``, or with 0 a division by their sum.
+    background "threshold": 1 where no part reaches ``threshold``; "diff_from_max": 1 - the highest
+    part; "sum": 1 - the sum of the parts. Then a softmax over the channels times ``sharpness``, or
+    with 0 a division by their sum.
     """
     top = parts.max(0)
-    empty = {"threshold": (top < threshold).astype(parts.dtype), "diff_from_max": (1 - top).clip(0, 1),
-             "sum": (1 - parts.sum(0)).clip(0, 1)}[background]
+    empty = {
+        "threshold": (top < threshold).astype(parts.dtype),
+        "diff_from_max": (1 - top).clip(0, 1),
+        "sum": (1 - parts.sum(0)).clip(0, 1),
+    }[background]
     masks = np.concatenate([empty[None], parts])
     if sharpness > 0:
         masks = np.exp(sharpness * (masks - masks.max(0)))

@@ -1,7 +1,8 @@
-"""Part labels that are made from the network's own features and made again as it learns (ISP, HCGA).
+"""Part labels that are made from the network's own features and made again as it learns (ISP,
+HCGA).
 
-One bank in shared memory holds the labels of the whole training set; features pass by one person at a time and are
-never kept. Which labels a person gets is a pure function, see :class:`Labeller`.
+One bank in shared memory holds the labels of the whole training set; features pass by one person at
+a time and are never kept. Which labels a person gets is a pure function, see :class:`Labeller`.
 """
 
 import contextlib
@@ -25,7 +26,9 @@ from partreid.utils.arguments import door
 
 @dataclass(frozen=True)
 class State:
-    """What the last round left of one person: labels uint8 [n, h, w], and centres float32 [K, C] to start from."""
+    """What the last round left of one person: labels uint8 [n, h, w], and centres float32 [K, C]
+    to start from.
+    """
 
     labels: Tensor
     centres: Tensor | None = None
@@ -33,8 +36,10 @@ class State:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What one person gets: labels uint8 [n, h, w] (0 background, 1..K, 255 unknown), centres float32 [K, C] for the
-    next round or None, and notes: numbers by name, 1 for every fallback that was needed."""
+    """What one person gets: labels uint8 [n, h, w] (0 background, 1..K, 255 unknown), centres
+    float32 [K, C] for the next round or None, and notes: numbers by name, 1 for every fallback that
+    was needed.
+    """
 
     labels: Tensor
     centres: Tensor | None = None
@@ -47,35 +52,52 @@ class Labelled:
 
 
 class Labeller(Protocol):
-    """Features float [n, C, h, w] and cameras int64 [n] of all images of one person, and what the last round left of
-    them (None in the first), to labels. Pure and seeded: the same input gives the same labels on any rank."""
+    """Features float [n, C, h, w] and cameras int64 [n] of all images of one person, and what the
+    last round left of them (None in the first), to labels. Pure and seeded: the same input gives
+    the same labels on any rank.
+    """
 
     def __call__(self, features: Tensor, cameras: Tensor, state: State | None) -> Labelled: ...
 
 
-MEASURED = frozenset({"steps"})  # notes that are numbers, averaged over people; every other is a fallback
+# notes that are numbers, averaged over people; every other is a fallback
+MEASURED = frozenset({"steps"})
 SMALL = 2**21  # numbers in the feature maps of one person
 NAMED = 8  # people named per fallback in the diagnostics
 
 
 class PseudoLabels:
-    """A part cue that labels itself anew every ``every`` epochs before epoch ``until`` (None: to the end).
+    """A part cue that labels itself anew every ``every`` epochs before epoch ``until`` (None: to
+    the end).
 
-    aligned: the labels move with crop, mirror and erase, as the image does. False is what the released code of both
-    papers does in effect: labels are mirrored, but neither cropped nor (but for a few cells) erased.
+    aligned: the labels move with crop, mirror and erase, as the image does. False is what the
+    released code of both papers does in effect: labels are mirrored, but neither cropped nor (but
+    for a few cells) erased.
     """
 
     @door
-    def __init__(self, samples: Sequence[Sample], parts: int, label_identity: Labeller, *, every: int = 1,
-                 until: int | None = None, aligned: bool = True) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        parts: int,
+        label_identity: Labeller,
+        *,
+        every: int = 1,
+        until: int | None = None,
+        aligned: bool = True,
+    ) -> None:
         if every < 1 or not 1 <= parts < UNKNOWN:
-            raise RecipeError(f"labels need every >= 1 and 1 to 254 parts, got every={every}, parts={parts}")
+            raise RecipeError(
+                f"labels need every >= 1 and 1 to 254 parts, got every={every}, parts={parts}"
+            )
         self.scheme = PartScheme(tuple(f"part{k}" for k in range(1, parts + 1)))
         self.samples, self.label_identity = samples, label_identity
         self.every, self.until, self.spatial = every, until, aligned
-        self._owner = {identity: row for row, identity in enumerate(sorted({s.identity for s in samples}))}
-        # Two banks [2, N, h, w] and which of them counts, -1 before the first round: a round is written into the other
-        # and becomes visible to running workers all at once.
+        self._owner = {
+            identity: row for row, identity in enumerate(sorted({s.identity for s in samples}))
+        }
+        # Two banks [2, N, h, w] and which of them counts, -1 before the first round: a round is
+        # written into the other and becomes visible to running workers all at once.
         self._banks: Tensor | None = None
         self._live = torch.full((1,), -1, dtype=torch.int64).share_memory_()
         self._centres: Tensor | None = None  # float32 [identities, K, C], NaN where there are none
@@ -83,7 +105,10 @@ class PseudoLabels:
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         labels = self.labels
         if labels is None:
-            raise DataError("these labels come from the network's features; there are none before the first refresh")
+            raise DataError(
+                "these labels come from the network's features; there are none before the first "
+                "refresh"
+            )
         return labels[index].numpy()
 
     def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -91,9 +116,11 @@ class PseudoLabels:
         return item[:, ::-1]
 
     def refresh(self, epoch: int, features: FeatureStream) -> dict[str, Any] | None:
-        """Label every image anew if ``epoch`` calls for it, and say how that went; None if it does not.
+        """Label every image anew if ``epoch`` calls for it, and say how that went; None if it does
+        not.
 
-        With several processes the stream of each must bring its share of the people; all end with all labels.
+        With several processes the stream of each must bring its share of the people; all end with
+        all labels.
         """
         due = epoch % self.every == 0 and (self.until is None or epoch < self.until)
         old = self.labels
@@ -109,13 +136,20 @@ class PseudoLabels:
                 found = self.label_identity(maps, cameras, self._past(person, indices))
             labels, size = found.labels.cpu(), tuple(maps.shape[2:])
             if labels.dtype != torch.uint8 or tuple(labels.shape) != (len(maps), *size):
-                raise ShapeError(f"labels must be uint8 {[len(maps), *size]}, got {labels.dtype} {list(labels.shape)}")
+                raise ShapeError(
+                    f"labels must be uint8 {[len(maps), *size]}, got {labels.dtype} "
+                    f"{list(labels.shape)}"
+                )
             self._bank(target, size)[indices] = labels
             done.append(indices)
             if found.centres is not None:
                 centres[person] = found.centres.cpu()
-            tally.add(self.samples[int(indices[0])].identity, labels, found.notes,
-                      None if old is None else old[indices])
+            tally.add(
+                self.samples[int(indices[0])].identity,
+                labels,
+                found.notes,
+                None if old is None else old[indices],
+            )
         self._gather(target, done)
         self._centres = self._gather_centres(centres)
         self._live.fill_(target)
@@ -138,8 +172,10 @@ class PseudoLabels:
             return
         labels = state["labels"]
         if len(labels) != len(self.samples):
-            raise DataError(f"the checkpoint holds labels of {len(labels)} images, the training set has "
-                            f"{len(self.samples)}; resume with the data the run began with")
+            raise DataError(
+                f"the checkpoint holds labels of {len(labels)} images, the training set has "
+                f"{len(self.samples)}; resume with the data the run began with"
+            )
         self._banks = torch.stack([labels, labels]).share_memory_()
         self._live.fill_(0)
         self._centres = state.get("centres")
@@ -149,19 +185,29 @@ class PseudoLabels:
         if labels is None:
             return None
         centres = None if self._centres is None else self._centres[person]
-        return State(labels[indices], None if centres is None or bool(centres.isnan().any()) else centres)
+        return State(
+            labels[indices], None if centres is None or bool(centres.isnan().any()) else centres
+        )
 
     def _bank(self, which: int, size: tuple[int, ...]) -> Tensor:
         """The bank to write into, made when the size of the maps is first known."""
         if self._banks is None:
-            self._banks = torch.zeros(2, len(self.samples), *size, dtype=torch.uint8).share_memory_()
+            self._banks = torch.zeros(
+                2, len(self.samples), *size, dtype=torch.uint8
+            ).share_memory_()
         return self._banks[which]
 
     def _gather(self, target: int, done: Sequence[Tensor]) -> None:
-        """Complete the bank with the labels of all processes; every row is made by one of them alone."""
+        """Complete the bank with the labels of all processes; every row is made by one of them
+        alone.
+        """
         if not _together():
             return
-        size = next(tuple(size) for size in _everyone(None if self._banks is None else self._banks.shape[2:]) if size)
+        size = next(
+            tuple(size)
+            for size in _everyone(None if self._banks is None else self._banks.shape[2:])
+            if size
+        )
         bank = self._bank(target, size)
         others = torch.ones(len(bank), dtype=torch.bool)
         others[torch.cat([torch.zeros(0, dtype=torch.int64), *done])] = False
@@ -169,7 +215,9 @@ class PseudoLabels:
         bank.copy_(_summed(bank))
 
     def _gather_centres(self, centres: Mapping[int, Tensor]) -> Tensor | None:
-        sizes = [size[0] for size in _everyone([tuple(c.shape) for c in centres.values()][:1]) if size]
+        sizes = [
+            size[0] for size in _everyone([tuple(c.shape) for c in centres.values()][:1]) if size
+        ]
         if not sizes:
             return None
         bank = torch.zeros(len(self._owner), *sizes[0])
@@ -187,12 +235,30 @@ class _Tally:
         self.sums: Counter[str] = Counter()
         self.fallbacks: dict[str, list[int]] = {}
 
-    def add(self, identity: int, labels: Tensor, notes: Mapping[str, float], before: Tensor | None) -> None:
+    def add(
+        self, identity: int, labels: Tensor, notes: Mapping[str, float], before: Tensor | None
+    ) -> None:
         known = labels != UNKNOWN
-        shown = torch.stack([(labels == k).flatten(1).any(1) for k in labels.unique().tolist() if k not in (0, UNKNOWN)]
-                            ) if bool(((labels > 0) & known).any()) else torch.zeros(0, len(labels))
-        self.sums.update({"people": 1, "images": len(labels), "pixels": int(known.sum()),
-                          "foreground": int((known & (labels > 0)).sum()), "parts": int(shown.sum())})
+        shown = (
+            torch.stack(
+                [
+                    (labels == k).flatten(1).any(1)
+                    for k in labels.unique().tolist()
+                    if k not in (0, UNKNOWN)
+                ]
+            )
+            if bool(((labels > 0) & known).any())
+            else torch.zeros(0, len(labels))
+        )
+        self.sums.update(
+            {
+                "people": 1,
+                "images": len(labels),
+                "pixels": int(known.sum()),
+                "foreground": int((known & (labels > 0)).sum()),
+                "parts": int(shown.sum()),
+            }
+        )
         if before is not None:
             self.sums.update({"compared": labels.numel(), "same": int((labels == before).sum())})
         for name in notes.keys() - MEASURED:
@@ -210,19 +276,28 @@ def _merged(own: _Tally) -> dict[str, Any]:
         for name, identities in part[1].items():
             people.setdefault(name, []).extend(identities)
     found: dict[str, Any] = {
-        "people": sums["people"], "images": sums["images"],
+        "people": sums["people"],
+        "images": sums["images"],
         "foreground_share": round(sums["foreground"] / max(sums["pixels"], 1), 4),
         "parts_per_image": round(sums["parts"] / max(sums["images"], 1), 3),
         "agreement": round(sums["same"] / sums["compared"], 4) if sums["compared"] else None,
     }
-    found |= {name: round(sums[name] / max(sums["people"], 1), 2) for name in MEASURED & sums.keys()}
-    return found | {"fallbacks": {name: {"people": len(who), "first": sorted(who)[:NAMED]}
-                                  for name, who in sorted(people.items())}}
+    found |= {
+        name: round(sums[name] / max(sums["people"], 1), 2) for name in MEASURED & sums.keys()
+    }
+    return found | {
+        "fallbacks": {
+            name: {"people": len(who), "first": sorted(who)[:NAMED]}
+            for name, who in sorted(people.items())
+        }
+    }
 
 
 @contextlib.contextmanager
 def _calm(maps: Tensor) -> Iterator[None]:
-    """One thread for small maps on a CPU: meeting another costs more than it brings, far more on busy cores."""
+    """One thread for small maps on a CPU: meeting another costs more than it brings, far more on
+    busy cores.
+    """
     threads = torch.get_num_threads()
     if maps.is_cuda or maps.numel() > SMALL or threads == 1:
         yield

@@ -16,4 +16,6 @@ def stripe_labels(root: Path, samples: Sequence[Sample], stripes: int = 6) -> Pa
         raise RecipeError(f"stripes must be 1 to 64, got {stripes}")
     rows = np.arange(stripes * 8)[:, None] // 8 + 1
     labels = np.repeat(rows, 8, 1).astype(np.uint8)
-    return PartLabels(PartScheme(tuple(f"stripe{i + 1}" for i in range(stripes))), lambda index: labels)
+    return PartLabels(
+        PartScheme(tuple(f"stripe{i + 1}" for i in range(stripes))), lambda index: labels
+    )

@@ -5,30 +5,36 @@ from numpy.typing import NDArray
 
 
 def only_target(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Class labels uint8 [H, W], 0 background, of the person whom the crop is of; everybody else becomes background.
+    """Class labels uint8 [H, W], 0 background, of the person whom the crop is of; everybody else
+    becomes background.
 
-    Pieces of foreground are what is connected (eight neighbours). To each belongs every other of which at least half
-    the columns are columns of that one: an occluder cuts a person into pieces above each other, while other people
-    stand beside. Of these groups the one is kept with the highest area x nearness, where nearness falls from 1 for a
-    mean column in the middle of the crop to 0 at its sides. People who touch are one piece and stay one.
+    Pieces of foreground are what is connected (eight neighbours). To each belongs every other of
+    which at least half the columns are columns of that one: an occluder cuts a person into pieces
+    above each other, while other people stand beside. Of these groups the one is kept with the
+    highest area x nearness, where nearness falls from 1 for a mean column in the middle of the crop
+    to 0 at its sides. People who touch are one piece and stay one.
     """
     pieces = components(labels > 0)
     count = int(pieces.max(initial=0))
     if count < 2:
         return labels
-    per = np.stack([(pieces == k).sum(0) for k in range(1, count + 1)])  # [pieces, W], pixels in each column
+    # [pieces, W], pixels in each column
+    per = np.stack([(pieces == k).sum(0) for k in range(1, count + 1)])
     spans = (per > 0).astype(np.int64)
-    joined = 2 * (spans @ spans.T) >= spans.sum(1)  # [i, j]: half of the columns of j are columns of i
+    # [i, j]: half of the columns of j are columns of i
+    joined = 2 * (spans @ spans.T) >= spans.sum(1)
     areas = joined @ per
     kept = np.concatenate([[False], joined[int(prominence(areas).argmax())]])
     return np.where(kept[pieces], labels, 0).astype(np.uint8)
 
 
 def prominence(columns: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Area x nearness of people by their pixels in each column of the crop, [n, W]: float64 [n], 0 without pixels.
+    """Area x nearness of people by their pixels in each column of the crop, [n, W]: float64 [n], 0
+    without pixels.
 
-    Nearness falls from 1 for a mean column in the middle of the crop to 0 at its sides. Whoever has the most is the one
-    whom the crop shows: the rule for class labels, DensePose's dumps and its pictures with several people.
+    Nearness falls from 1 for a mean column in the middle of the crop to 0 at its sides. Whoever has
+    the most is the one whom the crop shows: the rule for class labels, DensePose's dumps and its
+    pictures with several people.
     """
     width, area = columns.shape[1], columns.sum(1)
     mean = columns @ (np.arange(width) + 0.5) / np.maximum(area, 1)
@@ -36,7 +42,8 @@ def prominence(columns: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Connected pieces of mask bool [H, W], eight neighbours: int64 [H, W], 0 outside, 1.. in reading order.
+    """Connected pieces of mask bool [H, W], eight neighbours: int64 [H, W], 0 outside, 1.. in
+    reading order.
 
     Runs of a row are joined to the runs of the row above that they touch.
     """

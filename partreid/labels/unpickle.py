@@ -1,4 +1,6 @@
-"""Dumps of DensePose as objects, read without DensePose or detectron2: see :mod:`partreid.utils.pickles`."""
+"""Dumps of DensePose as objects, read without DensePose or detectron2: see
+:mod:`partreid.utils.pickles`.
+"""
 
 from itertools import product
 from pathlib import Path
@@ -21,20 +23,27 @@ NAMES: Final = frozenset(f"{module}.{name}" for module, name in product(MODULES,
 
 
 def load(path: Path) -> Any:
-    """What ``torch.save`` or ``pickle.dump`` wrote to ``path``; tensors come to the CPU, those of a zip mapped.
+    """What ``torch.save`` or ``pickle.dump`` wrote to ``path``; tensors come to the CPU, those of a
+    zip mapped.
 
-    Objects of :data:`CLASSES` are :class:`partreid.utils.pickles.Record`. DataError if the file is missing, damaged, of
-    another kind, or names anything but these and tensors.
+    Objects of :data:`CLASSES` are :class:`partreid.utils.pickles.Record`. DataError if the file is
+    missing, damaged, of another kind, or names anything but these and tensors.
     """
     try:
         return pickles.load(path, NAMES.__contains__)
     except pickles.Refused as refused:
-        raise DataError(f"{path} asks for '{refused.name}', which no DensePose dump needs, and was not loaded because "
-                        f"a file that names what it likes can run any code. If you trust whoever made it, have it "
-                        f"written again with 'apply_net.py dump' and nothing added") from None
+        raise DataError(
+            f"{path} asks for '{refused.name}', which no DensePose dump needs, and was not loaded "
+            "because a file that names what it likes can run any code. If you trust whoever made "
+            "it, have it written again with 'apply_net.py dump' and nothing added"
+        ) from None
     except pickles.Damaged as damaged:
-        raise DataError(f"{path} cannot be read as a dump ({damaged.reason}); copy it again, or write it again with "
-                        f"'apply_net.py dump'") from None
+        raise DataError(
+            f"{path} cannot be read as a dump ({damaged.reason}); copy it again, or write it again "
+            "with 'apply_net.py dump'"
+        ) from None
     except pickles.Foreign:
-        raise DataError(f"{path} is no dump: it was written neither by torch.save nor by pickle.dump. Give the file "
-                        f"that 'apply_net.py dump --output' names") from None
+        raise DataError(
+            f"{path} is no dump: it was written neither by torch.save nor by pickle.dump. Give the "
+            "file that 'apply_net.py dump --output' names"
+        ) from None

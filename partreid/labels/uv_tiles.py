@@ -1,4 +1,6 @@
-"""DSA-reID's cue: the surface of every training image unwrapped to 24 part images (Sec. 3.1, DSAP-images)."""
+"""DSA-reID's cue: the surface of every training image unwrapped to 24 part images (Sec. 3.1,
+DSAP-images).
+"""
 
 import contextlib
 import os
@@ -29,49 +31,85 @@ T = TypeVar("T")
 CHUNK = 32  # images warped together
 
 
-def uv_tiles(root: Path, samples: Sequence[Sample], folder: str = "iuv", source: Source = "dense", align: Align = "lr",
-             collision: Collision = "mean", sync: Literal["flip_only", "geometric"] = "flip_only",
-             erasing: bool = False, missing: Literal["empty", "error"] = "empty", size: int = 32,
-             noise: Literal["none", "moderate", "heavy"] = "none", drop: float | None = None,
-             jitter: float | None = None, swap: float | None = None, seed: int = 0, cache: bool = True,
-             progress: Progress | None = None) -> Cue:
-    """Tiles from IUV pictures (:func:`partreid.labels.densepose.surfaces_of` says where) and the crops they are of.
+def uv_tiles(
+    root: Path,
+    samples: Sequence[Sample],
+    folder: str = "iuv",
+    source: Source = "dense",
+    align: Align = "lr",
+    collision: Collision = "mean",
+    sync: Literal["flip_only", "geometric"] = "flip_only",
+    erasing: bool = False,
+    missing: Literal["empty", "error"] = "empty",
+    size: int = 32,
+    noise: Literal["none", "moderate", "heavy"] = "none",
+    drop: float | None = None,
+    jitter: float | None = None,
+    swap: float | None = None,
+    seed: int = 0,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> Cue:
+    """Tiles from IUV pictures (:func:`partreid.labels.densepose.surfaces_of` says where) and the
+    crops they are of.
 
-    source: "coarse" cuts the parts out instead (CSA, Table 4) and aligns nothing. align, collision, size: see
-    :mod:`partreid.layers.warp`; the paper's are "none", "last", 32. sync: "flip_only" makes fixed tiles of the whole
-    images (:class:`UvTiles`), which do not see crop and erase; "geometric" leaves the warp to the method, after crop,
-    mirror and erase (:class:`UvMaps`). erasing: that erased pixels go from the tiles too; so it is with the second and
-    cannot be with the first, and has to be said. missing: whether images in which DensePose found nobody get empty
-    tiles or are an error. noise: a row of :data:`partreid.labels.surfaced.NOISE`, or instead of its numbers ``drop``,
-    ``jitter``, ``swap``, drawn from ``seed``. cache: keep fixed tiles in ``root/cache`` if that can be written.
-    progress: called with (images done, images in all).
+    source: "coarse" cuts the parts out instead (CSA, Table 4) and aligns nothing. align, collision,
+    size: see
+    :mod:`partreid.layers.warp`; the paper's are "none", "last", 32. sync: "flip_only" makes fixed
+    tiles of the whole images (:class:`UvTiles`), which do not see crop and erase; "geometric"
+    leaves the warp to the method, after crop, mirror and erase (:class:`UvMaps`). erasing: that
+    erased pixels go from the tiles too; so it is with the second and cannot be with the first, and
+    has to be said. missing: whether images in which DensePose found nobody get empty tiles or are
+    an error. noise: a row of :data:`partreid.labels.surfaced.NOISE`, or instead of its numbers
+    ``drop``, ``jitter``, ``swap``, drawn from ``seed``. cache: keep fixed tiles in ``root/cache``
+    if that can be written. progress: called with (images done, images in all).
     """
     for what, name, known in (("align", align, ALIGN), ("noise", noise, NOISE)):
         if name not in known:
             raise RecipeError(unknown(what, name, known))
-    given = {name: value for name, value in (("drop", drop), ("jitter", jitter), ("swap", swap)) if value is not None}
+    given = {
+        name: value
+        for name, value in (("drop", drop), ("jitter", jitter), ("swap", swap))
+        if value is not None
+    }
     wrong = replace(NOISE[noise], **given)
     if not (0 <= wrong.drop <= 1 and 0 <= wrong.swap <= 1 and wrong.jitter >= 0):
-        raise RecipeError(f"drop and swap are shares from 0 to 1 and jitter is not negative, got {wrong}")
+        raise RecipeError(
+            f"drop and swap are shares from 0 to 1 and jitter is not negative, got {wrong}"
+        )
     if not 1 <= size <= 256:
         raise RecipeError(f"size must be 1 to 256, got {size}")
     if sync == "geometric" and (source != "dense" or collision != "mean"):
-        raise RecipeError(f"sync='geometric' warps in the method, densely and to the mean; got source='{source}', "
-                          f"collision='{collision}'. Take sync='flip_only' for these")
+        raise RecipeError(
+            "sync='geometric' warps in the method, densely and to the mean; got "
+            f"source='{source}', collision='{collision}'. Take sync='flip_only' for these"
+        )
     if erasing != (sync == "geometric"):
-        raise RecipeError("with sync='geometric' what is erased in the image is erased in the tiles: say erasing=True"
-                          if sync == "geometric" else "tiles of whole images (sync='flip_only') cannot know what will "
-                          "be erased: say erasing=False, or sync='geometric'")
+        raise RecipeError(
+            "with sync='geometric' what is erased in the image is erased in the tiles: say "
+            "erasing=True"
+            if sync == "geometric"
+            else "tiles of whole images (sync='flip_only') cannot know what will "
+            "be erased: say erasing=False, or sync='geometric'"
+        )
     images = Surfaced(root, samples, folder, align if source == "dense" else "none", wrong, seed)
     cue: UvTiles | UvMaps
     if sync == "geometric":
         cue = UvMaps(images, progress)
     else:
-        cue = UvTiles(images, source, collision, size, root / "cache" if cache and samples else None, progress)
-    lost = [sample.path for sample, found in zip(samples, cue.detected.tolist(), strict=True) if not found]
+        cue = UvTiles(
+            images, source, collision, size, root / "cache" if cache and samples else None, progress
+        )
+    lost = [
+        sample.path
+        for sample, found in zip(samples, cue.detected.tolist(), strict=True)
+        if not found
+    ]
     if lost and missing == "error":
-        raise DataError(f"DensePose found nobody in {len(lost)} of {len(samples)} training images; the first is "
-                        f"{lost[0]}. Run it on them again, or give them empty tiles with missing='empty'")
+        raise DataError(
+            f"DensePose found nobody in {len(lost)} of {len(samples)} training images; the first "
+            f"is {lost[0]}. Run it on them again, or give them empty tiles with missing='empty'"
+        )
     return cue
 
 
@@ -89,8 +127,10 @@ class _Fixed:
 
     def sentence(self) -> str:
         """How much is known, for a log."""
-        return (f"The surface of {int(self.known.sum()):,} of {len(self.known):,} training images is known "
-                f"({100 * self.coverage:.1f} %).")
+        return (
+            f"The surface of {int(self.known.sum()):,} of {len(self.known):,} training images is "
+            f"known ({100 * self.coverage:.1f} %)."
+        )
 
     def refresh(self, epoch: int, features: FeatureStream) -> None:
         """Fixed tiles do not change."""
@@ -104,25 +144,42 @@ class _Fixed:
 
 
 class UvTiles(_Fixed):
-    """Ready tiles, uint8 [24, 4, S, S] per image: R, G, B and 1 where known. Crop and erase leave them alone.
+    """Ready tiles, uint8 [24, 4, S, S] per image: R, G, B and 1 where known. Crop and erase leave
+    them alone.
 
-    All are made at once and kept without their empty cells: some 10 KB an image at S = 32. The bank is plain tensors
-    that nobody writes to, so loader workers share it, forked or spawned.
+    All are made at once and kept without their empty cells: some 10 KB an image at S = 32. The bank
+    is plain tensors that nobody writes to, so loader workers share it, forked or spawned.
     """
 
     spatial = False
 
-    def __init__(self, images: Surfaced, source: Source = "dense", collision: Collision = "mean", size: int = 32,
-                 cache: Path | None = None, progress: Progress | None = None) -> None:
-        flips = (frozenset[int](), frozenset(range(1, 25))) if source == "coarse" else mirrored(images.align)
+    def __init__(
+        self,
+        images: Surfaced,
+        source: Source = "dense",
+        collision: Collision = "mean",
+        size: int = 32,
+        cache: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        flips = (
+            (frozenset[int](), frozenset(range(1, 25)))
+            if source == "coarse"
+            else mirrored(images.align)
+        )
         self.size, self._flips = size, among(flips)[:, 1:]
-        path = cache / f"uv_tiles-{images.digest(source=source, collision=collision, size=size)}.safetensors" \
-            if cache else None
+        path = (
+            cache
+            / f"uv_tiles-{images.digest(source=source, collision=collision, size=size)}.safetensors"
+            if cache
+            else None
+        )
         bank = _cached(path, len(images), size)
         if bank is None:
             bank = _build(images, source, collision, size, progress)
             if path is not None:
-                with contextlib.suppress(DataError):  # a data set that cannot be written to is no reason to stop
+                # a data set that cannot be written to is no reason to stop
+                with contextlib.suppress(DataError):
                     write_atomically(path, save(bank))
         elif progress:
             progress(len(images), len(images))
@@ -132,15 +189,18 @@ class UvTiles(_Fixed):
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         item = np.zeros((24, 4, self.size**2), np.uint8)
-        item[:, 3] = np.unpackbits(self._seen[index].numpy(), count=24 * self.size**2).reshape(24, -1)
+        item[:, 3] = np.unpackbits(self._seen[index].numpy(), count=24 * self.size**2).reshape(
+            24, -1
+        )
         seen = item[:, 3].astype(bool)
-        begin, end = self._ends[index:index + 2].tolist()
+        begin, end = self._ends[index : index + 2].tolist()
         for c in range(3):
             item[:, c][seen] = self._colours[c, begin:end].numpy()
         return item.reshape(24, 4, self.size, self.size)
 
     def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]:
-        # as mirror_tiles and mirror_coarse do, but without torch's threads, which cost more than they bring here
+        # as mirror_tiles and mirror_coarse do, but without torch's threads, which cost more than
+        # they bring here
         out: NDArray[np.generic] = item[np.array(LEFT_RIGHT[1:]) - 1]
         out[self._flips[0]] = out[self._flips[0], :, ::-1]
         out[self._flips[1]] = out[self._flips[1], :, :, ::-1]
@@ -153,9 +213,11 @@ class UvTiles(_Fixed):
 
 
 class UvMaps(_Fixed):
-    """Maps to be warped after augmentation, uint8 [H, W, 6] per image: chart, U, V in 0..255, R, G, B.
+    """Maps to be warped after augmentation, uint8 [H, W, 6] per image: chart, U, V in 0..255, R, G,
+    B.
 
-    They move with crop, mirror and erase, so that what the image does not show any more is not in the tiles either.
+    They move with crop, mirror and erase, so that what the image does not show any more is not in
+    the tiles either.
     """
 
     spatial = True
@@ -165,7 +227,9 @@ class UvMaps(_Fixed):
         self._flips = among(mirrored(images.align))
 
         def look(chunk: range) -> list[tuple[bool, bool]]:
-            return [(detected, bool(labels.any())) for detected, labels, _ in map(images.surface, chunk)]
+            return [
+                (detected, bool(labels.any())) for detected, labels, _ in map(images.surface, chunk)
+            ]
 
         found = [row for rows in _chunked(look, len(images), progress) for row in rows]
         self.detected, self.known = np.array(found, bool).reshape(-1, 2).T
@@ -174,20 +238,25 @@ class UvMaps(_Fixed):
         pixels, labels, uv, _ = self.images.read(index)
         valid = np.isfinite(uv).all(0)
         uv = np.where(valid, uv, 0).clip(0, 1)
-        return np.concatenate([np.where(valid, labels, 0)[..., None], np.rint(uv * 255).transpose(1, 2, 0), pixels],
-                              2).astype(np.uint8)
+        return np.concatenate(
+            [np.where(valid, labels, 0)[..., None], np.rint(uv * 255).transpose(1, 2, 0), pixels], 2
+        ).astype(np.uint8)
 
     def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]:
         out = item[:, ::-1].copy()
         labels = out[..., 0].astype(np.uint8)
-        out[..., 1:3] = np.where(self._flips[:, labels].transpose(1, 2, 0), 255 - out[..., 1:3], out[..., 1:3])
+        out[..., 1:3] = np.where(
+            self._flips[:, labels].transpose(1, 2, 0), 255 - out[..., 1:3], out[..., 1:3]
+        )
         out[..., 0] = np.asarray(LEFT_RIGHT, np.uint8)[labels]
         return out
 
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """Threads to decode and warp in, in which torch starts no more of them: with those it takes ten times as long."""
+    """Threads to decode and warp in, in which torch starts no more of them: with those it takes
+    ten times as long.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
@@ -208,31 +277,45 @@ def _chunked(job: Callable[[range], T], count: int, progress: Progress | None) -
                 progress(chunk.stop, count)
 
 
-def _build(images: Surfaced, source: Source, collision: Collision, size: int,
-           progress: Progress | None) -> dict[str, Tensor]:
-    """All tiles without their empty cells: seen uint8 [N, bytes], a bit for each cell; colours uint8 [3, M] of the
-    cells that are seen; ends int64 [N + 1], where the colours of each image begin and end; detected uint8 [N]."""
+def _build(
+    images: Surfaced, source: Source, collision: Collision, size: int, progress: Progress | None
+) -> dict[str, Tensor]:
+    """All tiles without their empty cells: seen uint8 [N, bytes], a bit for each cell; colours
+    uint8 [3, M] of the cells that are seen; ends int64 [N + 1], where the colours of each image
+    begin and end; detected uint8 [N].
+    """
 
     def unwrap(chunk: range) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows = [images.read(i) for i in chunk]
         pixels, labels, uv = _batched(rows)
-        tiles, count = coarse(pixels, labels, size) if source == "coarse" else warp(pixels, labels, uv, size, collision)
+        tiles, count = (
+            coarse(pixels, labels, size)
+            if source == "coarse"
+            else warp(pixels, labels, uv, size, collision)
+        )
         here = count > 0
         colours = tiles.permute(0, 1, 3, 4, 2)[here].round_().to(torch.uint8)
-        return (torch.from_numpy(np.packbits(here.flatten(1).numpy(), axis=1)), colours, here.flatten(1).sum(1),
-                torch.tensor([row[3] for row in rows], dtype=torch.uint8))
+        return (
+            torch.from_numpy(np.packbits(here.flatten(1).numpy(), axis=1)),
+            colours,
+            here.flatten(1).sum(1),
+            torch.tensor([row[3] for row in rows], dtype=torch.uint8),
+        )
 
     found = list(_chunked(unwrap, len(images), progress))
     none = torch.zeros(0, dtype=torch.uint8)
-    return {"seen": torch.cat([none.view(0, -(-24 * size**2 // 8)), *(f[0] for f in found)]),
-            "colours": torch.cat([none.view(0, 3), *(f[1] for f in found)]).T.contiguous(),
-            "ends": torch.cat([torch.zeros(1, dtype=torch.int64), *(f[2] for f in found)]).cumsum(0),
-            "detected": torch.cat([none, *(f[3] for f in found)])}
+    return {
+        "seen": torch.cat([none.view(0, -(-24 * size**2 // 8)), *(f[0] for f in found)]),
+        "colours": torch.cat([none.view(0, 3), *(f[1] for f in found)]).T.contiguous(),
+        "ends": torch.cat([torch.zeros(1, dtype=torch.int64), *(f[2] for f in found)]).cumsum(0),
+        "detected": torch.cat([none, *(f[3] for f in found)]),
+    }
 
 
 def _batched(chunk: Sequence[Read]) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of :meth:`Surfaced.read` as pixels uint8 [B, 3, H, W], labels uint8 [B, H, W] and uv float32 [B, 2, H, W],
-    smaller images with background to the right and below."""
+    """Rows of :meth:`Surfaced.read` as pixels uint8 [B, 3, H, W], labels uint8 [B, H, W] and uv
+    float32 [B, 2, H, W], smaller images with background to the right and below.
+    """
     h, w = (max(row[1].shape[axis] for row in chunk) for axis in (0, 1))
     pixels = np.zeros((len(chunk), 3, h, w), np.uint8)
     labels, uv = np.zeros((len(chunk), h, w), np.uint8), np.zeros((len(chunk), 2, h, w), np.float32)
@@ -249,11 +332,20 @@ def _cached(path: Path | None, images: int, size: int) -> dict[str, Tensor] | No
         return None
     try:
         bank = load_file(path)
-        seen, colours, ends, detected = (bank[name] for name in ("seen", "colours", "ends", "detected"))
-        fits = (ends.dtype == torch.int64 and {seen.dtype, colours.dtype, detected.dtype} == {torch.uint8}
-                and tuple(seen.shape) == (images, -(-24 * size**2 // 8)) and tuple(detected.shape) == (images,)
-                and tuple(ends.shape) == (images + 1,) and tuple(colours.shape) == (3, int(ends[-1])) and ends[0] == 0
-                and np.array_equal(np.diff(ends.numpy()), _set_bits(seen.numpy())) and bool((detected <= 1).all()))
+        seen, colours, ends, detected = (
+            bank[name] for name in ("seen", "colours", "ends", "detected")
+        )
+        fits = (
+            ends.dtype == torch.int64
+            and {seen.dtype, colours.dtype, detected.dtype} == {torch.uint8}
+            and tuple(seen.shape) == (images, -(-24 * size**2 // 8))
+            and tuple(detected.shape) == (images,)
+            and tuple(ends.shape) == (images + 1,)
+            and tuple(colours.shape) == (3, int(ends[-1]))
+            and ends[0] == 0
+            and np.array_equal(np.diff(ends.numpy()), _set_bits(seen.numpy()))
+            and bool((detected <= 1).all())
+        )
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, MemoryError):
         return None
     return bank if fits else None

@@ -10,8 +10,8 @@ from partreid.utils.arguments import Count, door
 class PartHead(nn.Module):
     """Classifies every pixel as background or one of K parts: (BN and) a 1x1 convolution with bias.
 
-    [B, C, h, w] -> PartMaps with logits [B, K+1, h, w]. BPBreID Eq. 1, ISP Eq. 5. ``norm`` puts the batch norm
-    of BPBreID's released code in front.
+    [B, C, h, w] -> PartMaps with logits [B, K+1, h, w]. BPBreID Eq. 1, ISP Eq. 5. ``norm`` puts the
+    batch norm of BPBreID's released code in front.
     """
 
     @door
@@ -28,9 +28,11 @@ class PartHead(nn.Module):
 
 
 class Reduce(nn.Module):
-    """Linear + BN + ReLU from C to D channels, shared by all embeddings of a group: [N, M, C] -> [N, M, D].
+    """Linear + BN + ReLU from C to D channels, shared by all embeddings of a group: [N, M, C] ->
+    [N, M, D].
 
-    The batch norm sees the M embeddings of an image as M samples, as BPBreID's released code has it.
+    The batch norm sees the M embeddings of an image as M samples, as BPBreID's released code has
+    it.
     """
 
     @door
@@ -60,16 +62,19 @@ class ReduceMap(nn.Sequential):
 class IdHead(nn.Module):
     """BN-neck and identity classifier for a group of M embeddings of width D (BoT Sec. 3.5).
 
-    Three forms: one classifier per embedding (default; logits [N, M, C]), ``joint`` over the M embeddings laid
-    end to end (logits [N, C]), or ``shared``, one neck and classifier that all M embeddings pass (logits
-    [N, M, C]). The neck has no shift, the classifier no bias.
+    Three forms: one classifier per embedding (default; logits [N, M, C]), ``joint`` over the M
+    embeddings laid end to end (logits [N, C]), or ``shared``, one neck and classifier that all M
+    embeddings pass (logits [N, M, C]). The neck has no shift, the classifier no bias.
     """
 
     @door
-    def __init__(self, M: Count, D: Count, identities: Count, joint: bool = False, shared: bool = False) -> None:
+    def __init__(
+        self, M: Count, D: Count, identities: Count, joint: bool = False, shared: bool = False
+    ) -> None:
         super().__init__()
         self.joint, self.shared = joint, shared
-        self.norm = nn.BatchNorm1d(D if shared else M * D)  # per-channel, so M necks are one of M * D channels
+        # per-channel, so M necks are one of M * D channels
+        self.norm = nn.BatchNorm1d(D if shared else M * D)
         self.norm.bias.requires_grad_(False)
         shape = (identities, M * D) if joint else (identities, D) if shared else (M, identities, D)
         self.classifier = nn.Parameter(torch.empty(shape))

@@ -1,9 +1,11 @@
-"""How images and feature maps lie in memory on a CPU: channels last, but where that would not be safe.
+"""How images and feature maps lie in memory on a CPU: channels last, but where that would not be
+safe.
 
-The one place that decides. Channels last is the faster layout for training (docs/speed.md). oneDNN 3.12, on processors
-with AVX2 alone, then writes past its buffer in one case: the gradient of the input of a strided 1x1 convolution of 2 to
-7 channels, too few for its eight numbers at a time. What follows is a crash or, worse, none. Such layers get everything
-contiguous, whatever the layers around them do and on every processor, so that all compute the same.
+The one place that decides. Channels last is the faster layout for training (docs/speed.md). oneDNN
+3.12, on processors with AVX2 alone, then writes past its buffer in one case: the gradient of the
+input of a strided 1x1 convolution of 2 to 7 channels, too few for its eight numbers at a time. What
+follows is a crash or, worse, none. Such layers get everything contiguous, whatever the layers
+around them do and on every processor, so that all compute the same.
 """
 
 from typing import Any, TypeVar
@@ -38,9 +40,12 @@ def _narrow(layer: nn.Conv2d) -> bool:
 
 
 def _contiguous(layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The layer's input, contiguous, before the layer runs; its weights too, if another layout has reached them."""
+    """The layer's input, contiguous, before the layer runs; its weights too, if another layout
+    has reached them.
+    """
     x, *rest = given
-    if not (torch.is_grad_enabled() and x.device.type == "cpu"):  # only a gradient on a CPU is at stake
+    # only a gradient on a CPU is at stake
+    if not (torch.is_grad_enabled() and x.device.type == "cpu"):
         return given
     _settle(layer)
     return _plain(x), *rest
@@ -53,5 +58,7 @@ def _settle(layer: Any) -> None:
 
 
 def _plain(x: Tensor) -> Tensor:
-    """The same numbers contiguous, and with the strides that say so: those of a 1x1 kernel could mean either layout."""
+    """The same numbers contiguous, and with the strides that say so: those of a 1x1 kernel could
+    mean either layout.
+    """
     return x.flatten().view(x.shape)

@@ -13,14 +13,18 @@ Maps = Annotated[Tensor, Axes("B M h w")]
 
 @door
 def weighted_pool(f: Features, w: Maps) -> Tensor:
-    """Weighted average, sum(w f) / sum(w); a map that is nowhere gives about zero (BPBreID Eq. 3)."""
+    """Weighted average, sum(w f) / sum(w); a map that is nowhere gives about zero (BPBreID Eq.
+    3).
+    """
     mass = w.sum((2, 3)).clamp_min(1e-6)
     return torch.einsum("bchw,bmhw->bmc", f, w) / mass[..., None]
 
 
 @door
 def mean_pool(f: Features, w: Maps) -> Tensor:
-    """Average of w f over *all* pixels, so that the embedding carries the area of its map (ISP Eq. 2)."""
+    """Average of w f over *all* pixels, so that the embedding carries the area of its map (ISP
+    Eq. 2).
+    """
     return torch.einsum("bchw,bmhw->bmc", f, w) / (f.shape[2] * f.shape[3])
 
 

@@ -6,9 +6,11 @@ from torch import Tensor, nn
 
 
 class SpatialMask(nn.Module):
-    """f times a sigmoid mask: [B, C, h, w] -> the same. In the released code of ISP and HCGA, in neither paper.
+    """f times a sigmoid mask: [B, C, h, w] -> the same. In the released code of ISP and HCGA, in
+    neither paper.
 
-    A 3x3 convolution of stride 2 to one channel, BN, ReLU, bilinear back to h x w, a 1x1 convolution, BN, sigmoid.
+    A 3x3 convolution of stride 2 to one channel, BN, ReLU, bilinear back to h x w, a 1x1
+    convolution, BN, sigmoid.
     """
 
     def __init__(self, channels: int) -> None:

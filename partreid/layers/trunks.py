@@ -1,7 +1,9 @@
-"""Trunks: images [B, 3, H, W] to one feature map [B, C, h, w], with ``.channels`` C and ``.stride`` H / h.
+"""Trunks: images [B, 3, H, W] to one feature map [B, C, h, w], with ``.channels`` C and ``.stride``
+H / h.
 
-ResNet, SE-ResNet and HRNet come from timm; the stride surgery, IBN-a, the HRNet fusion and the small trunk for
-work without a GPU are ours. timm is imported only when one of its models is asked for.
+ResNet, SE-ResNet and HRNet come from timm; the stride surgery, IBN-a, the HRNet fusion and the
+small trunk for work without a GPU are ours. timm is imported only when one of its models is asked
+for.
 """
 
 import importlib
@@ -26,8 +28,8 @@ _DECLARED: list[Any] = []  # keeps the operator declaration of import_timm alive
 def import_timm() -> ModuleType:
     """timm, also beside a torchvision whose compiled operators were built for another torch.
 
-    timm imports torchvision for a batch norm class; a CPU torch next to a CUDA torchvision then fails on an
-    operator that neither timm nor we ever call. Declaring the operator is enough.
+    timm imports torchvision for a batch norm class; a CPU torch next to a CUDA torchvision then
+    fails on an operator that neither timm nor we ever call. Declaring the operator is enough.
     """
     try:
         return importlib.import_module("timm")
@@ -53,18 +55,26 @@ def _create(name: str, tag: str | None, **options: Any) -> nn.Module:
 
 
 class ResNetTrunk(nn.Module):
-    """A timm ResNet up to layer4, with layer4's stride 1 *without* dilation (re-ID's "last stride 1").
+    """A timm ResNet up to layer4, with layer4's stride 1 *without* dilation (re-ID's "last stride
+    1").
 
-    last_stride: 2 leaves it as ImageNet has it (torchreid's resnet50). stem: "no_relu" goes from the first batch norm
-    straight to pooling (reid-strong-baseline, its issue 4); "unpadded" pools from the corner of the map (BPBreID's
-    ResNet-50-IBN).
+    last_stride: 2 leaves it as ImageNet has it (torchreid's resnet50). stem: "no_relu" goes from
+    the first batch norm straight to pooling (reid-strong-baseline, its issue 4); "unpadded" pools
+    from the corner of the map (BPBreID's ResNet-50-IBN).
     """
 
     stride = 16
 
     @door
-    def __init__(self, name: str, tag: str | None = None, ibn: bool = False, upsample: int = 1, last_stride: int = 1,
-                 stem: Stem = "usual") -> None:
+    def __init__(
+        self,
+        name: str,
+        tag: str | None = None,
+        ibn: bool = False,
+        upsample: int = 1,
+        last_stride: int = 1,
+        stem: Stem = "usual",
+    ) -> None:
         super().__init__()
         if last_stride not in (1, 2):
             raise RecipeError(f"the last stride of a ResNet is 1 or 2, got {last_stride}")
@@ -72,7 +82,12 @@ class ResNetTrunk(nn.Module):
         act = nn.Identity() if stem == "no_relu" else getattr(net, "act1", nn.ReLU())
         pool = nn.MaxPool2d(3, 2, ceil_mode=True) if stem == "unpadded" else net.maxpool
         self.stem = nn.Sequential(net.conv1, net.bn1, act, pool)
-        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            net.layer1,
+            net.layer2,
+            net.layer3,
+            net.layer4,
+        )
         for module in (m for m in self.layer4.modules() if isinstance(m, nn.Conv2d | nn.AvgPool2d)):
             if module.stride in (2, (2, 2)):
                 module.stride = (last_stride, last_stride)
@@ -92,7 +107,9 @@ class ResNetTrunk(nn.Module):
 
 
 class IBN(nn.Module):
-    """Instance norm on the first half of the channels, batch norm on the second (IBN-a, Pan et al., ECCV 2018)."""
+    """Instance norm on the first half of the channels, batch norm on the second (IBN-a, Pan et
+    al., ECCV 2018).
+    """
 
     @door
     def __init__(self, norm: nn.BatchNorm2d) -> None:
@@ -102,14 +119,15 @@ class IBN(nn.Module):
         self.batch = nn.BatchNorm2d(norm.num_features - self.split)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.instance(x[:, : self.split]), self.batch(x[:, self.split:])], 1)
+        return torch.cat([self.instance(x[:, : self.split]), self.batch(x[:, self.split :])], 1)
 
 
 class HRNetTrunk(nn.Module):
-    """HRNet-W32 with its four branches fused: 256 + 512 + 1024 + 128 = 1920 channels at stride 4 (ISP Sec. 4.1).
+    """HRNet-W32 with its four branches fused: 256 + 512 + 1024 + 128 = 1920 channels at stride 4
+    (ISP Sec. 4.1).
 
-    ``reduce`` adds a 1x1 convolution + BN + ReLU to that many channels. Branches are upsampled bilinearly to the
-    finest one; align_corners as in the released ISP and BPBreID code.
+    ``reduce`` adds a 1x1 convolution + BN + ReLU to that many channels. Branches are upsampled
+    bilinearly to the finest one; align_corners as in the released ISP and BPBreID code.
     """
 
     stride = 4
@@ -120,7 +138,9 @@ class HRNetTrunk(nn.Module):
         self.net, channels = net, sum(net.feature_info.channels())
         self.reduce: nn.Module = nn.Identity()
         if reduce is not None:
-            self.reduce = nn.Sequential(nn.Conv2d(channels, reduce, 1), nn.BatchNorm2d(reduce), nn.ReLU())
+            self.reduce = nn.Sequential(
+                nn.Conv2d(channels, reduce, 1), nn.BatchNorm2d(reduce), nn.ReLU()
+            )
         self.channels = reduce or channels
 
     def forward(self, images: Tensor) -> Tensor:
@@ -138,64 +158,99 @@ class Residual(nn.Module):
     def __init__(self, before: Count, after: Count, stride: Count) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
-            nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after),
+            nn.Conv2d(before, after, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(after),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or before != after:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.body(x) + self.shortcut(x))
 
 
 class SmallTrunk(nn.Module):
-    """About a million parameters at width 28: a stem and three residual blocks, 8 x width channels at stride 8.
+    """About a million parameters at width 28: a stem and three residual blocks, 8 x width channels
+    at stride 8.
 
-    For CPU work, tests and the synthetic benchmark; trained from scratch. With ``stride`` 4 the first block's finer
-    map is put beside the last one upsampled, the way HRNet fuses its branches: 10 x width channels.
+    For CPU work, tests and the synthetic benchmark; trained from scratch. With ``stride`` 4 the
+    first block's finer map is put beside the last one upsampled, the way HRNet fuses its branches:
+    10 x width channels.
     """
 
     def __init__(self, width: int = 28, stride: int = 8) -> None:
         super().__init__()
         if stride not in (4, 8):
             raise RecipeError(f"the small trunk has stride 4 or 8, got {stride}")
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
         self.fine = Residual(width, 2 * width, 2)
-        self.coarse = nn.Sequential(Residual(2 * width, 4 * width, 2), Residual(4 * width, 8 * width, 1))
+        self.coarse = nn.Sequential(
+            Residual(2 * width, 4 * width, 2), Residual(4 * width, 8 * width, 1)
+        )
         self.channels, self.stride = (8 if stride == 8 else 10) * width, stride
 
     def forward(self, images: Tensor) -> Tensor:
         fine = self.fine(self.stem(images))
         f: Tensor = self.coarse(fine)
         if self.stride == 4:
-            f = torch.cat([fine, F.interpolate(f, fine.shape[2:], mode="bilinear", align_corners=False)], 1)
+            f = torch.cat(
+                [fine, F.interpolate(f, fine.shape[2:], mode="bilinear", align_corners=False)], 1
+            )
         return f
 
 
-def resnet50(pretrained: bool = True, weights: str = "tv_in1k", upsample: int = 1, last_stride: int = 1,
-             stem: Stem = "usual") -> nn.Module:
-    """weights: timm's tag, torchvision's first ones by default, or a file; not read if not ``pretrained``."""
-    return _started(pretrained, weights,
-                    lambda tag: ResNetTrunk("resnet50", tag, False, upsample, last_stride, stem))
+def resnet50(
+    pretrained: bool = True,
+    weights: str = "tv_in1k",
+    upsample: int = 1,
+    last_stride: int = 1,
+    stem: Stem = "usual",
+) -> nn.Module:
+    """weights: timm's tag, torchvision's first ones by default, or a file; not read if not
+    ``pretrained``.
+    """
+    return _started(
+        pretrained,
+        weights,
+        lambda tag: ResNetTrunk("resnet50", tag, False, upsample, last_stride, stem),
+    )
 
 
-def resnet50_ibn_a(pretrained: bool = True, weights: str | None = None, stem: Stem = "usual") -> nn.Module:
-    """weights: a file, for no library distributes ImageNet weights of IBN-a. RecipeError without it."""
+def resnet50_ibn_a(
+    pretrained: bool = True, weights: str | None = None, stem: Stem = "usual"
+) -> nn.Module:
+    """weights: a file, for no library distributes ImageNet weights of IBN-a. RecipeError without
+    it.
+    """
     if pretrained and (weights is None or not is_file(weights)):
         raise RecipeError(
-            f"resnet50_ibn_a needs a file of its ImageNet weights, got {weights!r}: no library distributes them. The "
-            f"authors of IBN-Net publish resnet50_ibn_a-*.pth in the releases of github.com/XingangPan/IBN-Net; "
-            f"{LOCAL}. Or train from nothing: --set backbone.pretrained=false")
-    return _started(pretrained, weights or "", lambda tag: ResNetTrunk("resnet50", tag, True, stem=stem))
+            f"resnet50_ibn_a needs a file of its ImageNet weights, got {weights!r}: no library "
+            "distributes them. The authors of IBN-Net publish resnet50_ibn_a-*.pth in the releases "
+            f"of github.com/XingangPan/IBN-Net; {LOCAL}. Or train from nothing: --set "
+            "backbone.pretrained=false"
+        )
+    return _started(
+        pretrained, weights or "", lambda tag: ResNetTrunk("resnet50", tag, True, stem=stem)
+    )
 
 
 def seresnet50(pretrained: bool = True, weights: str = "a1_in1k", upsample: int = 1) -> nn.Module:
     """weights: timm's tag or a file."""
-    return _started(pretrained, weights, lambda tag: ResNetTrunk("seresnet50", tag, upsample=upsample))
+    return _started(
+        pretrained, weights, lambda tag: ResNetTrunk("seresnet50", tag, upsample=upsample)
+    )
 
 
-def hrnet_w32(pretrained: bool = True, weights: str = "ms_in1k", reduce: int | None = None) -> nn.Module:
+def hrnet_w32(
+    pretrained: bool = True, weights: str = "ms_in1k", reduce: int | None = None
+) -> nn.Module:
     """weights: timm's tag, HRNet's authors' own by default, or a file."""
     return _started(pretrained, weights, lambda tag: HRNetTrunk(tag, reduce))
 
@@ -214,7 +269,14 @@ def small(width: int = 28, stride: int = 8) -> nn.Module:
     return SmallTrunk(width, stride)
 
 
-BACKBONES: Registry[Callable[..., nn.Module]] = Registry("trunk", "partreid.trunks", {
-    "resnet50": resnet50, "resnet50_ibn_a": resnet50_ibn_a, "seresnet50": seresnet50, "hrnet_w32": hrnet_w32,
-    "small": small,
-})
+BACKBONES: Registry[Callable[..., nn.Module]] = Registry(
+    "trunk",
+    "partreid.trunks",
+    {
+        "resnet50": resnet50,
+        "resnet50_ibn_a": resnet50_ibn_a,
+        "seresnet50": seresnet50,
+        "hrnet_w32": hrnet_w32,
+        "small": small,
+    },
+)

@@ -16,10 +16,10 @@ from partreid.utils.arguments import check, door, fits, hints, integer, number, 
 class Method(nn.Module):
     """A re-ID method. Subclasses are one paper each and never inherit from one another.
 
-    needs: cues that must come with the images in training; needs_at_test: the ones that must come later too;
-    takes_masks: the ones that may be soft part masks, float [B, K+1, h, w], where labels are uint8 [B, H, W].
-    TERMS: the loss terms it can compute; a recipe weighs some of them, and only the heads that those need are built.
-    distance: how its descriptions are compared.
+    needs: cues that must come with the images in training; needs_at_test: the ones that must come
+    later too; takes_masks: the ones that may be soft part masks, float [B, K+1, h, w], where labels
+    are uint8 [B, H, W]. TERMS: the loss terms it can compute; a recipe weighs some of them, and
+    only the heads that those need are built. distance: how its descriptions are compared.
     """
 
     needs: frozenset[str] = frozenset()
@@ -30,25 +30,38 @@ class Method(nn.Module):
 
     @classmethod
     def check_arguments(cls, given: Mapping[str, Any]) -> None:
-        """First thing in a constructor: ArgumentError, RecipeError unless it was ``given`` what it takes, by name."""
+        """First thing in a constructor: ArgumentError, RecipeError unless it was ``given`` what
+        it takes, by name.
+        """
         check(cls, given)
         integer("the number of identities", given["identities"], 1)
-        require(hasattr(given["trunk"], "channels"), "a trunk", "a module of BACKBONES, with .channels and .stride",
-                given["trunk"])
+        require(
+            hasattr(given["trunk"], "channels"),
+            "a trunk",
+            "a module of BACKBONES, with .channels and .stride",
+            given["trunk"],
+        )
         for name, kind in hints(cls).items():
-            if fits(given.get(name), float):  # sizes are at least 1, shares, rates and margins at least 0
+            # sizes are at least 1, shares, rates and margins at least 0
+            if fits(given.get(name), float):
                 number(f"{cls.__name__}: {name}", given[name], 0 if fits(0.5, kind) else 1)
         for term in given["terms"]:
             if term not in cls.TERMS:
-                raise RecipeError(f"{cls.__name__} has no loss term '{term}'; it has {', '.join(cls.TERMS)}")
+                raise RecipeError(
+                    f"{cls.__name__} has no loss term '{term}'; it has {', '.join(cls.TERMS)}"
+                )
 
     @classmethod
     def needed(cls, terms: Sequence[str]) -> frozenset[str]:
-        """The cues that training with these loss terms needs: ``needs``, unless some terms do without."""
+        """The cues that training with these loss terms needs: ``needs``, unless some terms do
+        without.
+        """
         return cls.needs
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
-        """images float32 [B, 3, H, W] -> Output. Cues change what is computed only where a method says so."""
+        """images float32 [B, 3, H, W] -> Output. Cues change what is computed only where a
+        method says so.
+        """
         raise NotImplementedError
 
     def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
@@ -60,19 +73,28 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def at_test(self) -> "Method":
-        """The method itself, less whatever only training uses, which is dropped: what a finished run keeps."""
+        """The method itself, less whatever only training uses, which is dropped: what a finished
+        run keeps.
+        """
         return self
 
     def optimisers(self, optimiser: str, lr: float, weight_decay: float) -> list[Optimizer]:
-        """One optimiser over all parameters; a method with parameters that learn otherwise overrides this.
+        """One optimiser over all parameters; a method with parameters that learn otherwise
+        overrides this.
 
         Groups marked ``fixed`` keep their rate, whatever the schedule.
         """
-        return [make_optimiser(optimiser, [p for p in self.parameters() if p.requires_grad], lr, weight_decay)]
+        return [
+            make_optimiser(
+                optimiser, [p for p in self.parameters() if p.requires_grad], lr, weight_decay
+            )
+        ]
 
 
 @door
-def make_optimiser(name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
+def make_optimiser(
+    name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float
+) -> Optimizer:
     """Adam, AdamW or SGD with momentum 0.9."""
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay)
@@ -82,5 +104,7 @@ def make_optimiser(name: str, parameters: list[nn.Parameter], lr: float, weight_
 
 @door
 def centre_optimiser(centres: list[nn.Parameter], lr: float) -> Optimizer:
-    """Plain SGD for the identity centres of a centre loss; its rate is ``fixed``: the schedule leaves it alone."""
+    """Plain SGD for the identity centres of a centre loss; its rate is ``fixed``: the schedule
+    leaves it alone.
+    """
     return torch.optim.SGD([{"params": centres, "fixed": True}], lr=lr)

@@ -1,12 +1,15 @@
-"""How far scores can be trusted: intervals by drawing people, comparisons of two runs, several seeds.
+"""How far scores can be trusted: intervals by drawing people, comparisons of two runs, several
+seeds.
 
-Queries of one person stand or fall together: drawing single queries would give intervals far too narrow. So people are
-drawn with replacement, each with all of his queries; the gallery stays as it is.
+Queries of one person stand or fall together: drawing single queries would give intervals far too
+narrow. So people are drawn with replacement, each with all of his queries; the gallery stays as it
+is.
 
-Plain percentiles of such draws are too narrow for few people: of 50, 95 % intervals of R1 held the truth 91-94 times in
-100, of 20 people 86-92 times. So intervals are bias-corrected and accelerated (BCa: Efron, JASA 1987), with Student's
-quantile and sqrt(n / (n - 1)) in place of the normal one (Hesterberg, American Statistician 2015), n being the people
-there would be if all had equally many queries. Of one person nothing is known: both ends are then the value.
+Plain percentiles of such draws are too narrow for few people: of 50, 95 % intervals of R1 held the
+truth 91-94 times in 100, of 20 people 86-92 times. So intervals are bias-corrected and accelerated
+(BCa: Efron, JASA 1987), with Student's quantile and sqrt(n / (n - 1)) in place of the normal one
+(Hesterberg, American Statistician 2015), n being the people there would be if all had equally many
+queries. Of one person nothing is known: both ends are then the value.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,24 +45,32 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """A difference, its range, and p: how often one as large would come by chance if neither were better."""
+    """A difference, its range, and p: how often one as large would come by chance if neither
+    were better.
+    """
 
     p: float
 
 
 @door
-def bootstrap(ranking: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95) -> dict[str, Interval]:
+def bootstrap(
+    ranking: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval]:
     """Intervals of all scores of a ranking."""
-    return bootstrap_values(ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level)
+    return bootstrap_values(
+        ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level
+    )
 
 
 @door
-def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: int = 0,
-                         level: float = 0.95) -> dict[str, Difference]:
-    """a - b on the same queries: intervals of people drawn together, p by exchanging the two for people.
+def bootstrap_difference(
+    a: Ranking, b: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
+) -> dict[str, Difference]:
+    """a - b on the same queries: intervals of people drawn together, p by exchanging the two for
+    people.
 
-    p is two-sided: for every person at random, all of his queries keep or change sign. DataError if the two did not
-    score the same queries.
+    p is two-sided: for every person at random, all of his queries keep or change sign. DataError if
+    the two did not score the same queries.
     """
     mine, other = same_queries([a, b])
     change = {name: mine[name] - other[name] for name in mine}
@@ -70,8 +81,9 @@ def bootstrap_difference(a: Ranking, b: Ranking, samples: int = SAMPLES, seed: i
 
 
 @door
-def bootstrap_values(values: Scores, identities: Integers, samples: int = SAMPLES, seed: int = 0,
-                     level: float = 0.95) -> dict[str, Interval]:
+def bootstrap_values(
+    values: Scores, identities: Integers, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval]:
     """Intervals of the means of named values; identities: int64 [n]."""
     _require_draws(samples, seed, level)
     _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
@@ -81,18 +93,23 @@ def bootstrap_values(values: Scores, identities: Integers, samples: int = SAMPLE
     for name, value in values.items():
         sums = np.bincount(person, value, len(queries))
         without = (sums.sum() - sums) / np.maximum(queries.sum() - queries, 1)
-        result[name] = _interval(float(value.mean()), drawn @ sums / weight, without, queries, level)
+        result[name] = _interval(
+            float(value.mean()), drawn @ sums / weight, without, queries, level
+        )
     return result
 
 
 @door
-def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
-               level: float = 0.95) -> dict[str, Interval]:
-    """Mean scores of runs that differ in their seed alone, and the range that holds those of all seeds and people.
+def over_seeds(
+    runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval]:
+    """Mean scores of runs that differ in their seed alone, and the range that holds those of all
+    seeds and people.
 
-    Two sources of error add: the people who were drawn (by each query's mean over the runs) and the few seeds
-    (variance between runs over their number). The range is Student's, so three seeds that differ much make it wide.
-    With one run it is :func:`bootstrap`: what other seeds do remains unknown.
+    Two sources of error add: the people who were drawn (by each query's mean over the runs) and the
+    few seeds (variance between runs over their number). The range is Student's, so three seeds that
+    differ much make it wide. With one run it is :func:`bootstrap`: what other seeds do remains
+    unknown.
     """
     _require_draws(samples, seed, level)
     require(len(runs) > 0, "what is averaged", "one run or more", runs)
@@ -110,28 +127,45 @@ def over_seeds(runs: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
 
 
 @door
-def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: int = SAMPLES, seed: int = 0,
-                          level: float = 0.95, same_runs: bool = False) -> dict[str, Difference]:
+def difference_over_seeds(
+    a: Sequence[Ranking],
+    b: Sequence[Ranking],
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+    same_runs: bool = False,
+) -> dict[str, Difference]:
     """Mean of the runs a less mean of the runs b; one run each: :func:`bootstrap_difference`.
 
-    People are paired; seeds only if a[i] and b[i] are ``same_runs`` scored in two ways, as with and without re-ranking:
-    what a seed does to both then drops out. p is that of Student's t and cautious: with three seeds each and no
-    difference it falls below 0.05 in 1 to 4 of 100 cases. DataError if runs that should be the same are not as many.
+    People are paired; seeds only if a[i] and b[i] are ``same_runs`` scored in two ways, as with and
+    without re-ranking: what a seed does to both then drops out. p is that of Student's t and
+    cautious: with three seeds each and no difference it falls below 0.05 in 1 to 4 of 100 cases.
+    DataError if runs that should be the same are not as many.
     """
     _require_draws(samples, seed, level)
-    require(len(a) > 0 and len(b) > 0, "what is compared", "one run or more on either side", f"{len(a)} and {len(b)}")
+    require(
+        len(a) > 0 and len(b) > 0,
+        "what is compared",
+        "one run or more on either side",
+        f"{len(a)} and {len(b)}",
+    )
     if len(a) == len(b) == 1:
         return bootstrap_difference(a[0], b[0], samples, seed, level)
     each = same_queries([*a, *b])
-    mine, other = each[:len(a)], each[len(a):]
+    mine, other = each[: len(a)], each[len(a) :]
     if same_runs and len(a) != len(b):
-        raise DataError(f"the same runs scored in two ways are as many in both; got {len(a)} and {len(b)}")
+        raise DataError(
+            f"the same runs scored in two ways are as many in both; got {len(a)} and {len(b)}"
+        )
     people = a[0].identities[a[0].scored]
     found = {}
     for name in each[0]:
         change = np.mean([s[name] for s in mine], 0) - np.mean([s[name] for s in other], 0)
-        sides = [[x[name] - y[name] for x, y in zip(mine, other, strict=True)]] if same_runs else [
-            [s[name] for s in side] for side in (mine, other) if len(side) > 1]
+        sides = (
+            [[x[name] - y[name] for x, y in zip(mine, other, strict=True)]]
+            if same_runs
+            else [[s[name] for s in side] for side in (mine, other) if len(side) > 1]
+        )
         seeds = [by_seed(side, people) for side in sides]
         value = float(change.mean())
         half, p = student(value, [by_people(change, people), together(seeds)], level)
@@ -140,12 +174,14 @@ def difference_over_seeds(a: Sequence[Ranking], b: Sequence[Ranking], samples: i
 
 
 @door
-def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: int = 0,
-                  level: float = 0.95) -> dict[str, Interval]:
-    """Intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; identities: of queries.
+def bootstrap_roc(
+    roc: Roc, identities: Integers, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval]:
+    """Intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; identities: of
+    queries.
 
-    Curves are read at 512 distances. A score whose threshold lies above the pairs that were kept one by one has no
-    interval and is left out.
+    Curves are read at 512 distances. A score whose threshold lies above the pairs that were kept
+    one by one has no interval and is left out.
     """
     _require_draws(samples, seed, level)
     if not len(roc.own) or not len(roc.near):
@@ -163,7 +199,8 @@ def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: 
         tpr = np.cumsum(drawn @ own, 1) / np.maximum(drawn @ matches, 1)[:, None]
         for x, y in zip(fpr, tpr):
             for rate in FPRS:
-                # The grid is read where the last threshold within the rate lies: rates between its points are kept low.
+                # The grid is read where the last threshold within the rate lies: rates between its
+                # points are kept low.
                 at = int(np.searchsorted(x, rate + 1e-12, "right"))
                 if at < len(x):
                     found[f"TPR@{rate:.0e}".replace("e-0", "e-")].append(_between(x, y, at, rate))
@@ -171,13 +208,28 @@ def bootstrap_roc(roc: Roc, identities: Integers, samples: int = SAMPLES, seed: 
             if x[crossed] + y[crossed] >= 1:
                 found["EER"].append(float(x[crossed] + 1 - y[crossed]) / 2)
     scores = roc.scores
-    return {name: _interval(scores[name], np.array(v[1:-len(people)]), np.array(v[-len(people):]), queries, level, v[0])
-            for name, v in found.items() if len(v) == 1 + samples + len(people)}
+    return {
+        name: _interval(
+            scores[name],
+            np.array(v[1 : -len(people)]),
+            np.array(v[-len(people) :]),
+            queries,
+            level,
+            v[0],
+        )
+        for name, v in found.items()
+        if len(v) == 1 + samples + len(people)
+    }
 
 
 @door
-def bootstrap_searches(found: Searches, identities: Integers, samples: int = SAMPLES, seed: int = 0,
-                       level: float = 0.95) -> dict[str, Interval]:
+def bootstrap_searches(
+    found: Searches,
+    identities: Integers,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval]:
     """Intervals of :attr:`Searches.scores`, the limit being chosen anew in each draw.
 
     identities: of queries. Empty without queries of both kinds.
@@ -194,21 +246,31 @@ def bootstrap_searches(found: Searches, identities: Integers, samples: int = SAM
     means: dict[str, list[Doubles]] = {name: [] for name in found.scores}
     for drawn in _portions(len(people), samples, seed):
         weight = drawn[:, person].astype(np.float64)
-        strange, home, right = (np.pad(np.cumsum(w, 1), ((0, 0), (1, 0))) for w in (
-            weight[:, strangers], weight[:, mated], weight[:, mated] * found.first[mated]))
+        strange, home, right = (
+            np.pad(np.cumsum(w, 1), ((0, 0), (1, 0)))
+            for w in (weight[:, strangers], weight[:, mated], weight[:, mated] * found.first[mated])
+        )
         many, hosts = np.maximum(strange[:, -1], 1e-9), np.maximum(home[:, -1], 1e-9)
         for fpir in FPIRS:
             limit = np.append(far, np.inf)[(strange[:, 1:] <= fpir * many[:, None] + 1e-9).sum(1)]
             nearer = np.searchsorted(own, limit, "left")[:, None]
-            returned, named = (np.take_along_axis(summed, nearer, 1)[:, 0] / hosts for summed in (home, right))
+            returned, named = (
+                np.take_along_axis(summed, nearer, 1)[:, 0] / hosts for summed in (home, right)
+            )
             means[f"FNIR@{fpir:.0%}"].append(1 - returned)
             means[f"DIR@{fpir:.0%}"].append(named)
-        lost = ((strange[:, below] + strange[:, upto]) * weight[:, mated]).sum(1) / (2 * many * hosts)
+        lost = ((strange[:, below] + strange[:, upto]) * weight[:, mated]).sum(1) / (
+            2 * many * hosts
+        )
         means["AUROC"].append(1 - lost)
     scores = found.scores
     read = {name: np.concatenate(values) for name, values in means.items()}
-    return {name: _interval(scores[name], v[1:-len(people)], v[-len(people):], queries, level, float(v[0]))
-            for name, v in read.items()}
+    return {
+        name: _interval(
+            scores[name], v[1 : -len(people)], v[-len(people) :], queries, level, float(v[0])
+        )
+        for name, v in read.items()
+    }
 
 
 def _require_draws(samples: int, seed: int, level: float) -> None:
@@ -219,15 +281,21 @@ def _require_draws(samples: int, seed: int, level: float) -> None:
 
 @door
 def same_queries(runs: Sequence[Ranking]) -> list[dict[str, Doubles]]:
-    """What each run's scores average, query by query. DataError if they did not score the same queries."""
+    """What each run's scores average, query by query. DataError if they did not score the same
+    queries.
+    """
     require(len(runs) > 0, "what is compared", "one run or more", runs)
     first = runs[0]
     for other in runs[1:]:
-        same = np.array_equal(first.identities, other.identities) and np.array_equal(first.scored, other.scored)
+        same = np.array_equal(first.identities, other.identities) and np.array_equal(
+            first.scored, other.scored
+        )
         if not same or first.ks != other.ks:
-            raise DataError(f"two rankings can be compared only on the same queries and ranks; the first scored "
-                            f"{first.scored.sum()} of {len(first.ranks)} queries at {first.ks}, "
-                            f"the second {other.scored.sum()} of {len(other.ranks)} at {other.ks}")
+            raise DataError(
+                "two rankings can be compared only on the same queries and ranks; the first scored "
+                f"{first.scored.sum()} of {len(first.ranks)} queries at {first.ks}, the second "
+                f"{other.scored.sum()} of {len(other.ranks)} at {other.ks}"
+            )
     return [run.per_query() for run in runs]
 
 
@@ -237,24 +305,37 @@ def _draws(people: int, samples: int, seed: int) -> Integers:
 
 
 def _portions(people: int, samples: int, seed: int, rows: int = 100) -> Iterator[Integers]:
-    """How often each person counts, int64 [at most rows, people]: once, as drawn, and with each one left out."""
-    every = np.vstack([np.ones((1, people), int), _draws(people, samples, seed), 1 - np.eye(people, dtype=int)])
-    return (every[at:at + rows] for at in range(0, len(every), rows))
+    """How often each person counts, int64 [at most rows, people]: once, as drawn, and with each
+    one left out.
+    """
+    every = np.vstack(
+        [np.ones((1, people), int), _draws(people, samples, seed), 1 - np.eye(people, dtype=int)]
+    )
+    return (every[at : at + rows] for at in range(0, len(every), rows))
 
 
-def _interval(value: float, drawn: Doubles, without: Doubles, queries: Integers, level: float,
-              centre: float | None = None) -> Interval:
-    """BCa, widened for few people. drawn: the value in each draw; without: [people], with each one left out.
+def _interval(
+    value: float,
+    drawn: Doubles,
+    without: Doubles,
+    queries: Integers,
+    level: float,
+    centre: float | None = None,
+) -> Interval:
+    """BCa, widened for few people. drawn: the value in each draw; without: [people], with each one
+    left out.
 
     queries: int64 [people]. centre: what ``drawn`` scatters about, if not quite ``value``.
     """
     if len(queries) == 1:
         return Interval(value, value, value)
     people, centre = people_of(queries), value if centre is None else centre
-    below = (np.mean(drawn < centre - 1e-12) + np.mean(drawn <= centre + 1e-12)) / 2  # ties count half
+    below = (
+        np.mean(drawn < centre - 1e-12) + np.mean(drawn <= centre + 1e-12)
+    ) / 2  # ties count half
     bias = NormalDist().inv_cdf(min(max(float(below), 1e-3), 1 - 1e-3))
     change = without.mean() - without
-    skew = float((change ** 3).sum() / max(6 * (change ** 2).sum() ** 1.5, 1e-300))
+    skew = float((change**3).sum() / max(6 * (change**2).sum() ** 1.5, 1e-300))
     wide = float(np.sqrt(people / (people - 1)) * quantile(people - 1, level))
     ends = [bias + (bias + z) / max(1 - skew * (bias + z), 0.1) for z in (-wide, wide)]
     low, high = np.quantile(drawn, [NormalDist().cdf(z) for z in ends])
@@ -273,8 +354,12 @@ def _exchanged(change: Scores, identities: Integers, samples: int, seed: int) ->
     return found
 
 
-def _histogram(values: NDArray[np.float32], person: Integers, edges: NDArray[np.float32], people: int) -> Doubles:
-    """How many values of each person lie at or below each edge and above the one before: float64 [people, edges]."""
+def _histogram(
+    values: NDArray[np.float32], person: Integers, edges: NDArray[np.float32], people: int
+) -> Doubles:
+    """How many values of each person lie at or below each edge and above the one before: float64
+    [people, edges].
+    """
     at = np.searchsorted(edges, values, "left")
     inside = at < len(edges)
     flat = np.bincount(person[inside] * len(edges) + at[inside], minlength=people * len(edges))

@@ -1,10 +1,12 @@
-"""Which distance means the same person: a probability, a threshold for a false-match rate, and how far to trust both.
+"""Which distance means the same person: a probability, a threshold for a false-match rate, and how
+far to trust both.
 
-The false-match rate (FMR) is the share of all pairs of strangers that are called one person. Pairs that share a person
-stand or fall together, so all ranges come from drawing people, on both sides of the pairs at once.
+The false-match rate (FMR) is the share of all pairs of strangers that are called one person. Pairs
+that share a person stand or fall together, so all ranges come from drawing people, on both sides of
+the pairs at once.
 
-None of this is proof. A pair above the threshold may be strangers: at a rate of 1 in 1,000 a gallery of 1,000 strangers
-holds one such pair on average, for every query.
+None of this is proof. A pair above the threshold may be strangers: at a rate of 1 in 1,000 a
+gallery of 1,000 strangers holds one such pair on average, for every query.
 """
 
 from collections.abc import Mapping
@@ -15,19 +17,28 @@ import numpy as np
 
 from partreid.errors import DataError
 from partreid.metrics.bootstrap import Interval
-from partreid.metrics.impostors import DRAWS, log_ratios, percentiles, shift, threshold_at, usual_shift
+from partreid.metrics.impostors import (
+    DRAWS,
+    log_ratios,
+    percentiles,
+    shift,
+    threshold_at,
+    usual_shift,
+)
 from partreid.metrics.pairs import Curves, Doubles, KnownPairs, Mask, choose, logits
 from partreid.metrics.reliability import Reliability, reliability
 from partreid.utils.arguments import check_fields, door, fits, integer, number, require
 
-LEAST = 10  # people, pairs of one person and accepted pairs of strangers, below which a rate says nothing
+# people, pairs of one person and accepted pairs of strangers, below which a rate says nothing
+LEAST = 10
 _TAILS = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """What was looked at. people: those asked for. same, strangers: pairs of either kind. apart: pairs of both kinds
-    that share no part."""
+    """What was looked at. people: those asked for. same, strangers: pairs of either kind. apart:
+    pairs of both kinds that share no part.
+    """
 
     images: int
     people: int
@@ -43,14 +54,21 @@ class Slice:
     @classmethod
     def of(cls, pairs: KnownPairs) -> "Slice":
         own = int(pairs.same.sum())
-        return cls(int(pairs.images.sum()), len(np.unique(pairs.query)), own, len(pairs) - own,
-                   int((~pairs.known).sum()))
+        return cls(
+            int(pairs.images.sum()),
+            len(np.unique(pairs.query)),
+            own,
+            len(pairs) - own,
+            int((~pairs.known).sum()),
+        )
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a threshold did to pairs of other people. fmr, tpr: shares of strangers and of pairs of one person that it
-    called one person, with 95 % ranges. reliability: of the probability, both kinds of pairs weighed equally."""
+    """What a threshold did to pairs of other people. fmr, tpr: shares of strangers and of pairs of
+    one person that it called one person, with 95 % ranges. reliability: of the probability, both
+    kinds of pairs weighed equally.
+    """
 
     slice: Slice
     fmr: Interval
@@ -70,9 +88,10 @@ class Check:
 class Source:
     """Where a calibration comes from and what it is for: it holds only for this model.
 
-    model: SHA-256 of weights, distance, part names and recipe. weights: of the weights alone. distance: the matching
-    rule in words. names: of the M embeddings. data, queries: name of the data set and of its query sets. images,
-    gallery: SHA-256 of all images, and of the gallery's, with their people and cameras. date: ISO 8601.
+    model: SHA-256 of weights, distance, part names and recipe. weights: of the weights alone.
+    distance: the matching rule in words. names: of the M embeddings. data, queries: name of the
+    data set and of its query sets. images, gallery: SHA-256 of all images, and of the gallery's,
+    with their people and cameras. date: ISO 8601.
     """
 
     model: str
@@ -90,15 +109,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A threshold for a false-match rate, a match probability, and how both did on people they were not fitted on.
+    """A threshold for a false-match rate, a match probability, and how both did on people they were
+    not fitted on.
 
-    curves: log odds of ``one person``, both being as likely beforehand; one for every number of shared parts, or one.
-    kind, losses: which curves and the log loss of all candidates on people not fitted. threshold: log odds from which
-    on a pair is called one person. rate: the FMR asked for. true_rate: FMR on the people fitted, with the 95 % range of
-    the true rate. expected: the rate asked for with the wider range in which the rate on as many other people lies.
-    fitted: the people that curves and threshold come from; checked: the other people, on whom nothing was fitted.
-    strangers: percentiles 0 to 100 of the distances of all strangers; usual_shift: how far apart those of two halves of
-    the people are in 99 % of draws (Kolmogorov-Smirnov). share, seed: of the people to fit on, and who they were.
+    curves: log odds of ``one person``, both being as likely beforehand; one for every number of
+    shared parts, or one. kind, losses: which curves and the log loss of all candidates on people
+    not fitted. threshold: log odds from which on a pair is called one person. rate: the FMR asked
+    for. true_rate: FMR on the people fitted, with the 95 % range of the true rate. expected: the
+    rate asked for with the wider range in which the rate on as many other people lies. fitted: the
+    people that curves and threshold come from; checked: the other people, on whom nothing was
+    fitted. strangers: percentiles 0 to 100 of the distances of all strangers; usual_shift: how far
+    apart those of two halves of the people are in 99 % of draws (Kolmogorov-Smirnov). share, seed:
+    of the people to fit on, and who they were.
     """
 
     curves: Curves
@@ -125,20 +147,34 @@ class Calibration:
         _require_rates(true_rate=self.true_rate, expected=self.expected)
         require(len(self.curves) > 0, "the curves of a calibration", "one at least", self.curves)
         odds = [x for curve in self.curves for x in curve.logits]
-        slack = 1e-6 * (1 + max(map(abs, odds)))  # a threshold may lie just beyond all odds: then nobody is called same
-        require(min(odds) - slack <= self.threshold <= max(odds) + slack, "the threshold of a calibration",
-                f"within the log odds that its curves can give, {min(odds):g} to {max(odds):g}", self.threshold)
-        require(len(self.strangers) > 1 and all(a <= b for a, b in zip(self.strangers, self.strangers[1:])),
-                "the distances of strangers", "ascending", self.strangers)
+        # a threshold may lie just beyond all odds: then nobody is called same
+        slack = 1e-6 * (1 + max(map(abs, odds)))
+        require(
+            min(odds) - slack <= self.threshold <= max(odds) + slack,
+            "the threshold of a calibration",
+            f"within the log odds that its curves can give, {min(odds):g} to {max(odds):g}",
+            self.threshold,
+        )
+        require(
+            len(self.strangers) > 1
+            and all(a <= b for a, b in zip(self.strangers, self.strangers[1:])),
+            "the distances of strangers",
+            "ascending",
+            self.strangers,
+        )
 
     def logit(self, distance: Any, shared: Any) -> Doubles:
-        """Log odds of pairs with these distances and numbers of shared parts; NaN where none is shared."""
+        """Log odds of pairs with these distances and numbers of shared parts; NaN where none is
+        shared.
+        """
         return logits(self.curves, distance, shared)
 
     def probability(self, distance: Any, shared: Any, prior: float = 0.5) -> Doubles:
-        """Probability that a pair is one person; NaN where no part is shared: then nothing is known.
+        """Probability that a pair is one person; NaN where no part is shared: then nothing is
+        known.
 
-        prior: in (0, 1), how likely one person was before anybody looked, e.g. 1 / N for a gallery of N people.
+        prior: in (0, 1), how likely one person was before anybody looked, e.g. 1 / N for a gallery
+        of N people.
         """
         require_prior(prior)
         odds = self.logit(distance, shared) + np.log(prior / (1 - prior))
@@ -156,7 +192,9 @@ class Calibration:
 
     @property
     def distances(self) -> tuple[float | None, ...]:
-        """The threshold as a distance, for 1, 2, ... shared parts, or one for all; None: no distance is near enough."""
+        """The threshold as a distance, for 1, 2, ... shared parts, or one for all; None: no
+        distance is near enough.
+        """
         return tuple(curve.reach(self.threshold) for curve in self.curves)
 
     def check(self, pairs: KnownPairs, seed: int = 0) -> Check:
@@ -165,25 +203,41 @@ class Calibration:
         return examine(pairs, found, found >= self.threshold, seed)
 
     def shift(self, distances: Any) -> float:
-        """Kolmogorov-Smirnov distance in [0, 1] between these distances and those of the strangers it was made on."""
+        """Kolmogorov-Smirnov distance in [0, 1] between these distances and those of the
+        strangers it was made on.
+        """
         return shift(self.strangers, distances)
 
 
 def require_prior(prior: float) -> None:
     """ArgumentError unless ``prior`` can be a probability beforehand."""
-    require(fits(prior, float) and 0 < prior < 1, "a prior", "a probability between 0 and 1, both excluded", prior)
+    require(
+        fits(prior, float) and 0 < prior < 1,
+        "a prior",
+        "a probability between 0 and 1, both excluded",
+        prior,
+    )
 
 
 def _require_rates(**rates: Interval) -> None:
     for name, found in rates.items():
         for end in (found.value, found.low, found.high):
             number(f"{name} of a calibration", end, 0, 1 + 1e-9)
-        require(found.low <= found.high, f"the range of {name}", "from low to high", (found.low, found.high))
+        require(
+            found.low <= found.high,
+            f"the range of {name}",
+            "from low to high",
+            (found.low, found.high),
+        )
 
 
 @door
-def calibrate(pairs: KnownPairs, source: Source, rate: float = 1e-3, share: float = 0.5, seed: int = 0) -> Calibration:
-    """Fit on a seeded ``share`` of the people, check on the others. DataError if there is too little for the rate."""
+def calibrate(
+    pairs: KnownPairs, source: Source, rate: float = 1e-3, share: float = 0.5, seed: int = 0
+) -> Calibration:
+    """Fit on a seeded ``share`` of the people, check on the others. DataError if there is too
+    little for the rate.
+    """
     fit, held = divided(pairs, share, seed)
     require_enough(fit, held, rate)
     kind, curves, losses = choose(fit, seed)
@@ -191,12 +245,25 @@ def calibrate(pairs: KnownPairs, source: Source, rate: float = 1e-3, share: floa
     threshold = threshold_at(found[~fit.same], rate)
     accepted = (found >= threshold) & ~fit.same
     drawn = log_ratios(fit.counts(accepted), fit.counts(~fit.same), DRAWS, seed)
-    low, high = np.exp(np.percentile(drawn - np.roll(drawn, 1), _TAILS))  # its own error and that of other people
+    # its own error and that of other people
+    low, high = np.exp(np.percentile(drawn - np.roll(drawn, 1), _TAILS))
     held_found = logits(curves, held.distance, held.shared)
-    return Calibration(curves, kind, losses, threshold, rate, _true_rate(int(accepted.sum()), fit, drawn),
-                       Interval(rate, rate * float(low), min(1.0, rate * float(high))), Slice.of(fit),
-                       examine(held, held_found, held_found >= threshold, seed),
-                       percentiles(pairs.distance[~pairs.same]), usual_shift(pairs, seed), share, seed, source)
+    return Calibration(
+        curves,
+        kind,
+        losses,
+        threshold,
+        rate,
+        _true_rate(int(accepted.sum()), fit, drawn),
+        Interval(rate, rate * float(low), min(1.0, rate * float(high))),
+        Slice.of(fit),
+        examine(held, held_found, held_found >= threshold, seed),
+        percentiles(pairs.distance[~pairs.same]),
+        usual_shift(pairs, seed),
+        share,
+        seed,
+        source,
+    )
 
 
 @door
@@ -210,43 +277,67 @@ def divided(pairs: KnownPairs, share: float, seed: int) -> tuple[KnownPairs, Kno
 def require_enough(fit: KnownPairs, held: KnownPairs, rate: float) -> None:
     """DataError, with what is missing, if the pairs cannot carry a rate."""
     if not 0 < rate < 1:
-        raise DataError(f"a false-match rate lies between 0 and 1, got {rate}; give e.g. --rate 0.001")
+        raise DataError(
+            f"a false-match rate lies between 0 and 1, got {rate}; give e.g. --rate 0.001"
+        )
     for what, pairs in (("fitted on", fit), ("checked on", held)):
         people, own = Slice.of(pairs).people, int(pairs.same.sum())
         if people < LEAST or own < LEAST:
-            raise DataError(f"too little to calibrate with: {people} people with {own} pairs of one person to be "
-                            f"{what}, and it takes {LEAST} of either; give a slice with more people")
+            raise DataError(
+                f"too little to calibrate with: {people} people with {own} pairs of one person to "
+                f"be {what}, and it takes {LEAST} of either; give a slice with more people"
+            )
         if not (pairs.known & pairs.same).any() or not (pairs.known & ~pairs.same).any():
-            raise DataError("no threshold can be put: pairs of one kind never share a part; look at the part maps with "
-                            "partreid compare --picture")
+            raise DataError(
+                "no threshold can be put: pairs of one kind never share a part; look at the part "
+                "maps with partreid compare --picture"
+            )
     strangers = len(fit) - int(fit.same.sum())
     if rate * strangers < LEAST:
-        raise DataError(f"a false-match rate of {rate:g} needs {int(np.ceil(LEAST / rate))} pairs of strangers to be "
-                        f"fitted on, there are {strangers}: give more people or images, or ask for what these can "
-                        f"carry, --rate {_carried(strangers):g}")
+        raise DataError(
+            f"a false-match rate of {rate:g} needs {int(np.ceil(LEAST / rate))} pairs of strangers "
+            f"to be fitted on, there are {strangers}: give more people or images, or ask for what "
+            f"these can carry, --rate {_carried(strangers):g}"
+        )
 
 
 @door
 def examine(pairs: KnownPairs, found: Doubles, accepted: Mask, seed: int = 0) -> Check:
-    """Rates and reliability of pairs with log odds ``found`` [n], of which ``accepted`` [n] are called one person."""
+    """Rates and reliability of pairs with log odds ``found`` [n], of which ``accepted`` [n] are
+    called one person.
+    """
     false, true = accepted & ~pairs.same, accepted & pairs.same
-    fmr = _true_rate(int(false.sum()), pairs, log_ratios(pairs.counts(false), pairs.counts(~pairs.same), DRAWS, seed))
-    own, hits = np.bincount(pairs.query[pairs.same], minlength=pairs.people), np.bincount(
-        pairs.query[true], minlength=pairs.people)
+    fmr = _true_rate(
+        int(false.sum()),
+        pairs,
+        log_ratios(pairs.counts(false), pairs.counts(~pairs.same), DRAWS, seed),
+    )
+    own, hits = (
+        np.bincount(pairs.query[pairs.same], minlength=pairs.people),
+        np.bincount(pairs.query[true], minlength=pairs.people),
+    )
     own, hits = own[own > 0], hits[own > 0]
-    weight = np.random.default_rng([seed, 13]).multinomial(len(own), np.full(len(own), 1 / len(own)), DRAWS)
+    weight = np.random.default_rng([seed, 13]).multinomial(
+        len(own), np.full(len(own), 1 / len(own)), DRAWS
+    )
     tprs = (weight @ hits) / np.maximum(weight @ own, 1)
     low, high = np.percentile(tprs, _TAILS)
     known = pairs.known
     kinds = np.bincount(pairs.same[known], minlength=2)
     weights = 1 / np.maximum(kinds, 1)[pairs.same[known].astype(np.int64)]
     said = 1 / (1 + np.exp(-found[known]))
-    return Check(Slice.of(pairs), fmr, Interval(float(hits.sum() / max(own.sum(), 1)), float(low), float(high)),
-                 reliability(said, pairs.same[known], weights))
+    return Check(
+        Slice.of(pairs),
+        fmr,
+        Interval(float(hits.sum() / max(own.sum(), 1)), float(low), float(high)),
+        reliability(said, pairs.same[known], weights),
+    )
 
 
 def _true_rate(accepted: int, pairs: KnownPairs, drawn: Doubles) -> Interval:
-    """The share accepted of strangers, and the range of the true rate: as far above it as draws fall below."""
+    """The share accepted of strangers, and the range of the true rate: as far above it as draws
+    fall below.
+    """
     strangers = max(len(pairs) - int(pairs.same.sum()), 1)
     if not accepted:
         return Interval(0.0, 0.0, min(1.0, 3 / strangers))  # rule of three

@@ -1,10 +1,12 @@
-"""Scores of one ranked list, from the ranks of its right entries. Nothing here knows of cameras or people.
+"""Scores of one ranked list, from the ranks of its right entries. Nothing here knows of cameras or
+people.
 
-A list is a row of distances with two masks: ``relevant`` (right answers) and ``valid`` (entries that take
-part; the others are removed before ranking). Ranks count from 1.
+A list is a row of distances with two masks: ``relevant`` (right answers) and ``valid`` (entries
+that take part; the others are removed before ranking). Ranks count from 1.
 
-**Ties.** Of two entries at the same distance the one that comes first in the gallery ranks first, as in a
-stable sort; +inf ranks last, by the same rule. So the same distances give the same scores, always.
+**Ties.** Of two entries at the same distance the one that comes first in the gallery ranks first,
+as in a stable sort; +inf ranks last, by the same rule. So the same distances give the same scores,
+always.
 """
 
 from collections.abc import Sequence
@@ -31,33 +33,47 @@ def match_ranks(distances: Floats, relevant: NDArray[np.bool_], valid: NDArray[n
 
 @door
 def ranks_of_rows(ordered: Floats, rows: Floats, at: Sequence[NDArray[np.int64]]) -> list[Ranks]:
-    """Ranks of the entries ``at`` of each row, in their order; removed entries are NaN; ordered: the rows sorted.
+    """Ranks of the entries ``at`` of each row, in their order; removed entries are NaN; ordered:
+    the rows sorted.
 
-    Only right entries need a rank, so the values alone are sorted: several times faster than sorting indices.
+    Only right entries need a rank, so the values alone are sorted: several times faster than
+    sorting indices.
     """
     starts = [0, *accumulate(map(len, at))]
-    which, column = np.repeat(np.arange(len(rows)), np.diff(starts)), np.concatenate([np.empty(0, np.int64), *at])
+    which, column = (
+        np.repeat(np.arange(len(rows)), np.diff(starts)),
+        np.concatenate([np.empty(0, np.int64), *at]),
+    )
     values = rows[which, column]
-    places = [np.searchsorted(row, values[first:last]) for row, first, last in zip(ordered, starts, starts[1:])]
+    places = [
+        np.searchsorted(row, values[first:last])
+        for row, first, last in zip(ordered, starts, starts[1:])
+    ]
     ranks = 1 + np.concatenate([np.empty(0, np.int64), *places])
     behind = ranks < ordered.shape[1]
-    behind[behind] = ordered[which[behind], ranks[behind]] == values[behind]  # an entry as close comes next in order
+    # an entry as close comes next in order
+    behind[behind] = ordered[which[behind], ranks[behind]] == values[behind]
     for i in np.flatnonzero(behind).tolist():
-        ranks[i] += np.count_nonzero(rows[which[i], :column[i]] == values[i])
+        ranks[i] += np.count_nonzero(rows[which[i], : column[i]] == values[i])
     return [ranks[first:last] for first, last in zip(starts, starts[1:])]
 
 
 @door
 def nearest(distances: Floats, valid: NDArray[np.bool_], k: int) -> Ranks:
-    """Indices of the k nearest valid entries, nearest first: int64 [k], ended by -1 where there are fewer."""
+    """Indices of the k nearest valid entries, nearest first: int64 [k], ended by -1 where there
+    are fewer.
+    """
     row = _without(distances, valid)[None]
     return nearest_of_rows(np.sort(row), row, np.array([np.count_nonzero(valid)]), k)[0]
 
 
 @door
-def nearest_of_rows(ordered: Floats, rows: Floats, valid: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """The same of rows whose removed entries are NaN: int64 [n, k]. ordered: the rows sorted; valid: int64 [n], how
-    many entries of each are left."""
+def nearest_of_rows(
+    ordered: Floats, rows: Floats, valid: NDArray[np.int64], k: int
+) -> NDArray[np.int64]:
+    """The same of rows whose removed entries are NaN: int64 [n, k]. ordered: the rows sorted;
+    valid: int64 [n], how many entries of each are left.
+    """
     found = np.minimum(k, valid)
     best = np.full((len(rows), k), -1, np.int64)
     if not rows.shape[1]:
@@ -82,18 +98,23 @@ def _without(distances: Floats, valid: NDArray[np.bool_]) -> Floats:
 def average_precision(ranks: Ranks) -> float:
     """Mean of the precision at each right entry, as information retrieval defines it. In (0, 1].
 
-    ranks: int64 [P], ascending, P > 0. The older trapezoid rule of Market-1501 is in ``match.legacy``.
+    ranks: int64 [P], ascending, P > 0. The older trapezoid rule of Market-1501 is in
+    ``match.legacy``.
     """
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 
 @door
 def inverse_negative_penalty(ranks: Ranks) -> float:
-    """INP = P / rank of the last right entry: what finding them all costs (AGW, TPAMI 2021). In (0, 1]."""
+    """INP = P / rank of the last right entry: what finding them all costs (AGW, TPAMI 2021). In
+    (0, 1].
+    """
     return float(len(ranks) / ranks[-1])
 
 
 @door
 def cumulative_matches(first: Ranks, ks: Sequence[int]) -> dict[int, float]:
-    """CMC: the share of lists whose first right entry has rank k or better. first: int64 [N], N > 0."""
+    """CMC: the share of lists whose first right entry has rank k or better. first: int64 [N], N
+    > 0.
+    """
     return {k: float(np.mean(first <= k)) for k in ks}

@@ -1,6 +1,8 @@
-"""Rules of released code that differ from the papers or from today's definitions. For comparison only.
+"""Rules of released code that differ from the papers or from today's definitions. For comparison
+only.
 
-Nothing else imports this file, and its numbers are to be shown beside the others, never instead of them.
+Nothing else imports this file, and its numbers are to be shown beside the others, never instead of
+them.
 """
 
 from collections.abc import Sequence
@@ -20,29 +22,38 @@ from partreid.utils.arguments import door
 
 @door
 def trapezoid_ap(ranks: Ranks) -> float:
-    """AP as the evaluation code of Market-1501 (2015) had it: area under the curve by trapezoids, in (0, 1].
+    """AP as the evaluation code of Market-1501 (2015) had it: area under the curve by trapezoids,
+    in (0, 1].
 
     ranks: int64 [P], ascending from 1, P > 0. Never above ``metrics.average_precision``.
     """
     hits = np.arange(1, len(ranks) + 1)
-    before = np.where(ranks > 1, (hits - 1) / np.maximum(ranks - 1, 1), 1.0)  # precision just above each hit
+    # precision just above each hit
+    before = np.where(ranks > 1, (hits - 1) / np.maximum(ranks - 1, 1), 1.0)
     return float(np.mean((hits / ranks + before) / 2))
 
 
 @door
 def trapezoid_mAP(ranking: Ranking) -> float:
-    """Mean of ``trapezoid_ap`` over the scored queries: the mAP that ISP and HCGA printed with visibility."""
+    """Mean of ``trapezoid_ap`` over the scored queries: the mAP that ISP and HCGA printed with
+    visibility.
+    """
     return float(np.mean([trapezoid_ap(ranks) for ranks in ranking.ranks if len(ranks)]))
 
 
 @door
-def bpbreid_released(q: Embeddings, g: Embeddings, metric: Literal["cosine", "euclidean"] = "euclidean",
-                     combine: Literal["mean", "max"] = "mean", continuous: bool = False) -> Tensor:
+def bpbreid_released(
+    q: Embeddings,
+    g: Embeddings,
+    metric: Literal["cosine", "euclidean"] = "euclidean",
+    combine: Literal["mean", "max"] = "mean",
+    continuous: bool = False,
+) -> Tensor:
     """Distances [Nq, Ng] as the released code of BPBreID combines them, on embeddings of length 1.
 
-    A pair that shares no part is not infinitely far but 1 farther than the largest part distance of the whole
-    matrix. ``continuous`` weighs a part by sqrt(v v') instead of v v' and ignores ``combine``. Holds M
-    matrices: for small sets.
+    A pair that shares no part is not infinitely far but 1 farther than the largest part distance of
+    the whole matrix. ``continuous`` weighs a part by sqrt(v v') instead of v v' and ignores
+    ``combine``. Holds M matrices: for small sets.
     """
     far = PartDistance("cosine" if metric == "cosine" else "unit_euclidean").per_part(q, g)
     both = q.visibility.to(far).T[:, :, None] * g.visibility.to(far).T[:, None]
@@ -57,14 +68,21 @@ def bpbreid_released(q: Embeddings, g: Embeddings, metric: Literal["cosine", "eu
 
 
 @door
-def cuhk03_single_shot(distances: Floats, identity: int, identities: NDArray[np.int64],
-                       valid: NDArray[np.bool_], ks: Sequence[int], draw: np.random.RandomState,
-                       repeats: int = 10) -> dict[int, float]:
-    """CMC of one query against one random image per identity, mean of ``repeats`` draws (CUHK03, CVPR 2014).
+def cuhk03_single_shot(
+    distances: Floats,
+    identity: int,
+    identities: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    ks: Sequence[int],
+    draw: np.random.RandomState,
+    repeats: int = 10,
+) -> dict[int, float]:
+    """CMC of one query against one random image per identity, mean of ``repeats`` draws (CUHK03,
+    CVPR 2014).
 
     distances: float [Ng]; identities: int64 [Ng]; valid: bool [Ng], with a right answer among them.
-    Identities are drawn for in the order in which they first appear in the list, as the released evaluation
-    does, so that a seed gives the same numbers.
+    Identities are drawn for in the order in which they first appear in the list, as the released
+    evaluation does, so that a seed gives the same numbers.
     """
     order = np.argsort(distances, kind="stable")
     listed = identities[order[valid[order]]]
@@ -78,20 +96,22 @@ def cuhk03_single_shot(distances: Floats, identity: int, identities: NDArray[np.
 
 @door
 def isp_released(q: Embeddings, g: Embeddings) -> Tensor:
-    """Distances [Nq, Ng] of ISP's released matching: 1 - mean of (1 + cos) / 2 over what both images show.
+    """Distances [Nq, Ng] of ISP's released matching: 1 - mean of (1 + cos) / 2 over what both
+    images show.
 
-    The first embedding must be global and foreground joined into one vector (``ISP(matching="released")``): they
-    count once, where Eq. 10 counts them twice.
+    The first embedding must be global and foreground joined into one vector
+    (``ISP(matching="released")``): they count once, where Eq. 10 counts them twice.
     """
     return PartDistance("cosine")(q, g) / 2
 
 
 @door
 def hcga_released(q: Embeddings, g: Embeddings) -> Tensor:
-    """Minus HCGA's released similarity [Nq, Ng]: the *sum* of (1 + cos) / 2 over what both images show.
+    """Minus HCGA's released similarity [Nq, Ng]: the *sum* of (1 + cos) / 2 over what both images
+    show.
 
-    Eq. 10's division was taken out there, so that whoever shares more parts is more similar. Holds M matrices: for
-    small sets.
+    Eq. 10's division was taken out there, so that whoever shares more parts is more similar. Holds
+    M matrices: for small sets.
     """
     similar = 1 - PartDistance("cosine").per_part(q, g) / 2
     both = q.visibility.to(similar).T[:, :, None] * g.visibility.to(similar).T[:, None]

@@ -1,9 +1,10 @@
 """Open-set search: may the person asked for be in nobody's gallery, and does the search say so?
 
-A query is *mated* if it has a right answer. A search returns what lies at or below a threshold. Of the queries that are
-not mated, FPIR is the share to which it returns anybody at all; of the mated ones FNIR is the share whose person it
-does not return, and DIR the share whose person it returns first. AUROC: how well the nearest distance alone tells
-mated queries from others. (Grother et al., NIST FRVT 1:N; Liao et al., arXiv 1408.0872.)
+A query is *mated* if it has a right answer. A search returns what lies at or below a threshold. Of
+the queries that are not mated, FPIR is the share to which it returns anybody at all; of the mated
+ones FNIR is the share whose person it does not return, and DIR the share whose person it returns
+first. AUROC: how well the nearest distance alone tells mated queries from others. (Grother et al.,
+NIST FRVT 1:N; Liao et al., arXiv 1408.0872.)
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,10 @@ FPIRS = (0.01, 0.1)
 
 @dataclass(frozen=True, eq=False)
 class Searches:
-    """The outcome of Nq searches, each [Nq]. mated: bool. own, other: float32 distance of the nearest right and the
-    nearest wrong answer, +inf where there is none. first: bool, whether the nearest of all is right."""
+    """The outcome of Nq searches, each [Nq]. mated: bool. own, other: float32 distance of the
+    nearest right and the nearest wrong answer, +inf where there is none. first: bool, whether the
+    nearest of all is right.
+    """
 
     mated: Mask
     own: Singles
@@ -37,9 +40,11 @@ class Searches:
         return np.minimum(self.own, self.other)
 
     def limit(self, fpir: float) -> float:
-        """Answers nearer than this are returned, so that no more than the share ``fpir`` of non-mated queries get any.
+        """Answers nearer than this are returned, so that no more than the share ``fpir`` of
+        non-mated queries get any.
 
-        +inf if all of them may; a pair that shares no part is never returned. NaN without non-mated queries.
+        +inf if all of them may; a pair that shares no part is never returned. NaN without non-mated
+        queries.
         """
         number("a false-positive rate", fpir, 0, 1)
         strangers = np.sort(self.nearest[~self.mated])
@@ -49,7 +54,9 @@ class Searches:
         return float(strangers[allowed]) if allowed < len(strangers) else float("inf")
 
     def fnir_at(self, fpir: float) -> float:
-        """False-negative identification rate in [0, 1], at any rank; NaN without queries of both kinds."""
+        """False-negative identification rate in [0, 1], at any rank; NaN without queries of both
+        kinds.
+        """
         return self._share(~(self.own < self.limit(fpir)), fpir)
 
     def dir_at(self, fpir: float) -> float:
@@ -63,7 +70,9 @@ class Searches:
 
     @property
     def auroc(self) -> float:
-        """Probability in [0, 1] that a mated query has a nearer answer than another one; ties count half."""
+        """Probability in [0, 1] that a mated query has a nearer answer than another one; ties
+        count half.
+        """
         mated, strangers = self.nearest[self.mated], np.sort(self.nearest[~self.mated])
         if not len(mated) or not len(strangers):
             return float("nan")
@@ -73,8 +82,11 @@ class Searches:
     @property
     def scores(self) -> dict[str, float]:
         """FNIR and DIR at FPIR 1 % and 10 %, and AUROC, by name."""
-        return {**{f"FNIR@{fpir:.0%}": self.fnir_at(fpir) for fpir in FPIRS},
-                **{f"DIR@{fpir:.0%}": self.dir_at(fpir) for fpir in FPIRS}, "AUROC": self.auroc}
+        return {
+            **{f"FNIR@{fpir:.0%}": self.fnir_at(fpir) for fpir in FPIRS},
+            **{f"DIR@{fpir:.0%}": self.dir_at(fpir) for fpir in FPIRS},
+            "AUROC": self.auroc,
+        }
 
 
 @door
@@ -82,41 +94,58 @@ def searches(distances: Floats, relevant: Mask, valid: Mask) -> Searches:
     """Of whole matrices [Nq, Ng]: a query without a relevant and valid entry is not mated."""
     values = np.where(valid, np.asarray(distances, np.float32), np.nan)
     right = relevant & valid
-    own, other = _nearest(np.where(right, values, np.nan)), _nearest(np.where(right, np.nan, values))
-    first = [_first(row, np.flatnonzero(at), o, w) for row, at, o, w in zip(values, right, own, other, strict=True)]
+    own, other = (
+        _nearest(np.where(right, values, np.nan)),
+        _nearest(np.where(right, np.nan, values)),
+    )
+    first = [
+        _first(row, np.flatnonzero(at), o, w)
+        for row, at, o, w in zip(values, right, own, other, strict=True)
+    ]
     return Searches(np.asarray(right.any(1)), own, other, np.array(first, np.bool_))
 
 
 class Watchlist:
-    """Watches distances stream by (see :class:`partreid.metrics.ranking.Watcher`), in a gallery that lacks some people.
+    """Watches distances stream by (see :class:`partreid.metrics.ranking.Watcher`), in a gallery
+    that lacks some people.
 
-    A seeded share of the people that are both asked for and in the gallery is taken out of it: their queries become
-    non-mated, so no other data are needed. The draw depends on the identities alone, so it is the same for all models.
-    Distractors stay in.
+    A seeded share of the people that are both asked for and in the gallery is taken out of it:
+    their queries become non-mated, so no other data are needed. The draw depends on the identities
+    alone, so it is the same for all models. Distractors stay in.
     """
 
     @door
-    def __init__(self, query_ids: Integers, gallery_ids: Integers, unknown: float = 0.5, seed: int = 0) -> None:
+    def __init__(
+        self, query_ids: Integers, gallery_ids: Integers, unknown: float = 0.5, seed: int = 0
+    ) -> None:
         number("the share of unknown people", unknown, 0, 1)
         integer("the seed", seed, 0)
         both = np.intersect1d(query_ids, gallery_ids)
         both = both[both > 0]
-        self.unknown = np.sort(np.random.default_rng(seed).permutation(both)[:round(unknown * len(both))])
+        self.unknown = np.sort(
+            np.random.default_rng(seed).permutation(both)[: round(unknown * len(both))]
+        )
         self._stranger = np.isin(query_ids, self.unknown)
-        self._out = np.where(np.isin(gallery_ids, self.unknown), np.nan, 0).astype(np.float32)  # added, it removes them
+        # added, it removes them
+        self._out = np.where(np.isin(gallery_ids, self.unknown), np.nan, 0).astype(np.float32)
         self._seen: list[tuple[Mask, Singles, Singles, Mask]] = []
 
-    def look(self, start: int, part: Singles, ordered: Singles,
-             right: Sequence[Integers]) -> tuple[Mask, Singles, Singles, Mask]:
-        mated = np.array([len(at) > 0 and not self._stranger[start + i] for i, at in enumerate(right)], np.bool_)
+    def look(
+        self, start: int, part: Singles, ordered: Singles, right: Sequence[Integers]
+    ) -> tuple[Mask, Singles, Singles, Mask]:
+        mated = np.array(
+            [len(at) > 0 and not self._stranger[start + i] for i, at in enumerate(right)], np.bool_
+        )
         own = np.full(len(part), np.inf, np.float32)
         wrong = part + self._out
         for i in np.flatnonzero(mated).tolist():
             own[i] = part[i, right[i]].min()
             wrong[i, right[i]] = np.nan
         other = _nearest(wrong)
-        first = [bool(m) and _first(row, at, o, w, self._out)
-                 for m, row, at, o, w in zip(mated, part, right, own, other, strict=True)]
+        first = [
+            bool(m) and _first(row, at, o, w, self._out)
+            for m, row, at, o, w in zip(mated, part, right, own, other, strict=True)
+        ]
         return mated, own, other, np.array(first, np.bool_)
 
     def add(self, seen: tuple[Mask, Singles, Singles, Mask]) -> None:
@@ -135,8 +164,12 @@ def _nearest(rows: Singles) -> Singles:
     return np.where(np.isnan(least), np.float32(np.inf), least).astype(np.float32)
 
 
-def _first(row: Singles, right: Integers, own: np.float32, other: np.float32, out: Singles | None = None) -> bool:
-    """Whether a right entry comes first; ties keep the order of the row, less what is NaN in ``out``."""
+def _first(
+    row: Singles, right: Integers, own: np.float32, other: np.float32, out: Singles | None = None
+) -> bool:
+    """Whether a right entry comes first; ties keep the order of the row, less what is NaN in
+    ``out``.
+    """
     if own != other or not len(right):
         return bool(own < other)
     left = row if out is None else row + out

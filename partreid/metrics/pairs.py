@@ -1,10 +1,13 @@
-"""From labelled pairs to the probability that a pair shows one person: curves over the distance, and which to trust.
+"""From labelled pairs to the probability that a pair shows one person: curves over the distance,
+and which to trust.
 
-A curve gives the log odds of "one person" for a distance. The two kinds of pairs are weighed equally, so it speaks of
-a pair that was as likely one person as not beforehand. A curve always falls: nearer is never less probable.
+A curve gives the log odds of "one person" for a distance. The two kinds of pairs are weighed
+equally, so it speaks of a pair that was as likely one person as not beforehand. A curve always
+falls: nearer is never less probable.
 
-Three ways to draw it: ``line`` (Platt 1999, on the distance), ``line_by_parts`` (a line for each number of shared
-parts; lines with few pairs borrow from all) and ``steps`` (isotonic, by pooling adjacent violators, Ayer et al. 1955).
+Three ways to draw it: ``line`` (Platt 1999, on the distance), ``line_by_parts`` (a line for each
+number of shared parts; lines with few pairs borrow from all) and ``steps`` (isotonic, by pooling
+adjacent violators, Ayer et al. 1955).
 """
 
 from collections.abc import Callable, Mapping
@@ -30,9 +33,9 @@ _LEAST_SLOPE = 1e-3  # log odds that a curve falls at least per standard deviati
 class KnownPairs:
     """n pairs of images whose people are known, each once.
 
-    distance: float32 [n], +inf where two images share no part. shared: int64 [n], the number of parts that both show.
-    same: bool [n]. query, gallery: int64 [n] in 0..people - 1, the person in either image. images: int64 [people], how
-    many there are of each person.
+    distance: float32 [n], +inf where two images share no part. shared: int64 [n], the number of
+    parts that both show. same: bool [n]. query, gallery: int64 [n] in 0..people - 1, the person in
+    either image. images: int64 [people], how many there are of each person.
     """
 
     distance: NDArray[np.float32]
@@ -57,11 +60,19 @@ class KnownPairs:
     def among(self, people: Mask) -> "KnownPairs":
         """The pairs of which both images show one of these people: bool [people]."""
         at = people[self.query] & people[self.gallery]
-        return KnownPairs(self.distance[at], self.shared[at], self.same[at], self.query[at], self.gallery[at],
-                          np.where(people, self.images, 0))
+        return KnownPairs(
+            self.distance[at],
+            self.shared[at],
+            self.same[at],
+            self.query[at],
+            self.gallery[at],
+            np.where(people, self.images, 0),
+        )
 
     def ordered(self, draw: np.random.Generator) -> Doubles:
-        """Places of the people in a random order, float64 [people] in [0, 1); those asked for have one of their own."""
+        """Places of the people in a random order, float64 [people] in [0, 1); those asked for
+        have one of their own.
+        """
         asked = np.zeros(self.people, np.bool_)
         asked[self.query] = True
         place = np.empty(self.people)
@@ -70,7 +81,9 @@ class KnownPairs:
         return place
 
     def counts(self, of: Mask) -> Doubles:
-        """How many of the pairs ``of`` there are of each two people that occur: float64 [people, people]."""
+        """How many of the pairs ``of`` there are of each two people that occur: float64 [people,
+        people].
+        """
         present = np.zeros(self.people, np.bool_)
         present[self.query] = present[self.gallery] = True
         index, many = np.cumsum(present) - 1, int(present.sum())
@@ -87,10 +100,21 @@ class Curve:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        knots = np.array([self.distances, self.logits]) if len(self.distances) == len(self.logits) > 0 else None
-        require(knots is not None and bool(np.isfinite(knots).all()) and bool((np.diff(knots[0]) > 0).all())
-                and bool((np.diff(knots[1]) <= 0).all()) and self.distances[0] >= 0, "a curve",
-                "finite log odds that do not rise, one for each of some ascending distances >= 0", self.logits)
+        knots = (
+            np.array([self.distances, self.logits])
+            if len(self.distances) == len(self.logits) > 0
+            else None
+        )
+        require(
+            knots is not None
+            and bool(np.isfinite(knots).all())
+            and bool((np.diff(knots[0]) > 0).all())
+            and bool((np.diff(knots[1]) <= 0).all())
+            and self.distances[0] >= 0,
+            "a curve",
+            "finite log odds that do not rise, one for each of some ascending distances >= 0",
+            self.logits,
+        )
 
     def __call__(self, distance: Any) -> Doubles:
         return np.interp(distance, self.distances, self.logits)
@@ -120,7 +144,9 @@ def logits(curves: Curves, distance: Any, shared: Any) -> Doubles:
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Pairs counted by distance: own, others float64 [parts, cells]; centres of the cells float64 [cells]."""
+    """Pairs counted by distance: own, others float64 [parts, cells]; centres of the cells
+    float64 [cells].
+    """
 
     own: Doubles
     others: Doubles
@@ -132,8 +158,12 @@ class Tally:
         known = pairs.known
         cell = np.clip(pairs.distance * (CELLS / reach), 0, CELLS - 1).astype(np.int64)
         flat = (pairs.shared - 1) * CELLS + cell
-        own, others = (np.bincount(flat[known & of], minlength=parts * CELLS).reshape(parts, CELLS).astype(np.float64)
-                       for of in (pairs.same, ~pairs.same))
+        own, others = (
+            np.bincount(flat[known & of], minlength=parts * CELLS)
+            .reshape(parts, CELLS)
+            .astype(np.float64)
+            for of in (pairs.same, ~pairs.same)
+        )
         return cls(own, others, (np.arange(CELLS, dtype=np.float64) + 0.5) * (reach / CELLS))
 
     @property
@@ -142,7 +172,9 @@ class Tally:
         return self.others * (self.own.sum() / max(self.others.sum(), 1))
 
     def loss(self, curves: Curves) -> float:
-        """Mean log loss in nats, both kinds of pairs weighed equally; log 2 = 0.693 is that of a coin."""
+        """Mean log loss in nats, both kinds of pairs weighed equally; log 2 = 0.693 is that of a
+        coin.
+        """
         total = 0.0
         for part, (own, others) in enumerate(zip(self.own, self.balanced)):
             odds = curves[min(part, len(curves) - 1)](self.centres)
@@ -158,48 +190,65 @@ def line(tally: Tally) -> Curves:
 
 @door
 def line_by_parts(tally: Tally) -> Curves:
-    """A line for every number of shared parts, drawn towards the line of all as if by ``BORROWED`` pairs."""
+    """A line for every number of shared parts, drawn towards the line of all as if by
+    ``BORROWED`` pairs.
+    """
     every = _line(tally, tally.own.sum(0), tally.balanced.sum(0))
-    return tuple(_straight(tally, _line(tally, own, others, every))
-                 for own, others in zip(tally.own, tally.balanced))
+    return tuple(
+        _straight(tally, _line(tally, own, others, every))
+        for own, others in zip(tally.own, tally.balanced)
+    )
 
 
 @door
 def steps(tally: Tally) -> Curves:
-    """Free but for falling: the share of pairs of one person, pooled until it falls (isotonic regression)."""
+    """Free but for falling: the share of pairs of one person, pooled until it falls (isotonic
+    regression).
+    """
     own, others = tally.own.sum(0), tally.balanced.sum(0)
     full = own + others > 0
     own, others, at = own[full], others[full], tally.centres[full]
     sizes = pool(own / (own + others), own + others)
     first = np.append(0, np.cumsum(sizes)[:-1])
-    block_own, block_others, weighed = (np.add.reduceat(x, first) for x in (own, others, at * (own + others)))
-    odds = np.log((block_own + 0.5) / (block_others + 0.5))  # half a pair of either kind, so that none is certain
+    block_own, block_others, weighed = (
+        np.add.reduceat(x, first) for x in (own, others, at * (own + others))
+    )
+    # half a pair of either kind, so that none is certain
+    odds = np.log((block_own + 0.5) / (block_others + 0.5))
     centre = weighed / (block_own + block_others)
     return (_falling(tally, np.r_[0.0, centre, tally.centres[-1]], np.r_[odds[0], odds, odds[-1]]),)
 
 
 @door
 def pool(values: Doubles, weights: Doubles) -> Integers:
-    """Sizes of the blocks whose weighted means fall and fit ``values`` best in the least squares: int64 [blocks]."""
+    """Sizes of the blocks whose weighted means fall and fit ``values`` best in the least
+    squares: int64 [blocks].
+    """
     blocks: list[tuple[float, float, int]] = []  # sum of values, of weights, number
     for value, weight in zip(values * weights, weights):
         total, mass, size = float(value), float(weight), 1
-        while blocks and blocks[-1][0] * mass <= total * blocks[-1][1]:  # it does not fall: one block
+        # it does not fall: one block
+        while blocks and blocks[-1][0] * mass <= total * blocks[-1][1]:
             before = blocks.pop()
             total, mass, size = total + before[0], mass + before[1], size + before[2]
         blocks.append((total, mass, size))
     return np.array([size for _, _, size in blocks], np.int64)
 
 
-CANDIDATES: Mapping[str, Callable[[Tally], Curves]] = {"line": line, "line_by_parts": line_by_parts, "steps": steps}
+CANDIDATES: Mapping[str, Callable[[Tally], Curves]] = {
+    "line": line,
+    "line_by_parts": line_by_parts,
+    "steps": steps,
+}
 
 
 @door
 def choose(pairs: KnownPairs, seed: int = 0) -> tuple[str, Curves, dict[str, float]]:
-    """The candidate to trust: (its name, its curves on all pairs, mean log loss of each on people not fitted).
+    """The candidate to trust: (its name, its curves on all pairs, mean log loss of each on people
+    not fitted).
 
-    People are dealt into five folds; a fold is scored with curves fitted without its people. A richer candidate is
-    taken only if it gains more than one standard error over the folds.
+    People are dealt into five folds; a fold is scored with curves fitted without its people. A
+    richer candidate is taken only if it gains more than one standard error over the folds.
     """
     known = pairs.known
     reach = 1.05 * max(float(pairs.distance[known].max(initial=0.0)), 1e-9)
@@ -210,8 +259,10 @@ def choose(pairs: KnownPairs, seed: int = 0) -> tuple[str, Curves, dict[str, flo
         tested = Tally.of(pairs.among(dealt == fold), reach, parts)
         if tested.own.sum() and tested.others.sum():
             folds.append((Tally.of(pairs.among(dealt != fold), reach, parts), tested))
-    losses = {name: np.array([tested.loss(draw(fitted)) for fitted, tested in folds])
-              for name, draw in CANDIDATES.items()}
+    losses = {
+        name: np.array([tested.loss(draw(fitted)) for fitted, tested in folds])
+        for name, draw in CANDIDATES.items()
+    }
     best = "line"
     for name in list(CANDIDATES)[1:]:
         if parts == 1 and name == "line_by_parts":
@@ -219,15 +270,17 @@ def choose(pairs: KnownPairs, seed: int = 0) -> tuple[str, Curves, dict[str, flo
         gain = losses[best] - losses[name]
         if len(gain) > 1 and gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)):
             best = name
-    mean = {name: float(loss.mean()) if len(loss) else float("nan") for name, loss in losses.items()}
+    mean = {
+        name: float(loss.mean()) if len(loss) else float("nan") for name, loss in losses.items()
+    }
     return best, CANDIDATES[best](Tally.of(pairs, reach, parts)), mean
 
 
 def _line(tally: Tally, own: Doubles, others: Doubles, towards: Doubles | None = None) -> Doubles:
     """(log odds at distance 0, their slope per standard deviation), slope < 0, by Newton's method.
 
-    Labels are smoothed as Platt 1999 did, so that kinds that do not overlap have finite odds. towards: a line that
-    counts as much as ``BORROWED`` pairs of one person.
+    Labels are smoothed as Platt 1999 did, so that kinds that do not overlap have finite odds.
+    towards: a line that counts as much as ``BORROWED`` pairs of one person.
     """
     full = own + others > 0
     z, own, others = tally.centres[full] / _spread(tally), own[full], others[full]
@@ -239,7 +292,7 @@ def _line(tally: Tally, own: Doubles, others: Doubles, towards: Doubles | None =
     pull = 1e-9 if towards is None else BORROWED
 
     def solve(x: Doubles, offset: Doubles, mean: Doubles) -> Doubles:
-        lies = np.stack([np.ones_like(everywhere), everywhere], 1)[:, :x.shape[1]]
+        lies = np.stack([np.ones_like(everywhere), everywhere], 1)[:, : x.shape[1]]
         prior = pull * (lies.T * _at(tally)) @ lies + 1e-9 * np.eye(x.shape[1])
 
         def cost(theta: Doubles) -> float:
@@ -251,7 +304,9 @@ def _line(tally: Tally, own: Doubles, others: Doubles, towards: Doubles | None =
         for _ in range(60):
             p = 1 / (1 + np.exp(-np.clip(offset + x @ theta, -500, 500)))
             slope = x.T @ (weight * p - hits) + prior @ (theta - mean)
-            step = np.linalg.solve((x.T * (weight * p * (1 - p))) @ x + prior + 1e-9 * np.eye(len(theta)), slope)
+            step = np.linalg.solve(
+                (x.T * (weight * p * (1 - p))) @ x + prior + 1e-9 * np.eye(len(theta)), slope
+            )
             if np.abs(step).max() < 1e-6:
                 break
             size, before = 1.0, cost(theta)
@@ -267,7 +322,9 @@ def _line(tally: Tally, own: Doubles, others: Doubles, towards: Doubles | None =
 
 
 def _at(tally: Tally) -> Doubles:
-    """Where a borrowed pair lies: as all pairs do, both kinds weighed equally; sums to a quarter, p (1 - p) at most."""
+    """Where a borrowed pair lies: as all pairs do, both kinds weighed equally; sums to a
+    quarter, p (1 - p) at most.
+    """
     weight = (tally.own + tally.balanced).sum(0)
     return weight / max(4 * weight.sum(), 1e-300)
 
@@ -277,7 +334,9 @@ def _spread(tally: Tally) -> float:
     if not weight.sum():
         return float(tally.centres[-1])
     mean = weight @ tally.centres / weight.sum()
-    return float(np.sqrt(weight @ (tally.centres - mean) ** 2 / weight.sum())) or float(tally.centres[-1])
+    return float(np.sqrt(weight @ (tally.centres - mean) ** 2 / weight.sum())) or float(
+        tally.centres[-1]
+    )
 
 
 def _straight(tally: Tally, theta: Doubles) -> Curve:
@@ -286,7 +345,11 @@ def _straight(tally: Tally, theta: Doubles) -> Curve:
 
 
 def _falling(tally: Tally, distances: Doubles, odds: Doubles) -> Curve:
-    """Knots in order of the distance, each at least a little below the one before, so that no two distances tie."""
+    """Knots in order of the distance, each at least a little below the one before, so that no
+    two distances tie.
+    """
     order = np.flatnonzero(np.diff(distances, prepend=-1.0) > 0)
     at, fall = distances[order], distances[order] * (_LEAST_SLOPE / _spread(tally))
-    return Curve(tuple(at.tolist()), tuple((np.minimum.accumulate(odds[order] + fall) - fall).tolist()))
+    return Curve(
+        tuple(at.tolist()), tuple((np.minimum.accumulate(odds[order] + fall) - fall).tolist())
+    )

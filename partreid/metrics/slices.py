@@ -1,9 +1,11 @@
-"""Where a score comes from: by cameras, by shared parts, by what the query shows, by people, by part, by gallery size.
+"""Where a score comes from: by cameras, by shared parts, by what the query shows, by people, by
+part, by gallery size.
 
-All but the last two take a :class:`Ranking` apart that is there already. The mAP is a mean over queries of means over
-right pairs, so each right pair has a weight, 1 / (right pairs of its query x scored queries), and a value, the
-precision at its rank; any sorting of the pairs gives slices whose weight x value add up to the mAP exactly. Sorting the
-queries instead does the same for every score. Under a protocol of several draws each draw's list is a query of its own.
+All but the last two take a :class:`Ranking` apart that is there already. The mAP is a mean over
+queries of means over right pairs, so each right pair has a weight, 1 / (right pairs of its query x
+scored queries), and a value, the precision at its rank; any sorting of the pairs gives slices whose
+weight x value add up to the mAP exactly. Sorting the queries instead does the same for every score.
+Under a protocol of several draws each draw's list is a query of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +32,9 @@ WHOLE = ("global", "foreground", "joined")  # embeddings of more than one part
 class Slice:
     """One row of a breakdown.
 
-    name: for a table. key: what it stands for, to sort and plot by. queries, pairs: scored queries and right pairs in
-    it. weight: its share of the mAP's weight, in [0, 1]. scores: by name, in [0, 1]. intervals: of some or all of them.
+    name: for a table. key: what it stands for, to sort and plot by. queries, pairs: scored queries
+    and right pairs in it. weight: its share of the mAP's weight, in [0, 1]. scores: by name, in [0,
+    1]. intervals: of some or all of them.
     """
 
     name: str
@@ -44,15 +47,20 @@ class Slice:
 
 
 @door
-def by_camera_pair(ranking: Ranking, query_cameras: Whole, gallery_cameras: Whole,
-                   ks: Sequence[int] = (1, 10)) -> tuple[Slice, ...]:
+def by_camera_pair(
+    ranking: Ranking, query_cameras: Whole, gallery_cameras: Whole, ks: Sequence[int] = (1, 10)
+) -> tuple[Slice, ...]:
     """Right pairs by (camera of the query, camera of the right image), in that order.
 
-    scores: ``mAP``, the weighted mean precision at the right image, which weighted over all slices gives the mAP of
-    the ranking; ``found@k``, the weighted share that ranks k or better. There is no Rank-1 of a pair of cameras:
-    the right answers of a query from other cameras stand in the same list.
+    scores: ``mAP``, the weighted mean precision at the right image, which weighted over all slices
+    gives the mAP of the ranking; ``found@k``, the weighted share that ranks k or better. There is
+    no Rank-1 of a pair of cameras: the right answers of a query from other cameras stand in the
+    same list.
     """
-    of_query, of_gallery = whole("query_cameras", query_cameras), whole("gallery_cameras", gallery_cameras)
+    of_query, of_gallery = (
+        whole("query_cameras", query_cameras),
+        whole("gallery_cameras", gallery_cameras),
+    )
     pairs = _pairs(ranking)
     _fits("query_cameras", len(of_query), ranking)
     keys = np.stack([of_query[pairs.query], of_gallery[pairs.hit]], 1)
@@ -60,12 +68,15 @@ def by_camera_pair(ranking: Ranking, query_cameras: Whole, gallery_cameras: Whol
 
 
 @door
-def by_shared_parts(ranking: Ranking, query: Embeddings, gallery: Embeddings,
-                    ks: Sequence[int] = (1, 10)) -> tuple[Slice, ...]:
-    """Right pairs by the number of embeddings that both images show (v v' > 0), fewest first; as above.
+def by_shared_parts(
+    ranking: Ranking, query: Embeddings, gallery: Embeddings, ks: Sequence[int] = (1, 10)
+) -> tuple[Slice, ...]:
+    """Right pairs by the number of embeddings that both images show (v v' > 0), fewest first; as
+    above.
 
-    Holistic embeddings count too, as they do in the distance; give ``query.select(*parts(query.names))`` and the
-    gallery's to count body parts alone. Pairs that share none are infinitely far apart.
+    Holistic embeddings count too, as they do in the distance; give
+    ``query.select(*parts(query.names))`` and the gallery's to count body parts alone. Pairs that
+    share none are infinitely far apart.
     """
     pairs = _pairs(ranking)
     _fits("query", len(query), ranking)
@@ -76,39 +87,52 @@ def by_shared_parts(ranking: Ranking, query: Embeddings, gallery: Embeddings,
 
 @door
 def by_occlusion(ranking: Ranking, visibility: Tensor, samples: int = SAMPLES) -> tuple[Slice, ...]:
-    """Queries by how many parts they show, fewest first; visibility: float [Nq, M], shown where above 0.
+    """Queries by how many parts they show, fewest first; visibility: float [Nq, M], shown where
+    above 0.
 
-    Every score, with its interval. weight: the share of scored queries; weighted over all slices each score is that
-    of the ranking.
+    Every score, with its interval. weight: the share of scored queries; weighted over all slices
+    each score is that of the ranking.
     """
     _fits("visibility", len(visibility), ranking)
     shown = (visibility.detach().cpu().numpy() > 0).sum(1)
-    return _grouped(ranking, np.tile(shown, ranking.draws), lambda n: _counted(n, "part") + " shown", samples)
+    return _grouped(
+        ranking, np.tile(shown, ranking.draws), lambda n: _counted(n, "part") + " shown", samples
+    )
 
 
 @door
 def by_identity_size(ranking: Ranking, samples: int = SAMPLES) -> tuple[Slice, ...]:
-    """Queries by how many right images they have, 1, 2-3, 4-7 and so on; otherwise as :func:`by_occlusion`.
+    """Queries by how many right images they have, 1, 2-3, 4-7 and so on; otherwise as
+    :func:`by_occlusion`.
 
-    A person with many right images is found first more easily and found wholly less easily. key: the range.
+    A person with many right images is found first more easily and found wholly less easily. key:
+    the range.
     """
     sizes = np.array([len(ranks) for ranks in ranking.ranks], np.int64)
     least = 2 ** np.floor(np.log2(np.maximum(sizes, 1))).astype(np.int64)
-    found = _grouped(ranking, least, lambda n: "1 right image" if n == 1 else f"{n}-{2 * n - 1} right images", samples)
+    found = _grouped(
+        ranking,
+        least,
+        lambda n: "1 right image" if n == 1 else f"{n}-{2 * n - 1} right images",
+        samples,
+    )
     return tuple(replace(s, key=(s.key[0], 2 * s.key[0] - 1)) for s in found)
 
 
 @door
 def by_gallery_size(ranking: Ranking, sizes: Sequence[int] | None = None) -> tuple[Slice, ...]:
-    """Expected scores if only so many of each list's wrong entries were there, drawn at random; right ones all stay.
+    """Expected scores if only so many of each list's wrong entries were there, drawn at random;
+    right ones all stay.
 
-    sizes: numbers of wrong entries, default 100, 1000, ... and as many as there are; a list that has fewer keeps all of
-    its own. Of n out of W wrong entries, w of which stand before the k-th right one, X is hypergeometric, the new rank
-    is k + X and the precision k / (k + X): all scores are exact expectations (rounding apart, nothing is drawn and no
-    distance is computed again), at the full size the ranking's own.
+    sizes: numbers of wrong entries, default 100, 1000, ... and as many as there are; a list that
+    has fewer keeps all of its own. Of n out of W wrong entries, w of which stand before the k-th
+    right one, X is hypergeometric, the new rank is k + X and the precision k / (k + X): all scores
+    are exact expectations (rounding apart, nothing is drawn and no distance is computed again), at
+    the full size the ranking's own.
 
-    Distractors can be thinned out here but not invented: what a larger gallery would do only a larger gallery tells.
-    Nor is this a benchmark with fewer people: right entries of other people leave one by one.
+    Distractors can be thinned out here but not invented: what a larger gallery would do only a
+    larger gallery tells. Nor is this a benchmark with fewer people: right entries of other people
+    leave one by one.
     """
     kept = [i for i, ranks in enumerate(ranking.ranks) if len(ranks)]
     counts = np.array([len(ranking.ranks[i]) for i in kept], np.int64)
@@ -117,7 +141,7 @@ def by_gallery_size(ranking: Ranking, sizes: Sequence[int] | None = None) -> tup
     wrong = ranking.size[kept] - counts
     largest = int(wrong.max(initial=0))
     if sizes is None:
-        sizes = [*(10 ** e for e in range(2, 12) if 10 ** e < largest), largest]
+        sizes = [*(10**e for e in range(2, 12) if 10**e < largest), largest]
     ks = max(ranking.ks, default=1)
     starts = np.append(0, np.cumsum(counts)[:-1])
     nth = np.concatenate([np.arange(1, n + 1) for n in counts])
@@ -129,30 +153,46 @@ def by_gallery_size(ranking: Ranking, sizes: Sequence[int] | None = None) -> tup
             raise ShapeError(f"a gallery size is a number of wrong entries, 0 or more, got {size}")
         precision = _expected(nth, before, total, np.minimum(size, total))
         first = _cumulative(before[starts], wrong, np.minimum(size, wrong), ks)
-        scores = {"mAP": float((np.add.reduceat(precision, starts) / counts).mean()),
-                  "mINP": float(precision[starts + counts - 1].mean()),
-                  **{f"R{k}": float(first[:, k - 1].mean()) for k in ranking.ks}}
+        scores = {
+            "mAP": float((np.add.reduceat(precision, starts) / counts).mean()),
+            "mINP": float(precision[starts + counts - 1].mean()),
+            **{f"R{k}": float(first[:, k - 1].mean()) for k in ranking.ks},
+        }
         rows.append(Slice(f"{size} wrong images", (int(size),), len(kept), len(nth), 1.0, scores))
     return tuple(rows)
 
 
 @door
-def by_part(distance: PartDistance, query: Embeddings, gallery: Embeddings, query_ids: Whole, query_cameras: Whole,
-            gallery_ids: Whole, gallery_cameras: Whole, protocol: Protocol = MARKET, ks: Sequence[int] = KS,
-            samples: int = SAMPLES) -> tuple[Slice, ...]:
-    """What each embedding finds alone, then the body parts together and all together (the form of BPBreID's Table 3).
+def by_part(
+    distance: PartDistance,
+    query: Embeddings,
+    gallery: Embeddings,
+    query_ids: Whole,
+    query_cameras: Whole,
+    gallery_ids: Whole,
+    gallery_cameras: Whole,
+    protocol: Protocol = MARKET,
+    ks: Sequence[int] = KS,
+    samples: int = SAMPLES,
+) -> tuple[Slice, ...]:
+    """What each embedding finds alone, then the body parts together and all together (the form of
+    BPBreID's Table 3).
 
-    Each name is that of the embedding that was ranked by; in the released code's table they are off by one. The metric
-    is that of ``distance``; alone, a part is compared without weight and without ``shrink``: a weight above 0 cannot
-    change the order of one part's distances. Together they keep both.
+    Each name is that of the embedding that was ranked by; in the released code's table they are off
+    by one. The metric is that of ``distance``; alone, a part is compared without weight and without
+    ``shrink``: a weight above 0 cannot change the order of one part's distances. Together they keep
+    both.
 
-    A pair of which not both show the part is infinitely far and ranks last, in the order of the gallery; a query that
-    hides it so ranks its whole gallery and still counts, as in the paper. How far that matters: ``queries`` are the
-    scored queries that show the part, ``pairs`` the right pairs of which both do, ``weight`` the share of the mAP's
-    weight that these pairs have. key: the places of the embeddings.
+    A pair of which not both show the part is infinitely far and ranks last, in the order of the
+    gallery; a query that hides it so ranks its whole gallery and still counts, as in the paper. How
+    far that matters: ``queries`` are the scored queries that show the part, ``pairs`` the right
+    pairs of which both do, ``weight`` the share of the mAP's weight that these pairs have. key: the
+    places of the embeddings.
     """
     single = replace(distance, weights=None, shrink=0.0, far=None)
-    rows: list[tuple[str, tuple[str, ...], PartDistance]] = [(name, (name,), single) for name in query.names]
+    rows: list[tuple[str, tuple[str, ...], PartDistance]] = [
+        (name, (name,), single) for name in query.names
+    ]
     own = parts(query.names)
     rows += [("parts together", own, distance)] if 1 < len(own) < len(query.names) else []
     rows += [("all together", query.names, distance)] if len(query.names) > 1 else []
@@ -162,25 +202,40 @@ def by_part(distance: PartDistance, query: Embeddings, gallery: Embeddings, quer
         if how.weights is not None:
             how = replace(how, weights=tuple(how.weights[m] for m in at))
         q, g = query.select(*names), gallery.select(*names)
-        ranking = evaluate(how, q, g, query_ids, query_cameras, gallery_ids, gallery_cameras, protocol, ks, top=0)
+        ranking = evaluate(
+            how, q, g, query_ids, query_cameras, gallery_ids, gallery_cameras, protocol, ks, top=0
+        )
         pairs = _pairs(ranking)
         shows, shown = ((e.visibility.detach().cpu().numpy() > 0) for e in (q, g))
         both = (shows[pairs.query] & shown[pairs.hit]).any(1)
         asks = np.tile(shows.any(1), ranking.draws) & ranking.scored
-        found.append(Slice(title, at, int(asks.sum()), int(both.sum()), float(pairs.weight[both].sum()),
-                           ranking.scores, bootstrap(ranking, samples)))
+        found.append(
+            Slice(
+                title,
+                at,
+                int(asks.sum()),
+                int(both.sum()),
+                float(pairs.weight[both].sum()),
+                ranking.scores,
+                bootstrap(ranking, samples),
+            )
+        )
     return tuple(found)
 
 
 @door
 def parts(names: Sequence[str]) -> tuple[str, ...]:
-    """The embeddings of single body parts: those not made of the global, foreground or joined ones."""
+    """The embeddings of single body parts: those not made of the global, foreground or joined
+    ones.
+    """
     return tuple(name for name in names if not set(name.split("+")) <= set(WHOLE))
 
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """All right pairs of a ranking, one entry each: the list, its query, the gallery image, rank, precision, weight."""
+    """All right pairs of a ranking, one entry each: the list, its query, the gallery image,
+    rank, precision, weight.
+    """
 
     row: Integers
     query: Integers
@@ -192,17 +247,27 @@ class _Pairs:
 
 def _pairs(ranking: Ranking) -> _Pairs:
     if len(ranking.hits) != len(ranking.ranks):
-        raise ShapeError("this ranking does not say which gallery images its right answers are; rank again")
+        raise ShapeError(
+            "this ranking does not say which gallery images its right answers are; rank again"
+        )
     counts = np.array([len(ranks) for ranks in ranking.ranks], np.int64)
     row = np.repeat(np.arange(len(counts)), counts)
     rank = np.concatenate([np.empty(0, np.int64), *ranking.ranks])
     nth = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
     hit = np.concatenate([np.empty(0, np.int64), *ranking.hits])
-    return _Pairs(row, row % max(len(counts) // ranking.draws, 1), hit, rank, nth / rank,
-                  1 / (counts[row] * np.count_nonzero(counts)))
+    return _Pairs(
+        row,
+        row % max(len(counts) // ranking.draws, 1),
+        hit,
+        rank,
+        nth / rank,
+        1 / (counts[row] * np.count_nonzero(counts)),
+    )
 
 
-def _sliced(pairs: _Pairs, keys: Integers, name: Callable[[list[int]], str], ks: Sequence[int]) -> tuple[Slice, ...]:
+def _sliced(
+    pairs: _Pairs, keys: Integers, name: Callable[[list[int]], str], ks: Sequence[int]
+) -> tuple[Slice, ...]:
     found = []
     distinct, at = np.unique(keys, axis=0, return_inverse=True)
     at = at.reshape(-1)
@@ -210,23 +275,47 @@ def _sliced(pairs: _Pairs, keys: Integers, name: Callable[[list[int]], str], ks:
         mine = at == i
         weight = pairs.weight[mine]
         share = weight / weight.sum()
-        scores = {"mAP": float(share @ pairs.precision[mine]),
-                  **{f"found@{k}": float(share @ (pairs.rank[mine] <= k)) for k in ks}}
-        found.append(Slice(name(key), tuple(key), len(np.unique(pairs.row[mine])), int(mine.sum()),
-                           float(weight.sum()), scores))
+        scores = {
+            "mAP": float(share @ pairs.precision[mine]),
+            **{f"found@{k}": float(share @ (pairs.rank[mine] <= k)) for k in ks},
+        }
+        found.append(
+            Slice(
+                name(key),
+                tuple(key),
+                len(np.unique(pairs.row[mine])),
+                int(mine.sum()),
+                float(weight.sum()),
+                scores,
+            )
+        )
     return tuple(found)
 
 
-def _grouped(ranking: Ranking, keys: Integers, name: Callable[[int], str], samples: int) -> tuple[Slice, ...]:
+def _grouped(
+    ranking: Ranking, keys: Integers, name: Callable[[int], str], samples: int
+) -> tuple[Slice, ...]:
     """Slices of the scored lists; keys: int64, one per list."""
-    keys, counts = keys[ranking.scored], np.array([len(r) for r in ranking.ranks if len(r)], np.int64)
+    keys, counts = (
+        keys[ranking.scored],
+        np.array([len(r) for r in ranking.ranks if len(r)], np.int64),
+    )
     values, people = ranking.per_query(), ranking.identities[ranking.scored]
     found = []
     for key in np.unique(keys).tolist():
         mine = keys == key
         intervals = bootstrap_values({n: v[mine] for n, v in values.items()}, people[mine], samples)
-        found.append(Slice(name(key), (key,), int(mine.sum()), int(counts[mine].sum()), float(mine.mean()),
-                           {n: i.value for n, i in intervals.items()}, intervals))
+        found.append(
+            Slice(
+                name(key),
+                (key,),
+                int(mine.sum()),
+                int(counts[mine].sum()),
+                float(mine.mean()),
+                {n: i.value for n, i in intervals.items()},
+                intervals,
+            )
+        )
     return tuple(found)
 
 
@@ -236,16 +325,20 @@ def _counted(n: int, what: str) -> str:
 
 def _fits(name: str, length: int, ranking: Ranking) -> None:
     if length * ranking.draws != len(ranking.ranks):
-        raise ShapeError(f"{name} must have one row per query, {len(ranking.ranks) // ranking.draws}, got {length}")
+        raise ShapeError(
+            f"{name} must have one row per query, {len(ranking.ranks) // ranking.draws}, got "
+            f"{length}"
+        )
 
 
 # X of n drawn out of W stand before the hit, w of which could: hypergeometric, from log factorials.
+
 
 def _expected(k: Integers, w: Integers, W: Integers, n: Integers) -> Doubles:
     """E[k / (k + X)] for each row."""
     cases, back = np.unique(np.stack([k, w, W, n], 1), axis=0, return_inverse=True)
     table = _log_factorials(int(W.max(initial=0)))
-    found = [_expected_some(table, *cases[at:at + 4096].T) for at in range(0, len(cases), 4096)]
+    found = [_expected_some(table, *cases[at : at + 4096].T) for at in range(0, len(cases), 4096)]
     return np.concatenate([np.empty(0), *found])[back.reshape(-1)]
 
 
@@ -253,8 +346,9 @@ def _expected_some(table: Doubles, k: Integers, w: Integers, W: Integers, n: Int
     share = w / np.maximum(W, 1)
     mean, deviation = n * share, np.sqrt(n * share * (1 - share) * (W - n) / np.maximum(W - 1, 1))
     least, most = np.maximum(0, n - (W - w)), np.minimum(w, n)
-    # What lies 9 deviations away weighs 1e-16. X is a sum of independent coins, so inside its range one value in
-    # sigma / 2 gives the same mean, to exp(-32) (Poisson's sum formula). So rows are short.
+    # What lies 9 deviations away weighs 1e-16. X is a sum of independent coins, so inside its range
+    # one value in sigma / 2 gives the same mean, to exp(-32) (Poisson's sum formula). So rows are
+    # short.
     low, high = np.floor(mean - 9 * deviation - 10), np.ceil(mean + 9 * deviation + 10)
     inside = (low > least) & (high < most)
     step = np.where(inside, np.maximum(np.floor(deviation / 2), 1), 1).astype(np.int64)
@@ -280,10 +374,18 @@ def _cumulative(w: Integers, W: Integers, n: Integers, ks: int) -> Doubles:
     return np.minimum(chance, 1)
 
 
-def _log_ways(table: Doubles, x: Integers, before: Integers, after: Integers, n: Integers) -> Doubles:
+def _log_ways(
+    table: Doubles, x: Integers, before: Integers, after: Integers, n: Integers
+) -> Doubles:
     """Log of the number of ways to draw x of those before and n - x of those after."""
-    ways: Doubles = (table[before] - table[x] - table[before - x] + table[after] - table[n - x]
-                     - table[after - n + x])
+    ways: Doubles = (
+        table[before]
+        - table[x]
+        - table[before - x]
+        + table[after]
+        - table[n - x]
+        - table[after - n + x]
+    )
     return ways
 
 

@@ -1,4 +1,5 @@
-"""What a recipe is: frozen plain data that holds every number of a run, written as JSON beside its weights.
+"""What a recipe is: frozen plain data that holds every number of a run, written as JSON beside its
+weights.
 
 Only the standard library is imported here, so that the list of recipes answers at once.
 """
@@ -17,7 +18,8 @@ from partreid.recipes import checks
 from partreid.recipes.checks import unknown
 from partreid.utils.arguments import door
 
-# Fields of a recipe that are words about it; arguments of methods that only decide what is stored and compared.
+# Fields of a recipe that are words about it; arguments of methods that only decide what is stored
+# and compared.
 WORDS = ("name", "notes", "expect", "scores")
 AT_TEST = frozenset({"described", "matching", "visibility", "visible_above", "target", "kept"})
 
@@ -55,7 +57,9 @@ class Frozen(Mapping[str, Any]):
 
 @dataclass(frozen=True, init=False)
 class Spec:
-    """A name out of a table and the arguments for what stands there: ``Spec("hrnet_w32", reduce=256)``."""
+    """A name out of a table and the arguments for what stands there: ``Spec("hrnet_w32",
+    reduce=256)``.
+    """
 
     name: str
     args: Frozen
@@ -74,7 +78,9 @@ class Spec:
 
 @dataclass(frozen=True)
 class Expected:
-    """Published numbers in percent; ``None`` where the text does not show the cell. ``where`` names the table."""
+    """Published numbers in percent; ``None`` where the text does not show the cell. ``where``
+    names the table.
+    """
 
     where: str
     rank1: float | None = None
@@ -92,10 +98,10 @@ class Expected:
 class Stage:
     """One stretch of a training plan.
 
-    batch: (P, K) = identities per step and images of each. lr: peak learning rate. warmup: epochs of linear
-    warm-up that start at ``warmup_from`` x lr. schedule: "step" multiplies by ``drop_by`` at the epochs
-    ``drop_at``; "cosine" falls from the peak to zero. per: the rate moves per "epoch" or per "step".
-    weights: one entry per loss term of the method, exactly.
+    batch: (P, K) = identities per step and images of each. lr: peak learning rate. warmup: epochs
+    of linear warm-up that start at ``warmup_from`` x lr. schedule: "step" multiplies by ``drop_by``
+    at the epochs ``drop_at``; "cosine" falls from the peak to zero. per: the rate moves per "epoch"
+    or per "step". weights: one entry per loss term of the method, exactly.
     """
 
     epochs: int
@@ -132,7 +138,10 @@ class Stage:
         for term, weight in self.weights.items():
             checks.number(f"the weight of {term}", weight)
         if self.weights and not any(self.weights.values()):
-            raise RecipeError("every loss term has the weight 0, so that nothing is learned; give one a weight above 0")
+            raise RecipeError(
+                "every loss term has the weight 0, so that nothing is learned; give one a weight "
+                "above 0"
+            )
         object.__setattr__(self, "weights", Frozen(self.weights))
 
 
@@ -140,11 +149,11 @@ class Stage:
 class Recipe:
     """Everything that decides a run.
 
-    cues: what the method is told of training images, by name. train, test: data sets by name. size: (H, W) in
-    pixels. augment: transforms in order. distance: the matching rule if not the method's own. start: a run or
-    weights file to begin from. precision: of the forward pass, in Fabric's words. notes: every place where this
-    recipe leaves its paper, with the reason. scores: the row whose training this one scores in its own way; None if
-    it is a training of its own.
+    cues: what the method is told of training images, by name. train, test: data sets by name. size:
+    (H, W) in pixels. augment: transforms in order. distance: the matching rule if not the method's
+    own. start: a run or weights file to begin from. precision: of the forward pass, in Fabric's
+    words. notes: every place where this recipe leaves its paper, with the reason. scores: the row
+    whose training this one scores in its own way; None if it is a training of its own.
     """
 
     name: str
@@ -187,13 +196,16 @@ class Recipe:
             checks.text("start", self.start)
         for name, kind in (("distance", Spec), ("expect", Expected)):
             if not isinstance(getattr(self, name), kind | None):
-                raise RecipeError(f"{name} must be of type {kind.__name__} or None, got "
-                                  f"{checks.said(getattr(self, name))}")
+                raise RecipeError(
+                    f"{name} must be of type {kind.__name__} or None, got "
+                    f"{checks.said(getattr(self, name))}"
+                )
         terms = {frozenset(stage.weights) for stage in self.stages}
         if len(terms) != 1:
             raise RecipeError(
-                f"{self.name}: every stage needs weights for the same loss terms, or none has a stage; "
-                f"got {[sorted(t) for t in terms]}. Give a term the weight 0.0 where a stage does without it."
+                f"{self.name}: every stage needs weights for the same loss terms, or none has a "
+                f"stage; got {[sorted(t) for t in terms]}. Give a term the weight 0.0 where a "
+                "stage does without it."
             )
 
     @property
@@ -203,21 +215,27 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits that change with every number of the recipe (but not with its name or notes)."""
+        """Twelve hex digits that change with every number of the recipe (but not with its name
+        or notes).
+        """
         return _digest(self, WORDS)
 
     @property
     def training(self) -> str:
-        """A digest of what training depends on, not of what is done with the model then: two rows with the same one
-        are one training."""
+        """A digest of what training depends on, not of what is done with the model then: two rows
+        with the same one are one training.
+        """
         args = self.method.args
-        later = AT_TEST - ({"visibility", "visible_above"} if args.get("visibility_in_training") else set())
+        later = AT_TEST - (
+            {"visibility", "visible_above"} if args.get("visibility_in_training") else set()
+        )
         trained = replace(self, method=Spec(self.method.name, **args.without(*later)))
         return _digest(trained, (*WORDS, "test", "distance"))
 
 
 def _digest(recipe: Recipe, without: typing.Iterable[str]) -> str:
-    data = to_plain(from_plain(to_plain(recipe)))  # so that 10 and 10.0 are one number, as they are in a file
+    # so that 10 and 10.0 are one number, as they are in a file
+    data = to_plain(from_plain(to_plain(recipe)))
     for key in without:
         del data[key]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
@@ -235,13 +253,17 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(data: Mapping[str, Any]) -> Recipe:
-    """The recipe that :func:`to_plain` wrote. RecipeError names the first field that does not fit."""
+    """The recipe that :func:`to_plain` wrote. RecipeError names the first field that does not
+    fit.
+    """
     recipe: Recipe = _read(Recipe, data, "recipe")
     return recipe
 
 
 def _read(kind: Any, data: Any, where: str) -> Any:
-    """``data`` as a value of type ``kind``; whole numbers pass for floats, lists for tuples, nothing else bends."""
+    """``data`` as a value of type ``kind``; whole numbers pass for floats, lists for tuples,
+    nothing else bends.
+    """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         if data is None and type(None) in inner:
@@ -250,11 +272,19 @@ def _read(kind: Any, data: Any, where: str) -> Any:
     if kind is Spec:
         if isinstance(data, Spec | str):
             return data if isinstance(data, Spec) else Spec(data)
-        checks.expect(isinstance(data, Mapping) and set(data) <= {"name", "args"} and "name" in data,
-                where, "a name, or {name, args}", data)
+        checks.expect(
+            isinstance(data, Mapping) and set(data) <= {"name", "args"} and "name" in data,
+            where,
+            "a name, or {name, args}",
+            data,
+        )
         args = data.get("args", {})
-        checks.expect(isinstance(args, Mapping) and all(isinstance(k, str) for k in args), f"{where}.args",
-                "a table of names and values", args)
+        checks.expect(
+            isinstance(args, Mapping) and all(isinstance(k, str) for k in args),
+            f"{where}.args",
+            "a table of names and values",
+            args,
+        )
         checks.text(f"{where}.name", data["name"])
         for argument, value in args.items():  # before it is looked into: lists may nest without end
             checks.argument(f"{where}.{argument}", value)
@@ -262,8 +292,12 @@ def _read(kind: Any, data: Any, where: str) -> Any:
     if kind is Frozen:
         checks.expect(isinstance(data, Mapping), where, "a table of names and values", data)
         spec = where.split(".")[-1] == "cues"
-        return Frozen({k: _read(Spec, v, f"{where}.{k}") if spec else _read(float, v, f"{where}.{k}")
-                       for k, v in data.items()})
+        return Frozen(
+            {
+                k: _read(Spec, v, f"{where}.{k}") if spec else _read(float, v, f"{where}.{k}")
+                for k, v in data.items()
+            }
+        )
     if is_dataclass(kind):
         checks.expect(isinstance(data, Mapping), where, "a table of fields", data)
         known = typing.get_type_hints(kind)
@@ -272,18 +306,30 @@ def _read(kind: Any, data: Any, where: str) -> Any:
                 raise RecipeError(unknown(f"field of {where}", str(key), known))
         for f in fields(kind):
             if f.name not in data and f.default is MISSING and f.default_factory is MISSING:
-                raise RecipeError(f"{where}: the field '{f.name}' is missing; it needs {', '.join(known)}")
-        return kind(**{key: _read(known[key], value, f"{where}.{key}") for key, value in data.items()})  # type: ignore[operator]
+                raise RecipeError(
+                    f"{where}: the field '{f.name}' is missing; it needs {', '.join(known)}"
+                )
+        return kind(
+            **{key: _read(known[key], value, f"{where}.{key}") for key, value in data.items()}
+        )  # type: ignore[operator]
     if origin is tuple:
         checks.expect(isinstance(data, list | tuple), where, "a list", data)
         if inner[-1] is Ellipsis:
             return tuple(_read(inner[0], v, f"{where}.{i}") for i, v in enumerate(data))
         checks.expect(len(data) == len(inner), where, f"{len(inner)} values", data)
-        return tuple(_read(k, v, f"{where}.{i}") for i, (k, v) in enumerate(zip(inner, data, strict=True)))
+        return tuple(
+            _read(k, v, f"{where}.{i}") for i, (k, v) in enumerate(zip(inner, data, strict=True))
+        )
     if kind is float and type(data) is int:
         return float(data)
-    checks.expect(type(data) is kind, where, {"int": "a whole number", "float": "a number", "str": "a text"}.get(
-        getattr(kind, "__name__", ""), str(kind)), data)
+    checks.expect(
+        type(data) is kind,
+        where,
+        {"int": "a whole number", "float": "a number", "str": "a text"}.get(
+            getattr(kind, "__name__", ""), str(kind)
+        ),
+        data,
+    )
     return data
 
 

@@ -1,4 +1,6 @@
-"""What the numbers and words of a recipe may be. Each check ends in one sentence: what is expected, what came."""
+"""What the numbers and words of a recipe may be. Each check ends in one sentence: what is
+expected, what came.
+"""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -18,17 +20,24 @@ def said(value: Any) -> str:
     """A value as an error shows it: short, whatever it is."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists in lists in lists
+    # whole numbers of thousands of digits, lists in lists in lists
+    except (ValueError, RecursionError):
         text = f"a {type(value).__name__} too long to show"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that is not in a table: the nearest one if there is one, and all of them."""
+    """The sentence for a name that is not in a table: the nearest one if there is one, and all
+    of them.
+    """
     names = sorted(known)
     near = get_close_matches(name, names, 1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    listed = ", ".join(names) if len(names) <= 24 else f"{len(names)} names; list them with 'partreid recipes'"
+    listed = (
+        ", ".join(names)
+        if len(names) <= 24
+        else f"{len(names)} names; list them with 'partreid recipes'"
+    )
     return f"unknown {what}: '{name}'.{hint} Known: {listed}"
 
 
@@ -63,20 +72,35 @@ def choice(what: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def listed(what: str, value: Any, kind: type, length: int | None = None) -> None:
-    """RecipeError unless ``value`` is a tuple of values of type ``kind``, of this length if one is given."""
-    if not isinstance(value, tuple) or length not in (None, len(value)) or not all(isinstance(v, kind) for v in value):
-        kinds = {"int": "whole numbers", "str": "texts"}.get(kind.__name__, f"values of type {kind.__name__}")
-        raise RecipeError(f"{what} must be {'a tuple of' if length is None else length} {kinds}, got {said(value)}")
+    """RecipeError unless ``value`` is a tuple of values of type ``kind``, of this length if one
+    is given.
+    """
+    if (
+        not isinstance(value, tuple)
+        or length not in (None, len(value))
+        or not all(isinstance(v, kind) for v in value)
+    ):
+        kinds = {"int": "whole numbers", "str": "texts"}.get(
+            kind.__name__, f"values of type {kind.__name__}"
+        )
+        raise RecipeError(
+            f"{what} must be {'a tuple of' if length is None else length} {kinds}, got "
+            f"{said(value)}"
+        )
 
 
 def mapped(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
     """RecipeError unless ``value`` is a table from texts to values of type ``kind``."""
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, kind) for k, v in value.items()):
+    if not isinstance(value, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, kind) for k, v in value.items()
+    ):
         raise RecipeError(f"{what} must be a table of names and values, got {said(value)}")
 
 
 def argument(what: str, value: Any, depth: int = 0) -> None:
-    """RecipeError unless ``value`` is a finite number, a text, true, false, null, or a list of such."""
+    """RecipeError unless ``value`` is a finite number, a text, true, false, null, or a list of
+    such.
+    """
     if isinstance(value, tuple | list) and depth < NESTED:
         for inner in value:
             argument(what, inner, depth + 1)
@@ -86,4 +110,7 @@ def argument(what: str, value: Any, depth: int = 0) -> None:
         if not math.isfinite(value):
             raise RecipeError(f"{what} must be a finite number, got {said(value)}")
     elif not (value is None or isinstance(value, bool | str)):
-        raise RecipeError(f"{what} must be a number, a text, true, false, null, or a list of them; got {said(value)}")
+        raise RecipeError(
+            f"{what} must be a number, a text, true, false, null, or a list of them; got "
+            f"{said(value)}"
+        )

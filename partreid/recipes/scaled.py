@@ -1,8 +1,10 @@
-"""Any row of any paper at the size of the synthetic benchmark: what makes the row a row stays, all else is made small.
+"""Any row of any paper at the size of the synthetic benchmark: what makes the row a row stays, all
+else is made small.
 
-A row is its paper's main row with something changed: another pooling, a term less, a cue of another kind. The same
-change is made to the paper's recipe of the synthetic benchmark. Changes of data set, trunk and image size do not
-survive; a row that changes nothing else becomes the synthetic recipe itself.
+A row is its paper's main row with something changed: another pooling, a term less, a cue of another
+kind. The same change is made to the paper's recipe of the synthetic benchmark. Changes of data set,
+trunk and image size do not survive; a row that changes nothing else becomes the synthetic recipe
+itself.
 """
 
 from collections.abc import Mapping
@@ -14,42 +16,72 @@ from partreid.recipes.base import Frozen, Recipe, Spec, Stage, unknown
 from partreid.utils.arguments import door
 
 SIZES = ("tiny", "small", "demo", "full")
-_CROPS = {"crop", "zoom"}  # two ways to shift an image; a synthetic recipe has one that suits its size
-_LABELS = {"pifpaf", "parsing", "densepose", "surfaces"}  # parsers whose part labels the exact surfaces stand for
-_TAUGHT = {"isp_clusters", "hcga_coparsing"}  # labellers that learn from the features; these arguments both have
+# two ways to shift an image; a synthetic recipe has one that suits its size
+_CROPS = {"crop", "zoom"}
+# parsers whose part labels the exact surfaces stand for
+_LABELS = {"pifpaf", "parsing", "densepose", "surfaces"}
+# labellers that learn from the features; these arguments both have
+_TAUGHT = {"isp_clusters", "hcga_coparsing"}
 _SHARED = ("every", "central")
-_PARTS = {"five_v": "five", "three_v": "three"}  # groupings of pose joints that surfaces have by another name
+# groupings of pose joints that surfaces have by another name
+_PARTS = {"five_v": "five", "three_v": "three"}
 
 
 @door
 def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
-    """``base``, a synthetic recipe, changed in the way in which ``recipe`` differs from ``main``."""
-    method = Spec(recipe.method.name, **_changed(recipe.method.args, main.method.args, base.method.args))
+    """``base``, a synthetic recipe, changed in the way in which ``recipe`` differs from
+    ``main``.
+    """
+    method = Spec(
+        recipe.method.name, **_changed(recipe.method.args, main.method.args, base.method.args)
+    )
     dropped = _augments(main) - _augments(recipe)
     small = replace(
-        base, name=f"{recipe.name}@{base.name.split('/')[1]}", method=method,
-        cues=Frozen({name: _cue(spec, main.cues.get(name), base.cues.get(name)) for name, spec in recipe.cues.items()}),
+        base,
+        name=f"{recipe.name}@{base.name.split('/')[1]}",
+        method=method,
+        cues=Frozen(
+            {
+                name: _cue(spec, main.cues.get(name), base.cues.get(name))
+                for name, spec in recipe.cues.items()
+            }
+        ),
         stages=_stages(recipe, main, base),
-        augment=tuple(spec for spec in base.augment if spec.name not in dropped), distance=recipe.distance,
-        notes=(f"{recipe.name} at the size of {base.train}", *base.notes), expect=None,
+        augment=tuple(spec for spec in base.augment if spec.name not in dropped),
+        distance=recipe.distance,
+        notes=(f"{recipe.name} at the size of {base.train}", *base.notes),
+        expect=None,
     )
     return replace(small, notes=(small.notes[0], *_merged(recipe, main, small, base), *base.notes))
 
 
 def _merged(recipe: Recipe, main: Recipe, small: Recipe, base: Recipe) -> tuple[str, ...]:
     """What sets the row apart from the main one and is not seen at this size."""
-    own = [f"{what} {name} = {value} is what {base.name} has anyway"
-           for what, row, usual, made in (
-               ("the method's", recipe.method, main.method, base.method),
-               *((f"the cue's {cue}:", spec, main.cues.get(cue), base.cues.get(cue))
-                 for cue, spec in recipe.cues.items()))
-           if usual is not None and made is not None for name, value in row.args.items()
-           if usual.args.get(name) != value and made.args.get(name) == value]
+    own = [
+        f"{what} {name} = {value} is what {base.name} has anyway"
+        for what, row, usual, made in (
+            ("the method's", recipe.method, main.method, base.method),
+            *(
+                (f"the cue's {cue}:", spec, main.cues.get(cue), base.cues.get(cue))
+                for cue, spec in recipe.cues.items()
+            ),
+        )
+        if usual is not None and made is not None
+        for name, value in row.args.items()
+        if usual.args.get(name) != value and made.args.get(name) == value
+    ]
     for cue, spec in recipe.cues.items():
         here = small.cues[cue].args
-        own += [f"the cue's {cue}: {name} is {here[name]} at this size, not {value}"
-                for name, value in spec.args.items() if name in here and here[name] != value]
-    lost = [field for field in ("train", "test", "backbone", "size") if getattr(recipe, field) != getattr(main, field)]
+        own += [
+            f"the cue's {cue}: {name} is {here[name]} at this size, not {value}"
+            for name, value in spec.args.items()
+            if name in here and here[name] != value
+        ]
+    lost = [
+        field
+        for field in ("train", "test", "backbone", "size")
+        if getattr(recipe, field) != getattr(main, field)
+    ]
     if lost:
         own.append(f"{' and '.join(lost)} of the row do not survive")
     if small.digest == base.digest and recipe.digest != main.digest:
@@ -62,10 +94,16 @@ def _augments(recipe: Recipe) -> set[str]:
     return names | _CROPS if names & _CROPS else names
 
 
-def _changed(row: Mapping[str, Any], main: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of ``base`` with what ``row`` has otherwise than ``main``; what the row drops goes."""
+def _changed(
+    row: Mapping[str, Any], main: Mapping[str, Any], base: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments of ``base`` with what ``row`` has otherwise than ``main``; what the row drops
+    goes.
+    """
     kept = {name: value for name, value in base.items() if name in row or name not in main}
-    return kept | {name: value for name, value in row.items() if name not in main or main[name] != value}
+    return kept | {
+        name: value for name, value in row.items() if name not in main or main[name] != value
+    }
 
 
 def _cue(spec: Spec, main: Spec | None, base: Spec | None) -> Spec:
@@ -76,7 +114,9 @@ def _cue(spec: Spec, main: Spec | None, base: Spec | None) -> Spec:
             return base
         return Spec("surfaces", parts=_PARTS.get(parts, parts))
     if base is not None and {spec.name, base.name} <= _TAUGHT and spec.name != base.name:
-        return Spec(spec.name, **{name: base.args[name] for name in _SHARED if name in base.args}).but(**spec.args)
+        return Spec(
+            spec.name, **{name: base.args[name] for name in _SHARED if name in base.args}
+        ).but(**spec.args)
     if main is None or base is None or spec.name != main.name:
         return spec
     return Spec(base.name, **_changed(spec.args, main.args, base.args))
@@ -84,15 +124,21 @@ def _cue(spec: Spec, main: Spec | None, base: Spec | None) -> Spec:
 
 def _stages(row: Recipe, main: Recipe, base: Recipe) -> tuple[Stage, ...]:
     """As many stages as the row has, and as many epochs in all as the base has."""
-    plans = list(base.stages[:len(row.stages)])
-    plans[-1] = replace(plans[-1], epochs=sum(stage.epochs for stage in base.stages[len(plans) - 1:]))
+    plans = list(base.stages[: len(row.stages)])
+    plans[-1] = replace(
+        plans[-1], epochs=sum(stage.epochs for stage in base.stages[len(plans) - 1 :])
+    )
     plans += plans[-1:] * (len(row.stages) - len(plans))
-    return tuple(_stage(stage, main.stages[min(i, len(main.stages) - 1)], plan)
-                 for i, (stage, plan) in enumerate(zip(row.stages, plans, strict=True)))
+    return tuple(
+        _stage(stage, main.stages[min(i, len(main.stages) - 1)], plan)
+        for i, (stage, plan) in enumerate(zip(row.stages, plans, strict=True))
+    )
 
 
 def _stage(row: Stage, main: Stage, base: Stage) -> Stage:
-    """The base's plan with the row's terms; a weight that the row keeps is the base's, one it scales is scaled."""
+    """The base's plan with the row's terms; a weight that the row keeps is the base's, one it
+    scales is scaled.
+    """
     weights = {}
     for term, weight in row.weights.items():
         known = main.weights.get(term)
@@ -102,7 +148,9 @@ def _stage(row: Stage, main: Stage, base: Stage) -> Stage:
 
 @door
 def split_size(name: str) -> tuple[str, str | None]:
-    """``dsa/table4/csa@demo`` -> (``dsa/table4/csa``, ``demo``). RecipeError for a size that there is not."""
+    """``dsa/table4/csa@demo`` -> (``dsa/table4/csa``, ``demo``). RecipeError for a size that
+    there is not.
+    """
     plain, at, size = name.partition("@")
     if at and size not in SIZES:
         raise RecipeError(unknown("size", size, SIZES))

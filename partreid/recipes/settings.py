@@ -13,8 +13,8 @@ from partreid.utils.arguments import door
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """``recipe`` with ``a.b=c`` assignments applied, checked against the types of the fields.
 
-    ``stages.epochs=2`` sets a field in every stage, ``stages.0.epochs=2`` in the first. Values are read as JSON
-    where that works and as plain text otherwise.
+    ``stages.epochs=2`` sets a field in every stage, ``stages.0.epochs=2`` in the first. Values are
+    read as JSON where that works and as plain text otherwise.
     """
     data = to_plain(recipe)
     for assignment in assignments:
@@ -26,7 +26,9 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
 
 
 def value_of(text: str) -> Any:
-    """A value as it is typed: JSON where that works, plain text otherwise (also what JSON only tolerates: NaN)."""
+    """A value as it is typed: JSON where that works, plain text otherwise (also what JSON only
+    tolerates: NaN).
+    """
     try:
         return json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -46,7 +48,9 @@ def _assign(data: Any, keys: list[str], value: Any, path: str) -> None:
     if isinstance(data, list):
         if not _is_index(key):  # a field of every element
             if not data or not isinstance(data[0], dict):
-                raise RecipeError(f"--set {path}: '{key}' must be the number of an element, 0..{len(data) - 1}")
+                raise RecipeError(
+                    f"--set {path}: '{key}' must be the number of an element, 0..{len(data) - 1}"
+                )
             for element in data:
                 _assign(element, keys, value, path)
             return
@@ -59,15 +63,22 @@ def _assign(data: Any, keys: list[str], value: Any, path: str) -> None:
         return
     if not isinstance(data, dict):
         raise RecipeError(f"--set {path}: '{key}' has no fields below it")
-    free = "args" in data or path.split(".")[0] == "cues" or {"args", "weights"} & set(path.split(".")[:-1])
-    if set(data) == {"name", "args"} and key not in data:  # method.dim=64 is short for method.args.dim=64
+    free = (
+        "args" in data
+        or path.split(".")[0] == "cues"
+        or {"args", "weights"} & set(path.split(".")[:-1])
+    )
+    # method.dim=64 is short for method.args.dim=64
+    if set(data) == {"name", "args"} and key not in data:
         data = data["args"]
     elif key not in data and not free:
         raise RecipeError(unknown("recipe field", key, data))
     if not rest:
         data[key] = value
         return
-    if isinstance(data.get(key), str) and (path.startswith("cues.") or key in ("method", "backbone", "distance")):
+    if isinstance(data.get(key), str) and (
+        path.startswith("cues.") or key in ("method", "backbone", "distance")
+    ):
         data[key] = {"name": data[key], "args": {}}  # set by an assignment before this one
     if data.get(key) is None:
         data[key] = {"name": key, "args": {}}

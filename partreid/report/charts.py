@@ -1,4 +1,6 @@
-"""Geometry of the report's few drawings: numbers in, SVG coordinates out. The template draws them."""
+"""Geometry of the report's few drawings: numbers in, SVG coordinates out. The template draws
+them.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,9 +16,16 @@ Array = NDArray[np.float64]
 WIDTH, HEIGHT = 340.0, 180.0  # of a curve, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 34.0, 8.0, 8.0, 24.0  # margins around the plotting area
 PLOT_HEIGHT, PLOT_BOTTOM = 226.0, 38.0  # of a plot, whose x axis has a name below it
-# Of series: (on a light page, on a dark one, dashes). The solid three stay apart for colour-blind readers too.
-INKS = (("#2a5cb8", "#7ea6ee", ""), ("#dd6b20", "#f0894a", ""), ("#2e2e2b", "#e4e2d8", ""),
-        ("#b0478f", "#dd86c9", "7 3"), ("#14857a", "#45c2a5", "2 3"), ("#a07f00", "#d6b03f", "9 3 2 3"))
+# Of series: (on a light page, on a dark one, dashes). The solid three stay apart for colour-blind
+# readers too.
+INKS = (
+    ("#2a5cb8", "#7ea6ee", ""),
+    ("#dd6b20", "#f0894a", ""),
+    ("#2e2e2b", "#e4e2d8", ""),
+    ("#b0478f", "#dd86c9", "7 3"),
+    ("#14857a", "#45c2a5", "2 3"),
+    ("#a07f00", "#d6b03f", "9 3 2 3"),
+)
 SLOTS = len(INKS)
 _LEAST, _MOST = 1e-290, 1e290  # sizes between which powers of ten and differences are numbers
 NOT_A_TERM = ("step", "epoch", "loss", "lr", "seconds", "images", "stage", "time", "rank")
@@ -55,7 +64,8 @@ def curve(method: str, rows: Sequence[Mapping[str, float]]) -> Curve | None:
     rows = [row for row in rows if _finite(row.get("loss")) and _finite(row.get("step", 0))]
     if len(rows) < 2:
         return None
-    # Epochs are what people think in, but a short run has too few whole ones to place its points by.
+    # Epochs are what people think in, but a short run has too few whole ones to place its points
+    # by.
     steps = [float(row.get("step", i)) for i, row in enumerate(rows)]
     epochs = [float(row["epoch"]) for row in rows if _finite(row.get("epoch"))]
     unit, end = "step", steps[-1]
@@ -73,10 +83,16 @@ def curve(method: str, rows: Sequence[Mapping[str, float]]) -> Curve | None:
     y = TOP + (high - py) / (high - low) * tall
     names = [n for n in rows[0] if n not in NOT_A_TERM and all(_finite(row.get(n)) for row in rows)]
     return Curve(
-        method, Line("loss", _path(x, y), float(py[0]), float(py[-1])),
+        method,
+        Line("loss", _path(x, y), float(py[0]), float(py[-1])),
         tuple(sparkline(n, place, np.array([float(row[n]) for row in rows])) for n in names),
-        tuple(Tick(LEFT + wide * (t - first) / max(end - first, 1e-12), _short(t)) for t in ticks(first, end)),
-        tuple(Tick(TOP + (high - t) / (high - low) * tall, _short(t)) for t in ticks(low, high, 3)), unit)
+        tuple(
+            Tick(LEFT + wide * (t - first) / max(end - first, 1e-12), _short(t))
+            for t in ticks(first, end)
+        ),
+        tuple(Tick(TOP + (high - t) / (high - low) * tall, _short(t)) for t in ticks(low, high, 3)),
+        unit,
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,9 @@ class Drawn:
 
 
 def drawn(plot: Plot) -> Drawn | None:
-    """The plot, or None if no series has a point that can stand on its axes. On a log axis x must be above 0."""
+    """The plot, or None if no series has a point that can stand on its axes. On a log axis x
+    must be above 0.
+    """
     kept = []
     for s in plot.series:
         x, y = np.array(s.x, np.float64), np.array(s.y, np.float64)
@@ -111,10 +129,14 @@ def drawn(plot: Plot) -> Drawn | None:
         return None
     scale = np.log10 if plot.log else np.positive
     every = np.concatenate([x for _, x, _ in kept])
-    left, right = (0.0, 1.0) if plot.shares and not plot.log else (float(every.min()), float(every.max()))
+    left, right = (
+        (0.0, 1.0) if plot.shares and not plot.log else (float(every.min()), float(every.max()))
+    )
     values = np.concatenate([y for _, _, y in kept])
     high = math.ceil(10 * values.max() - 1e-9) / 10 if plot.high is None else plot.high
-    low = min(math.floor(10 * values.min() + 1e-9) / 10, high - 0.1) if plot.low is None else plot.low
+    low = (
+        min(math.floor(10 * values.min() + 1e-9) / 10, high - 0.1) if plot.low is None else plot.low
+    )
     high = max(high, low + 0.1)  # of values that are all alike, a perfect score's above all
     wide, tall = WIDTH - LEFT - RIGHT, PLOT_HEIGHT - TOP - PLOT_BOTTOM
     span = max(float(scale(right) - scale(left)), 1e-12)
@@ -125,30 +147,58 @@ def drawn(plot: Plot) -> Drawn | None:
     def down(y: Array | float) -> Array:
         return np.asarray(TOP + tall * (high - np.clip(y, low, high)) / (high - low))
 
-    strokes = tuple(Stroke(
-        s.name, _path(across(x), down(y)), s.slot,
-        tuple((round(float(across(m.x)), 1), round(float(down(m.y)), 1), m.label) for m in s.marks
-              if left * (1 - 1e-9) <= m.x <= right * (1 + 1e-9) and math.isfinite(m.y))) for s, x, y in kept)
+    strokes = tuple(
+        Stroke(
+            s.name,
+            _path(across(x), down(y)),
+            s.slot,
+            tuple(
+                (round(float(across(m.x)), 1), round(float(down(m.y)), 1), m.label)
+                for m in s.marks
+                if left * (1 - 1e-9) <= m.x <= right * (1 + 1e-9) and math.isfinite(m.y)
+            ),
+        )
+        for s, x, y in kept
+    )
     at = log_ticks(left, right) if plot.log else ticks(left, right)
-    if not plot.log and left not in at and at and at[0] - left > 0.1 * (at[1] - at[0] if len(at) > 1 else 1):
+    if (
+        not plot.log
+        and left not in at
+        and at
+        and at[0] - left > 0.1 * (at[1] - at[0] if len(at) > 1 else 1)
+    ):
         at = [left, *at]
     diagonal = np.array([max(left, low), min(right, high)])
-    return Drawn(strokes, tuple(Tick(round(float(across(t)), 1), _share(t) if plot.shares else _short(t)) for t in at),
-                 tuple(Tick(round(float(down(t)), 1), _short(100 * t)) for t in ticks(low, high)),
-                 _path(across(diagonal), down(diagonal)) if plot.even else None)
+    return Drawn(
+        strokes,
+        tuple(
+            Tick(round(float(across(t)), 1), _share(t) if plot.shares else _short(t)) for t in at
+        ),
+        tuple(Tick(round(float(down(t)), 1), _short(100 * t)) for t in ticks(low, high)),
+        _path(across(diagonal), down(diagonal)) if plot.even else None,
+    )
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten from ``low`` to ``high``; over fewer than two decades 1, 2 and 5 times them; else the ends."""
+    """Powers of ten from ``low`` to ``high``; over fewer than two decades 1, 2 and 5 times them;
+    else the ends.
+    """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1,) if math.log10(high / low) >= 2 else (1, 2, 5)
-    found = [s * 10.0 ** p for p in powers for s in steps if low * (1 - 1e-9) <= s * 10.0 ** p <= high * (1 + 1e-9)]
+    found = [
+        s * 10.0**p
+        for p in powers
+        for s in steps
+        if low * (1 - 1e-9) <= s * 10.0**p <= high * (1 + 1e-9)
+    ]
     return found if len(found) > 1 else sorted({low, high})
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A difference as drawn, in percent of the axis' width: its range and its value. sure: zero lies outside."""
+    """A difference as drawn, in percent of the axis' width: its range and its value. sure: zero
+    lies outside.
+    """
 
     gain: Gain
     left: float
@@ -178,14 +228,23 @@ def bars(forest: Forest) -> Bars:
         value = 0.0 if math.isnan(value) else min(max(value, low), high)
         return 100 * (value - low) / (high - low)
 
-    return Bars(tuple(Bar(g, at(g.low), at(g.high) - at(g.low), at(g.value), g.low > 0 or g.high < 0, g.slot)
-                      for g in forest.gains), at(0.0), tuple(Tick(at(t), _signed(t)) for t in ticks(low, high)))
+    return Bars(
+        tuple(
+            Bar(g, at(g.low), at(g.high) - at(g.low), at(g.value), g.low > 0 or g.high < 0, g.slot)
+            for g in forest.gains
+        ),
+        at(0.0),
+        tuple(Tick(at(t), _signed(t)) for t in ticks(low, high)),
+    )
 
 
 def shades(heat: Heat) -> tuple[tuple[float, ...], ...]:
-    """How dark each cell is, 0 to 1: its place on the scale, or between the least and the greatest; 0 if empty."""
+    """How dark each cell is, 0 to 1: its place on the scale, or between the least and the
+    greatest; 0 if empty.
+    """
     values = [v for _, row in heat.rows for v in row if v is not None and _finite(v)]
     low, high = heat.scale or (min(values, default=0.0), max(values, default=0.0))
+
     def shade(v: float | None) -> float:
         if v is None or not _finite(v):
             return 0.0
@@ -199,11 +258,18 @@ def sparkline(name: str, x: Array, y: Array, width: float = 120, height: float =
     px, py = thinned(x, y, 60)
     low, high = float(py.min()), float(py.max())
     level = (py - low) / (high - low) if high > low else np.full(len(py), 0.5)
-    return Line(name, _path(1 + px * (width - 2), height - 2 - level * (height - 4)), float(py[0]), float(py[-1]))
+    return Line(
+        name,
+        _path(1 + px * (width - 2), height - 2 - level * (height - 4)),
+        float(py[0]),
+        float(py[-1]),
+    )
 
 
 def thinned(x: Array, y: Array, most: int = 120) -> tuple[Array, Array]:
-    """Means over at most ``most`` runs of neighbours; the ends of the first and last run stay in place."""
+    """Means over at most ``most`` runs of neighbours; the ends of the first and last run stay in
+    place.
+    """
     runs = np.array_split(np.arange(len(x)), min(most, len(x)))
     px, py = np.array([x[r].mean() for r in runs]), np.array([y[r].mean() for r in runs])
     px[0], px[-1] = x[0], x[-1]
@@ -217,7 +283,9 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
-    return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]
 
 
 def nice_above(value: float) -> float:
@@ -245,5 +313,7 @@ def _signed(value: float) -> str:
 
 
 def _finite(value: object) -> bool:
-    """Whether a value is a number that can stand on a page; beyond ``_MOST`` differences are no longer finite."""
+    """Whether a value is a number that can stand on a page; beyond ``_MOST`` differences are no
+    longer finite.
+    """
     return isinstance(value, (int, float)) and math.isfinite(value) and abs(value) <= _MOST

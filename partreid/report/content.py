@@ -17,9 +17,10 @@ Interval = tuple[float, float]
 class Score:
     """Scores of one method on one query set, all in 0..1; intervals are (low, high) at 95 %.
 
-    queries: "holistic", "occluded" or any other name. visibility: True if only mutually visible parts are
-    compared, False if all are, "oracle" if the exact masks are used, any other words, None where it has no meaning.
-    seconds: of training. setting: what it was taken over. seeds: of how many runs it is the mean.
+    queries: "holistic", "occluded" or any other name. visibility: True if only mutually visible
+    parts are compared, False if all are, "oracle" if the exact masks are used, any other words,
+    None where it has no meaning. seconds: of training. setting: what it was taken over. seeds: of
+    how many runs it is the mean.
     """
 
     method: str
@@ -47,7 +48,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a plot, its points in order. slot: its colour, 0 to 5, the same wherever the page shows this name."""
+    """A line of a plot, its points in order. slot: its colour, 0 to 5, the same wherever the
+    page shows this name.
+    """
 
     name: str
     x: tuple[float, ...]
@@ -60,8 +63,8 @@ class Series:
 class Plot:
     """Lines over one pair of axes; y is a share in 0..1, printed in percent.
 
-    log: the x axis. low, high: of the y axis; None: chosen. even: also draw the line x = y. shares: x is one as well;
-    if not on a log axis it then goes from 0 to 1.
+    log: the x axis. low, high: of the y axis; None: chosen. even: also draw the line x = y. shares:
+    x is one as well; if not on a log axis it then goes from 0 to 1.
     """
 
     title: str
@@ -77,7 +80,9 @@ class Plot:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number in 0..1 and its interval; ``value`` None is an empty cell. best: of its kind on this page."""
+    """A number in 0..1 and its interval; ``value`` None is an empty cell. best: of its kind on
+    this page.
+    """
 
     value: float | None
     interval: Interval | None = None
@@ -86,7 +91,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under named columns. rows: (name, what stands small beside it, a cell for each column)."""
+    """Rows of cells under named columns. rows: (name, what stands small beside it, a cell for
+    each column).
+    """
 
     title: str
     head: str
@@ -96,7 +103,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Heat:
-    """A table whose cells are shaded by their value in 0..1, from white to dark over ``scale``, (lowest, highest).
+    """A table whose cells are shaded by their value in 0..1, from white to dark over ``scale``,
+    (lowest, highest).
 
     counts: of how many each cell is the mean.
     """
@@ -155,7 +163,9 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One query and what each method answers, nearest first. seen: the query as each method sees it, if they differ."""
+    """One query and what each method answers, nearest first. seen: the query as each method sees
+    it, if they differ.
+    """
 
     title: str
     story: str
@@ -166,7 +176,9 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class LabelStory:
-    """How a method's own labels of one training image changed: (caption, labels as part maps), oldest first."""
+    """How a method's own labels of one training image changed: (caption, labels as part maps),
+    oldest first.
+    """
 
     method: str
     rounds: tuple[tuple[str, Shown], ...]
@@ -185,14 +197,14 @@ class Lesson:
 class Report:
     """All that the page shows.
 
-    headline: the result in plain words. sections: plots and tables between the scores and the answers.
-    curves: journal rows per method (step, epoch, loss, lr, terms).
-    part_iou, visibility_accuracy: 0..1 per part name, and ``mean`` if wanted. leak: Rank-1 in 0..1 of retrieval by
-    background colour alone, per query set, and ``chance``. labels, label_quality: of methods that label the training
-    images themselves; the quality is IoU in 0..1 with the exact truth, by method and region.
-    label_rounds: the journal's lines on every round, by method. lessons: pictures of what a method was shown in
-    training alone. facts: device, seconds, memory, data, seeds, in words.
-    notes: limits and licence, a sentence or two each.
+    headline: the result in plain words. sections: plots and tables between the scores and the
+    answers. curves: journal rows per method (step, epoch, loss, lr, terms). part_iou,
+    visibility_accuracy: 0..1 per part name, and ``mean`` if wanted. leak: Rank-1 in 0..1 of
+    retrieval by background colour alone, per query set, and ``chance``. labels, label_quality: of
+    methods that label the training images themselves; the quality is IoU in 0..1 with the exact
+    truth, by method and region. label_rounds: the journal's lines on every round, by method.
+    lessons: pictures of what a method was shown in training alone. facts: device, seconds, memory,
+    data, seeds, in words. notes: limits and licence, a sentence or two each.
     """
 
     title: str

@@ -1,4 +1,6 @@
-"""The papers' tables beside our own numbers: as rows for a terminal and as the page docs/recipes.md."""
+"""The papers' tables beside our own numbers: as rows for a terminal and as the page
+docs/recipes.md.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,15 +13,35 @@ from partreid.recipes.costs import ASSUMED, WITHDRAWN, hours
 
 PAGE = "docs/recipes.md"
 AGAIN = f"partreid recipes --table --out {PAGE}"
-PAPERS = {"bpbreid": "BPBreID", "isp": "ISP", "hcga": "HCGA", "dsa": "DSA-reID", "magnifier": "MagnifierNet",
-          "bot": "BoT", "pcb": "PCB", "synthetic": "The synthetic benchmark"}  # in this order
-NUMBERS = {"rank1": ("Rank-1", "R1"), "rank5": ("Rank-5", "R5"), "rank10": ("Rank-10", "R10"), "mAP": ("mAP", "mAP")}
-_KINDS = {"bpbreid-table": "BPBreID Table", "section": "Section", "figure": "Figure", "table": "Table"}
+PAPERS = {
+    "bpbreid": "BPBreID",
+    "isp": "ISP",
+    "hcga": "HCGA",
+    "dsa": "DSA-reID",
+    "magnifier": "MagnifierNet",
+    "bot": "BoT",
+    "pcb": "PCB",
+    "synthetic": "The synthetic benchmark",
+}  # in this order
+NUMBERS = {
+    "rank1": ("Rank-1", "R1"),
+    "rank5": ("Rank-5", "R5"),
+    "rank10": ("Rank-10", "R10"),
+    "mAP": ("mAP", "mAP"),
+}
+_KINDS = {
+    "bpbreid-table": "BPBreID Table",
+    "section": "Section",
+    "figure": "Figure",
+    "table": "Table",
+}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One recipe on one set of queries: the paper's numbers and ours, one entry of the ledger for each seed."""
+    """One recipe on one set of queries: the paper's numbers and ours, one entry of the ledger
+    for each seed.
+    """
 
     recipe: Recipe
     queries: str | None  # None: never run
@@ -47,17 +69,30 @@ def lines(rows: Iterable[Recipe], ledger: Sequence[Entry]) -> list[Line]:
     return found
 
 
-def chosen(filter: str = "", paper: str | None = None, where: str | None = None,
-           data_set: str | None = None) -> list[Recipe]:
-    """Rows by part of their name, by paper, by table, and by data set, to train or to test on. RecipeError for one
-    that no row has."""
-    for what, word, known in (("paper", paper, {paper_of(r) for r in ROWS}),
-                              ("table", where, {table_of(r) for r in ROWS}),
-                              ("data set of a recipe", data_set, {d for r in ROWS for d in (r.train, *r.test)})):
+def chosen(
+    filter: str = "",
+    paper: str | None = None,
+    where: str | None = None,
+    data_set: str | None = None,
+) -> list[Recipe]:
+    """Rows by part of their name, by paper, by table, and by data set, to train or to test on.
+    RecipeError for one that no row has.
+    """
+    for what, word, known in (
+        ("paper", paper, {paper_of(r) for r in ROWS}),
+        ("table", where, {table_of(r) for r in ROWS}),
+        ("data set of a recipe", data_set, {d for r in ROWS for d in (r.train, *r.test)}),
+    ):
         if word is not None and word not in known:
             raise RecipeError(unknown(what, word, known))
-    return [r for r in ROWS if filter in r.name and paper in (None, paper_of(r)) and where in (None, table_of(r))
-            and data_set in (None, r.train, *r.test)]
+    return [
+        r
+        for r in ROWS
+        if filter in r.name
+        and paper in (None, paper_of(r))
+        and where in (None, table_of(r))
+        and data_set in (None, r.train, *r.test)
+    ]
 
 
 def paper_of(recipe: Recipe) -> str:
@@ -91,14 +126,18 @@ def cost(recipe: Recipe) -> str:
 
 
 def total(rows: Sequence[Recipe]) -> str:
-    """What it takes to train these rows, every training once, those of rows that are not among them too."""
+    """What it takes to train these rows, every training once, those of rows that are not among
+    them too.
+    """
     trained = {recipe.scores or recipe.name for recipe in rows}
     spent = sum(hours(RECIPES[name]) or 0.0 for name in trained)
     return f"{len(rows)} rows are {len(trained)} trainings, {spent:.0f} hours in all"
 
 
 def page(rows: Sequence[Recipe], ledger: Sequence[Entry]) -> str:
-    """Markdown of all tables, by paper; what is not a table of a paper comes after them, made-up people last."""
+    """Markdown of all tables, by paper; what is not a table of a paper comes after them, made-up
+    people last.
+    """
     groups: dict[str, dict[str, list[Line]]] = {paper: {} for paper in PAPERS}
     for line in lines(rows, ledger):
         groups[paper_of(line.recipe)].setdefault(table_of(line.recipe), []).append(line)
@@ -136,23 +175,53 @@ def _title(table: str) -> str:
 
 
 def _table(found: Sequence[Line]) -> str:
-    shown = [n for n in NUMBERS if n in ("rank1", "mAP") or any(getattr(x.expect, n) is not None for x in found)]
+    shown = [
+        n
+        for n in NUMBERS
+        if n in ("rank1", "mAP") or any(getattr(x.expect, n) is not None for x in found)
+    ]
     names = ", ".join(NUMBERS[n][0] for n in shown)
     several = any(line.queries not in (None, "query") for line in found)
-    head = ["recipe", "data", *(["queries"] if several else []), f"paper: {names}", f"ours: {names}", "difference",
-            "seeds", "commit", "hours"]
+    head = [
+        "recipe",
+        "data",
+        *(["queries"] if several else []),
+        f"paper: {names}",
+        f"ours: {names}",
+        "difference",
+        "seeds",
+        "commit",
+        "hours",
+    ]
     text = [_row(head), _row(["---"] * 2 + (["---"] if several else []) + ["---:"] * 6)]
     for line in found:
         r = line.recipe
         data = r.train if r.test == (r.train,) else f"{r.train} to {', '.join(r.test)}"
         mark = "¹" if {r.train, *r.test} & set(WITHDRAWN) else ""
         published = [getattr(line.expect, n) for n in shown]
-        paper = ", ".join(percent(v) or "–" for v in published) if any(v is not None for v in published) else "–"
-        own = ", ".join(mean(line.ours(n), len(line.runs)) for n in shown) if line.runs else "not run"
-        text.append(_row([
-            f"`{r.name}`", data + mark, *([line.queries or ""] if several else []), paper, own, _difference(line),
-            ", ".join(str(e.seed) for e in line.runs), ", ".join(dict.fromkeys(e.commit or "?" for e in line.runs)),
-            cost(r) if r.scores is None else f"as `{r.scores}`"]))
+        paper = (
+            ", ".join(percent(v) or "–" for v in published)
+            if any(v is not None for v in published)
+            else "–"
+        )
+        own = (
+            ", ".join(mean(line.ours(n), len(line.runs)) for n in shown) if line.runs else "not run"
+        )
+        text.append(
+            _row(
+                [
+                    f"`{r.name}`",
+                    data + mark,
+                    *([line.queries or ""] if several else []),
+                    paper,
+                    own,
+                    _difference(line),
+                    ", ".join(str(e.seed) for e in line.runs),
+                    ", ".join(dict.fromkeys(e.commit or "?" for e in line.runs)),
+                    cost(r) if r.scores is None else f"as `{r.scores}`",
+                ]
+            )
+        )
     return "\n".join(text) + "\n"
 
 

@@ -1,8 +1,9 @@
-"""The nearest neighbours of every image, from tiles of distances that are looked at once and thrown away.
+"""The nearest neighbours of every image, from tiles of distances that are looked at once and thrown
+away.
 
-What is kept of n x n distances are the k smallest of each row and its largest finite one. **Ties.** Of two images at
-the same distance the one with the smaller index is nearer, whatever the order of the tiles; what shares no part (+inf)
-is farther than all else, by the same rule.
+What is kept of n x n distances are the k smallest of each row and its largest finite one. **Ties.**
+Of two images at the same distance the one with the smaller index is nearer, whatever the order of
+the tiles; what shares no part (+inf) is farther than all else, by the same rule.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,12 +26,14 @@ Floats = NDArray[np.float32]
 Tile = tuple[slice, slice, Tensor]  # rows, columns, float [rows, columns]
 
 _SIDE = 2048  # of a tile; it is passed over many times, so it should stay in the last cache
-_AT_ONCE = 2 ** 20  # numbers on either side of a few pairs, likewise
+_AT_ONCE = 2**20  # numbers on either side of a few pairs, likewise
 _NOBODY = np.int64(0x7F800000 << 32 | 0x7FFFFFFF)  # no image, infinitely far: see Nearest
 
 
 class Distances(Protocol):
-    """Distances among n images, the queries first, computed when they are asked for and not stored."""
+    """Distances among n images, the queries first, computed when they are asked for and not
+    stored.
+    """
 
     @property
     def n(self) -> int: ...
@@ -53,15 +56,22 @@ class OfEmbeddings:
 
     @door
     def __init__(self, distance: PartDistance, query: Embeddings, gallery: Embeddings) -> None:
-        query, gallery = (Embeddings(e.vectors.detach(), e.visibility.detach(), e.names) for e in (query, gallery))
+        query, gallery = (
+            Embeddings(e.vectors.detach(), e.visibility.detach(), e.names) for e in (query, gallery)
+        )
         self.distance, self.query, self.gallery = distance, query, gallery
         self.queries, self.n = len(query), len(query) + len(gallery)
-        self.side = 4 * _SIDE if query.vectors.is_cuda else _SIDE  # a GPU wants fewer, larger launches
+        # a GPU wants fewer, larger launches
+        self.side = 4 * _SIDE if query.vectors.is_cuda else _SIDE
 
     def tiles(self) -> Iterator[Tile]:
-        ends = ((0, self.query), (self.queries, self.gallery))  # no side is copied: the embeddings are the larger part
-        sides = [(slice(first + at.start, first + at.stop), e.rows(at))
-                 for first, e in ends for at in slices(len(e), self.side)]
+        # no side is copied: the embeddings are the larger part
+        ends = ((0, self.query), (self.queries, self.gallery))
+        sides = [
+            (slice(first + at.start, first + at.stop), e.rows(at))
+            for first, e in ends
+            for at in slices(len(e), self.side)
+        ]
         for i, (rows, left) in enumerate(sides):
             for columns, right in sides[i:]:
                 tile = self.distance(left, right)
@@ -76,7 +86,10 @@ class OfEmbeddings:
             a, b = (0 if e is self.query else self.queries for e in (left, right))
             at = np.flatnonzero(((i < self.queries) == (a == 0)) & ((j < self.queries) == (b == 0)))
             for some in (at[part] for part in slices(len(at), few)):
-                x, y = left.rows(torch.from_numpy(i[some] - a)), right.rows(torch.from_numpy(j[some] - b))
+                x, y = (
+                    left.rows(torch.from_numpy(i[some] - a)),
+                    right.rows(torch.from_numpy(j[some] - b)),
+                )
                 found[some] = self.distance.terms(x, y).sum(1).float().cpu().numpy()
         return found
 
@@ -86,7 +99,9 @@ class OfEmbeddings:
 
 @dataclass(frozen=True)
 class OfRows:
-    """``far(slice)``: distances float [rows, n] of some images to all; of any kind, also one that is not symmetric."""
+    """``far(slice)``: distances float [rows, n] of some images to all; of any kind, also one
+    that is not symmetric.
+    """
 
     far: Callable[[slice], Floats]
     queries: int
@@ -105,7 +120,7 @@ class OfRows:
         return found
 
     def to_gallery(self, rows: int) -> Iterator[tuple[slice, Tensor]]:
-        return ((at, self._block(at)[:, self.queries:]) for at in slices(self.queries, rows))
+        return ((at, self._block(at)[:, self.queries :]) for at in slices(self.queries, rows))
 
     def _block(self, at: slice) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.far(at), np.float32))
@@ -114,13 +129,14 @@ class OfRows:
 class Nearest:
     """The k nearest of n images among all tiles seen so far.
 
-    index: int64 [n, k], nearest first; distance: float32 [n, k]; largest: float32 [n], the largest finite distance.
+    index: int64 [n, k], nearest first; distance: float32 [n, k]; largest: float32 [n], the largest
+    finite distance.
     """
 
     @door
     def __init__(self, n: Count, k: Count) -> None:
-        # A distance's bits above an image's index: floats >= 0 are ordered as their bits are, so that sorting whole
-        # numbers sorts by distance and breaks ties by index.
+        # A distance's bits above an image's index: floats >= 0 are ordered as their bits are, so
+        # that sorting whole numbers sorts by distance and breaks ties by index.
         self._keys = np.full((n, k), _NOBODY)
         self.largest = np.zeros(n, np.float32)
 
@@ -138,15 +154,24 @@ class Nearest:
         if bool((largest == torch.inf).any()):
             largest = far.masked_fill(far == torch.inf, 0).amax(1)
         if bool(largest.isnan().any()):
-            raise DataError(f"distances of images {rows.start} to {rows.stop} are not all numbers; the embeddings hold "
-                            f"NaN, so the model has diverged or its weights are broken")
+            raise DataError(
+                f"distances of images {rows.start} to {rows.stop} are not all numbers; the "
+                "embeddings hold NaN, so the model has diverged or its weights are broken"
+            )
         self.largest[rows] = np.maximum(self.largest[rows], largest.float().cpu().numpy())
         kept = self._keys[rows]
         k = kept.shape[1]
         cut = torch.from_numpy((kept[:, -1] >> 32).astype(np.int32).view(np.float32)).to(far)
         close = far <= cut[:, None]
-        if k < far.shape[1] and int(close.count_nonzero()) > 4 * kept.size:  # as where nothing is cut off yet
-            close = far <= far.topk(k, largest=False, sorted=False).values.amax(1).clamp_min(0).minimum(cut)[:, None]
+        # as where nothing is cut off yet
+        if k < far.shape[1] and int(close.count_nonzero()) > 4 * kept.size:
+            close = (
+                far
+                <= far.topk(k, largest=False, sorted=False)
+                .values.amax(1)
+                .clamp_min(0)
+                .minimum(cut)[:, None]
+            )
         row, column = _true(close)
         value = far[torch.from_numpy(row), torch.from_numpy(column)].float().cpu().numpy()
         value = np.maximum(value, 0) + np.float32(0)  # rounding gives numbers below 0; and no -0
@@ -160,7 +185,9 @@ class Nearest:
 
 
 def _true(close: Tensor) -> tuple[Integers, Integers]:
-    """Rows, ascending, and columns of the true entries; a tile that is turned round is read as it lies in memory."""
+    """Rows, ascending, and columns of the true entries; a tile that is turned round is read as
+    it lies in memory.
+    """
     if close.is_contiguous():
         row, column = np.divmod(np.flatnonzero(close.cpu().numpy()), close.shape[1])
         return row, column

@@ -1,14 +1,17 @@
-"""Expansion: every image is averaged with its nearest images from other cameras, before anything is compared.
+"""Expansion: every image is averaged with its nearest images from other cameras, before anything is
+compared.
 
-Average query expansion (Chum et al., ICCV 2007), done to the gallery as well (database-side augmentation, Arandjelovic
-and Zisserman, CVPR 2012), on part embeddings: who is near is said by the part distance, and a part is averaged over
-the images that show it. Unlike re-ranked distances, distances after it are still distances between embeddings: the
-gallery is expanded once, and a query costs one search more.
+Average query expansion (Chum et al., ICCV 2007), done to the gallery as well (database-side
+augmentation, Arandjelovic and Zisserman, CVPR 2012), on part embeddings: who is near is said by the
+part distance, and a part is averaged over the images that show it. Unlike re-ranked distances,
+distances after it are still distances between embeddings: the gallery is expanded once, and a query
+costs one search more.
 
-**What is fair.** A protocol that takes images of the query's own identity and camera out of its list must not let them
-in again as neighbours. Who is whom is not known here, so cameras decide: an image is never averaged with one from its
-own camera. A gallery image may still be averaged with images from the query's camera; :meth:`Expansion.blocks`, for
-scores, leaves that camera out of all averages of a query.
+**What is fair.** A protocol that takes images of the query's own identity and camera out of its
+list must not let them in again as neighbours. Who is whom is not known here, so cameras decide: an
+image is never averaged with one from its own camera. A gallery image may still be averaged with
+images from the query's camera; :meth:`Expansion.blocks`, for scores, leaves that camera out of all
+averages of a query.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,13 +28,14 @@ from partreid.retrieval.neighbors import Floats, Integers, Nearest, slices
 from partreid.types import Embeddings
 from partreid.utils.arguments import check_fields, door
 
-_AT_ONCE = 2 ** 22  # numbers of neighbours that are averaged together
+_AT_ONCE = 2**22  # numbers of neighbours that are averaged together
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """k: images that each image is averaged with. own: how much the image itself counts, where each of them counts 1.
-    Both were chosen on synthetic people with seed 1 and confirmed on seeds 2 and 3.
+    """k: images that each image is averaged with. own: how much the image itself counts, where each
+    of them counts 1. Both were chosen on synthetic people with seed 1 and confirmed on seeds 2 and
+    3.
 
     DataError unless k >= 1 and own > 0.
     """
@@ -42,34 +46,58 @@ class Expansion:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.k < 1 or not 0 < self.own < float("inf"):
-            raise DataError(f"expansion needs k >= 1 images to average with and a finite own weight > 0, got {self}")
+            raise DataError(
+                "expansion needs k >= 1 images to average with and a finite own weight > 0, got "
+                f"{self}"
+            )
 
     @door
-    def __call__(self, distance: PartDistance, e: Embeddings, cameras: Sequence[int], sources: Embeddings,
-                 source_cameras: Sequence[int]) -> Embeddings:
-        """Every image averaged with its nearest among ``sources`` from other cameras; for a gallery that is itself.
+    def __call__(
+        self,
+        distance: PartDistance,
+        e: Embeddings,
+        cameras: Sequence[int],
+        sources: Embeddings,
+        source_cameras: Sequence[int],
+    ) -> Embeddings:
+        """Every image averaged with its nearest among ``sources`` from other cameras; for a gallery
+        that is itself.
 
-        cameras, source_cameras: int, one per image. Vectors come back in float32, scaled to length 1 before they are
-        averaged where the metric does so. Visibility stays: a part that an image does not show is not filled in, and
-        who shares no part with it is no neighbour. DataError unless there are as many cameras as images.
+        cameras, source_cameras: int, one per image. Vectors come back in float32, scaled to length
+        1 before they are averaged where the metric does so. Visibility stays: a part that an image
+        does not show is not filled in, and who shares no part with it is no neighbour. DataError
+        unless there are as many cameras as images.
         """
-        return self._averaged(distance, e, sources, *_nearest(distance, e, cameras, sources, source_cameras, self.k))
+        return self._averaged(
+            distance, e, sources, *_nearest(distance, e, cameras, sources, source_cameras, self.k)
+        )
 
     @door
-    def blocks(self, distance: PartDistance, query: Embeddings, query_cameras: Sequence[int], gallery: Embeddings,
-               gallery_cameras: Sequence[int], rows: int = 1024) -> Iterator[tuple[slice, Tensor]]:
-        """Distances of expanded queries to the expanded gallery, for :func:`partreid.metrics.rank`, in which nothing was
-        averaged with an image from the query's camera: (slice of queries, float32 [at most rows, Ng]).
+    def blocks(
+        self,
+        distance: PartDistance,
+        query: Embeddings,
+        query_cameras: Sequence[int],
+        gallery: Embeddings,
+        gallery_cameras: Sequence[int],
+        rows: int = 1024,
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Distances of expanded queries to the expanded gallery, for :func:`partreid.metrics.rank`,
+        in which nothing was averaged with an image from the query's camera: (slice of queries,
+        float32 [at most rows, Ng]).
 
-        The gallery is averaged once for every camera of the queries, so they must come in the order of their cameras:
-        DataError otherwise.
+        The gallery is averaged once for every camera of the queries, so they must come in the order
+        of their cameras: DataError otherwise.
         """
         cameras = np.asarray(query_cameras, np.int64)
         if (np.diff(cameras) < 0).any():
-            raise DataError("queries to be expanded must come in the order of their cameras; sort them by camera, with "
-                            "their identities, first")
+            raise DataError(
+                "queries to be expanded must come in the order of their cameras; sort them by "
+                "camera, with their identities, first"
+            )
         index, far = _nearest(distance, gallery, gallery_cameras, gallery, gallery_cameras, self.k)
-        seen_by = np.unique(np.asarray(gallery_cameras, np.int64))  # as in the second dimension of index
+        # as in the second dimension of index
+        seen_by = np.unique(np.asarray(gallery_cameras, np.int64))
         expanded = self(distance, query, query_cameras, gallery, gallery_cameras)
         for camera in np.unique(cameras).tolist():
             others = seen_by != camera
@@ -78,46 +106,76 @@ class Expansion:
             for at, block in distance.blocks(expanded.rows(slice(first, last)), against, rows):
                 yield slice(first + at.start, first + at.stop), block
 
-    def _averaged(self, distance: PartDistance, e: Embeddings, sources: Embeddings, index: Integers,
-                  far: Floats) -> Embeddings:
-        """The k nearest over all cameras, int64 and float32 [N, cameras, k], taken into the mean of every image."""
+    def _averaged(
+        self,
+        distance: PartDistance,
+        e: Embeddings,
+        sources: Embeddings,
+        index: Integers,
+        far: Floats,
+    ) -> Embeddings:
+        """The k nearest over all cameras, int64 and float32 [N, cameras, k], taken into the mean
+        of every image.
+        """
         each = (len(e), index.shape[1] * index.shape[2])
         index, far = index.reshape(each), far.reshape(each)
-        order = np.lexsort((index, far))[:, :self.k]
+        order = np.lexsort((index, far))[:, : self.k]
         near = torch.from_numpy(np.take_along_axis(index, order, 1))
         real = torch.from_numpy(np.isfinite(np.take_along_axis(far, order, 1)))
 
         def ready(vectors: Tensor) -> Tensor:
             vectors = vectors.detach().float()
-            return vectors if distance.metric == "euclidean" else normalize(vectors, dim=-1, eps=1e-12)
+            return (
+                vectors if distance.metric == "euclidean" else normalize(vectors, dim=-1, eps=1e-12)
+            )
 
         vectors = torch.empty(e.vectors.shape, device=e.vectors.device)
         for at in slices(len(e), max(1, _AT_ONCE // max(1, self.k * e.vectors[:1].numel()))):
             friends = sources.rows(near[at].flatten())
-            shown = friends.visibility.float().unflatten(0, near[at].shape) * real[at].to(vectors)[:, :, None]
+            shown = (
+                friends.visibility.float().unflatten(0, near[at].shape)
+                * real[at].to(vectors)[:, :, None]
+            )
             own = self.own * e.visibility[at].float()
-            mean = (torch.einsum("nkm,nkmd->nmd", shown, ready(friends.vectors).unflatten(0, near[at].shape))
-                    + own[:, :, None] * ready(e.vectors[at])) / (own + shown.sum(1)).clamp_min(1e-12)[:, :, None]
+            mean = (
+                torch.einsum(
+                    "nkm,nkmd->nmd", shown, ready(friends.vectors).unflatten(0, near[at].shape)
+                )
+                + own[:, :, None] * ready(e.vectors[at])
+            ) / (own + shown.sum(1)).clamp_min(1e-12)[:, :, None]
             vectors[at] = torch.where(own[:, :, None] > 0, mean, ready(e.vectors[at]))
         return Embeddings(vectors, e.visibility, e.names)
 
 
-def _nearest(distance: PartDistance, e: Embeddings, cameras: Sequence[int], sources: Embeddings,
-             source_cameras: Sequence[int], k: int) -> tuple[Integers, Floats]:
-    """Indices of sources and their distances, int64 and float32 [N, cameras, k]: the k nearest of every camera in
-    ascending order of cameras, +inf in an image's own camera and where a camera has no more."""
+def _nearest(
+    distance: PartDistance,
+    e: Embeddings,
+    cameras: Sequence[int],
+    sources: Embeddings,
+    source_cameras: Sequence[int],
+    k: int,
+) -> tuple[Integers, Floats]:
+    """Indices of sources and their distances, int64 and float32 [N, cameras, k]: the k nearest of
+    every camera in ascending order of cameras, +inf in an image's own camera and where a camera has
+    no more.
+    """
     own, other = np.asarray(cameras, np.int64), np.asarray(source_cameras, np.int64)
     for name, images, given in (("images", e, own), ("sources", sources, other)):
         if given.shape != (len(images),):
-            raise DataError(f"expansion needs a camera for each of {len(images)} {name}, got {list(given.shape)}")
+            raise DataError(
+                f"expansion needs a camera for each of {len(images)} {name}, got "
+                f"{list(given.shape)}"
+            )
     everywhere = np.unique(other)
     index = np.zeros((len(e), len(everywhere), k), np.int64)
     far = np.full(index.shape, np.inf, np.float32)
     for c, camera in enumerate(everywhere.tolist()):
         there, rows = np.flatnonzero(other == camera), np.flatnonzero(own != camera)
         near = Nearest(len(rows), min(k, len(there)))
-        for at, block in distance.blocks(e.rows(torch.from_numpy(rows)), sources.rows(torch.from_numpy(there))):
+        for at, block in distance.blocks(
+            e.rows(torch.from_numpy(rows)), sources.rows(torch.from_numpy(there))
+        ):
             near.see(at, slice(0, len(there)), block)
-        index[rows, c, :min(k, len(there))] = there[near.index]
-        far[rows, c, :min(k, len(there))] = near.distance
+        index[rows, c, : min(k, len(there))] = there[near.index]
+        far[rows, c, : min(k, len(there))] = near.distance
     return index, far

@@ -1,7 +1,8 @@
-"""The k nearest of a gallery for each query, from tiles of distances that are looked at once and thrown away.
+"""The k nearest of a gallery for each query, from tiles of distances that are looked at once and
+thrown away.
 
-**Ties.** Of two images at the same distance the one that comes first in the gallery is nearer, as in a stable sort of
-the whole row; what shares no part (+inf) comes last, by the same rule.
+**Ties.** Of two images at the same distance the one that comes first in the gallery is nearer, as
+in a stable sort of the whole row; what shares no part (+inf) comes last, by the same rule.
 """
 
 import numpy as np
@@ -17,15 +18,19 @@ from partreid.utils.arguments import door, integer
 Integers = NDArray[np.int64]
 Distances = NDArray[np.floating]
 
-_MANY = 4  # times k entries of a row on average: from there on a tile's own k-th distance is worth finding
+# times k entries of a row on average: from there on a tile's own k-th distance is worth finding
+_MANY = 4
 
 
 @door
-def nearest(distance: PartDistance, query: Embeddings, gallery: Embeddings, k: int) -> tuple[Integers, Distances]:
+def nearest(
+    distance: PartDistance, query: Embeddings, gallery: Embeddings, k: int
+) -> tuple[Integers, Distances]:
     """Gallery rows and distances of the k nearest (or of all, if there are fewer), nearest first.
 
-    Returns int64 [Nq, k] and float32 [Nq, k] (float64 if the vectors are). The result is that of sorting whole rows of
-    the distance matrix, which never exists: memory is that of a tile and of the result. DataError if a distance is NaN.
+    Returns int64 [Nq, k] and float32 [Nq, k] (float64 if the vectors are). The result is that of
+    sorting whole rows of the distance matrix, which never exists: memory is that of a tile and of
+    the result. DataError if a distance is NaN.
     """
     k = min(integer("k", k, 1), len(gallery))
     index = np.zeros((len(query), k), np.int64)
@@ -36,36 +41,47 @@ def nearest(distance: PartDistance, query: Embeddings, gallery: Embeddings, k: i
     return index, far
 
 
-def _merged(index: Integers, far: Distances, held: int, start: int, tile: Tensor,
-            rows: slice) -> tuple[Integers, Distances]:
-    """The k nearest among the first ``held`` columns, nearest first, and a tile that begins at column ``start``."""
+def _merged(
+    index: Integers, far: Distances, held: int, start: int, tile: Tensor, rows: slice
+) -> tuple[Integers, Distances]:
+    """The k nearest among the first ``held`` columns, nearest first, and a tile that begins at
+    column ``start``.
+    """
     if tile.numel() and bool(tile.amin().isnan()):  # the minimum hands NaN on
-        raise DataError(f"distances of queries {rows.start} to {rows.stop} are not all numbers; the embeddings hold "
-                        f"NaN, so the model has diverged or its weights are broken")
+        raise DataError(
+            f"distances of queries {rows.start} to {rows.stop} are not all numbers; the embeddings "
+            "hold NaN, so the model has diverged or its weights are broken"
+        )
     n, k = far.shape
-    row, column, value = _near(tile, torch.from_numpy(far[:, -1]).to(tile) if held == k else None, k)
+    row, column, value = _near(
+        tile, torch.from_numpy(far[:, -1]).to(tile) if held == k else None, k
+    )
     count = np.bincount(row, minlength=n)
     place = held + np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     width = max(k, held + int(count.max(initial=0)))
     values, where = np.full((n, width), np.inf, far.dtype), np.zeros((n, width), np.int64)
     values[:, :held], where[:, :held] = far[:, :held], index[:, :held]
     values[row, place], where[row, place] = value, column + start
-    # What is held comes from earlier columns and new entries come in their order, so a stable sort settles ties. Empty
-    # places are +inf and come last; there are none among the first k once k columns have been seen.
+    # What is held comes from earlier columns and new entries come in their order, so a stable sort
+    # settles ties. Empty places are +inf and come last; there are none among the first k once k
+    # columns have been seen.
     order = np.argsort(values, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(where, order, 1), np.take_along_axis(values, order, 1)
 
 
 def _near(tile: Tensor, limit: Tensor | None, k: int) -> tuple[Integers, Integers, Distances]:
-    """Entries that can be among the k nearest: rows, ascending, columns, ascending in each row, and distances.
+    """Entries that can be among the k nearest: rows, ascending, columns, ascending in each row, and
+    distances.
 
-    limit: [rows], of the k that are held, whom a later entry at the same distance does not replace; None: fewer are.
+    limit: [rows], of the k that are held, whom a later entry at the same distance does not replace;
+    None: fewer are.
     """
     close = torch.ones_like(tile, dtype=torch.bool) if limit is None else tile < limit[:, None]
     if k < tile.shape[1] and int(close.count_nonzero()) > _MANY * k * len(tile):
         kth = tile.topk(k, dim=1, largest=False, sorted=False).values.amax(1, keepdim=True)
         close &= tile <= kth
-        if int(close.count_nonzero()) > _MANY * k * len(tile):  # many at the k-th distance: the first of them
+        # many at the k-th distance: the first of them
+        if int(close.count_nonzero()) > _MANY * k * len(tile):
             tied = tile == kth
             close &= ~tied | (tied.cumsum(1, dtype=torch.int32) <= k)
     flat = close.flatten().nonzero()[:, 0]

@@ -1,4 +1,6 @@
-"""Saving and loading: tensors in safetensors, everything else as JSON in its header. Nothing is ever unpickled."""
+"""Saving and loading: tensors in safetensors, everything else as JSON in its header. Nothing is
+ever unpickled.
+"""
 
 import json
 from collections.abc import Mapping
@@ -29,24 +31,35 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
 def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that :func:`save_tensors` wrote, all numbers finite.
 
-    DataError if it is missing, broken, of somebody else, or was changed into what cannot have been written.
+    DataError if it is missing, broken, of somebody else, or was changed into what cannot have been
+    written.
     """
-    if not lexists(path) and isdir(path.parent):  # else regular() says what is wrong with the way there
-        raise DataError(f"there is no {path}; a run folder holds model.safetensors once training has ended, see: "
-                        f"partreid train --help, or make one with: partreid demo")
+    # else regular() says what is wrong with the way there
+    if not lexists(path) and isdir(path.parent):
+        raise DataError(
+            f"there is no {path}; a run folder holds model.safetensors once training has ended, "
+            "see: partreid train --help, or make one with: partreid demo"
+        )
     tensors, texts = read_tensors(path, "restore it or train again", device)
     if "partreid" not in texts:
-        raise DataError(f"{path} was not written by partreid (no metadata); foreign weights need a conversion, see: "
-                        f"partreid convert --help")
+        raise DataError(
+            f"{path} was not written by partreid (no metadata); foreign weights need a conversion, "
+            "see: partreid convert --help"
+        )
     meta = parse_json(texts["partreid"], f"the metadata of {path}")
     if not isinstance(meta, dict):
-        raise DataError(f"the metadata of {path} are {said(meta)} and no table of names; restore it or train again")
+        raise DataError(
+            f"the metadata of {path} are {said(meta)} and no table of names; restore it or train "
+            "again"
+        )
     require_finite(path, tensors)
     return tensors, meta
 
 
 @door
-def flatten_optimiser(state: Mapping[str, Any], prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def flatten_optimiser(
+    state: Mapping[str, Any], prefix: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimiser's ``state_dict`` as named tensors and a JSON-ready rest."""
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, dict[str, Any]] = {}
@@ -60,13 +73,15 @@ def flatten_optimiser(state: Mapping[str, Any], prefix: str) -> tuple[dict[str, 
 
 
 @door
-def unflatten_optimiser(tensors: Mapping[str, Tensor], rest: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def unflatten_optimiser(
+    tensors: Mapping[str, Tensor], rest: Mapping[str, Any], prefix: str
+) -> dict[str, Any]:
     """The inverse of :func:`flatten_optimiser`."""
-    state: dict[int, dict[str, Any]] = {int(i): dict(entries) for i, entries in rest["scalars"].items()}
+    state: dict[int, dict[str, Any]] = {
+        int(i): dict(entries) for i, entries in rest["scalars"].items()
+    }
     for name, value in tensors.items():
         if name.startswith(prefix + "/"):
             index, key = name.removeprefix(prefix + "/").split("/")
             state.setdefault(int(index), {})[key] = value
     return {"state": state, "param_groups": rest["groups"]}
-
-

@@ -1,4 +1,6 @@
-"""What happened in a run: one JSON line per entry, cut back when a run resumes from an earlier step."""
+"""What happened in a run: one JSON line per entry, cut back when a run resumes from an earlier
+step.
+"""
 
 import csv
 import io
@@ -16,7 +18,9 @@ NUMBERS = ("loss", "lr", "seconds")  # of an entry, where it has them
 
 
 class Journal:
-    """Lines of ``journal.jsonl`` in a run folder. Every entry has "step"; training steps have "loss" and terms."""
+    """Lines of ``journal.jsonl`` in a run folder. Every entry has "step"; training steps have
+    "loss" and terms.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,13 +34,21 @@ class Journal:
                 self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             append_whole(self._file, (json.dumps(entry) + "\n").encode())
         except OSError as error:
-            raise DataError(f"{self.path} cannot be written ({error.strerror}); nothing saved before was touched: free "
-                            f"some space or choose another disk, then go on with --resume") from None
+            raise DataError(
+                f"{self.path} cannot be written ({error.strerror}); nothing saved before was "
+                "touched: free some space or choose another disk, then go on with --resume"
+            ) from None
 
     def rewind(self, step: int) -> None:
-        """Forget every entry after ``step``, a last line that a kill cut short, and that the run had finished."""
+        """Forget every entry after ``step``, a last line that a kill cut short, and that the run
+        had finished.
+        """
         self.close()
-        kept = [entry for entry in read(self.path) if entry["step"] <= step and entry.get("event") != "finished"]
+        kept = [
+            entry
+            for entry in read(self.path)
+            if entry["step"] <= step and entry.get("event") != "finished"
+        ]
         write_atomically(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
     def close(self) -> None:
@@ -47,7 +59,8 @@ class Journal:
 
 @door
 def read(path: Path) -> list[dict[str, Any]]:
-    """All whole entries of a journal; none if there is no file. DataError names a line that is none.
+    """All whole entries of a journal; none if there is no file. DataError names a line that is
+    none.
 
     A last line without an end was cut short by a kill and does not count.
     """
@@ -55,10 +68,14 @@ def read(path: Path) -> list[dict[str, Any]]:
         return []
     lines = read_text(path, JSON_LIMIT, "journal").split("\n")
     entries = []
-    for number, line in enumerate(lines[:-1], 1):  # what follows the last end of line is nothing, or half a line
+    # what follows the last end of line is nothing, or half a line
+    for number, line in enumerate(lines[:-1], 1):
         entry = parse_json(line, f"line {number} of {path}")
-        fine = isinstance(entry, dict) and type(entry.get("step")) is int and all(
-            type(entry.get(name, 0)) in (int, float) for name in NUMBERS)
+        fine = (
+            isinstance(entry, dict)
+            and type(entry.get("step")) is int
+            and all(type(entry.get(name, 0)) in (int, float) for name in NUMBERS)
+        )
         if not fine:
             raise DataError(f"line {number} of {path} is no entry of a journal; remove that line")
         entries.append(entry)

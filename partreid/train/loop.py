@@ -1,4 +1,6 @@
-"""The training loop, one page: stages, epochs, steps. Fabric supplies devices, precision and processes."""
+"""The training loop, one page: stages, epochs, steps. Fabric supplies devices, precision and
+processes.
+"""
 
 import os
 import time
@@ -34,11 +36,12 @@ from partreid.utils.lock import alone_in
 class Options:
     """How to run, as opposed to what.
 
-    devices: processes, each with its own device; they share out the identities of a step, and each mines triplets and
-    keeps batch statistics among its own. workers: loader processes of each. save_every: steps between
-    checkpoints (one is also written after every epoch). stop_after: end early, at this step, with a checkpoint.
-    progress: called with the journal entry of each step, the steps so far and (about) how many there will be; before
-    the first step perhaps with {"event": "preparing"}, the images looked at and all of them.
+    devices: processes, each with its own device; they share out the identities of a step, and each
+    mines triplets and keeps batch statistics among its own. workers: loader processes of each.
+    save_every: steps between checkpoints (one is also written after every epoch). stop_after: end
+    early, at this step, with a checkpoint. progress: called with the journal entry of each step,
+    the steps so far and (about) how many there will be; before the first step perhaps with
+    {"event": "preparing"}, the images looked at and all of them.
     """
 
     device: str = "auto"
@@ -51,7 +54,11 @@ class Options:
     progress: Callable[[Mapping[str, Any], int, int], None] | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high in (("devices", 1, 1024), ("workers", 0, 256), ("save_every", 1, 10**9)):
+        for name, low, high in (
+            ("devices", 1, 1024),
+            ("workers", 0, 256),
+            ("save_every", 1, 10**9),
+        ):
             checks.whole(f"--{name.replace('_', '-')}", getattr(self, name), low, high)
         if self.stop_after is not None:
             checks.whole("stop_after", self.stop_after, 1, 10**9)
@@ -60,26 +67,31 @@ class Options:
 class Step(nn.Module):
     """A method and its losses as one call, which is what several processes wrap.
 
-    It takes a batch's tensors one by one: Fabric converts them in mixed precision, and cannot look into a frozen batch.
+    It takes a batch's tensors one by one: Fabric converts them in mixed precision, and cannot look
+    into a frozen batch.
     """
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
 
-    def forward(self, images: Tensor, ids: Tensor, cameras: Tensor, cues: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(
+        self, images: Tensor, ids: Tensor, cameras: Tensor, cues: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         batch = Batch(images, ids, cameras, cues)
         terms: dict[str, Tensor] = self.method.losses(self.method(batch.images, batch.cues), batch)
         return terms
 
 
 @door
-def train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options | None = None) -> Path:
+def train(
+    recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options | None = None
+) -> Path:
     """Train ``recipe`` on ``benchmark`` into ``folder``; returns the finished model's path.
 
-    The run can be killed at any step and taken up again with ``resume``: it goes on from its last checkpoint and
-    ends with the same weights, bit for bit on one CPU machine. Whatever does not fit raises RecipeError or
-    DataError before the first batch.
+    The run can be killed at any step and taken up again with ``resume``: it goes on from its last
+    checkpoint and ends with the same weights, bit for bit on one CPU machine. Whatever does not fit
+    raises RecipeError or DataError before the first batch.
     """
     options = options or Options()
     if options.devices > 1 and os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0":
@@ -95,8 +107,13 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
     require_learnable(recipe, ids, options.devices)
     run = Run(folder, recipe, options.resume, data_digest(benchmark))
     cues = build.cues(recipe, benchmark, _preparing(options))
-    fabric = Fabric(accelerator=device, devices=options.devices, precision=recipe.precision,  # type: ignore[arg-type]
-                    strategy="ddp" if options.devices > 1 else "auto", loggers=_loggers(folder, options))
+    fabric = Fabric(
+        accelerator=device,
+        devices=options.devices,
+        precision=recipe.precision,  # type: ignore[arg-type]
+        strategy="ddp" if options.devices > 1 else "auto",
+        loggers=_loggers(folder, options),
+    )
     fabric.launch()
     run.first = fabric.is_global_zero
     torch.manual_seed(recipe.seed)
@@ -106,9 +123,13 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
     if device == "cpu":
         arrange(method)
     dataset = TrainSet(benchmark.train, ids, recipe.size, build.augment(recipe), cues, recipe.seed)
-    samplers = [IdentitySampler(ids, *stage.batch, recipe.seed, fabric.global_rank, fabric.world_size)
-                for stage in recipe.stages]
-    expected = sum(len(sampler) * stage.epochs for sampler, stage in zip(samplers, recipe.stages, strict=True))
+    samplers = [
+        IdentitySampler(ids, *stage.batch, recipe.seed, fabric.global_rank, fabric.world_size)
+        for stage in recipe.stages
+    ]
+    expected = sum(
+        len(sampler) * stage.epochs for sampler, stage in zip(samplers, recipe.stages, strict=True)
+    )
     place = run.restore(method, cues)
     run.beginning(method, cues, place)
     run.note_cues(cues, place)
@@ -119,19 +140,29 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
         stage, sampler = recipe.stages[number], samplers[number]
         optimisers = method.optimisers(stage.optimiser, stage.lr, stage.weight_decay)
         run.restore_optimisers(optimisers)
-        peaks = [group.setdefault("initial_lr", group["lr"]) for o in optimisers for group in o.param_groups]
+        peaks = [
+            group.setdefault("initial_lr", group["lr"])
+            for o in optimisers
+            for group in o.param_groups
+        ]
         step, *optimisers = _together(fabric.setup(Step(method), *optimisers))
-        loader: Any = fabric.setup_dataloaders(train_loader(dataset, sampler, options.workers),
-                                               use_distributed_sampler=False)
+        loader: Any = fabric.setup_dataloaders(
+            train_loader(dataset, sampler, options.workers), use_distributed_sampler=False
+        )
         for epoch in range(place.epoch, stage.epochs):
             if place.within == 0:  # an epoch that is taken up again keeps the labels it began with
                 for name, cue in cues.items():
-                    found = cue.refresh(epoch, lambda: features_by_identity(
-                        method, benchmark.train, ids, recipe.size, fabric.device))
+                    found = cue.refresh(
+                        epoch,
+                        lambda: features_by_identity(
+                            method, benchmark.train, ids, recipe.size, fabric.device
+                        ),
+                    )
                     run.note_labels(name, cue, place, epoch, found)
             step.train()
             sampler.enter(epoch, place.within)
-            batches = loader if options.workers else prefetched(loader)  # workers prepare batches ahead themselves
+            # workers prepare batches ahead themselves
+            batches = loader if options.workers else prefetched(loader)
             for within, batch in enumerate(batches, place.within):
                 began = time.perf_counter()
                 rate = factor(stage, epoch, within / len(sampler))
@@ -139,8 +170,11 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
                 terms = step(batch.images, batch.ids, batch.cameras, dict(batch.cues))
                 loss = weighted_sum(terms, stage.weights)
                 if not torch.isfinite(loss):
-                    remedy = f"train anew with a lower rate, e.g. --set stages.lr={stage.lr / 3:.1e}" if stage.lr \
+                    remedy = (
+                        f"train anew with a lower rate, e.g. --set stages.lr={stage.lr / 3:.1e}"
+                        if stage.lr
                         else "the rate is 0, so look at the weights it starts from"
+                    )
                     raise DataError(f"the loss is {loss.item()} at step {place.step + 1}; {remedy}")
                 fabric.backward(loss / stage.accumulate)
                 settled = (within + 1) % stage.accumulate == 0 or within + 1 == len(sampler)
@@ -150,9 +184,15 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
                         optimiser.zero_grad()
                 run.begin()
                 place = Place(number, epoch, within + 1, place.step + 1)
-                entry = {"step": place.step, "stage": number, "epoch": epoch, "lr": stage.lr * rate,
-                         "loss": loss.item(), **{name: term.item() for name, term in terms.items()},
-                         "seconds": round(time.perf_counter() - began, 4)}
+                entry = {
+                    "step": place.step,
+                    "stage": number,
+                    "epoch": epoch,
+                    "lr": stage.lr * rate,
+                    "loss": loss.item(),
+                    **{name: term.item() for name, term in terms.items()},
+                    "seconds": round(time.perf_counter() - began, 4),
+                }
                 _report(fabric, run, options, entry, place.step, expected)
                 stop = place.step == options.stop_after
                 if settled and (stop or place.step % options.save_every == 0):
@@ -171,25 +211,40 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Sum of weight x term. RecipeError unless both have the same names."""
     if set(terms) != set(weights):
-        raise RecipeError(f"the method computes the loss terms {sorted(terms)}, the recipe weighs {sorted(weights)}; "
-                          f"they must be the same")
+        raise RecipeError(
+            f"the method computes the loss terms {sorted(terms)}, the recipe weighs "
+            f"{sorted(weights)}; they must be the same"
+        )
     require(len(terms) > 0, "a loss", "a sum of one term or more", terms)
     return torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum()
 
 
 @door
 def training_ids(benchmark: Benchmark) -> tuple[list[int], int]:
-    """Identities of the training images as 0..N-1, and N. DataError if there are no training images."""
+    """Identities of the training images as 0..N-1, and N. DataError if there are no training
+    images.
+    """
     if not benchmark.train:
-        raise DataError(f"{benchmark.name} has no training images; train on another data set and test on this one")
-    order = {identity: i for i, identity in enumerate(sorted({s.identity for s in benchmark.train}))}
+        raise DataError(
+            f"{benchmark.name} has no training images; train on another data set and test on this "
+            "one"
+        )
+    order = {
+        identity: i for i, identity in enumerate(sorted({s.identity for s in benchmark.train}))
+    }
     return [order[s.identity] for s in benchmark.train], len(order)
 
 
 @door
-def features_by_identity(method: Method, samples: Sequence[Sample], ids: Sequence[int], size: tuple[int, int],
-                         device: torch.device | str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Feature maps of the training images, one identity at a time: indices [n], cameras [n], [n, C, h, w].
+def features_by_identity(
+    method: Method,
+    samples: Sequence[Sample],
+    ids: Sequence[int],
+    size: tuple[int, int],
+    device: torch.device | str,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Feature maps of the training images, one identity at a time: indices [n], cameras [n], [n, C,
+    h, w].
 
     Several processes share the identities out; all see them with the batch statistics of the first.
     """
@@ -206,7 +261,8 @@ def features_by_identity(method: Method, samples: Sequence[Sample], ids: Sequenc
         own = [samples[i] for i in indices]
         with torch.no_grad():
             maps = [method(images.to(device)).features for images in image_batches(own, size)]
-        whole = maps[0] if len(maps) == 1 else torch.cat(maps)  # a copy of the features only where it must be
+        # a copy of the features only where it must be
+        whole = maps[0] if len(maps) == 1 else torch.cat(maps)
         yield torch.tensor(indices), torch.tensor([s.camera for s in own]), whole
     method.train(training)
 
@@ -226,7 +282,9 @@ def _set_rates(optimisers: Sequence[Optimizer], peaks: Sequence[float], rate: fl
         group["lr"] = peak if group.get("fixed") else peak * rate
 
 
-def _report(fabric: Fabric, run: Run, options: Options, entry: Mapping[str, Any], done: int, expected: int) -> None:
+def _report(
+    fabric: Fabric, run: Run, options: Options, entry: Mapping[str, Any], done: int, expected: int
+) -> None:
     if not run.first:
         return
     run.journal.write(entry)
@@ -243,4 +301,6 @@ def _loggers(folder: Path, options: Options) -> list[Any]:
 
         return [TensorBoardLogger(folder, name="tensorboard", version="")]
     except ModuleNotFoundError:
-        raise DataError("--tensorboard needs the package tensorboard: pip install 'partreid[tensorboard]'") from None
+        raise DataError(
+            "--tensorboard needs the package tensorboard: pip install 'partreid[tensorboard]'"
+        ) from None

@@ -1,4 +1,6 @@
-"""A run folder: recipe.json, journal.jsonl, metrics.csv, checkpoint.safetensors and, at the end, model.safetensors."""
+"""A run folder: recipe.json, journal.jsonl, metrics.csv, checkpoint.safetensors and, at the end,
+model.safetensors.
+"""
 
 import os
 import re
@@ -16,7 +18,12 @@ from partreid.errors import DataError
 from partreid.labels.base import Cue
 from partreid.methods.base import Method
 from partreid.recipes.base import Recipe, from_plain, to_plain
-from partreid.train.checkpoint import flatten_optimiser, load_tensors, save_tensors, unflatten_optimiser
+from partreid.train.checkpoint import (
+    flatten_optimiser,
+    load_tensors,
+    save_tensors,
+    unflatten_optimiser,
+)
 from partreid.train.journal import Journal, read, write_csv
 from partreid.train.plan import require_same_data, require_same_past
 from partreid.train.start import Started
@@ -41,15 +48,21 @@ class Run:
     """Reads and writes one run folder. ``first``: whether this process is the one that writes."""
 
     def __init__(self, folder: Path, recipe: Recipe, resume: bool, data: Mapping[str, Any]) -> None:
-        """Look into ``folder``; nothing is written before :meth:`begin`. data: see :func:`plan.data_digest`.
+        """Look into ``folder``; nothing is written before :meth:`begin`. data: see
+        :func:`plan.data_digest`.
 
-        RecipeError, DataError if it holds another run, one not to be resumed, or with ``resume`` none to go on with.
+        RecipeError, DataError if it holds another run, one not to be resumed, or with ``resume``
+        none to go on with.
         """
         self.folder, self.recipe, self.data, self.first = folder, recipe, data, True
-        self.checkpoint, self.model = folder / "checkpoint.safetensors", folder / "model.safetensors"
+        self.checkpoint, self.model = (
+            folder / "checkpoint.safetensors",
+            folder / "model.safetensors",
+        )
         self.journal = Journal(folder / "journal.jsonl")
         self._found: tuple[dict[str, Tensor], dict[str, Any]] | None = None
-        self._waiting: list[Callable[[], None]] | None = []  # what is to be written once the first step has worked
+        # what is to be written once the first step has worked
+        self._waiting: list[Callable[[], None]] | None = []
         if resume:
             self._found = self._taken_up()
         else:
@@ -58,27 +71,43 @@ class Run:
     def _refuse_taken(self) -> None:
         if os.path.lexists(self.checkpoint):
             name = self._begun_with(None)
-            raise DataError(f"{self.folder} already holds a run{f' of {name.name}' if name else ''}; go on with "
-                            f"--resume, or choose another folder with --out")
+            raise DataError(
+                f"{self.folder} already holds a run{f' of {name.name}' if name else ''}; go on "
+                "with --resume, or choose another folder with --out"
+            )
         if os.path.lexists(self.model):
-            raise DataError(f"{self.folder} already holds a finished model, and no checkpoint to go on from; choose "
-                            f"another folder with --out (from its weights: --set start={self.folder})")
+            raise DataError(
+                f"{self.folder} already holds a finished model, and no checkpoint to go on from; "
+                f"choose another folder with --out (from its weights: --set start={self.folder})"
+            )
         steps = sum("loss" in entry for entry in read(self.journal.path))
         if steps:
-            raise DataError(f"{self.folder} holds the journal of {steps:,} steps, and no checkpoint to go on from; "
-                            f"choose another folder with --out, or delete that one")
+            raise DataError(
+                f"{self.folder} holds the journal of {steps:,} steps, and no checkpoint to go on "
+                "from; choose another folder with --out, or delete that one"
+            )
 
     def _taken_up(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not self.checkpoint.exists():
-            raise DataError(f"there is no checkpoint in {self.folder} to go on from; leave out --resume to begin a "
-                            f"run, in another folder (--out) if this one holds a model or journal to keep")
+            raise DataError(
+                f"there is no checkpoint in {self.folder} to go on from; leave out --resume to "
+                "begin a run, in another folder (--out) if this one holds a model or journal to "
+                "keep"
+            )
         tensors, header = load_tensors(self.checkpoint)
         before, place = self._begun_with(header.get("recipe")), _place(self.checkpoint, header)
         if before is not None:
             require_same_past(self.folder, before, self.recipe, place)
             if before.digest != self.recipe.digest:
-                self._later(lambda: self.journal.write({"step": place.step, "event": "plan", "epochs": [
-                    stage.epochs for stage in self.recipe.stages]}))
+                self._later(
+                    lambda: self.journal.write(
+                        {
+                            "step": place.step,
+                            "event": "plan",
+                            "epochs": [stage.epochs for stage in self.recipe.stages],
+                        }
+                    )
+                )
         if header.get("data") is not None:  # versions before 1.1 did not note it
             require_same_data(self.folder, header["data"], self.data)
         return tensors, header
@@ -97,7 +126,9 @@ class Run:
             self._waiting.append(job)
 
     def restore(self, method: Method, cues: Mapping[str, Cue]) -> Place:
-        """Put the last checkpoint's weights, labels and random state back; the start if there is none."""
+        """Put the last checkpoint's weights, labels and random state back; the start if there is
+        none.
+        """
         if self._found is None:
             return Place()
         tensors, header = self._found
@@ -105,44 +136,66 @@ class Run:
         try:
             method.load_state_dict(_below(tensors, "model/"))
         except RuntimeError as error:
-            raise DataError(f"{self.checkpoint} does not fit the recipe and these data ({_last(error)}); go on "
-                            f"with what it was begun with, or choose another folder with --out") from None
+            raise DataError(
+                f"{self.checkpoint} does not fit the recipe and these data ({_last(error)}); go on "
+                "with what it was begun with, or choose another folder with --out"
+            ) from None
         for name, cue in cues.items():
             cue.restore(_below(tensors, f"cue/{name}/"))
         torch.set_rng_state(tensors["random"])
         return _place(self.checkpoint, header)
 
-    def _require_ours(self, tensors: Mapping[str, Tensor], method: Method, cues: Mapping[str, Cue]) -> None:
+    def _require_ours(
+        self, tensors: Mapping[str, Tensor], method: Method, cues: Mapping[str, Cue]
+    ) -> None:
         """DataError for a tensor that no run like this writes, or a weight of another kind."""
         own = method.state_dict()
         places = tuple(f"cue/{name}/" for name in cues)
         for name, tensor in tensors.items():
             weight = name.removeprefix("model/") if name.startswith("model/") else None
-            if weight is None and not (name == "random" or name.startswith(places) or OPTIMISER.match(name)):
+            if weight is None and not (
+                name == "random" or name.startswith(places) or OPTIMISER.match(name)
+            ):
                 raise self._changed(f"it holds '{brief(name)}'")
             if OPTIMISER.match(name) and tensor.dtype != torch.float32:
-                raise self._changed(f"'{brief(name)}' is {tensor.dtype}, where {torch.float32} is expected")
+                raise self._changed(
+                    f"'{brief(name)}' is {tensor.dtype}, where {torch.float32} is expected"
+                )
             if weight in own and own[weight].dtype != tensor.dtype:
-                raise self._changed(f"'{brief(name)}' is {tensor.dtype}, where {own[weight].dtype} is expected")
+                raise self._changed(
+                    f"'{brief(name)}' is {tensor.dtype}, where {own[weight].dtype} is expected"
+                )
 
     def _require_whole(self, optimiser: Optimizer) -> None:
-        """DataError unless all weights have the same kinds of state, each of the weight's shape or a single number."""
+        """DataError unless all weights have the same kinds of state, each of the weight's shape
+        or a single number.
+        """
         kinds = {frozenset(state) for state in optimiser.state.values()}
-        misshaped = any(isinstance(value, Tensor) and value.dim() > 0 and value.shape != weight.shape
-                        for weight, state in optimiser.state.items() for value in state.values())
+        misshaped = any(
+            isinstance(value, Tensor) and value.dim() > 0 and value.shape != weight.shape
+            for weight, state in optimiser.state.items()
+            for value in state.values()
+        )
         if len(kinds) > 1 or misshaped:
             raise self._changed("the state of its optimisers does not fit the weights")
 
     def _changed(self, why: str) -> DataError:
-        return DataError(f"{self.checkpoint} was changed ({why}); restore it, or begin a new run with --out")
+        return DataError(
+            f"{self.checkpoint} was changed ({why}); restore it, or begin a new run with --out"
+        )
 
     def beginning(self, method: Method, cues: Mapping[str, Cue], place: Place) -> None:
-        """Keep the state before the first step, from which a run that is killed before its next checkpoint goes on."""
+        """Keep the state before the first step, from which a run that is killed before its next
+        checkpoint goes on.
+        """
         if not self.first or self._waiting is None:
             return
         self._waiting.insert(0, lambda: self.journal.rewind(place.step if place.step else -1))
         if self._found is None:
-            tensors = {name: t.detach().to("cpu", copy=True) for name, t in self._state(method, cues).items()}
+            tensors = {
+                name: t.detach().to("cpu", copy=True)
+                for name, t in self._state(method, cues).items()
+            }
             self._waiting.insert(0, lambda: self._write(tensors, [], place))
 
     def begin(self) -> None:
@@ -157,17 +210,24 @@ class Run:
         """Their state, once: only the stage that was interrupted has any."""
         if self._found is not None:
             rests = self._found[1].get("optimisers")
-            if not isinstance(rests, list) or len(rests) not in (0, len(optimisers)):  # none before step 1
+            # none before step 1
+            if not isinstance(rests, list) or len(rests) not in (0, len(optimisers)):
                 raise self._changed("it does not hold the optimisers of this plan")
             try:
                 for i, (optimiser, rest) in enumerate(zip(optimisers, rests, strict=False)):
-                    optimiser.load_state_dict(unflatten_optimiser(self._found[0], rest, f"optimiser{i}"))
+                    optimiser.load_state_dict(
+                        unflatten_optimiser(self._found[0], rest, f"optimiser{i}")
+                    )
                     self._require_whole(optimiser)
             except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-                raise self._changed(f"its optimisers are not as they were written: {_last(error)}") from None
+                raise self._changed(
+                    f"its optimisers are not as they were written: {_last(error)}"
+                ) from None
             self._found = None
 
-    def save(self, method: Method, cues: Mapping[str, Cue], optimisers: list[Optimizer], place: Place) -> None:
+    def save(
+        self, method: Method, cues: Mapping[str, Cue], optimisers: list[Optimizer], place: Place
+    ) -> None:
         """Everything needed to go on from ``place``, in one file."""
         if not self.first:
             return
@@ -179,20 +239,35 @@ class Run:
         self._write(tensors, rests, place)
 
     def _state(self, method: Method, cues: Mapping[str, Cue]) -> dict[str, Tensor]:
-        tensors = {f"model/{name}": t for name, t in method.state_dict().items()} | {"random": torch.get_rng_state()}
+        tensors = {f"model/{name}": t for name, t in method.state_dict().items()} | {
+            "random": torch.get_rng_state()
+        }
         for name, cue in cues.items():
             tensors |= {f"cue/{name}/{key}": t for key, t in cue.state().items()}
         return tensors
 
-    def _write(self, tensors: Mapping[str, Tensor], optimisers: list[dict[str, Any]], place: Place) -> None:
-        save_tensors(self.checkpoint, tensors, {"place": asdict(place), "optimisers": optimisers,
-                                                "recipe": to_plain(self.recipe), "data": dict(self.data)})
+    def _write(
+        self, tensors: Mapping[str, Tensor], optimisers: list[dict[str, Any]], place: Place
+    ) -> None:
+        save_tensors(
+            self.checkpoint,
+            tensors,
+            {
+                "place": asdict(place),
+                "optimisers": optimisers,
+                "recipe": to_plain(self.recipe),
+                "data": dict(self.data),
+            },
+        )
 
-    def note_labels(self, name: str, cue: Cue, place: Place, epoch: int, found: Mapping[str, Any] | None) -> None:
-        """What a cue found when it labelled the training set anew: a line, one for every fallback it needed, and its
-        labels of a few images, to be looked at.
+    def note_labels(
+        self, name: str, cue: Cue, place: Place, epoch: int, found: Mapping[str, Any] | None
+    ) -> None:
+        """What a cue found when it labelled the training set anew: a line, one for every fallback
+        it needed, and its labels of a few images, to be looked at.
 
-        The lines carry the number of the step that follows, so that a run which resumes before it does not keep them.
+        The lines carry the number of the step that follows, so that a run which resumes before it
+        does not keep them.
         """
         if not self.first or found is None:
             return
@@ -202,12 +277,23 @@ class Run:
         shown = labels[rows].clone()
 
         def note() -> None:
-            self.journal.write(at | {"event": "labels", "cue": name,
-                               **{key: value for key, value in found.items() if key != "fallbacks"}})
+            self.journal.write(
+                at
+                | {
+                    "event": "labels",
+                    "cue": name,
+                    **{key: value for key, value in found.items() if key != "fallbacks"},
+                }
+            )
             for fallback, who in found.get("fallbacks", {}).items():
-                self.journal.write(at | {"event": "fallback", "cue": name, "fallback": fallback, **who})
-            save_tensors(self.folder / "labels" / f"{name}-{epoch:04d}.safetensors", {"labels": shown, "rows": rows},
-                         {"epoch": epoch})
+                self.journal.write(
+                    at | {"event": "fallback", "cue": name, "fallback": fallback, **who}
+                )
+            save_tensors(
+                self.folder / "labels" / f"{name}-{epoch:04d}.safetensors",
+                {"labels": shown, "rows": rows},
+                {"epoch": epoch},
+            )
 
         self._later(note)
 
@@ -224,19 +310,33 @@ class Run:
             write_csv(read(self.journal.path), self.folder / "metrics.csv")
 
     def note_start(self, started: Started, place: Place) -> None:
-        """A line on what the weights it began from gave, and what they did not, when the run begins."""
+        """A line on what the weights it began from gave, and what they did not, when the run
+        begins.
+        """
         if self.first and place.step == 0:
             self._later(partial(self.journal.write, {"step": 0, **started.to_dict()}))
 
     def finish(self, method: Method, identities: int, place: Place, people: str) -> Path:
-        """The finished model with all that is needed to build it again, and nothing that only training uses."""
+        """The finished model with all that is needed to build it again, and nothing that only
+        training uses.
+        """
         scheme = getattr(method, "scheme", None)
         self.begin()
         if self.first:
-            save_tensors(self.model, method.at_test().state_dict(), {
-                "recipe": to_plain(self.recipe), "identities": identities, "people": people, "data": dict(self.data),
-                "steps": place.step,
-                "parts": {"names": scheme.names, "flip": scheme.flip} if scheme is not None else None})
+            save_tensors(
+                self.model,
+                method.at_test().state_dict(),
+                {
+                    "recipe": to_plain(self.recipe),
+                    "identities": identities,
+                    "people": people,
+                    "data": dict(self.data),
+                    "steps": place.step,
+                    "parts": {"names": scheme.names, "flip": scheme.flip}
+                    if scheme is not None
+                    else None,
+                },
+            )
             self.journal.write({"step": place.step, "event": "finished"})
             self.journal.close()
         return self.model
@@ -250,9 +350,15 @@ def has_checkpoint(folder: Path) -> bool:
 def _place(path: Path, header: Mapping[str, Any]) -> Place:
     found = header.get("place")
     names = [f.name for f in fields(Place)]
-    if not isinstance(found, Mapping) or set(found) != set(names) or \
-            not all(type(n) is int and 0 <= n < 10**12 for n in found.values()):
-        raise DataError(f"{path} does not say where its run stands; restore it, or train anew into another folder")
+    if (
+        not isinstance(found, Mapping)
+        or set(found) != set(names)
+        or not all(type(n) is int and 0 <= n < 10**12 for n in found.values())
+    ):
+        raise DataError(
+            f"{path} does not say where its run stands; restore it, or train anew into another "
+            "folder"
+        )
     return Place(**found)
 
 

@@ -1,4 +1,6 @@
-"""Beginning from the weights of another run: what is copied, and what belongs to other people and is not."""
+"""Beginning from the weights of another run: what is copied, and what belongs to other people
+and is not.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,8 +16,10 @@ from partreid.types import Benchmark
 
 @dataclass(frozen=True)
 class Started:
-    """What a start copied. classifiers: names left as initialised because they tell other people apart. fresh: names
-    left because the start has no tensor of that name and shape. copied: how many tensors were copied."""
+    """What a start copied. classifiers: names left as initialised because they tell other people
+    apart. fresh: names left because the start has no tensor of that name and shape. copied: how
+    many tensors were copied.
+    """
 
     source: str
     copied: int
@@ -24,14 +28,21 @@ class Started:
 
     def to_dict(self) -> dict[str, Any]:
         """For the journal."""
-        return {"event": "start", "source": self.source, "copied": self.copied, "fresh": list(self.fresh),
-                "classifiers_of_other_people": list(self.classifiers)}
+        return {
+            "event": "start",
+            "source": self.source,
+            "copied": self.copied,
+            "fresh": list(self.fresh),
+            "classifiers_of_other_people": list(self.classifiers),
+        }
 
 
 def people_digest(benchmark: Benchmark) -> str:
-    """Twelve hex digits of who is trained on: the training images, by their paths below the root, and whom they show.
+    """Twelve hex digits of who is trained on: the training images, by their paths below the root,
+    and whom they show.
 
-    Two data sets with as many people have different ones; the same data elsewhere on disk has the same.
+    Two data sets with as many people have different ones; the same data elsewhere on disk has the
+    same.
     """
     lines = sorted(f"{s.identity} {_below(s.path, benchmark.root)}" for s in benchmark.train)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:12]
@@ -44,23 +55,44 @@ def _below(path: Path, root: Path) -> str:
 def start_from(method: nn.Module, source: Path, people: str | None = None) -> Started:
     """Copy the weights of another run wherever names and shapes agree, in place.
 
-    people: :func:`people_digest` of the training to come. Classifiers and class centres are copied only from a run on
-    the same people, and never because there happen to be as many. RecipeError if no weight of the trunk fits.
+    people: :func:`people_digest` of the training to come. Classifiers and class centres are copied
+    only from a run on the same people, and never because there happen to be as many. RecipeError if
+    no weight of the trunk fits.
     """
     tensors, meta = load_tensors(source / "model.safetensors" if source.is_dir() else source)
     own = method.state_dict()
-    fitting = {name: t for name, t in tensors.items() 
-               if name in own and (own[name].shape, own[name].dtype) == (t.shape, t.dtype)}
-    if not any(name.startswith("trunk.") and t.dim() > 0 for name, t in fitting.items()):  # counters always fit
-        raise RecipeError(f"no trunk weight of {source} fits this method; its recipe has another backbone")
+    fitting = {
+        name: t
+        for name, t in tensors.items()
+        if name in own and (own[name].shape, own[name].dtype) == (t.shape, t.dtype)
+    }
+    # counters always fit
+    if not any(name.startswith("trunk.") and t.dim() > 0 for name, t in fitting.items()):
+        raise RecipeError(
+            f"no trunk weight of {source} fits this method; its recipe has another backbone"
+        )
     same = people is not None and meta.get("people") == people
-    others = () if same else tuple(name for name, t in fitting.items()
-                                   if of_people(name) and meta.get("identities") in t.shape)
+    others = (
+        ()
+        if same
+        else tuple(
+            name
+            for name, t in fitting.items()
+            if of_people(name) and meta.get("identities") in t.shape
+        )
+    )
     fitting = {name: t for name, t in fitting.items() if name not in others}
     method.load_state_dict(fitting, strict=False)
-    return Started(str(source), len(fitting), tuple(n for n in own if n not in fitting and n not in others), others)
+    return Started(
+        str(source),
+        len(fitting),
+        tuple(n for n in own if n not in fitting and n not in others),
+        others,
+    )
 
 
 def of_people(name: str) -> bool:
-    """Whether a tensor may tell the people of the training set apart: heads and class centres, but not their norms."""
+    """Whether a tensor may tell the people of the training set apart: heads and class centres,
+    but not their norms.
+    """
     return name.startswith(("id.", "centres")) and "norm" not in name.split(".")

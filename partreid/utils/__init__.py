@@ -1,1 +1,3 @@
-"""What any package needs: files, images, locks, checks of arguments, the terminal. Knows nothing of re-ID."""
+"""What any package needs: files, images, locks, checks of arguments, the terminal. Knows nothing
+of re-ID.
+"""

@@ -1,7 +1,9 @@
 """What public functions do first: refuse arguments that are not what they take, with one sentence.
 
-``@door`` holds the arguments of a function against their annotations before it starts; a dataclass calls
-:func:`check_fields` first. What an annotation cannot say (a range, a length) is said with :func:`require`,
+``@door`` holds the arguments of a function against their annotations before it starts; a dataclass
+calls
+:func:`check_fields` first. What an annotation cannot say (a range, a length) is said with
+  :func:`require`,
 :func:`integer` and :func:`number`.
 """
 
@@ -18,8 +20,15 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from partreid.errors import ArgumentError
 
-_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "None",
-          Path: "a path", Any: "anything"}
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    type(None): "None",
+    Path: "a path",
+    Any: "anything",
+}
 P = ParamSpec("P")
 R = TypeVar("R")
 _BITS = 64
@@ -41,7 +50,9 @@ class Least:
 
 @dataclass(frozen=True)
 class Axes:
-    """Of a tensor or an array in an annotation: it has these axes, named in order, e.g. "B C h w"."""
+    """Of a tensor or an array in an annotation: it has these axes, named in order, e.g. "B C h
+    w".
+    """
 
     names: str
 
@@ -77,8 +88,10 @@ def check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
     """
     for name, kind in hints(function).items():
         if name in given and not fits(given[name], kind):
-            raise ArgumentError(f"{function.__qualname__.removesuffix('.__init__')}: {name} must be {words(kind)}, got "
-                                f"{said(given[name])}")
+            raise ArgumentError(
+                f"{function.__qualname__.removesuffix('.__init__')}: {name} must be {words(kind)}, "
+                f"got {said(given[name])}"
+            )
 
 
 def check_fields(value: Any) -> None:
@@ -99,10 +112,18 @@ def integer(what: str, value: Any, least: int, most: int | None = None) -> int:
     return int(value)
 
 
-def number(what: str, value: Any, least: float, most: float | None = None, *, open_: bool = False) -> float:
-    """A finite number from ``least`` to ``most``, both excluded if ``open_``, as a float. ArgumentError otherwise."""
+def number(
+    what: str, value: Any, least: float, most: float | None = None, *, open_: bool = False
+) -> float:
+    """A finite number from ``least`` to ``most``, both excluded if ``open_``, as a float.
+    ArgumentError otherwise.
+    """
     most = inf if most is None else most
-    good = fits(value, float) and isfinite(value) and (least < value < most if open_ else least <= value <= most)
+    good = (
+        fits(value, float)
+        and isfinite(value)
+        and (least < value < most if open_ else least <= value <= most)
+    )
     ends = "" if not open_ else ", which is excluded" if most == inf else ", both excluded"
     require(good, what, f"a number {_range(least, most)}{ends}", value)
     return float(value)
@@ -113,10 +134,11 @@ def _range(least: float, most: float | None) -> str:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of an annotated type. Truth values are no numbers, texts and mappings no lists.
+    """Whether a value is of an annotated type. Truth values are no numbers, texts and mappings no
+    lists.
 
-    A whole number has at most 64 bits: no count, size or seed is larger, and most of what takes one fails beyond.
-    What is inside a mapping, or comes out of an iterator, is not looked at.
+    A whole number has at most 64 bits: no count, size or seed is larger, and most of what takes one
+    fails beyond. What is inside a mapping, or comes out of an iterator, is not looked at.
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
@@ -132,8 +154,11 @@ def fits(value: Any, kind: Any) -> bool:
     if kind is bool or kind is str:
         return type(value) is kind or (kind is str and isinstance(value, str))
     if kind is int or kind is float:
-        return (isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-                and not (isinstance(value, int) and value.bit_length() > _BITS))
+        return (
+            isinstance(value, Integral if kind is int else Real)
+            and not isinstance(value, bool)
+            and not (isinstance(value, int) and value.bit_length() > _BITS)
+        )
     if origin in (tuple, list, Sequence, Collection, Iterable):
         return _lists(value, origin, inner)
     if getattr(origin, "__name__", "") == "ndarray":
@@ -161,7 +186,9 @@ def _lists(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
         return False
     if not isinstance(value, tuple | list):  # an array, or what can be gone through once only
         is_array = hasattr(value, "shape")
-        return not isinstance(value, set | frozenset) and not (is_array and inner and inner[0] in (str, Path))
+        return not isinstance(value, set | frozenset) and not (
+            is_array and inner and inner[0] in (str, Path)
+        )
     if origin is tuple and inner and inner[-1] is not Ellipsis:
         return len(value) == len(inner) and all(fits(v, k) for v, k in zip(value, inner))
     return not inner or all(fits(v, inner[0]) for v in value)
@@ -204,7 +231,9 @@ def said(value: object) -> str:
         if len(text) <= _LONG:
             return f"({text})" if isinstance(value, tuple) else f"[{text}]"
     shape = getattr(value, "shape", None)
-    return f"{kind} of shape {tuple(shape)}" if isinstance(shape, tuple) else f"a value of type {kind}"
+    return (
+        f"{kind} of shape {tuple(shape)}" if isinstance(shape, tuple) else f"a value of type {kind}"
+    )
 
 
 def hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -215,9 +244,15 @@ def hints(function: Callable[..., Any]) -> dict[str, Any]:
 @functools.cache
 def _members(protocol: type) -> frozenset[str]:
     """What a protocol asks for, calls and items included."""
-    every = {name for base in protocol.__mro__[:-1] if base.__module__ != "typing"
-             for name in {**vars(base), **vars(base).get("__annotations__", {})}}
-    return frozenset(n for n in every if not n.startswith("_") or n in ("__call__", "__getitem__", "__len__"))
+    every = {
+        name
+        for base in protocol.__mro__[:-1]
+        if base.__module__ != "typing"
+        for name in {**vars(base), **vars(base).get("__annotations__", {})}
+    }
+    return frozenset(
+        n for n in every if not n.startswith("_") or n in ("__call__", "__getitem__", "__len__")
+    )
 
 
 @functools.cache

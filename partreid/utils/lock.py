@@ -1,4 +1,6 @@
-"""A folder that one process writes at a time; whoever holds it loses it when it dies, however it dies."""
+"""A folder that one process writes at a time; whoever holds it loses it when it dies, however it
+dies.
+"""
 
 import contextlib
 import os
@@ -14,10 +16,12 @@ _HELD: set[str] = set()  # by this process: the system's lock does not keep its 
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """While this is entered no other process gets into ``folder``, which is made if need be. DataError if one is there.
+    """While this is entered no other process gets into ``folder``, which is made if need be.
+    DataError if one is there.
 
-    The lock is a record lock on ``.lock``: the system drops it with the process, also one that was killed, and children
-    do not inherit it. The file goes when the folder is left, and the folder too if it was made here and stayed empty.
+    The lock is a record lock on ``.lock``: the system drops it with the process, also one that was
+    killed, and children do not inherit it. The file goes when the folder is left, and the folder
+    too if it was made here and stayed empty.
     """
     real = os.path.realpath(folder)
     if real in _HELD:
@@ -27,13 +31,16 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.makedirs(real, exist_ok=True)
         file = _locked(Path(real) / LOCK, folder)
     except OSError as error:
-        raise DataError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out") from None
+        raise DataError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder with --out"
+        ) from None
     _HELD.add(real)
     try:
         yield
     finally:
         _HELD.discard(real)
-        with contextlib.suppress(OSError):  # the name goes first: nobody can lock what is about to be removed
+        # the name goes first: nobody can lock what is about to be removed
+        with contextlib.suppress(OSError):
             os.unlink(os.path.join(real, LOCK))
         os.close(file)
         if made:
@@ -42,7 +49,9 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def _locked(path: Path, folder: Path) -> int:
-    """An open lock file that is ours, and still the one that lies there. DataError if it is another's."""
+    """An open lock file that is ours, and still the one that lies there. DataError if it is
+    another's.
+    """
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -53,16 +62,21 @@ def _locked(path: Path, folder: Path) -> int:
             holder = os.pread(file, 200, 0).decode(errors="replace").strip()
             os.close(file)
             raise _busy(folder, holder or "another process") from None
-        except (ImportError, OSError):  # Windows, and file systems that cannot lock: then as without
+        # Windows, and file systems that cannot lock: then as without
+        except (ImportError, OSError):
             return file
         with contextlib.suppress(FileNotFoundError):
             if os.fstat(file).st_ino == os.stat(path).st_ino:
                 os.truncate(file, 0)
-                with contextlib.suppress(OSError):  # a full disk: the name of the holder is only a help
+                # a full disk: the name of the holder is only a help
+                with contextlib.suppress(OSError):
                     os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
                 return file
         os.close(file)  # whoever held it removed it meanwhile
 
 
 def _busy(folder: Path, holder: str) -> DataError:
-    return DataError(f"{folder} is in use by {holder}; wait until it has ended, or choose another folder with --out")
+    return DataError(
+        f"{folder} is in use by {holder}; wait until it has ended, or choose another folder with "
+        "--out"
+    )

@@ -1,4 +1,6 @@
-"""Tables of names that a recipe or a command line may say: what ships here, what a program adds, what plug-ins bring."""
+"""Tables of names that a recipe or a command line may say: what ships here, what a program adds,
+what plug-ins bring.
+"""
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
@@ -13,8 +15,8 @@ T = TypeVar("T")
 class Registry(MutableMapping[str, T], Generic[T]):
     """Names to things, each imported when it is first asked for.
 
-    what: the kind of thing, for errors. group: entry point group in which installed packages offer more, e.g.
-    ``partreid.trunks``. items: things, or where they are: "package.module:name".
+    what: the kind of thing, for errors. group: entry point group in which installed packages offer
+    more, e.g. ``partreid.trunks``. items: things, or where they are: "package.module:name".
 
     Example:
         >>> from math import pi
@@ -30,12 +32,24 @@ class Registry(MutableMapping[str, T], Generic[T]):
         self._is_searched = False
 
     def register(self, name: str, item: T | str) -> None:
-        """Adds a thing, or where it is. RecipeError if the name is taken: nothing is replaced without a word."""
-        if not isinstance(name, str) or not name.isprintable() or not name or any(c in name for c in " /@="):
-            raise RecipeError(f"the name of a {self.what} is a text without spaces and without / @ =, got {name!r}")
+        """Adds a thing, or where it is. RecipeError if the name is taken: nothing is replaced
+        without a word.
+        """
+        if (
+            not isinstance(name, str)
+            or not name.isprintable()
+            or not name
+            or any(c in name for c in " /@=")
+        ):
+            raise RecipeError(
+                f"the name of a {self.what} is a text without spaces and without / @ =, got "
+                f"{name!r}"
+            )
         self._search()
         if name in self._items:
-            raise RecipeError(f"there is a {self.what} '{name}' already; register yours under another name")
+            raise RecipeError(
+                f"there is a {self.what} '{name}' already; register yours under another name"
+            )
         self._items[name] = item
 
     def __getitem__(self, name: str) -> T:
@@ -46,8 +60,10 @@ class Registry(MutableMapping[str, T], Generic[T]):
             try:
                 item = item.load()
             except Exception as error:  # whatever a stranger's package does when it is imported
-                raise RecipeError(f"the {self.what} '{name}' of the installed package {_home(item)} cannot be loaded "
-                                  f"({type(error).__name__}: {error}); repair or remove that package") from error
+                raise RecipeError(
+                    f"the {self.what} '{name}' of the installed package {_home(item)} cannot be "
+                    f"loaded ({type(error).__name__}: {error}); repair or remove that package"
+                ) from error
         elif isinstance(item, str):
             module, _, attribute = item.partition(":")
             item = getattr(import_module(module), attribute)
@@ -80,8 +96,10 @@ class Registry(MutableMapping[str, T], Generic[T]):
         self._is_searched = True
         for point in sorted(entry_points(group=self.group), key=lambda p: (p.name, p.value)):
             if point.name in self._items:
-                raise RecipeError(f"the installed package {_home(point)} brings a {self.what} '{point.name}', a name "
-                                  f"that is taken; remove it, or have it renamed")
+                raise RecipeError(
+                    f"the installed package {_home(point)} brings a {self.what} '{point.name}', a "
+                    "name that is taken; remove it, or have it renamed"
+                )
             self._items[point.name] = point
 
 

@@ -1,24 +1,33 @@
-"""Text from outside, such as a file's name, made fit to be read: nothing in it moves a cursor or hides what it is."""
+"""Text from outside, such as a file's name, made fit to be read: nothing in it moves a cursor or
+hides what it is.
+"""
 
 import unicodedata
 
-_JOINERS = "\u200c\u200d"  # of Persian, Hindi and emoji: they shape what stands beside them and hide nothing
-_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (bidi overrides), surrogates, separators of lines
-_FORMULA = tuple("=+-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
-                 "\N{FULLWIDTH COMMERCIAL AT}")
+# of Persian, Hindi and emoji: they shape what stands beside them and hide nothing
+_JOINERS = "\u200c\u200d"
+# control, format (bidi overrides), surrogates, separators of lines
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_FORMULA = tuple(
+    "=+-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
+    "\N{FULLWIDTH COMMERCIAL AT}"
+)
 
 
 def printable(text: object) -> str:
     r"""One line in which every character shows; what is invisible stands as ``\x1b`` or ``\u202e``.
 
-    Python keeps bytes of a name that are no UTF-8 as lone surrogates; they are shown as the bytes that they are.
+    Python keeps bytes of a name that are no UTF-8 as lone surrogates; they are shown as the bytes
+    that they are.
     """
     said = str(text)
     return said if said.isascii() and said.isprintable() else "".join(map(_shown, said))
 
 
 def cell(text: object) -> str:
-    """The same for a cell of a spreadsheet, with an apostrophe before it where it would be taken for a formula."""
+    """The same for a cell of a spreadsheet, with an apostrophe before it where it would be taken
+    for a formula.
+    """
     said = printable(text)
     return f"'{said}" if str(text).lstrip(" ").startswith(_FORMULA) else said
 
@@ -42,4 +51,9 @@ def _shown(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:
         code -= 0xDC00
     return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character) or (
-        f"\\x{code:02x}" if code < 1 << 8 else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}")
+        f"\\x{code:02x}"
+        if code < 1 << 8
+        else f"\\u{code:04x}"
+        if code < 1 << 16
+        else f"\\U{code:08x}"
+    )

@@ -1,4 +1,6 @@
-"""Distances in tiles, without gradients: what each side brings, made ready for one product of matrices."""
+"""Distances in tiles, without gradients: what each side brings, made ready for one product of
+matrices.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,9 +9,10 @@ from math import ceil
 import torch
 from torch import Tensor
 
-# Rows (query, gallery) worked on at a time. On a CPU a tile of distances should stay in the last cache
-# between the passes over it, yet be large: where other programs compete for the cores, each meeting of the threads
-# costs milliseconds. A GPU wants fewer, larger launches. Neither changes a result by more than rounding.
+# Rows (query, gallery) worked on at a time. On a CPU a tile of distances should stay in the last
+# cache between the passes over it, yet be large: where other programs compete for the cores, each
+# meeting of the threads costs milliseconds. A GPU wants fewer, larger launches. Neither changes a
+# result by more than rounding.
 TILE_CPU = (2048, 2048)
 TILE_GPU = (8192, 8192)
 
@@ -23,7 +26,9 @@ class Side:
     ends: Tensor | None  # [N, M, 2], columns to append to them after that; None for cosine
 
     def rows(self, at: slice) -> "Side":
-        return Side(self.shown[:, at], self.factor[at], None if self.ends is None else self.ends[at])
+        return Side(
+            self.shown[:, at], self.factor[at], None if self.ends is None else self.ends[at]
+        )
 
     def ready(self, vectors: Tensor) -> Tensor:
         vectors = vectors.to(self.shown.dtype) * self.factor[:, :, None]
@@ -31,7 +36,9 @@ class Side:
 
 
 def sum_euclid(out: Tensor, x: Tensor, y: Tensor, shown: Tensor) -> None:
-    """Add the numerator of BPBreID Eq. 9 for a tile [rows, columns]: x [rows, M, D+2], y [columns, M, D+2]."""
+    """Add the numerator of BPBreID Eq. 9 for a tile [rows, columns]: x [rows, M, D+2], y
+    [columns, M, D+2].
+    """
     far = torch.empty(out.shape, dtype=out.dtype, device=out.device)
     for m in range(x.shape[1]):
         torch.mm(x[:, m], y[:, m].T, out=far)
@@ -43,6 +50,8 @@ def sum_euclid(out: Tensor, x: Tensor, y: Tensor, shown: Tensor) -> None:
 
 
 def spans(n: int, most: int) -> Iterator[slice]:
-    """Cut 0..n into the fewest spans of at most ``most``, nearly equal, so that no sliver is left over."""
+    """Cut 0..n into the fewest spans of at most ``most``, nearly equal, so that no sliver is
+    left over.
+    """
     size = max(1, ceil(n / max(1, ceil(n / most))))
     return (slice(start, min(start + size, n)) for start in range(0, n, size))

@@ -1,7 +1,8 @@
-"""What the command line prints: progress, tables and sentences. Everything but results goes to standard error.
+"""What the command line prints: progress, tables and sentences. Everything but results goes to
+standard error.
 
-Names of files and people stand in all of it, and may hold anything: nothing here is read as markup, and every text goes
-through :func:`printable`.
+Names of files and people stand in all of it, and may hold anything: nothing here is read as markup,
+and every text goes through :func:`printable`.
 """
 
 import contextlib
@@ -21,7 +22,18 @@ from rich.text import Text
 
 from partreid.utils.text import printable
 
-__all__ = ["console", "fail", "forgiving", "out", "printable", "progress", "say", "show", "table", "training"]
+__all__ = [
+    "console",
+    "fail",
+    "forgiving",
+    "out",
+    "printable",
+    "progress",
+    "say",
+    "show",
+    "table",
+    "training",
+]
 
 console = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
@@ -29,7 +41,9 @@ _WIDEST = 1 << 20  # of a table that no terminal has to hold: nothing is folded 
 
 
 def forgiving() -> None:
-    r"""From here on a character that the terminal's encoding lacks is printed as ``\xb1``, instead of an error."""
+    r"""From here on a character that the terminal's encoding lacks is printed as ``\xb1``,
+    instead of an error.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(ValueError):  # closed
@@ -49,7 +63,8 @@ def say(sentence: str) -> None:
 
 
 def _first() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0"  # set for processes that Fabric or torchrun start
+    # set for processes that Fabric or torchrun start
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 @contextmanager
@@ -67,19 +82,31 @@ def progress(title: str) -> Iterator[Callable[..., None]]:
 
         yield line
         return
-    columns = (TextColumn("  {task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim", markup=False))
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=None, note="")
-        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=printable(note))
+        yield lambda done, total, note="": bar.update(
+            task, completed=done, total=total, note=printable(note)
+        )
 
 
 @contextmanager
 def training(title: str) -> Iterator[Callable[[Mapping[str, Any], int, int], None]]:
     """Progress of a training run, fed with its journal entries."""
     with progress(title) as step:
-        yield lambda entry, done, total: step(done, total, f"epoch {entry['epoch'] + 1}, loss {entry['loss']:.3f}"
-                                              if "loss" in entry else str(entry.get("event", "")))
+        yield lambda entry, done, total: step(
+            done,
+            total,
+            f"epoch {entry['epoch'] + 1}, loss {entry['loss']:.3f}"
+            if "loss" in entry
+            else str(entry.get("event", "")),
+        )
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
@@ -91,7 +118,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], lef
         show(title)
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, column in enumerate(columns):
-        drawn.add_column(Text(printable(column)), justify="left" if i < left else "right", overflow="fold")
+        drawn.add_column(
+            Text(printable(column)), justify="left" if i < left else "right", overflow="fold"
+        )
     for row in rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))
     narrow = sys.stdout.isatty()  # rich calls a pipe a terminal where FORCE_COLOR is set
@@ -100,7 +129,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], lef
 
 def fail(message: str) -> None:
     """A user's mistake: one sentence, exit status 2."""
-    if message.startswith("Caught "):  # from a loader process, which sends its traceback; the sentence comes last
+    # from a loader process, which sends its traceback; the sentence comes last
+    if message.startswith("Caught "):
         message = re.split(r"\npartreid\.errors\.\w+: ", message)[-1].strip()
     print(f"partreid: {printable(message)}", file=sys.stderr)
     raise SystemExit(2)

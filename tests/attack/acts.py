@@ -50,9 +50,19 @@ def _said(sentence: str) -> None:
 
 
 ACTS: Mapping[str, Callable[[], Any]] = {
-    "result": lambda: 5, "refused": lambda: _said("this is no picture; give another"), "traceback": lambda: {}["key"],
-    "killed": lambda: ctypes.string_at(0), "hang": lambda: time.sleep(600), "slow": _span, "memory": _gulped,
-    "memory, with a word": _gulped_and_said_sorry, "unsound": _nan, "ran": lambda: subprocess.run(["gs"], check=False),
-    "ran, in Python": lambda: os.mkdir(MARK), "wordy": lambda: _said("x" * 10**6), "outside": _wrote_outside,
-    "exit": lambda: os._exit(3), "leave": lambda: (_ for _ in ()).throw(SystemExit(0)),
+    "result": lambda: 5,
+    "refused": lambda: _said("this is no picture; give another"),
+    "traceback": lambda: {}["key"],
+    "killed": lambda: ctypes.string_at(0),
+    "hang": lambda: time.sleep(600),
+    "slow": _span,
+    "memory": _gulped,
+    "memory, with a word": _gulped_and_said_sorry,
+    "unsound": _nan,
+    "ran": lambda: subprocess.run(["gs"], check=False),
+    "ran, in Python": lambda: os.mkdir(MARK),
+    "wordy": lambda: _said("x" * 10**6),
+    "outside": _wrote_outside,
+    "exit": lambda: os._exit(3),
+    "leave": lambda: (_ for _ in ()).throw(SystemExit(0)),
 }

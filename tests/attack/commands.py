@@ -12,7 +12,9 @@ from tests.attack.harness import Unsound
 
 
 class Tape(io.TextIOWrapper):
-    """Keeps what is printed, as bytes in UTF-8, strictly: what a terminal could not show is an error there too."""
+    """Keeps what is printed, as bytes in UTF-8, strictly: what a terminal could not show is an
+    error there too.
+    """
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
@@ -24,7 +26,9 @@ class Tape(io.TextIOWrapper):
 
 
 def run(arguments: list[str], folder: Path) -> str:
-    """``partreid ARGUMENTS``. A DataError stands for exit status 2 with one sentence; Unsound for a bad answer."""
+    """``partreid ARGUMENTS``. A DataError stands for exit status 2 with one sentence; Unsound
+    for a bad answer.
+    """
     from partreid.cli import main
 
     out, err, before, argv = Tape(), Tape(), Path.cwd(), sys.argv
@@ -40,7 +44,9 @@ def run(arguments: list[str], folder: Path) -> str:
         os.chdir(before)
         sys.argv = argv
     for name, text in (("output", out.text), ("errors", err.text)):
-        strange = sorted({c for c in text if (ord(c) < 32 and c not in "\n\t\r") or 0x7F <= ord(c) < 0xA0})
+        strange = sorted(
+            {c for c in text if (ord(c) < 32 and c not in "\n\t\r") or 0x7F <= ord(c) < 0xA0}
+        )
         if strange:
             raise Unsound(f"the {name} hold {strange}: {text[-300:]!r}")
         if "Traceback (most recent" in text:

@@ -1,7 +1,7 @@
 """One warden for each test worker, and a longer fuzz on demand.
 
-The corpus is read by ``make attack`` alone: it was made before the doors were repaired, and until each door has been
-held against it again its findings are work to do, not a verdict on a change.
+The corpus is read by ``make attack`` alone: it was made before the doors were repaired, and until
+each door has been held against it again its findings are work to do, not a verdict on a change.
 """
 
 import os
@@ -37,6 +37,7 @@ def stage(warden: Warden, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 @pytest.fixture(scope="session")
 def minutes() -> float:
-    """Of fuzzing, over all doors: ``PARTREID_FUZZ=30 pytest tests/attack/test_mutations.py``; 0: the usual few."""
+    """Of fuzzing, over all doors: ``PARTREID_FUZZ=30 pytest tests/attack/test_mutations.py``; 0:
+    the usual few.
+    """
     return float(os.environ.get("PARTREID_FUZZ", "0"))
-

@@ -1,15 +1,19 @@
-"""A process that reads bad files for the tests, so that a crash, a hang or a greedy read costs one case and no more.
+"""A process that reads bad files for the tests, so that a crash, a hang or a greedy read costs one
+case and no more.
 
-The tests talk to a warden, a Python that has imported everything once, see ``worker.py``. It forks a worker, which
-reads file after file under limits; when a worker dies or does not answer, the warden says so and forks the next. What a
-file may not do:
+The tests talk to a warden, a Python that has imported everything once, see ``worker.py``. It forks
+a worker, which reads file after file under limits; when a worker dies or does not answer, the
+warden says so and forks the next. What a file may not do:
 
 * end in anything but a result or a PartReidError,
 * make a result that its door calls unsound (NaN, labels that no part has),
-* take more than ``MEMORY`` beside what the process had, ``CPU`` seconds of work or ``WALL`` seconds of waiting,
-* run a program: the worker's PATH leads to stand-ins that leave a mark, and so does the code in the crafted pickles.
+* take more than ``MEMORY`` beside what the process had, ``CPU`` seconds of work or ``WALL`` seconds
+  of waiting,
+* run a program: the worker's PATH leads to stand-ins that leave a mark, and so does the code in the
+  crafted pickles.
 
-Where the system offers one, a fence keeps all of it from writing outside the tests' own folder, see ``fence.py``.
+Where the system offers one, a fence keeps all of it from writing outside the tests' own folder, see
+``fence.py``.
 """
 
 import json
@@ -27,8 +31,19 @@ LONGEST = 20_000  # characters of a sentence
 MARK = "RAN"  # a folder of this name in the worker's working directory: something was run
 STAND_INS = ("gs", "gswin32c", "gswin64c", "touch", "sh", "convert", "xdg-open")
 
-Kind = Literal["result", "refused", "accepted", "unsound", "traceback", "wordy", "memory", "slow", "hang", "killed",
-               "ran"]
+Kind = Literal[
+    "result",
+    "refused",
+    "accepted",
+    "unsound",
+    "traceback",
+    "wordy",
+    "memory",
+    "slow",
+    "hang",
+    "killed",
+    "ran",
+]
 
 
 class Unsound(Exception):
@@ -37,7 +52,9 @@ class Unsound(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one reading ended. said: the sentence, the end of the traceback, or the signal. grown: bytes."""
+    """How one reading ended. said: the sentence, the end of the traceback, or the signal. grown:
+    bytes.
+    """
 
     kind: Kind
     said: str = ""
@@ -50,8 +67,14 @@ class Outcome:
 
     @property
     def place(self) -> str:
-        """Where it went wrong: the last line of ours in a traceback, and the error. The same for the same fault."""
-        ours = [line.strip() for line in self.said.splitlines() if "/partreid/" in line and line.startswith("  File")]
+        """Where it went wrong: the last line of ours in a traceback, and the error. The same for
+        the same fault.
+        """
+        ours = [
+            line.strip()
+            for line in self.said.splitlines()
+            if "/partreid/" in line and line.startswith("  File")
+        ]
         last = self.said.strip().splitlines()[-1:] or [""]
         return f"{self.kind}: {ours[-1].split('/partreid/')[-1] if ours else ''} {last[0].partition(':')[0]}"
 
@@ -60,38 +83,69 @@ class Warden:
     """The tests' end of ``worker.py``."""
 
     def __init__(self, scratch: Path, inside: Path, wall: float = WALL, cpu: float = CPU) -> None:
-        """scratch: for itself. inside: below which all that it is given lies; it can write nowhere else, if ``fenced``.
-        wall, cpu: its patience in seconds."""
+        """scratch: for itself. inside: below which all that it is given lies; it can write nowhere
+        else, if ``fenced``. wall, cpu: its patience in seconds.
+        """
         root = Path(__file__).resolve().parents[2]
         tools, home, temporary = scratch / "bin", scratch / "home", scratch / "tmp"
         for folder in (tools, home, temporary):
             folder.mkdir(parents=True, exist_ok=True)
         for name in STAND_INS:
-            (tools / name).write_text(f"#!{sys.executable}\nimport os\nos.makedirs({str(home / MARK)!r})\n")
+            (tools / name).write_text(
+                f"#!{sys.executable}\nimport os\nos.makedirs({str(home / MARK)!r})\n"
+            )
             (tools / name).chmod(0o755)
         environment = {
-            **os.environ, "PATH": str(tools), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-            "CUDA_VISIBLE_DEVICES": "", "MALLOC_ARENA_MAX": "1", "HF_HUB_OFFLINE": "1", "HOME": str(home),
-            "TMPDIR": str(temporary), "COLUMNS": "80"}
+            **os.environ,
+            "PATH": str(tools),
+            "PYTHONPATH": str(root),
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "MALLOC_ARENA_MAX": "1",
+            "HF_HUB_OFFLINE": "1",
+            "HOME": str(home),
+            "TMPDIR": str(temporary),
+            "COLUMNS": "80",
+        }
         command = (sys.executable, "-m", "tests.attack.worker", str(inside), str(wall), str(cpu))
         with open(scratch / "stderr.txt", "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                            cwd=home, env=environment, text=True)
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=home,
+                env=environment,
+                text=True,
+            )
         self.fenced = self._answer() == "fenced"
 
     def read(self, door: str, root: Path, warm: bool = False) -> Outcome:
-        """What comes of the door's file below ``root``. warm: without limits, as a door is opened for the first
-        time."""
+        """What comes of the door's file below ``root``. warm: without limits, as a door is opened
+        for the first time.
+        """
         return self._do({"what": "door", "name": door, "root": str(root), "warm": warm})
 
     def call(self, name: str, junk: str, at: str | None = None) -> Outcome:
-        """What comes of a documented function if it is given ``junk``, see :mod:`tests.attack.calls`."""
+        """What comes of a documented function if it is given ``junk``, see
+        :mod:`tests.attack.calls`.
+        """
         return self._do({"what": "call", "name": name, "junk": junk, "at": at, "warm": False})
 
     def command(self, arguments: Sequence[str], folder: Path) -> Outcome:
-        """What comes of ``partreid ARGUMENTS`` in a folder: a result if all is well, refused if it exits with 2."""
-        return self._do({"what": "command", "name": " ".join(arguments[:2]), "arguments": list(arguments),
-                         "root": str(folder), "warm": False})
+        """What comes of ``partreid ARGUMENTS`` in a folder: a result if all is well, refused if
+        it exits with 2.
+        """
+        return self._do(
+            {
+                "what": "command",
+                "name": " ".join(arguments[:2]),
+                "arguments": list(arguments),
+                "root": str(folder),
+                "warm": False,
+            }
+        )
 
     def act(self, name: str) -> Outcome:
         """Something that a reader must not do, see :mod:`tests.attack.acts`."""
@@ -107,7 +161,9 @@ class Warden:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the warden died with {self.process.wait()}; its folder holds stderr.txt")
+            raise RuntimeError(
+                f"the warden died with {self.process.wait()}; its folder holds stderr.txt"
+            )
         return line.strip()
 
     def close(self) -> None:

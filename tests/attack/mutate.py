@@ -1,4 +1,6 @@
-"""Random changes to a good file, each known by its number: the same seed and number make the same bytes anywhere."""
+"""Random changes to a good file, each known by its number: the same seed and number make the
+same bytes anywhere.
+"""
 
 import io
 import json
@@ -13,7 +15,24 @@ from tests.attack.corpus.structures import JUNK, paths, replaced, text, without
 from tests.attack.corpus.tensors import closed, opened
 
 Draw = np.random.Generator
-NUMBERS = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
+NUMBERS = (
+    0,
+    1,
+    2,
+    127,
+    128,
+    255,
+    256,
+    32767,
+    32768,
+    65535,
+    65536,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**63 - 1,
+    2**64 - 1,
+)
 
 
 def mutant(valid: bytes, kind: str, number: int, seed: int = 0) -> bytes:
@@ -49,31 +68,35 @@ def _near_front(data: bytes, draw: Draw) -> bytes:
 
 
 def _cut(data: bytes, draw: Draw) -> bytes:
-    return data[:int(draw.integers(len(data)))]
+    return data[: int(draw.integers(len(data)))]
 
 
 def _drop(data: bytes, draw: Draw) -> bytes:
     at = int(draw.integers(len(data)))
-    return data[:at] + data[at + int(draw.integers(1, 64)):]
+    return data[:at] + data[at + int(draw.integers(1, 64)) :]
 
 
 def _double(data: bytes, draw: Draw) -> bytes:
     at, many = int(draw.integers(len(data))), int(draw.integers(1, 64))
-    return data[:at] + data[at:at + many] * int(draw.integers(2, 9)) + data[at + many:]
+    return data[:at] + data[at : at + many] * int(draw.integers(2, 9)) + data[at + many :]
 
 
 def _splice(data: bytes, draw: Draw) -> bytes:
     """A piece of it elsewhere."""
     a, b, many = (int(v) for v in (*draw.integers(0, len(data), 2), draw.integers(1, 200)))
-    return data[:a] + data[b:b + many] + data[a + many:]
+    return data[:a] + data[b : b + many] + data[a + many :]
 
 
 def _number(data: bytes, draw: Draw) -> bytes:
     """A length or an offset overwritten, in either byte order."""
     size = int(draw.choice((1, 2, 4, 8)))
     at = int(draw.integers(max(len(data) - size, 1)))
-    value = NUMBERS[int(draw.integers(len(NUMBERS)))] & (2**(8 * size) - 1)
-    return data[:at] + value.to_bytes(size, "little" if draw.random() < 0.5 else "big") + data[at + size:]
+    value = NUMBERS[int(draw.integers(len(NUMBERS)))] & (2 ** (8 * size) - 1)
+    return (
+        data[:at]
+        + value.to_bytes(size, "little" if draw.random() < 0.5 else "big")
+        + data[at + size :]
+    )
 
 
 def _noise(data: bytes, draw: Draw) -> bytes:
@@ -81,8 +104,18 @@ def _noise(data: bytes, draw: Draw) -> bytes:
     return data[:at] + draw.bytes(int(draw.integers(1, 64))) + data[at:]
 
 
-BYTES: tuple[Callable[[bytes, Draw], bytes], ...] = (_flip, _flip, _near_front, _cut, _drop, _double, _splice, _number,
-                                                     _number, _noise)
+BYTES: tuple[Callable[[bytes, Draw], bytes], ...] = (
+    _flip,
+    _flip,
+    _near_front,
+    _cut,
+    _drop,
+    _double,
+    _splice,
+    _number,
+    _number,
+    _noise,
+)
 
 
 # Of what the bytes mean
@@ -100,7 +133,9 @@ def _changed(value: Any, draw: Draw) -> Any:
         if way == 0 and path:
             value = without(value, path)
         elif way == 1 and isinstance(inner, (int, float)) and not isinstance(inner, bool):
-            value = replaced(value, path, inner * float(draw.choice((-1, 0, 0.5, 1000, 1e12, 1e300))))
+            value = replaced(
+                value, path, inner * float(draw.choice((-1, 0, 0.5, 1000, 1e12, 1e300)))
+            )
         elif way == 2:  # a value from elsewhere in it
             other: Any = value
             for step in places[int(draw.integers(len(places)))]:
@@ -109,7 +144,11 @@ def _changed(value: Any, draw: Draw) -> Any:
         elif way == 3 and isinstance(inner, list) and inner:
             value = replaced(value, path, inner * 2 if draw.random() < 0.5 else inner[::-1])
         elif way == 4 and isinstance(inner, str) and inner:
-            value = replaced(value, path, inner[int(draw.integers(len(inner))):] + chr(int(draw.integers(0x2FF))))
+            value = replaced(
+                value,
+                path,
+                inner[int(draw.integers(len(inner))) :] + chr(int(draw.integers(0x2FF))),
+            )
         else:
             value = replaced(value, path, JUNK[int(draw.integers(len(JUNK)))])
     return value
@@ -132,22 +171,33 @@ def _tensors(valid: bytes, draw: Draw) -> bytes:
     texts = [key for key in meta if meta[key][:1] in "[{"]
     if texts and draw.random() < 0.6:
         key = texts[int(draw.integers(len(texts)))]
-        return closed({**header, "__metadata__": {**meta, key: text(_changed(json.loads(meta[key]), draw))}}, body)
+        return closed(
+            {**header, "__metadata__": {**meta, key: text(_changed(json.loads(meta[key]), draw))}},
+            body,
+        )
     if draw.random() < 0.5:
         return closed(_changed(header, draw), body)
     out = bytearray(body)  # numbers, sometimes large ones
     for at in draw.integers(0, len(out) // 4, 3):
-        out[4 * at:4 * at + 4] = struct.pack("<f", float(draw.choice((np.nan, np.inf, -1e38, 1e-40, 0.0, 7.0))))
+        out[4 * at : 4 * at + 4] = struct.pack(
+            "<f", float(draw.choice((np.nan, np.inf, -1e38, 1e-40, 0.0, 7.0)))
+        )
     return closed(header, bytes(out))
 
 
 def _zip(valid: bytes, draw: Draw) -> bytes:
     """A member changed, and packed again."""
     out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(valid)) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as made:
+    with (
+        zipfile.ZipFile(io.BytesIO(valid)) as archive,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as made,
+    ):
         names = archive.namelist()
-        chosen = next((n for n in names if n.endswith("data.pkl")), names[0]) if draw.random() < 0.7 else \
-            names[int(draw.integers(len(names)))]
+        chosen = (
+            next((n for n in names if n.endswith("data.pkl")), names[0])
+            if draw.random() < 0.7
+            else names[int(draw.integers(len(names)))]
+        )
         for name in names:
             data = archive.read(name)
             if name == chosen and data:
@@ -180,5 +230,7 @@ INNER: dict[str, Callable[[bytes, Draw], bytes]] = {
     **dict.fromkeys(("json", "people", "coco", "results", "calibration", "recipe"), _json),
     **dict.fromkeys(("lines", "ledger"), _lines),
     **dict.fromkeys(("model", "weights", "cache", "checkpoint safetensors"), _tensors),
-    **dict.fromkeys(("npz", "dump zip", "checkpoint zip", "module zip"), _zip), "csv": _table, "list": _table,
+    **dict.fromkeys(("npz", "dump zip", "checkpoint zip", "module zip"), _zip),
+    "csv": _table,
+    "list": _table,
 }

@@ -49,9 +49,15 @@ def model(method: str = "bpbreid") -> bytes:
     of = recipe(method)
     parts = scheme() if "parts" in of.cues else None
     built = build.method(of, PEOPLE, parts)
-    return _saved(built.at_test().state_dict(), {
-        "recipe": to_plain(of), "identities": PEOPLE, "steps": 4,
-        "parts": {"names": parts.names, "flip": parts.flip} if parts else None})
+    return _saved(
+        built.at_test().state_dict(),
+        {
+            "recipe": to_plain(of),
+            "identities": PEOPLE,
+            "steps": 4,
+            "parts": {"names": parts.names, "flip": parts.flip} if parts else None,
+        },
+    )
 
 
 def _saved(tensors: Any, meta: Any) -> bytes:
@@ -63,14 +69,20 @@ def _saved(tensors: Any, meta: Any) -> bytes:
 
 @cache
 def weights(kind: str) -> bytes:
-    """A checkpoint of another project: a ResNet-50 of torchvision's names, one number in each tensor but its shape."""
+    """A checkpoint of another project: a ResNet-50 of torchvision's names, one number in each
+    tensor but its shape.
+    """
     with torch.device("meta"):
         own = BACKBONES["small"](width=8).state_dict()
-    tensors = {f"module.{name}": torch.zeros(t.shape, dtype=t.dtype) for name, t in list(own.items())[:12]}
+    tensors = {
+        f"module.{name}": torch.zeros(t.shape, dtype=t.dtype) for name, t in list(own.items())[:12]
+    }
     file = io.BytesIO()
     if kind == "safetensors":
         return save(tensors)
-    torch.save({"state_dict": tensors, "epoch": 3}, file, _use_new_zipfile_serialization=kind == "zip")
+    torch.save(
+        {"state_dict": tensors, "epoch": 3}, file, _use_new_zipfile_serialization=kind == "zip"
+    )
     return file.getvalue()
 
 
@@ -79,9 +91,13 @@ def whole_module(kind: str) -> bytes:
     """``torch.save(model)`` of a class that is not there."""
     with installed() as make:
         inner = make("reid.models", "Part")
-        vars(inner).update(_parameters={"weight": torch.nn.Parameter(torch.ones(3, 2))}, _buffers={}, _modules={})
+        vars(inner).update(
+            _parameters={"weight": torch.nn.Parameter(torch.ones(3, 2))}, _buffers={}, _modules={}
+        )
         outer = make("reid.models", "Net")
-        vars(outer).update(_parameters={}, _buffers={"mean": torch.zeros(4)}, _modules={"part": inner})
+        vars(outer).update(
+            _parameters={}, _buffers={"mean": torch.zeros(4)}, _modules={"part": inner}
+        )
         file = io.BytesIO()
         torch.save(outer, file, _use_new_zipfile_serialization=kind == "zip")
     return file.getvalue()
@@ -93,20 +109,38 @@ def calibration() -> bytes:
     draw, people = np.random.default_rng(7), 24
     who = np.repeat(np.arange(people), 3)
     places = draw.normal(0, 1, (people, 2, 8))
-    query, gallery = (tuple(Sample(Path(f"{side}{i}"), int(w) + 1, camera) for i, w in enumerate(who))
-                      for side, camera in (("q", 1), ("g", 2)))
+    query, gallery = (
+        tuple(Sample(Path(f"{side}{i}"), int(w) + 1, camera) for i, w in enumerate(who))
+        for side, camera in (("q", 1), ("g", 2))
+    )
 
     def seen() -> Embeddings:
-        vectors = torch.tensor(places[who] + draw.normal(0, 0.6, (len(who), 2, 8)), dtype=torch.float32)
-        return Embeddings(vectors, torch.tensor(draw.random((len(who), 2)) > 0.2).float(), ("a", "b"))
+        vectors = torch.tensor(
+            places[who] + draw.normal(0, 0.6, (len(who), 2, 8)), dtype=torch.float32
+        )
+        return Embeddings(
+            vectors, torch.tensor(draw.random((len(who), 2)) > 0.2).float(), ("a", "b")
+        )
 
-    pairs = decision.known_pairs(PartDistance("euclidean"), {"query": seen()}, seen(),
-                                 Benchmark("made", Path(), (), {"query": query}, gallery), MARKET)
+    pairs = decision.known_pairs(
+        PartDistance("euclidean"),
+        {"query": seen()},
+        seen(),
+        Benchmark("made", Path(), (), {"query": query}, gallery),
+        MARKET,
+    )
     with tempfile.TemporaryDirectory() as folder:
         put(Path(folder) / "model.safetensors", model())
         bound = load(folder, "cpu").bound
-        source = Source(**vars(bound), data="folders", queries=("query",), images="i" * 64, gallery="g" * 64,
-                        version="0.1.0", date="2026-01-01")
+        source = Source(
+            **vars(bound),
+            data="folders",
+            queries=("query",),
+            images="i" * 64,
+            gallery="g" * 64,
+            version="0.1.0",
+            date="2026-01-01",
+        )
         file = Path(folder) / decision.FILE
         decision.save(calibrate(pairs, source, rate=0.02), file)
         return file.read_bytes()
@@ -122,23 +156,56 @@ def run(root: Path, method: str = "bpbreid") -> Path:
 
 
 def journal(root: Path) -> Path:
-    lines = [{"step": i, "stage": 0, "epoch": 0, "lr": 0.01, "loss": 2.5, "id_global": 1.0, "seconds": 0.1}
-             for i in range(1, 4)]
+    lines = [
+        {
+            "step": i,
+            "stage": 0,
+            "epoch": 0,
+            "lr": 0.01,
+            "loss": 2.5,
+            "id_global": 1.0,
+            "seconds": 0.1,
+        }
+        for i in range(1, 4)
+    ]
     return put(root / "journal.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def ledger(root: Path) -> Path:
-    entry = Entry(recipe().name, recipe().digest, 1, "synthetic-tiny", "market1501", "query", False, True,
-                  dict.fromkeys(SCORES, 0.5), dict.fromkeys(INTERVALS, (0.4, 0.6)), 8, 8, 20, 12.5, "cpu", "0.1.0",
-                  None, "2026-01-01T00:00:00+00:00")
+    entry = Entry(
+        recipe().name,
+        recipe().digest,
+        1,
+        "synthetic-tiny",
+        "market1501",
+        "query",
+        False,
+        True,
+        dict.fromkeys(SCORES, 0.5),
+        dict.fromkeys(INTERVALS, (0.4, 0.6)),
+        8,
+        8,
+        20,
+        12.5,
+        "cpu",
+        "0.1.0",
+        None,
+        "2026-01-01T00:00:00+00:00",
+    )
     lines = [json.dumps({**vars(entry), "seed": seed}) + "\n" for seed in (1, 2)]
     return put(root / "ledger.jsonl", "".join(lines))
 
 
 @cache
 def trained(root: Path) -> Path:
-    """A run that stopped in the middle: its checkpoint, in ``root``, with the data it was trained on."""
+    """A run that stopped in the middle: its checkpoint, in ``root``, with the data it was
+    trained on.
+    """
     own_folders(root / "data")
-    train(recipe("bot"), build.benchmark("folders", root / "data"), root / "run",
-          Options(device="cpu", stop_after=2, save_every=1))
+    train(
+        recipe("bot"),
+        build.benchmark("folders", root / "data"),
+        root / "run",
+        Options(device="cpu", stop_after=2, save_every=1),
+    )
     return root / "run"

@@ -11,8 +11,10 @@ from tests.attack.valid import own_folders, photo, put
 
 def table(root: Path) -> list[tuple[str, str, str, str]]:
     own_folders(root)
-    rows = [(str(p.relative_to(root)), p.parent.name, p.name.split("_")[1], p.parent.parent.name)
-            for p in sorted(root.rglob("*.jpg"))]
+    rows = [
+        (str(p.relative_to(root)), p.parent.name, p.name.split("_")[1], p.parent.parent.name)
+        for p in sorted(root.rglob("*.jpg"))
+    ]
     return [("path", "identity", "camera", "split"), *rows]
 
 
@@ -26,25 +28,34 @@ def parquet(rows: Sequence[Sequence[str]]) -> bytes:
 
     header, *lines = rows
     file = pyarrow.BufferOutputStream()
-    format_.write_table(pyarrow.table({name: [line[i] for line in lines] for i, name in enumerate(header)}), file)
+    format_.write_table(
+        pyarrow.table({name: [line[i] for line in lines] for i, name in enumerate(header)}), file
+    )
     return bytes(file.getvalue().to_pybytes())
 
 
 def msmt(root: Path) -> None:
     for name, folder, lines in (
-            ("list_train.txt", "train", ("0000/0000_000_01_0303morning_0008_0.jpg 0",
-                                         "0001/0001_000_15_0303noon_0008_0.jpg 1")),
-            ("list_val.txt", "train", ("0000/0000_001_02_0303morning_0009_0.jpg 0",)),
-            ("list_query.txt", "test", ("0000/0000_000_03_0303morning_0008_0.jpg 0",)),
-            ("list_gallery.txt", "test", ("0000/0000_001_04_0303morning_0008_0.jpg 0",))):
+        (
+            "list_train.txt",
+            "train",
+            ("0000/0000_000_01_0303morning_0008_0.jpg 0", "0001/0001_000_15_0303noon_0008_0.jpg 1"),
+        ),
+        ("list_val.txt", "train", ("0000/0000_001_02_0303morning_0009_0.jpg 0",)),
+        ("list_query.txt", "test", ("0000/0000_000_03_0303morning_0008_0.jpg 0",)),
+        ("list_gallery.txt", "test", ("0000/0000_001_04_0303morning_0008_0.jpg 0",)),
+    ):
         put(root / name, "".join(f"{line}\n" for line in lines))
         for line in lines:
             put(root / folder / line.split()[0], photo())
 
 
 def occluded_lists(root: Path) -> None:
-    for split, name in (("bounding_box_train", "0001_c2_f0046182.jpg"), ("query", "0005_c2_f0046985.jpg"),
-                        ("bounding_box_test", "0005_c1_f0044158.jpg")):
+    for split, name in (
+        ("bounding_box_train", "0001_c2_f0046182.jpg"),
+        ("query", "0005_c2_f0046985.jpg"),
+        ("bounding_box_test", "0005_c1_f0044158.jpg"),
+    ):
         put(root / "duke" / split / name, photo())
         word = {"bounding_box_train": "train", "bounding_box_test": "gallery"}.get(split, split)
         put(root / "lists" / f"{word}.list", f"{name}\n")
@@ -54,14 +65,23 @@ def mat5(root: Path) -> Path:
     """CUHK03's new protocol, MATLAB 5, beside unpacked images."""
     from scipy import io as scipy_io
 
-    names = [f"1_{person:03d}_{view}_{n:02d}.png" for person in (1, 2) for view, n in ((1, 1), (2, 6))]
+    names = [
+        f"1_{person:03d}_{view}_{n:02d}.png" for person in (1, 2) for view, n in ((1, 1), (2, 6))
+    ]
     for name in names:
         put(root / "images_labeled" / name, photo("PNG"))
     cells = np.empty((len(names), 1), object)
     cells[:, 0] = names
     file = root / "cuhk03_new_protocol_config_labeled.mat"
-    scipy_io.savemat(file, {"filelist": cells, "train_idx": np.array([[1], [2]]), "query_idx": np.array([[3]]),
-                            "gallery_idx": np.array([[4]])})
+    scipy_io.savemat(
+        file,
+        {
+            "filelist": cells,
+            "train_idx": np.array([[1], [2]]),
+            "query_idx": np.array([[3]]),
+            "gallery_idx": np.array([[4]]),
+        },
+    )
     return file
 
 

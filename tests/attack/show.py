@@ -1,6 +1,8 @@
-"""``python -m tests.attack.show DOOR [BAD]``: one bad file at one door, with its traceback and the file to look at.
+"""``python -m tests.attack.show DOOR [BAD]``: one bad file at one door, with its traceback and the
+file to look at.
 
-Without BAD it lists the bad files of the door, without DOOR the doors. BAD may be the number of a mutant.
+Without BAD it lists the bad files of the door, without DOOR the doors. BAD may be the number of a
+mutant.
 """
 
 import sys

@@ -32,7 +32,9 @@ class Stage:
         return DOORS[self.name]
 
     def fresh(self, name: str) -> Path:
-        """A copy of the good tree, which the first reading of every new worker may change as it likes."""
+        """A copy of the good tree, which the first reading of every new worker may change as it
+        likes.
+        """
         root = self.folder / name
         shutil.rmtree(root, ignore_errors=True)
         return Path(shutil.copytree(self.good, root, symlinks=True))
@@ -51,7 +53,11 @@ class Stage:
             path.unlink(missing_ok=True)
         bad.write(path)
         outcome = self.warden.read(self.name, self.root)
-        if outcome.kind == "result" and bad.refused and not self.door.tolerant \
-                and bad.name not in self.door.fine:
+        if (
+            outcome.kind == "result"
+            and bad.refused
+            and not self.door.tolerant
+            and bad.name not in self.door.fine
+        ):
             return Outcome("accepted", outcome.said, outcome.seconds, outcome.grown)
         return outcome

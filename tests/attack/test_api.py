@@ -1,4 +1,6 @@
-"""The Python API, given anything else than it takes: one sentence at the door that says what it takes."""
+"""The Python API, given anything else than it takes: one sentence at the door that says what it
+takes.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""The command line: strange words and strange names end in an answer or in one sentence and exit status 2."""
+"""The command line: strange words and strange names end in an answer or in one sentence and exit
+status 2.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -10,38 +12,208 @@ from tests.attack import runs, valid
 from tests.attack.corpus.pictures import png
 from tests.attack.harness import Warden
 
-NUMBERS = ("-1", "0", "9223372036854775808", "1" + "0" * 400, "nan", "inf", "-inf", "1e400", "", "text", "0x10",
-           "1,5", "٣", "2.5")
-TEXTS = ("", " ", "[/red]", "[bold]x", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "-", "--", "-x", "--help-me",
-         "x" * 120, "x" * 5000, "a\nb", "caf\udce9", "中文", "~", "*", "{}", "null", "a=b")
-STRANGE = ("\x1b[31mred", "[/red]", "[cam1]anna", "-rf", "caf\udce9", "x" * 120, "中文", "a b", "=1+1", "a\nb",
-           "\u202egpj", "%s%n", "'\"", "anna{}", "{{7*7}}", "<script>")
-PATHS = ("missing", "", "a pipe", "a folder", "empty.txt", "no such/place", "x" * 300, "a link to itself", "caf\udce9",
-         "-x.jpg")
-OUTSIDE = ("/", "..", "../../../x", "/dev/null", "/dev/zero", "/dev/full")  # tried only inside the fence
+NUMBERS = (
+    "-1",
+    "0",
+    "9223372036854775808",
+    "1" + "0" * 400,
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "",
+    "text",
+    "0x10",
+    "1,5",
+    "٣",
+    "2.5",
+)
+TEXTS = (
+    "",
+    " ",
+    "[/red]",
+    "[bold]x",
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "-",
+    "--",
+    "-x",
+    "--help-me",
+    "x" * 120,
+    "x" * 5000,
+    "a\nb",
+    "caf\udce9",
+    "中文",
+    "~",
+    "*",
+    "{}",
+    "null",
+    "a=b",
+)
+STRANGE = (
+    "\x1b[31mred",
+    "[/red]",
+    "[cam1]anna",
+    "-rf",
+    "caf\udce9",
+    "x" * 120,
+    "中文",
+    "a b",
+    "=1+1",
+    "a\nb",
+    "\u202egpj",
+    "%s%n",
+    "'\"",
+    "anna{}",
+    "{{7*7}}",
+    "<script>",
+)
+PATHS = (
+    "missing",
+    "",
+    "a pipe",
+    "a folder",
+    "empty.txt",
+    "no such/place",
+    "x" * 300,
+    "a link to itself",
+    "caf\udce9",
+    "-x.jpg",
+)
+# tried only inside the fence
+OUTSIDE = ("/", "..", "../../../x", "/dev/null", "/dev/zero", "/dev/full")
 COMMANDS: Mapping[str, tuple[str, ...]] = {  # in a folder with what _lay leaves there
-    "train": ("train", "synthetic/tiny/bot", "--data", "data", "--out", "out", "--set", "train=folders", "--set",
-              "stages.epochs=1", "--set", "stages.batch=[2,2]", "--set", "size=[64,32]", "--set", "backbone.width=8",
-              "--device", "cpu"),
-    "eval": ("eval", "run", "--data", "data", "--name", "folders", "--json", "e.json", "--csv", "e.csv", "--ledger",
-             "l.jsonl", "--device", "cpu"),
+    "train": (
+        "train",
+        "synthetic/tiny/bot",
+        "--data",
+        "data",
+        "--out",
+        "out",
+        "--set",
+        "train=folders",
+        "--set",
+        "stages.epochs=1",
+        "--set",
+        "stages.batch=[2,2]",
+        "--set",
+        "size=[64,32]",
+        "--set",
+        "backbone.width=8",
+        "--device",
+        "cpu",
+    ),
+    "eval": (
+        "eval",
+        "run",
+        "--data",
+        "data",
+        "--name",
+        "folders",
+        "--json",
+        "e.json",
+        "--csv",
+        "e.csv",
+        "--ledger",
+        "l.jsonl",
+        "--device",
+        "cpu",
+    ),
     "embed": ("embed", "run", "crops", "--out", "kept", "--device", "cpu"),
     "convert": ("convert", "x.pth", "--out", "converted", "--least", "0.9", "--identities", "3"),
-    "calibrate": ("calibrate", "run", "--data", "data", "--name", "folders", "--rate", "0.1", "--share", "0.5",
-                  "--seed", "1", "--out", "c.json", "--device", "cpu"),
-    "compare": ("compare", "crops/a.jpg", "crops/b.jpg", "--run", "run", "--picture", "p.png", "--prior", "0.5"),
-    "rank": ("rank", "run", "crops/a.jpg", "crops", "--top", "2", "--sheet", "s.png", "--prior", "0.5", "--device",
-             "cpu"),
+    "calibrate": (
+        "calibrate",
+        "run",
+        "--data",
+        "data",
+        "--name",
+        "folders",
+        "--rate",
+        "0.1",
+        "--share",
+        "0.5",
+        "--seed",
+        "1",
+        "--out",
+        "c.json",
+        "--device",
+        "cpu",
+    ),
+    "compare": (
+        "compare",
+        "crops/a.jpg",
+        "crops/b.jpg",
+        "--run",
+        "run",
+        "--picture",
+        "p.png",
+        "--prior",
+        "0.5",
+    ),
+    "rank": (
+        "rank",
+        "run",
+        "crops/a.jpg",
+        "crops",
+        "--top",
+        "2",
+        "--sheet",
+        "s.png",
+        "--prior",
+        "0.5",
+        "--device",
+        "cpu",
+    ),
     "data synth": ("data", "synth", "tiny", "world", "--seed", "0", "--train-occluded", "0.5"),
     "data sheet": ("data", "sheet", "data", "sheet.png", "--rows", "2"),
     "data check": ("data", "check", "folders", "data"),
-    "labels import": ("labels", "import", "keypoints", "keypoints.json", "--data", "labelled", "--out",
-                      "labelled/keypoints", "--overwrite"),
-    "labels check": ("labels", "check", "--data", "labelled", "--cue", "stripes", "--set", "parts=4"),
+    "labels import": (
+        "labels",
+        "import",
+        "keypoints",
+        "keypoints.json",
+        "--data",
+        "labelled",
+        "--out",
+        "labelled/keypoints",
+        "--overwrite",
+    ),
+    "labels check": (
+        "labels",
+        "check",
+        "--data",
+        "labelled",
+        "--cue",
+        "stripes",
+        "--set",
+        "parts=4",
+    ),
     "labels stats": ("labels", "stats", "--data", "labelled", "--cue", "stripes"),
-    "labels preview": ("labels", "preview", "--data", "labelled", "--cue", "stripes", "--out", "l.png", "--rows", "1"),
-    "labels cache": ("labels", "cache", "--data", "labelled", "--cue", "stripes", "--size", "64", "32", "--out",
-                     "l.st"),
+    "labels preview": (
+        "labels",
+        "preview",
+        "--data",
+        "labelled",
+        "--cue",
+        "stripes",
+        "--out",
+        "l.png",
+        "--rows",
+        "1",
+    ),
+    "labels cache": (
+        "labels",
+        "cache",
+        "--data",
+        "labelled",
+        "--cue",
+        "stripes",
+        "--size",
+        "64",
+        "32",
+        "--out",
+        "l.st",
+    ),
     "recipes": ("recipes", "--filter", "tiny", "--paper", "isp", "--ledger", "l.jsonl"),
     "claims": ("claims", "--papers", "nobody", "--seeds", "1", "--size", "tiny", "--out", "claims"),
     "demo": ("demo", "--out", "run", "--quick", "--seed", "-1"),
@@ -73,11 +245,11 @@ def variants(words: tuple[str, ...], outside: bool) -> Iterator[tuple[str, ...]]
     for at in range(1, len(words)):
         is_option, value = words[at].startswith("--"), words[at].replace(".", "").isdigit()
         for strange in NUMBERS if value else () if is_option else places:
-            yield (*words[:at], strange, *words[at + 1:])
+            yield (*words[:at], strange, *words[at + 1 :])
         if is_option:
-            yield words[:at + 1]
+            yield words[: at + 1]
             yield (*words, words[at])
-            yield (*words[:at], words[at] + "x", *words[at + 1:])
+            yield (*words[:at], words[at] + "x", *words[at + 1 :])
     for more in ("--nonsense", "--device", "-h0", "\udce9", "[/red]", "=", "--=x"):
         yield (*words, more)
 
@@ -102,16 +274,59 @@ def test_strange_words(warden: Warden, folder: Path, command: str) -> None:
 NAMED: Mapping[str, tuple[str, ...]] = {  # {} is the strange name, of a picture or a folder
     "a crop to ask with": ("rank", "run", "./{}.jpg", "crops", "--device", "cpu"),
     "a crop in the gallery": ("rank", "run", "crops/a.jpg", "strange", "--device", "cpu"),
-    "crops to compare": ("compare", "./{}.jpg", "crops/b.jpg", "--run", "run", "--picture", "p.png"),
+    "crops to compare": (
+        "compare",
+        "./{}.jpg",
+        "crops/b.jpg",
+        "--run",
+        "run",
+        "--picture",
+        "p.png",
+    ),
     "as JSON": ("compare", "./{}.jpg", "crops/b.jpg", "--run", "run", "--json"),
-    "crops on a sheet": ("rank", "run", "./{}.jpg", "strange", "--sheet", "s.png", "--device", "cpu"),
+    "crops on a sheet": (
+        "rank",
+        "run",
+        "./{}.jpg",
+        "strange",
+        "--sheet",
+        "s.png",
+        "--device",
+        "cpu",
+    ),
     "crops to embed": ("embed", "run", "strange", "--out", "kept", "--device", "cpu"),
     "labels of crops": ("labels", "check", "--data", "strange", "--cue", "stripes"),
-    "labels drawn": ("labels", "preview", "--data", "strange", "--cue", "stripes", "--out", "p.png"),
+    "labels drawn": (
+        "labels",
+        "preview",
+        "--data",
+        "strange",
+        "--cue",
+        "stripes",
+        "--out",
+        "p.png",
+    ),
     "labels kept": ("labels", "cache", "--data", "strange", "--cue", "stripes", "--out", "kept.st"),
     "people": ("data", "check", "folders", "people"),
-    "people scored": ("eval", "run", "--data", "people", "--name", "folders", "--report", "r.html", "--json", "r.json",
-                      "--csv", "r.csv", "--latex", "r.tex", "--no-ledger", "--device", "cpu"),
+    "people scored": (
+        "eval",
+        "run",
+        "--data",
+        "people",
+        "--name",
+        "folders",
+        "--report",
+        "r.html",
+        "--json",
+        "r.json",
+        "--csv",
+        "r.csv",
+        "--latex",
+        "r.tex",
+        "--no-ledger",
+        "--device",
+        "cpu",
+    ),
     "a run": ("embed", "{}", "crops", "--out", "kept", "--device", "cpu"),
     "a folder to write to": ("embed", "run", "crops", "--out", "new/{}", "--device", "cpu"),
 }
@@ -119,16 +334,26 @@ NAMED: Mapping[str, tuple[str, ...]] = {  # {} is the strange name, of a picture
 
 @pytest.mark.parametrize("what", NAMED)
 def test_strange_names_of_files(warden: Warden, folder: Path, what: str) -> None:
-    """All of these are names that a file may have: they are read, and shown without what a terminal would obey."""
+    """All of these are names that a file may have: they are read, and shown without what a
+    terminal would obey.
+    """
     wrong = []
     for name in STRANGE:
-        for place in (f"{name}.jpg", f"strange/{name}.jpg", f"people/train/{name}/t_c1_1.jpg",
-                      f"people/query/{name}/q_c1_1.jpg", f"people/gallery/{name}/g_c2_1.jpg",
-                      f"people/query/anna/{name}_c1_1.jpg", f"people/gallery/anna/{name}_c2_1.jpg"):
+        for place in (
+            f"{name}.jpg",
+            f"strange/{name}.jpg",
+            f"people/train/{name}/t_c1_1.jpg",
+            f"people/query/{name}/q_c1_1.jpg",
+            f"people/gallery/{name}/g_c2_1.jpg",
+            f"people/query/anna/{name}_c1_1.jpg",
+            f"people/gallery/anna/{name}_c2_1.jpg",
+        ):
             valid.put(folder / place, valid.photo(seed=len(place)))
         runs.run(folder / name)
         words = tuple(word.format(name) if "{}" in word else word for word in NAMED[what])
-        outcome = warden.command([f"./{w}" if w == name and w.startswith("-") else w for w in words], folder)
+        outcome = warden.command(
+            [f"./{w}" if w == name and w.startswith("-") else w for w in words], folder
+        )
         if outcome.kind != "result":
             wrong.append(f"{name[:40]!r}: {outcome.kind}\n{outcome.said[-500:]}")
     assert not wrong, f"{len(wrong)} of {len(STRANGE)} wrong:\n" + "\n".join(wrong[:8])

@@ -1,4 +1,6 @@
-"""Every bad file at every door: a word, or a sound result; no traceback, no hang, no gigabytes, nothing run."""
+"""Every bad file at every door: a word, or a sound result; no traceback, no hang, no gigabytes,
+nothing run.
+"""
 
 from collections.abc import Callable
 
@@ -10,7 +12,9 @@ from tests.attack.stage import Stage
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_every_bad_file_is_answered_with_a_sentence(stage: Callable[[str], Stage], door: str) -> None:
+def test_every_bad_file_is_answered_with_a_sentence(
+    stage: Callable[[str], Stage], door: str
+) -> None:
     here = stage(door)
     wrong = []
     for one in bad(here.door.kind, here.valid):

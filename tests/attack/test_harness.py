@@ -9,13 +9,20 @@ from tests.attack.harness import Warden
 from tests.attack.mutate import mutant
 from tests.attack.readers import DOORS
 
-ENDS = {"memory, with a word": "memory", "ran, in Python": "ran", "outside": "result", "exit": "killed",
-        "leave": "traceback"}
+ENDS = {
+    "memory, with a word": "memory",
+    "ran, in Python": "ran",
+    "outside": "result",
+    "exit": "killed",
+    "leave": "traceback",
+}
 
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warden]:
-    found = Warden(tmp_path_factory.mktemp("impatient"), tmp_path_factory.getbasetemp(), wall=2, cpu=0.5)
+    found = Warden(
+        tmp_path_factory.mktemp("impatient"), tmp_path_factory.getbasetemp(), wall=2, cpu=0.5
+    )
     yield found
     found.close()
 
@@ -26,7 +33,8 @@ def test_everything_that_a_reader_must_not_do_is_seen(impatient: Warden, act: st
     if act == "outside":
         assert not impatient.fenced or (outcome.said == "'held'" and not OUTSIDE.exists())
         OUTSIDE.unlink(missing_ok=True)
-    wanted = {"slow": ("slow", "hang")}.get(act, (ENDS.get(act, act),))  # on a busy machine the clock runs out first
+    # on a busy machine the clock runs out first
+    wanted = {"slow": ("slow", "hang")}.get(act, (ENDS.get(act, act),))
     assert outcome.kind in wanted, outcome
     assert outcome.good == (outcome.kind in ("result", "refused"))
     assert impatient.act("refused").said == "this is no picture; give another"

@@ -1,4 +1,6 @@
-"""Random changes to good files, seeded: the same files every time, and others for hours if asked for."""
+"""Random changes to good files, seeded: the same files every time, and others for hours if asked
+for.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,9 @@ SEED = 0
 
 
 def numbers(door: str, minutes: float) -> Iterator[int]:
-    """Of the mutants to try: the first few, or all that a share of the minutes leaves time for, always others."""
+    """Of the mutants to try: the first few, or all that a share of the minutes leaves time for,
+    always others.
+    """
     if not minutes:
         yield from range(max(10, int(1000 * EACH / DOORS[door].cost)))
         return
@@ -28,14 +32,19 @@ def numbers(door: str, minutes: float) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_random_changes_are_answered_with_a_sentence_or_a_sound_result(stage: Callable[[str], Stage], door: str,
-                                                                       minutes: float) -> None:
+def test_random_changes_are_answered_with_a_sentence_or_a_sound_result(
+    stage: Callable[[str], Stage], door: str, minutes: float
+) -> None:
     here = stage(door)
     wrong: dict[str, str] = {}
     for number in numbers(door, minutes):
         data = mutant(here.valid, here.door.kind, number, SEED)
         outcome = here.attack(Bad.of(str(number), data, refused=False))
         if not outcome.good:
-            wrong.setdefault(outcome.place, f"mutant {number}: {outcome.kind}\n{outcome.said[-600:]}")
-    assert not wrong, (f"{len(wrong)} faults at the door '{door}'; see one again with python -m tests.attack.show "
-                       f"'{door}' NUMBER:\n" + "\n".join(list(wrong.values())[:20]))
+            wrong.setdefault(
+                outcome.place, f"mutant {number}: {outcome.kind}\n{outcome.said[-600:]}"
+            )
+    assert not wrong, (
+        f"{len(wrong)} faults at the door '{door}'; see one again with python -m tests.attack.show "
+        f"'{door}' NUMBER:\n" + "\n".join(list(wrong.values())[:20])
+    )

@@ -1,4 +1,6 @@
-"""What a user would do with a tree in which one file is bad: the readings behind the doors, and what is sound."""
+"""What a user would do with a tree in which one file is bad: the readings behind the doors, and
+what is sound.
+"""
 
 import shutil
 import tempfile
@@ -50,7 +52,9 @@ def parts(found: Any) -> None:
 
 def finite(found: Any) -> None:
     for value in found:
-        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        array = (
+            value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        )
         if not np.isfinite(array).all():
             raise Unsound("numbers that are not finite")
 
@@ -116,7 +120,9 @@ def imported(root: Path, kind: Any, given: str, **options: Any) -> Any:
 
 def imported_again(root: Path) -> Any:
     """An import into a folder that already holds labels of ours."""
-    return import_labels("parsing", root / "given", valid.crops(root), root / "new", parser="lip").sentence
+    return import_labels(
+        "parsing", root / "given", valid.crops(root), root / "new", parser="lip"
+    ).sentence
 
 
 def labels_checked(root: Path) -> Any:
@@ -129,7 +135,9 @@ def tiled(root: Path) -> Any:
 
 
 def dump_imported(root: Path) -> Any:
-    return import_dump(root / "dump.pkl", valid.known(root)[:1], root / "iuv", overwrite=True).sentence()
+    return import_dump(
+        root / "dump.pkl", valid.known(root)[:1], root / "iuv", overwrite=True
+    ).sentence()
 
 
 # Runs, ours and others'
@@ -159,7 +167,9 @@ def decided(root: Path) -> Any:
 
 def resumed(root: Path) -> Any:
     benchmark = build.benchmark("folders", root / "data")
-    return train(runs.recipe("bot"), benchmark, root / "run", Options(device="cpu", resume=True)).name
+    return train(
+        runs.recipe("bot"), benchmark, root / "run", Options(device="cpu", resume=True)
+    ).name
 
 
 def started(root: Path) -> Any:

@@ -1,6 +1,7 @@
 """``python -m tests.attack.worker``: the warden and its workers, see ``harness.py``.
 
-Jobs come as lines of JSON on standard input, an outcome goes back for each. The warden is never where a file is read.
+Jobs come as lines of JSON on standard input, an outcome goes back for each. The warden is never
+where a file is read.
 """
 
 import contextlib
@@ -22,10 +23,29 @@ from partreid.errors import PartReidError
 from tests.attack.fence import shut
 from tests.attack.harness import LONGEST, MARK, MEMORY, Kind, Outcome, Unsound
 
-NEEDED = ("scipy.io", "h5py", "pyarrow.parquet", "partreid.cli", "partreid.evaluation", "partreid.convert",
-          "tests.attack.acts", "tests.attack.calls", "tests.attack.commands", "tests.attack.readers")
-GREEDY = ("can't allocate memory", "not enough memory", "Unable to allocate", "MemoryError", "Cannot allocate",
-          "malloc of size", "realloc of size", "out of memory", "not fit into memory")
+NEEDED = (
+    "scipy.io",
+    "h5py",
+    "pyarrow.parquet",
+    "partreid.cli",
+    "partreid.evaluation",
+    "partreid.convert",
+    "tests.attack.acts",
+    "tests.attack.calls",
+    "tests.attack.commands",
+    "tests.attack.readers",
+)
+GREEDY = (
+    "can't allocate memory",
+    "not enough memory",
+    "Unable to allocate",
+    "MemoryError",
+    "Cannot allocate",
+    "malloc of size",
+    "realloc of size",
+    "out of memory",
+    "not fit into memory",
+)
 Job = dict[str, Any]
 
 
@@ -61,7 +81,9 @@ class Worker:
             os.close(done)
             with os.fdopen(ask) as jobs, os.fdopen(say, "w") as answers:
                 for line in jobs:
-                    print(json.dumps(asdict(attempt(json.loads(line), cpu))), file=answers, flush=True)
+                    print(
+                        json.dumps(asdict(attempt(json.loads(line), cpu))), file=answers, flush=True
+                    )
             os._exit(0)
         os.close(ask)
         os.close(say)
@@ -104,7 +126,13 @@ def attempt(job: Job, cpu: float) -> Outcome:
         sound(found)
     except PartReidError as error:
         said = str(error)
-        kind = "memory" if _greedy(error) else "wordy" if len(said) > LONGEST or not said.strip() else "refused"
+        kind = (
+            "memory"
+            if _greedy(error)
+            else "wordy"
+            if len(said) > LONGEST or not said.strip()
+            else "refused"
+        )
     except Unsound as error:
         kind, said = "unsound", str(error)
     except BaseException as error:  # whatever it is
@@ -159,14 +187,18 @@ def _limit(more: int | None) -> None:
     """No more than ``more`` bytes of addresses beside those in use; None: no limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     used = _status("VmSize")
-    resource.setrlimit(resource.RLIMIT_AS, (used + more if more is not None and used else hard, hard))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (used + more if more is not None and used else hard, hard)
+    )
 
 
 def _status(name: str) -> int:
     """Bytes of a line of /proc/self/status; 0 where there is none."""
     try:
         with open("/proc/self/status") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+            return next(
+                int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":")
+            )
     except (OSError, StopIteration):
         return 0
 

@@ -31,14 +31,21 @@ class Pixels(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "hrnet_w32", lambda pretrained=False, weights="", reduce=None: Pixels())
+    monkeypatch.setitem(
+        BACKBONES, "hrnet_w32", lambda pretrained=False, weights="", reduce=None: Pixels()
+    )
 
 
 def released(identities: int = 751) -> dict[str, Tensor]:
-    state = {"base.part_cls_layer.weight": torch.randn(4, 4, 1, 1), "base.part_cls_layer.bias": torch.randn(4)}
+    state = {
+        "base.part_cls_layer.weight": torch.randn(4, 4, 1, 1),
+        "base.part_cls_layer.bias": torch.randn(4),
+    }
     for word, width in WORDS.items():
-        state |= {f"bottleneck_{word}.{field}": torch.rand(width) + 0.5
-                  for field in ("weight", "bias", "running_mean", "running_var")}
+        state |= {
+            f"bottleneck_{word}.{field}": torch.rand(width) + 0.5
+            for field in ("weight", "bias", "running_mean", "running_var")
+        }
         state[f"classifier_{word}.weight"] = torch.randn(identities, width)
     return state
 
@@ -52,20 +59,30 @@ def test_the_bundle_is_like_that_of_a_finished_run(tmp_path: Path) -> None:
     state = released()
     done = convert(save(tmp_path, state), tmp_path / "out")
     folder = tmp_path / "out"
-    assert sorted(p.name for p in folder.iterdir()) == ["conversion.json", "model.safetensors", "recipe.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "conversion.json",
+        "model.safetensors",
+        "recipe.json",
+    ]
     recipe = from_plain(json.loads((folder / "recipe.json").read_text()))
     assert recipe == done.recipe and recipe.notes[-1] == "weights converted from a.pth (isp)"
     told = json.loads((folder / "conversion.json").read_text())
     assert told["layout"] == "isp" and told["identities"] == 751 and len(told["used"]) == len(state)
     assert done.lines()[0] == "a.pth read as isp: isp/released/market1501, 751 identities"
-    assert all(n.startswith("centres.") for n in done.matched.fresh)  # of the recipe's centre losses; not released
+    # of the recipe's centre losses; not released
+    assert all(n.startswith("centres.") for n in done.matched.fresh)
     model = load(folder, "cpu")
-    assert torch.equal(model.method.state_dict()["id.joined.norm.running_mean"], state["bottleneck_part.running_mean"])
+    assert torch.equal(
+        model.method.state_dict()["id.joined.norm.running_mean"],
+        state["bottleneck_part.running_mean"],
+    )
     for name in ("a.png", "b.png"):
         Image.fromarray(np.random.randint(0, 255, (64, 32, 3), np.uint8)).save(tmp_path / name)
     e = model.embed([tmp_path / "a.png", tmp_path / "b.png"])
     assert e.vectors.shape == (2, 1, 20) and e.vectors.isfinite().all()
-    assert model.compare(tmp_path / "a.png", tmp_path / "a.png").distance == pytest.approx(0, abs=1e-5)
+    assert model.compare(tmp_path / "a.png", tmp_path / "a.png").distance == pytest.approx(
+        0, abs=1e-5
+    )
 
 
 def test_identities_come_from_the_classifier(tmp_path: Path) -> None:
@@ -85,10 +102,22 @@ def test_identities_come_from_the_classifier(tmp_path: Path) -> None:
 def broken() -> dict[str, tuple[dict[str, Tensor], str]]:
     state = released()
     return {
-        "no neck": ({n: t for n, t in state.items() if "running_var" not in n}, "3 missing: id.global.norm"),
-        "other width": (state | {"bottleneck_fore.weight": torch.ones(5)}, r"fore.weight \[5\] for .* \[4\]"),
-        "much more": (state | {"extra.weight": torch.ones(90, 1000)}, "1 without a counterpart here: extra.weight"),
-        "not finite": (state | {"bottleneck_fore.weight": torch.full((4,), torch.nan)}, "not finite"),
+        "no neck": (
+            {n: t for n, t in state.items() if "running_var" not in n},
+            "3 missing: id.global.norm",
+        ),
+        "other width": (
+            state | {"bottleneck_fore.weight": torch.ones(5)},
+            r"fore.weight \[5\] for .* \[4\]",
+        ),
+        "much more": (
+            state | {"extra.weight": torch.ones(90, 1000)},
+            "1 without a counterpart here: extra.weight",
+        ),
+        "not finite": (
+            state | {"bottleneck_fore.weight": torch.full((4,), torch.nan)},
+            "not finite",
+        ),
     }
 
 

@@ -10,27 +10,57 @@ from hypothesis import strategies as st
 from partreid.convert.mapping import first, match
 from partreid.convert.report import SHOWN, share, some
 
-OURS = {"a.weight": torch.zeros(2, 3), "id.neck.num_batches_tracked": torch.tensor(0), "id.rows": torch.zeros(2, 3, 4),
-        "id.flat": torch.zeros(6), "free": torch.zeros(5)}
-RULES = ((r"A\.(\w+)", r"nowhere.\1|a.\1"), (r"rows\.(\d)", r"id.rows#\1"), (r"flat\.(\d)", r"id.flat#\1"),
-         (r"head", "id.absent"), (r"count", "id.neck.num_batches_tracked"))
+OURS = {
+    "a.weight": torch.zeros(2, 3),
+    "id.neck.num_batches_tracked": torch.tensor(0),
+    "id.rows": torch.zeros(2, 3, 4),
+    "id.flat": torch.zeros(6),
+    "free": torch.zeros(5),
+}
+RULES = (
+    (r"A\.(\w+)", r"nowhere.\1|a.\1"),
+    (r"rows\.(\d)", r"id.rows#\1"),
+    (r"flat\.(\d)", r"id.flat#\1"),
+    (r"head", "id.absent"),
+    (r"count", "id.neck.num_batches_tracked"),
+)
 
 
 def test_every_tensor_is_accounted_for() -> None:
     rows = [torch.rand(3, 4), torch.rand(3, 4)]
-    theirs = {"A.weight": torch.rand(1, 2, 3), "rows.1": rows[1], "rows.0": rows[0], "flat.0": torch.arange(3.0),
-              "flat.1": torch.arange(3.0) + 3, "head": torch.ones(7), "junk.x": torch.ones(9), "odd": torch.ones(8),
-              "count": torch.tensor([4])}
+    theirs = {
+        "A.weight": torch.rand(1, 2, 3),
+        "rows.1": rows[1],
+        "rows.0": rows[0],
+        "flat.0": torch.arange(3.0),
+        "flat.1": torch.arange(3.0) + 3,
+        "head": torch.ones(7),
+        "junk.x": torch.ones(9),
+        "odd": torch.ones(8),
+        "count": torch.tensor([4]),
+    }
     found = match(theirs, OURS, RULES, ((r"junk\.(\w)", r"junk \1"),), ("free",))
     assert torch.equal(found.tensors["a.weight"], theirs["A.weight"][0])
     assert torch.equal(found.tensors["id.rows"], torch.stack(rows))
     assert torch.equal(found.tensors["id.flat"], torch.arange(6.0))
     assert found.tensors["id.neck.num_batches_tracked"] == 4
     assert found.dropped == {"head": "heads that no loss of the recipe uses", "junk.x": "junk x"}
-    assert found.unexpected == ("odd",) and found.fresh == ("free",) and not found.missing and not found.misshaped
+    assert (
+        found.unexpected == ("odd",)
+        and found.fresh == ("free",)
+        and not found.missing
+        and not found.misshaped
+    )
     assert found.share_of_ours == 1  # what may stay as it is does not count
     assert found.share_of_theirs == pytest.approx((6 + 24 + 6 + 1) / (6 + 24 + 6 + 1 + 8))
-    assert {name for name, _ in found.used} == {"A.weight", "rows.0", "rows.1", "flat.0", "flat.1", "count"}
+    assert {name for name, _ in found.used} == {
+        "A.weight",
+        "rows.0",
+        "rows.1",
+        "flat.0",
+        "flat.1",
+        "count",
+    }
     json.dumps(found.to_dict())
     text = "\n".join(found.lines())
     for word in ("odd", "free", "head", "junk.x", "6 tensors used"):
@@ -38,13 +68,23 @@ def test_every_tensor_is_accounted_for() -> None:
 
 
 def test_what_does_not_fit() -> None:
-    found = match({"A.weight": torch.ones(3, 2), "rows.0": torch.ones(3, 4), "flat.1": torch.ones(6)}, OURS, RULES)
+    found = match(
+        {"A.weight": torch.ones(3, 2), "rows.0": torch.ones(3, 4), "flat.1": torch.ones(6)},
+        OURS,
+        RULES,
+    )
     assert {(theirs, ours) for theirs, _, ours, _ in found.misshaped} == {
-        ("A.weight", "a.weight"), ("rows.0", "id.rows"), ("flat.1", "id.flat")}
+        ("A.weight", "a.weight"),
+        ("rows.0", "id.rows"),
+        ("flat.1", "id.flat"),
+    }
     assert found.missing == ("free",) and found.share_of_ours == 0 and not found.tensors
     assert "of another shape: A.weight [3, 2] for a.weight [2, 3]" in found.lines()[-1]
-    twice = match({"A.weight": torch.ones(2, 3), "B.weight": torch.ones(2, 3)}, OURS,
-                  ((r"\w\.weight", "a.weight"),))
+    twice = match(
+        {"A.weight": torch.ones(2, 3), "B.weight": torch.ones(2, 3)},
+        OURS,
+        ((r"\w\.weight", "a.weight"),),
+    )
     assert twice.unexpected == ("B.weight",)  # the second is not put over the first in silence
     swapped = match({"rows.0": torch.ones(4, 3), "rows.1": torch.ones(4, 3)}, OURS, RULES)
     assert swapped.misshaped[0][1] == (2, 4, 3)

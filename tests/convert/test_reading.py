@@ -24,13 +24,20 @@ from torch import Tensor, nn
 from partreid.convert import read
 from partreid.errors import DataError
 
-pytestmark = pytest.mark.filterwarnings("ignore:Couldn't retrieve source code", "ignore:Detected pickle protocol")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Couldn't retrieve source code", "ignore:Detected pickle protocol"
+)
 
 
 def tensors() -> dict[str, Tensor]:
     whole = torch.arange(24.0).view(4, 6)
-    return {"a.weight": whole.t(), "a.bias": whole[1, 2:5], "b": torch.tensor(3), "c": torch.ones(2, dtype=torch.half),
-            "none": torch.empty(0)}
+    return {
+        "a.weight": whole.t(),
+        "a.bias": whole[1, 2:5],
+        "b": torch.tensor(3),
+        "c": torch.ones(2, dtype=torch.half),
+        "none": torch.empty(0),
+    }
 
 
 def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -46,16 +53,29 @@ FORMS = [True, False]  # of torch.save: today's zip, and the one before version 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "net"])
 def test_wrapped_and_parallel(tmp_path: Path, new: bool, wrapper: str | None) -> None:
     plain = OrderedDict((f"module.{name}", value) for name, value in tensors().items())
-    saved: Any = plain if wrapper is None else {wrapper: plain, "epoch": 3, "rank1": np.float64(0.9),
-                                                "best": np.float32(1), "curve": np.arange(3), "optimizer": {"lr": 1.0}}
+    saved: Any = (
+        plain
+        if wrapper is None
+        else {
+            wrapper: plain,
+            "epoch": 3,
+            "rank1": np.float64(0.9),
+            "best": np.float32(1),
+            "curve": np.arange(3),
+            "optimizer": {"lr": 1.0},
+        }
+    )
     torch.save(saved, tmp_path / "a.pth.tar", _use_new_zipfile_serialization=new)
     same(read(tmp_path / "a.pth.tar"), tensors())
 
 
 def test_numpy_numbers_under_both_module_names(tmp_path: Path) -> None:
     """numpy 1 wrote numpy.core where numpy 2 writes numpy._core."""
-    torch.save({"rank1": np.float64(0.9), "at": np.int64(4), "w": torch.ones(2)}, tmp_path / "b.pth",
-               _use_new_zipfile_serialization=False)
+    torch.save(
+        {"rank1": np.float64(0.9), "at": np.int64(4), "w": torch.ones(2)},
+        tmp_path / "b.pth",
+        _use_new_zipfile_serialization=False,
+    )
     new = (tmp_path / "b.pth").read_bytes()
     old = new.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
     assert old != new
@@ -127,7 +147,8 @@ def test_a_cuda_tensor_comes_to_the_cpu(tmp_path: Path, elsewhere: type[Net]) ->
     torch.save(elsewhere(), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
     data = (tmp_path / "a.pth").read_bytes()
     moved = data.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0").replace(
-        b"ctorch\nFloatStorage\n", b"ctorch.cuda\nFloatStorage\n")
+        b"ctorch\nFloatStorage\n", b"ctorch.cuda\nFloatStorage\n"
+    )
     assert moved != data
     (tmp_path / "b.pth").write_bytes(moved)
     assert read(tmp_path / "b.pth")["classifier.weight"].device.type == "cpu"
@@ -146,11 +167,13 @@ class Attack:
 @pytest.mark.parametrize("new", FORMS)
 @pytest.mark.parametrize("where", ["alone", "beside", "in a module"])
 @pytest.mark.parametrize("function", [os.system, exec, eval, getattr])
-def test_code_is_refused_and_does_not_run(tmp_path: Path, elsewhere: type[Net], new: bool, where: str,
-                                          function: Any) -> None:
+def test_code_is_refused_and_does_not_run(
+    tmp_path: Path, elsewhere: type[Net], new: bool, where: str, function: Any
+) -> None:
     sentinel = tmp_path / "ran"
     args = {os.system: (f"touch {sentinel}",), getattr: (0, "real")}.get(
-        function, (f"open({str(sentinel)!r}, 'w')",))
+        function, (f"open({str(sentinel)!r}, 'w')",)
+    )
     attack: Any = Attack(function, *args)
     saved: Any = {"alone": attack, "beside": {"model": tensors(), "extra": attack}}.get(where)
     if where == "in a module":
@@ -167,18 +190,31 @@ def test_code_is_refused_and_does_not_run(tmp_path: Path, elsewhere: type[Net], 
 
 def program(*code: bytes) -> bytes:
     """A file of torch.save before version 1.6 whose object is this pickle program."""
-    head = b"".join(pickle.dumps(x, protocol=2) for x in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    head = b"".join(
+        pickle.dumps(x, protocol=2) for x in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    )
     return head + b"".join(code) + pickle.dumps([], protocol=2)
 
 
-@pytest.mark.parametrize(("code", "said"), [
-    (b"\x80\x02csome.project\nmake\n)R.", "asks to run 'some.project.make'"),  # a function of an unknown module
-    (b"\x80\x02csubprocess\nPopen\n)\x81.", "asks to run 'subprocess.Popen'"),  # even a bare new object
-    (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b.", "asks to run 'the state of a function"),
-    (b"\x80\x02ctorch.hub\nload\nX\x01\x00\x00\x00a\x85R.", "asks to run 'torch.hub.load'"),
-    (b"\x80\x02cargparse\nNamespace\nN}X\x05\x00\x00\x00extraNs\x86b.", "asks to run 'the state of a"),
-    (b"\x80\x02csome.project\nNet\n)\x81}X\x01\x00\x00\x00aK\x01sb.", "holds no named tensors"),  # does nothing
-])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        # a function of an unknown module
+        (b"\x80\x02csome.project\nmake\n)R.", "asks to run 'some.project.make'"),
+        # even a bare new object
+        (b"\x80\x02csubprocess\nPopen\n)\x81.", "asks to run 'subprocess.Popen'"),
+        (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b.", "asks to run 'the state of a function"),
+        (b"\x80\x02ctorch.hub\nload\nX\x01\x00\x00\x00a\x85R.", "asks to run 'torch.hub.load'"),
+        (
+            b"\x80\x02cargparse\nNamespace\nN}X\x05\x00\x00\x00extraNs\x86b.",
+            "asks to run 'the state of a",
+        ),
+        (
+            b"\x80\x02csome.project\nNet\n)\x81}X\x01\x00\x00\x00aK\x01sb.",
+            "holds no named tensors",
+        ),  # does nothing
+    ],
+)
 def test_names_cannot_be_called_or_changed(tmp_path: Path, code: bytes, said: str) -> None:
     (tmp_path / "a.pth").write_bytes(program(code))
     with pytest.raises(DataError, match=said):
@@ -187,8 +223,11 @@ def test_names_cannot_be_called_or_changed(tmp_path: Path, code: bytes, said: st
 
 def storage(numel: int) -> bytes:
     """Pushes a float storage of so many numbers."""
-    return (b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\x8a\x08"
-            + struct.pack("<q", numel) + b"NtQ")
+    return (
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\x8a\x08"
+        + struct.pack("<q", numel)
+        + b"NtQ"
+    )
 
 
 def view(numel: int, size: int, stride: int) -> bytes:
@@ -198,7 +237,9 @@ def view(numel: int, size: int, stride: int) -> bytes:
 
 
 def packed(path: Path, size: int) -> None:
-    """A zip of torch.save whose numbers are packed zeros: a few hundred bytes claim ``size`` of them."""
+    """A zip of torch.save whose numbers are packed zeros: a few hundred bytes claim ``size`` of
+    them.
+    """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", b"\x80\x02}X\x01\x00\x00\x00w" + view(size, size, 1) + b"s.")
         with archive.open("a/data/0", "w", force_zip64=True) as file:
@@ -207,32 +248,55 @@ def packed(path: Path, size: int) -> None:
 
 
 NAME = b"X\x01\x00\x00\x00w"
-DEEP = b"\x80\x02}" + b"K\x01" + b"\x85" * 500_000 + b"K\x01s."  # a tuple within tuples as the key of a dict
+# a tuple within tuples as the key of a dict
+DEEP = b"\x80\x02}" + b"K\x01" + b"\x85" * 500_000 + b"K\x01s."
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "memo index of 2^28": (b"\x80\x02Nr\x00\x00\x00\x10.", "no named tensors|cannot be read"),
     "storage of 2^40": (program(b"\x80\x02}" + NAME + view(2**40, 4, 1) + b"s."), "cannot be read"),
     "stride 0": (program(b"\x80\x02}" + NAME + view(4, 2**31, 0) + b"s."), "cannot be read"),
-    "beyond its storage": (program(b"\x80\x02}" + NAME + view(4, 2000, 1) + b"s."), "cannot be read"),
+    "beyond its storage": (
+        program(b"\x80\x02}" + NAME + view(4, 2000, 1) + b"s."),
+        "cannot be read",
+    ),
     "size of 2^62": (program(b"\x80\x02}" + NAME + view(4, 2**62, 1) + b"s."), "cannot be read"),
     "nested key": (program(DEEP), "cannot be read"),
-    "colliding keys": (program(b"\x80\x02}(" + b"".join(
-        b"\x8a\x09" + (i * (2**61 - 1)).to_bytes(9, "little") + b"N" for i in range(1, 30)) * 1000 + b"u."),
-        "cannot be read|no named tensors"),
+    "colliding keys": (
+        program(
+            b"\x80\x02}("
+            + b"".join(
+                b"\x8a\x09" + (i * (2**61 - 1)).to_bytes(9, "little") + b"N" for i in range(1, 30)
+            )
+            * 1000
+            + b"u."
+        ),
+        "cannot be read|no named tensors",
+    ),
     "an endless string": (program(b"\x80\x02X\xff\xff\xff\xff."), "cannot be read"),
-    "a module within itself": (program(
-        b"\x80\x02csome.project\nNet\n)\x81q\x00}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x00ssb."),
-        "no named tensors"),
-    "modules without end": (program(
-        b"\x80\x02csome.project\nNet\n)\x81" + b"".join(
-            b"q\x010csome.project\nNet\n)\x81}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x01ssb"
-            for _ in range(5000)) + b"."), "nest more than 64 deep"),
+    "a module within itself": (
+        program(
+            b"\x80\x02csome.project\nNet\n)\x81q\x00}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x00ssb."
+        ),
+        "no named tensors",
+    ),
+    "modules without end": (
+        program(
+            b"\x80\x02csome.project\nNet\n)\x81"
+            + b"".join(
+                b"q\x010csome.project\nNet\n)\x81}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x01ssb"
+                for _ in range(5000)
+            )
+            + b"."
+        ),
+        "nest more than 64 deep",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_a_file_claims_is_held_against_the_file(tmp_path: Path, name: str) -> None:
-    """Each took gigabytes, minutes or the process with it. Under 3 GiB of address space and 20 seconds each ends in a
-    sentence."""
+    """Each took gigabytes, minutes or the process with it. Under 3 GiB of address space and 20
+    seconds each ends in a sentence.
+    """
     data, said = HOSTILE[name]
     (tmp_path / "a.pth").write_bytes(data)
     assert re.search(said, bounded(tmp_path / "a.pth"))
@@ -258,17 +322,32 @@ def bounded(path: Path) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize(("header", "said"), [
-    ({"w": {"dtype": "F32", "shape": [100000, 100000], "data_offsets": [0, 16]}}, "claims the shape"),
-    ({"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
-      "v": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}, "share bytes"),
-    ({"w": {"dtype": "F99", "shape": [2, 2], "data_offsets": [0, 16]}}, "says nothing"),
-    ({"w": {"dtype": "F32", "shape": [-2, -2], "data_offsets": [0, 16]}}, "says nothing"),
-    ({"w": {"dtype": "F32", "shape": "4", "data_offsets": [0, 16]}}, "says nothing"), ({"w": 3}, "says nothing"),
-    ({"w": {"dtype": "F32", "shape": [4, 4], "data_offsets": [0, 64]}}, "have 64 bytes"), ([1], "no table"),
-    ({"__metadata__": {"a": 1}}, "no texts"),
-])
-def test_headers_of_safetensors_are_held_against_the_file(tmp_path: Path, header: Any, said: str) -> None:
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            {"w": {"dtype": "F32", "shape": [100000, 100000], "data_offsets": [0, 16]}},
+            "claims the shape",
+        ),
+        (
+            {
+                "w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
+                "v": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
+            },
+            "share bytes",
+        ),
+        ({"w": {"dtype": "F99", "shape": [2, 2], "data_offsets": [0, 16]}}, "says nothing"),
+        ({"w": {"dtype": "F32", "shape": [-2, -2], "data_offsets": [0, 16]}}, "says nothing"),
+        ({"w": {"dtype": "F32", "shape": "4", "data_offsets": [0, 16]}}, "says nothing"),
+        ({"w": 3}, "says nothing"),
+        ({"w": {"dtype": "F32", "shape": [4, 4], "data_offsets": [0, 64]}}, "have 64 bytes"),
+        ([1], "no table"),
+        ({"__metadata__": {"a": 1}}, "no texts"),
+    ],
+)
+def test_headers_of_safetensors_are_held_against_the_file(
+    tmp_path: Path, header: Any, said: str
+) -> None:
     text = json.dumps(header).encode()
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
     with pytest.raises(DataError, match=f"not a readable safetensors file .*{said}"):
@@ -283,10 +362,13 @@ def test_tensors_that_lie_about_themselves(tmp_path: Path, elsewhere: type[Net])
     data = (tmp_path / "a.pth").read_bytes()
     size = b"K\x04\x85"  # the tuple (4,)
     assert data.count(size) == 1
-    for broken, said in ((data.replace(size, b"K\x09\x85"), "does not lie in its storage"),
-                         (data[:-3], "in the middle"), (data[: len(data) // 2], "cannot be read"),
-                         (b"", "cannot be read"),
-                         (data[:-24] + struct.pack("<q", 2**40) + data[-16:], "numbers, not 4")):
+    for broken, said in (
+        (data.replace(size, b"K\x09\x85"), "does not lie in its storage"),
+        (data[:-3], "in the middle"),
+        (data[: len(data) // 2], "cannot be read"),
+        (b"", "cannot be read"),
+        (data[:-24] + struct.pack("<q", 2**40) + data[-16:], "numbers, not 4"),
+    ):
         (tmp_path / "b.pth").write_bytes(broken)
         with pytest.raises(DataError, match=said):
             read(tmp_path / "b.pth")

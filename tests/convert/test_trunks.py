@@ -56,7 +56,10 @@ def test_torchreid_scores_as_its_authors_scored_it(tmp_path: Path, net: tuple[An
     torch.save({"state_dict": released, "epoch": 60}, tmp_path / "a.pth.tar")
     done = convert(tmp_path / "a.pth.tar", tmp_path / "out")
     assert done.layout == "torchreid" and done.identities == 702
-    assert list(done.matched.dropped) == ["classifier.bias"] and done.matched.used[0][0] == "conv1.weight"
+    assert (
+        list(done.matched.dropped) == ["classifier.bias"]
+        and done.matched.used[0][0] == "conv1.weight"
+    )
     images = torch.randn(2, 3, 64, 32)
     with torch.inference_mode():
         expected = model.forward_features(images).mean((2, 3))  # last stride 2, no neck
@@ -64,24 +67,37 @@ def test_torchreid_scores_as_its_authors_scored_it(tmp_path: Path, net: tuple[An
     assert load(tmp_path / "out", "cpu").method.distance.metric == "euclidean"
 
 
-def test_strong_baseline_scores_as_its_authors_scored_it(tmp_path: Path, net: tuple[Any, State]) -> None:
+def test_strong_baseline_scores_as_its_authors_scored_it(
+    tmp_path: Path, net: tuple[Any, State]
+) -> None:
     model, state = net
-    neck = random_numbers({f"bottleneck.{n}": t for n, t in nn.BatchNorm1d(2048).state_dict().items()})
+    neck = random_numbers(
+        {f"bottleneck.{n}": t for n, t in nn.BatchNorm1d(2048).state_dict().items()}
+    )
     head = {**neck, "classifier.weight": torch.rand(751, 2048)}
     torch.save({**{f"base.{n}": t for n, t in state.items()}, **head}, tmp_path / "a.pth")
     done = convert(tmp_path / "a.pth", tmp_path / "out")
     assert done.layout == "strong-baseline" and done.identities == 751
     images = torch.randn(2, 3, 64, 32)
     blocks = model.layer4
-    strides = {m: m.stride for m in blocks.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)}
+    strides = {
+        m: m.stride for m in blocks.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)
+    }
     try:
         for m in strides:
             m.stride = (1, 1)
         with torch.inference_mode():
-            f = model.layer3(model.layer2(model.layer1(model.maxpool(model.bn1(model.conv1(images))))))  # no ReLU
+            f = model.layer3(
+                model.layer2(model.layer1(model.maxpool(model.bn1(model.conv1(images)))))
+            )  # no ReLU
             f = blocks(f).mean((2, 3))
-            expected = F.batch_norm(f, neck["bottleneck.running_mean"], neck["bottleneck.running_var"],
-                                    neck["bottleneck.weight"], neck["bottleneck.bias"])
+            expected = F.batch_norm(
+                f,
+                neck["bottleneck.running_mean"],
+                neck["bottleneck.running_var"],
+                neck["bottleneck.weight"],
+                neck["bottleneck.bias"],
+            )
     finally:
         for m, stride in strides.items():
             m.stride = stride
@@ -96,15 +112,20 @@ def test_hrnet_keeps_its_numbers(tmp_path: Path) -> None:
     trunk = hrnet_w32(pretrained=False, reduce=8)
     found = trunk_weights(tmp_path / "hrnetv2_w32.pth", trunk)
     assert len(found.used) == 1926 and len(found.dropped) == 30
-    assert set(found.fresh) == {f"trunk.reduce.{n}" for n in (
-        "0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var")}
+    assert set(found.fresh) == {
+        f"trunk.reduce.{n}"
+        for n in ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var")
+    }
     for name, value in trunk.net.state_dict().items():  # type: ignore[union-attr,operator]
         assert torch.equal(value, state[name]), name
 
 
 def test_a_trunk_alone_starts_a_training(tmp_path: Path, net: tuple[Any, State]) -> None:
     _, state = net
-    torch.save({**state, "fc.weight": torch.rand(1000, 2048), "fc.bias": torch.rand(1000)}, tmp_path / "resnet50.pth")
+    torch.save(
+        {**state, "fc.weight": torch.rand(1000, 2048), "fc.bias": torch.rand(1000)},
+        tmp_path / "resnet50.pth",
+    )
     done = convert(tmp_path / "resnet50.pth", tmp_path / "out")
     assert done.layout == "trunk" and done.recipe is None and done.matched.share_of_ours == 1
     recipe = find("bot/bpbreid-table1/market1501")
@@ -123,11 +144,20 @@ def test_a_trunk_alone_starts_a_training(tmp_path: Path, net: tuple[Any, State])
 
 
 def test_torchreid_s_other_networks_are_said_not_to_be_read(tmp_path: Path) -> None:
-    osnet = {"conv1.conv.weight": torch.ones(64, 3, 7, 7), "conv2.0.conv1.conv.weight": torch.ones(16, 64, 1, 1),
-             "conv2.0.conv2a.conv1.weight": torch.ones(16, 16, 1, 1), "fc.0.weight": torch.ones(512, 512),
-             "classifier.weight": torch.ones(751, 512)}
-    other = {"features.conv0.weight": torch.ones(64, 3, 7, 7), "classifier.weight": torch.ones(751, 1024)}
+    osnet = {
+        "conv1.conv.weight": torch.ones(64, 3, 7, 7),
+        "conv2.0.conv1.conv.weight": torch.ones(16, 64, 1, 1),
+        "conv2.0.conv2a.conv1.weight": torch.ones(16, 16, 1, 1),
+        "fc.0.weight": torch.ones(512, 512),
+        "classifier.weight": torch.ones(751, 512),
+    }
+    other = {
+        "features.conv0.weight": torch.ones(64, 3, 7, 7),
+        "classifier.weight": torch.ones(751, 1024),
+    }
     for tensors, what in ((osnet, "an OSNet"), (other, "neither a ResNet-50 nor an HRNet-W32")):
         torch.save(tensors, tmp_path / "a.pth")
-        with pytest.raises(DataError, match=f"This one is {what}: of torchreid's networks only resnet50 is read"):
+        with pytest.raises(
+            DataError, match=f"This one is {what}: of torchreid's networks only resnet50 is read"
+        ):
             convert(tmp_path / "a.pth", tmp_path / "out")

@@ -12,8 +12,10 @@ from tests.data.trees import touch
 
 @pytest.fixture()
 def root(tmp_path: Path) -> Path:
-    return touch(tmp_path / "campus", *(f"{person:04d}{crop:03d}.png" for person in range(1, 10)
-                                        for crop in range(1, 5))).parent
+    return touch(
+        tmp_path / "campus",
+        *(f"{person:04d}{crop:03d}.png" for person in range(1, 10) for crop in range(1, 5)),
+    ).parent
 
 
 def test_the_last_three_digits_tell_the_camera(root: Path) -> None:

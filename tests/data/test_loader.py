@@ -1,4 +1,6 @@
-"""Samples to batches: in the sampler's order, a function of the seed alone, whatever the number of workers."""
+"""Samples to batches: in the sampler's order, a function of the seed alone, whatever the number
+of workers.
+"""
 
 import subprocess
 import sys
@@ -23,7 +25,9 @@ SCHEME = PartScheme(("upper", "lower"))
 
 @pytest.fixture()
 def samples(tmp_path: Path) -> list[Sample]:
-    """Six people, four crops each; the crop's grey says which it is, its lower half is a little brighter."""
+    """Six people, four crops each; the crop's grey says which it is, its lower half is a little
+    brighter.
+    """
     found = []
     for i in range(24):
         pixels = np.full((32, 16, 3), 10 * i, np.uint8)
@@ -33,9 +37,12 @@ def samples(tmp_path: Path) -> list[Sample]:
     return found
 
 
-def batches(samples: list[Sample], workers: int = 0, seed: int = 1, epoch: int = 0, start: int = 0) -> list[Batch]:
+def batches(
+    samples: list[Sample], workers: int = 0, seed: int = 1, epoch: int = 0, start: int = 0
+) -> list[Batch]:
     ids = [s.identity for s in samples]
-    labels = np.repeat(np.array([1, 2], np.uint8), 4)[:, None].repeat(4, 1)  # [8, 4]: brought to the image's grid
+    # [8, 4]: brought to the image's grid
+    labels = np.repeat(np.array([1, 2], np.uint8), 4)[:, None].repeat(4, 1)
     cues = {"parts": PartLabels(SCHEME, lambda index: labels)}
     dataset = TrainSet(samples, ids, SIZE, [crop(pad=2), mirror(), erase()], cues, seed)
     sampler = IdentitySampler(ids, 3, 2, seed)
@@ -45,8 +52,11 @@ def batches(samples: list[Sample], workers: int = 0, seed: int = 1, epoch: int =
 
 def equal(one: list[Batch], two: list[Batch]) -> bool:
     return len(one) == len(two) and all(
-        torch.equal(a.images, b.images) and torch.equal(a.ids, b.ids) and torch.equal(a.cues["parts"], b.cues["parts"])
-        for a, b in zip(one, two))
+        torch.equal(a.images, b.images)
+        and torch.equal(a.ids, b.ids)
+        and torch.equal(a.cues["parts"], b.cues["parts"])
+        for a, b in zip(one, two)
+    )
 
 
 def test_batches_hold_what_the_sampler_drew(samples: list[Sample]) -> None:
@@ -63,15 +73,21 @@ def test_workers_change_nothing(samples: list[Sample]) -> None:
     assert equal(batches(samples), batches(samples, workers=2))
 
 
-def test_every_epoch_and_seed_augments_anew_and_any_step_can_be_entered(samples: list[Sample]) -> None:
+def test_every_epoch_and_seed_augments_anew_and_any_step_can_be_entered(
+    samples: list[Sample],
+) -> None:
     whole = batches(samples)
     assert equal(whole, batches(samples))
     assert equal(whole[2:], batches(samples, start=2))
-    assert not equal(whole, batches(samples, epoch=1)) and not equal(whole, batches(samples, seed=2))
+    assert not equal(whole, batches(samples, epoch=1)) and not equal(
+        whole, batches(samples, seed=2)
+    )
 
 
 def test_labels_lie_where_their_pixels_are(samples: list[Sample]) -> None:
-    """Whatever was done to the image: the brighter half of each crop is the lower part, erased pixels nobody's."""
+    """Whatever was done to the image: the brighter half of each crop is the lower part, erased
+    pixels nobody's.
+    """
     seen: set[int] = set()
     for batch in batches(samples):
         grey = batch.images[:, 0]
@@ -96,24 +112,55 @@ def test_a_broken_image_is_named(samples: list[Sample], workers: int) -> None:
         list(image_batches(samples, SIZE, workers=workers))
 
 
-@pytest.mark.parametrize(("error", "said"), [
-    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), r"ended from outside .*fewer --workers"),
-    (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "ended from outside .*fewer --workers"),
-    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers "
-                  "are out of shared memory."), "/dev/shm.*--shm-size"),
-    (RuntimeError("unable to write to file </torch_7_1>: No space left on device (28)"), "/dev/shm.*--workers"),
-    (OSError(28, "No space left on device"), "/dev/shm.*--workers"),
-    (OSError(24, "Too many open files"), "ulimit -n"),
-    (DataError("Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
-               "partreid.errors.DataError: x.jpg is broken"), "^x.jpg is broken$"),
-])
-def test_what_goes_wrong_in_a_loading_process_has_its_own_remedy(error: Exception, said: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            r"ended from outside .*fewer --workers",
+        ),
+        (
+            RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"),
+            "ended from outside .*fewer --workers",
+        ),
+        (
+            RuntimeError(
+                "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that "
+                "dataloader's workers are out of shared memory."
+            ),
+            "/dev/shm.*--shm-size",
+        ),
+        (
+            RuntimeError("unable to write to file </torch_7_1>: No space left on device (28)"),
+            "/dev/shm.*--workers",
+        ),
+        (OSError(28, "No space left on device"), "/dev/shm.*--workers"),
+        (OSError(24, "Too many open files"), "ulimit -n"),
+        (
+            DataError(
+                "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent "
+                "call last):\n"
+                "partreid.errors.DataError: x.jpg is broken"
+            ),
+            "^x.jpg is broken$",
+        ),
+    ],
+)
+def test_what_goes_wrong_in_a_loading_process_has_its_own_remedy(
+    error: Exception, said: str
+) -> None:
     with pytest.raises(DataError, match=said), loading():
         raise error
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
-                                   OSError(28, "No space left on device", "/data/x"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        OSError(28, "No space left on device", "/data/x"),
+        KeyError("x"),
+    ],
+)
 def test_what_has_nothing_to_do_with_loading_stays_as_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as met, loading():
         raise error
@@ -142,12 +189,18 @@ except DataError as error:
 
 
 def test_a_loading_process_that_is_killed_is_one_sentence(environment: dict[str, str]) -> None:
-    """In a process apart: PyTorch tells of it wherever the main process happens to be, here in the test runner."""
-    done = subprocess.run([sys.executable, "-c", KILLED], env=environment, capture_output=True, text=True, timeout=240)
+    """In a process apart: PyTorch tells of it wherever the main process happens to be, here in
+    the test runner.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], env=environment, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0 and "ended from outside" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()]
+)
 def test_a_pipe_that_ends_is_a_killed_process(error: Exception) -> None:
     with pytest.raises(DataError, match="ended from outside"), loading():
         raise error

@@ -25,7 +25,9 @@ def lists(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "train.list").write_text("0001_c2_f0046182.jpg\n")
     (folder / "query.list").write_text("0005_c1_f0044158.jpg\n\n")  # lies in Duke's gallery
-    (folder / "gallery.list").write_text("bounding_box_test/0005_c2_f0046985.jpg 5\n0006_c1_f0044158.jpg 6\n")
+    (folder / "gallery.list").write_text(
+        "bounding_box_test/0005_c2_f0046985.jpg 5\n0006_c1_f0044158.jpg 6\n"
+    )
     return folder
 
 
@@ -43,8 +45,9 @@ def test_images_go_where_the_lists_say(duke: Path, lists: Path, tmp_path: Path, 
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_images_are_copied_where_nothing_can_be_linked(duke: Path, lists: Path, tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_copied_where_nothing_can_be_linked(
+    duke: Path, lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*paths: object) -> None:
         raise OSError("cross-device link")
 
@@ -57,12 +60,16 @@ def test_nothing_is_written_unless_all_is_there(duke: Path, lists: Path, tmp_pat
     out = tmp_path / "out"
     with (lists / "query.list").open("a") as file:
         file.write("9999_c1_f0000001.jpg\n")
-    with pytest.raises(DataError, match=r"1 listed images are not in .*, first 9999_c1_f0000001\.jpg; the copy"):
+    with pytest.raises(
+        DataError, match=r"1 listed images are not in .*, first 9999_c1_f0000001\.jpg; the copy"
+    ):
         convert_occluded_duke(duke, lists, out)
     (lists / "query.list").unlink()
     with pytest.raises(DataError, match=r"one list for query .*found 0"):
         convert_occluded_duke(duke, lists, out)
-    with pytest.raises(DataError, match=r"there is no folder .*elsewhere; give the folder with the name lists"):
+    with pytest.raises(
+        DataError, match=r"there is no folder .*elsewhere; give the folder with the name lists"
+    ):
         convert_occluded_duke(duke, tmp_path / "elsewhere", out)
     assert not out.exists() and not list(tmp_path.glob("*.part"))
     out.mkdir()

@@ -11,22 +11,44 @@ from tests.data.trees import touch
 
 @pytest.fixture()
 def root(tmp_path: Path) -> Path:
-    return touch(tmp_path, *(f"{body}_body_images/{i:03d}/{i:03d}_{n:02d}.tif" for body in ("occluded", "whole")
-                             for i in range(1, 21) for n in (1, 2)))
+    return touch(
+        tmp_path,
+        *(
+            f"{body}_body_images/{i:03d}/{i:03d}_{n:02d}.tif"
+            for body in ("occluded", "whole")
+            for i in range(1, 21)
+            for n in (1, 2)
+        ),
+    )
 
 
 def test_half_trains_and_the_other_half_is_tested(root: Path) -> None:
     found = benchmark("occluded_reid_half", root)
     train = {s.identity for s in found.train}
     assert len(train) == 10 and len(found.train) == 40 and {s.camera for s in found.train} == {1, 2}
-    assert {s.identity for s in found.query} == {s.identity for s in found.gallery} == {*range(1, 21)} - train
+    assert (
+        {s.identity for s in found.query}
+        == {s.identity for s in found.gallery}
+        == {*range(1, 21)} - train
+    )
     assert {s.camera for s in found.query} == {1} and {s.camera for s in found.gallery} == {2}
 
 
 def test_halves_differ_by_their_number_and_stay(root: Path) -> None:
     halves = [benchmark(f"occluded_reid_half-{i}", root).train for i in range(10)]
     assert len(set(halves)) == 10 and benchmark("occluded_reid_half", root).train == halves[0]
-    assert sorted({s.identity for s in halves[0]}) == [3, 4, 7, 9, 10, 14, 15, 17, 18, 20]  # for ever
+    assert sorted({s.identity for s in halves[0]}) == [
+        3,
+        4,
+        7,
+        9,
+        10,
+        14,
+        15,
+        17,
+        18,
+        20,
+    ]  # for ever
 
 
 def test_the_two_have_different_names_and_one_protocol_without_cameras() -> None:

@@ -18,10 +18,18 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 
 @pytest.fixture()
 def market(tmp_path: Path) -> Path:
-    touch(tmp_path, "bounding_box_train/0002_c1s1_000001_00.jpg", "bounding_box_train/0002_c2s1_000001_00.jpg",
-          "bounding_box_train/0007_c1s1_000001_00.jpg", "query/0003_c1s1_000001_00.jpg",
-          "query_occluded/0003_c4s1_000001_00.jpg", "bounding_box_test/0003_c2s1_000001_00.jpg",
-          "bounding_box_test/0000_c3s1_000001_00.jpg", "bounding_box_test/-1_c2s1_000001_00.jpg", "readme.txt")
+    touch(
+        tmp_path,
+        "bounding_box_train/0002_c1s1_000001_00.jpg",
+        "bounding_box_train/0002_c2s1_000001_00.jpg",
+        "bounding_box_train/0007_c1s1_000001_00.jpg",
+        "query/0003_c1s1_000001_00.jpg",
+        "query_occluded/0003_c4s1_000001_00.jpg",
+        "bounding_box_test/0003_c2s1_000001_00.jpg",
+        "bounding_box_test/0000_c3s1_000001_00.jpg",
+        "bounding_box_test/-1_c2s1_000001_00.jpg",
+        "readme.txt",
+    )
     return tmp_path
 
 
@@ -30,9 +38,12 @@ def test_market_s_layout(name: str, market: Path) -> None:
     found = benchmark(name, market)
     assert (found.name, found.root) == (name, market)
     assert [(s.identity, s.camera) for s in found.train] == [(2, 1), (2, 2), (7, 1)]
-    assert [(s.identity, s.camera) for s in found.gallery] == [(0, 3), (3, 2)]  # distractor stays, junk goes
+    # distractor stays, junk goes
+    assert [(s.identity, s.camera) for s in found.gallery] == [(0, 3), (3, 2)]
     assert {k: [(s.identity, s.camera) for s in v] for k, v in found.queries.items()} == {
-        "query": [(3, 1)], "occluded": [(3, 4)]}
+        "query": [(3, 1)],
+        "occluded": [(3, 4)],
+    }
     assert found.query == found.queries["query"]
 
 
@@ -41,7 +52,10 @@ def test_market_without_and_with_more_distractors(market: Path) -> None:
     touch(market, "images/00000001.jpg", "images/b/x.jpg")
     found = benchmark("market1501_500k", market)
     assert found.gallery[:2] == benchmark("market1501", market).gallery
-    assert [(s.path.name, s.identity, s.camera) for s in found.gallery[2:]] == [("00000001.jpg", 0, 0), ("x.jpg", 0, 0)]
+    assert [(s.path.name, s.identity, s.camera) for s in found.gallery[2:]] == [
+        ("00000001.jpg", 0, 0),
+        ("x.jpg", 0, 0),
+    ]
     assert found.name == "market1501_500k" and protocol_of(found.name, found) == "market1501"
 
 
@@ -49,25 +63,42 @@ def test_market_s_further_images_of_the_queries_are_read_if_they_are_there(marke
     before = benchmark("market1501", market)
     assert before.more == ()
     notes = check("market1501", before)
-    touch(market, "gt_bbox/0003_c1s1_000001_00.jpg", "gt_bbox/0003_c1s1_000077_00.jpg",
-          "gt_bbox/-1_c1s1_000077_00.jpg", "gt_bbox/0008_c2s1_000001_00.jpg", "images/00000001.jpg")
+    touch(
+        market,
+        "gt_bbox/0003_c1s1_000001_00.jpg",
+        "gt_bbox/0003_c1s1_000077_00.jpg",
+        "gt_bbox/-1_c1s1_000077_00.jpg",
+        "gt_bbox/0008_c2s1_000001_00.jpg",
+        "images/00000001.jpg",
+    )
     found = benchmark("market1501", market)
     assert [(s.path.name, s.identity, s.camera) for s in found.more] == [
-        ("0003_c1s1_000001_00.jpg", 3, 1), ("0003_c1s1_000077_00.jpg", 3, 1), ("0008_c2s1_000001_00.jpg", 8, 2)]
-    assert replace(found, more=()) == before and check("market1501", found) == notes  # they count nowhere
+        ("0003_c1s1_000001_00.jpg", 3, 1),
+        ("0003_c1s1_000077_00.jpg", 3, 1),
+        ("0008_c2s1_000001_00.jpg", 8, 2),
+    ]
+    # they count nowhere
+    assert replace(found, more=()) == before and check("market1501", found) == notes
     assert benchmark("market1501_500k", market).more == found.more
 
 
 def test_the_synthetic_world_names_its_query_sets(market: Path) -> None:
-    with pytest.raises(DataError, match="this looks like market1501, not synthetic-tiny; read it as market1501"):
+    with pytest.raises(
+        DataError, match="this looks like market1501, not synthetic-tiny; read it as market1501"
+    ):
         benchmark("synthetic-tiny", market)
     (market / "world.json").touch()
     assert list(benchmark("synthetic-tiny", market).queries) == ["holistic", "occluded"]
 
 
 def test_occluded_reid(tmp_path: Path) -> None:
-    touch(tmp_path, "occluded_body_images/001/001_01.tif", "occluded_body_images/002/002_01.tif",
-          "whole_body_images/001/001_01.tif", "whole_body_images/001/001_02.tif")
+    touch(
+        tmp_path,
+        "occluded_body_images/001/001_01.tif",
+        "occluded_body_images/002/002_01.tif",
+        "whole_body_images/001/001_01.tif",
+        "whole_body_images/001/001_02.tif",
+    )
     found = benchmark("occluded_reid", tmp_path)
     assert found.train == ()
     assert [(s.identity, s.camera) for s in found.query] == [(1, 1), (2, 1)]
@@ -79,8 +110,12 @@ def test_occluded_reid(tmp_path: Path) -> None:
 
 def test_p_dukemtmc(tmp_path: Path) -> None:
     for split, identity in (("train", 5), ("test", 6)):
-        touch(tmp_path / split, f"occluded_body_images/{identity}/{identity}_1.jpg",
-              f"whole_body_images/{identity}/{identity}_1.jpg", f"whole_body_images/{identity}/{identity}_2.jpg")
+        touch(
+            tmp_path / split,
+            f"occluded_body_images/{identity}/{identity}_1.jpg",
+            f"whole_body_images/{identity}/{identity}_1.jpg",
+            f"whole_body_images/{identity}/{identity}_2.jpg",
+        )
     found = benchmark("p_dukemtmc", tmp_path)
     assert [(s.identity, s.camera) for s in found.train] == [(5, 1), (5, 2), (5, 2)]
     assert [(s.identity, s.camera) for s in found.query] == [(6, 1)]
@@ -89,28 +124,41 @@ def test_p_dukemtmc(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))
 def test_a_root_that_lacks_a_folder_says_which(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no (folder|table.csv|world.json) .*(--data|--name)"):
+    with pytest.raises(
+        DataError, match="there is no (folder|table.csv|world.json) .*(--data|--name)"
+    ):
         benchmark(name, tmp_path)
-    with pytest.raises(DataError, match=f"there is no folder .*gone; say where {name} lies with --data"):
+    with pytest.raises(
+        DataError, match=f"there is no folder .*gone; say where {name} lies with --data"
+    ):
         benchmark(name, tmp_path / "gone")
 
 
 def test_an_unknown_name_lists_the_data_sets(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="unknown data set: 'market'. Did you mean 'market1501'.*occluded_duke"):
+    with pytest.raises(
+        RecipeError, match="unknown data set: 'market'. Did you mean 'market1501'.*occluded_duke"
+    ):
         benchmark("market", tmp_path)
 
 
 def test_what_was_withdrawn_says_so() -> None:
     assert {name for name, d in BENCHMARKS.items() if d.status == WITHDRAWN} == {
-        "dukemtmc", "occluded_duke", "p_dukemtmc"}
+        "dukemtmc",
+        "occluded_duke",
+        "p_dukemtmc",
+    }
 
 
 def test_every_row_says_what_may_be_done_how_large_it_is_and_how_it_is_scored() -> None:
     for name, row in BENCHMARKS.items():
-        assert row.status.endswith(".") and row.licence and row.layout and row.protocol in PROTOCOLS, name
+        assert (
+            row.status.endswith(".") and row.licence and row.layout and row.protocol in PROTOCOLS
+        ), name
         assert row.withdrawn == (row.status == WITHDRAWN)
         query_is_gallery = row.protocol == "single_shot"
-        images = [n for split, (_, n) in row.counts.items() if not query_is_gallery or split != "query"]
+        images = [
+            n for split, (_, n) in row.counts.items() if not query_is_gallery or split != "query"
+        ]
         if row.size is not None and None not in images:  # the size is that of the splits together
             assert sum(images) == row.size.images, name  # type: ignore[arg-type]
 
@@ -137,7 +185,11 @@ def test_a_sound_data_set_has_no_notes(benchmark: Benchmark) -> None:
 
 def test_another_release_is_noted_split_by_split() -> None:
     notes = check("market1501", made([(1, 1)], [(1, 2)]))
-    assert [n.split(" has ")[0] for n in notes] == ["market1501: train", "market1501: query", "market1501: gallery"]
+    assert [n.split(" has ")[0] for n in notes] == [
+        "market1501: train",
+        "market1501: query",
+        "market1501: gallery",
+    ]
     assert "expected 751 identities in 12936 images" in notes[0]
 
 
@@ -146,5 +198,8 @@ def test_sets_in_which_nothing_can_be_found_are_noted() -> None:
     assert note.startswith("query: no identity of the query is in the gallery")
     (note,) = check("own", made([(1, 1)], [(1, 1), (2, 1)]))
     assert note.startswith("query: all crops are of one camera") and "_c1, _c2" in note
-    both = replace(made([(1, 1)], [(2, 2)]), queries={"a": made([(1, 1)], []).query, "b": made([(2, 1)], []).query})
+    both = replace(
+        made([(1, 1)], [(2, 2)]),
+        queries={"a": made([(1, 1)], []).query, "b": made([(2, 1)], []).query},
+    )
     assert [n.split(":")[0] for n in check("own", both)] == ["a"]

@@ -1,4 +1,6 @@
-"""P identities x K images: what a step holds, on one process and on several, and that any step can be entered."""
+"""P identities x K images: what a step holds, on one process and on several, and that any step
+can be entered.
+"""
 
 from collections import Counter
 
@@ -41,14 +43,17 @@ def test_every_image_is_seen_in_time() -> None:
 
 @settings(max_examples=25)
 @given(world=st.sampled_from([2, 4]), seed=st.integers(0, 99), epoch=st.integers(0, 9))
-def test_ranks_share_a_step_out_without_an_identity_in_common(world: int, seed: int, epoch: int) -> None:
+def test_ranks_share_a_step_out_without_an_identity_in_common(
+    world: int, seed: int, epoch: int
+) -> None:
     whole = steps(seed=seed, epoch=epoch)
     ranks = [steps(seed=seed, epoch=epoch, rank=rank, world=world) for rank in range(world)]
     assert {len(r) for r in ranks} == {len(whole)}
     for parts, step in zip(zip(*ranks), whole):
         identities = [{IDS[index] for index, _, _ in part} for part in parts]
         assert sum(map(len, identities)) == len(set.union(*identities)) == 4
-        assert sorted(draw for part in parts for draw in part) == sorted(step)  # images, epochs and positions
+        # images, epochs and positions
+        assert sorted(draw for part in parts for draw in part) == sorted(step)
 
 
 def test_an_epoch_entered_at_a_step_goes_on_where_it_would_have_been() -> None:
@@ -73,7 +78,11 @@ def test_a_draw_knows_its_epoch_and_its_own_position() -> None:
 
 
 def test_what_cannot_be_shared_out_is_said_with_the_setting_to_change() -> None:
-    with pytest.raises(DataError, match=r"a step needs 16 identities, the training set has 10;.*batch=\[10,4\]"):
+    with pytest.raises(
+        DataError, match=r"a step needs 16 identities, the training set has 10;.*batch=\[10,4\]"
+    ):
         IdentitySampler(IDS, 16, 4)
-    with pytest.raises(DataError, match=r"5 identities a step cannot be shared out evenly over 2.*batch=\[6,4\]"):
+    with pytest.raises(
+        DataError, match=r"5 identities a step cannot be shared out evenly over 2.*batch=\[6,4\]"
+    ):
         IdentitySampler(IDS, 5, 4, world=2)

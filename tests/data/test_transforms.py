@@ -1,4 +1,6 @@
-"""Image and labels move together: every pixel of a drawn picture says in its colour which label it has."""
+"""Image and labels move together: every pixel of a drawn picture says in its colour which label
+it has.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +45,12 @@ def picture() -> View:
     """Labels in blocks of different sizes, coloured after themselves, and a cue that is no map."""
     labels = ((np.arange(H)[:, None] // 4 * 3 + np.arange(W)[None] // 3) % (K + 1)).astype(np.uint8)
     cues = {"parts": labels, "height": np.array([1.8])}
-    return View(colour(labels), cues, {"parts": lambda a: a[:, ::-1], "height": lambda a: a}, frozenset({"parts"}))
+    return View(
+        colour(labels),
+        cues,
+        {"parts": lambda a: a[:, ::-1], "height": lambda a: a},
+        frozenset({"parts"}),
+    )
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -58,13 +65,15 @@ def test_a_crop_moves_both_and_pads_with_background(seed: int) -> None:
     np.testing.assert_array_equal(view.image, colour(view.cues["parts"]))  # type: ignore[arg-type]
     top, left = generator(seed).integers(0, 11, 2)
     padded = np.pad(before.cues["parts"], 5)
-    np.testing.assert_array_equal(view.cues["parts"], padded[top:top + H, left:left + W])
+    np.testing.assert_array_equal(view.cues["parts"], padded[top : top + H, left : left + W])
     assert view.cues["height"] == [1.8]
 
 
 def test_crops_reach_every_offset() -> None:
     random = generator(0)
-    view = View(np.zeros((4, 4, 3), np.uint8), {"at": np.arange(1, 17).reshape(4, 4)}, {}, frozenset({"at"}))
+    view = View(
+        np.zeros((4, 4, 3), np.uint8), {"at": np.arange(1, 17).reshape(4, 4)}, {}, frozenset({"at"})
+    )
     corners = {tuple(crop(pad=1)(view, random).cues["at"].ravel()) for _ in range(300)}
     assert len(corners) == 9
 
@@ -72,12 +81,19 @@ def test_crops_reach_every_offset() -> None:
 def test_zooming_moves_both_and_cuts_out_every_corner() -> None:
     rows, columns = np.broadcast_arrays(np.arange(H)[:, None] * 6, np.arange(W)[None] * 12)
     where = np.stack([rows, columns], -1).astype(np.uint8)
-    view = View(np.concatenate([where, where[..., :1]], -1), {"at": where, "whole": where}, {}, frozenset({"at"}))
+    view = View(
+        np.concatenate([where, where[..., :1]], -1),
+        {"at": where, "whole": where},
+        {},
+        frozenset({"at"}),
+    )
     starts = set()
     for seed in range(60):
         moved = zoom(p=1, by=1.25)(view, generator(seed))
         assert moved.image.shape == (H, W, 3) and moved.cues["whole"] is where
-        np.testing.assert_allclose(moved.image[..., :2].astype(int), moved.cues["at"].astype(int), atol=7)
+        np.testing.assert_allclose(
+            moved.image[..., :2].astype(int), moved.cues["at"].astype(int), atol=7
+        )
         starts.add((int(moved.cues["at"][0, 0, 0]), int(moved.cues["at"][0, 0, 1])))
     assert {0} < {row for row, _ in starts} and {0} < {column for _, column in starts}
     assert zoom(p=0)(view, generator(0)) is view
@@ -121,7 +137,9 @@ def test_erasing_takes_one_rectangle_from_both(options: dict[str, object]) -> No
         view = erase(p=1, **options)(before, generator(seed))  # type: ignore[arg-type]
         gone = (view.image == fill).all(-1)
         rows, columns = np.flatnonzero(gone.any(1)), np.flatnonzero(gone.any(0))
-        assert gone[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1].all()  # one solid rectangle
+        assert gone[
+            rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1
+        ].all()  # one solid rectangle
         assert gone.sum() == (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
         assert (view.cues["parts"][gone] == 0).all()
         np.testing.assert_array_equal(view.image[~gone], before.image[~gone])
@@ -144,7 +162,9 @@ def test_the_released_fill_is_what_that_code_leaves() -> None:
     view = erase(p=1, fill="released")(picture(), generator(1))
     gone = view.cues["parts"] != picture().cues["parts"]
     normalised = to_batch([view.image])[0].permute(1, 2, 0)[torch.from_numpy(gone)]
-    torch.testing.assert_close(normalised, torch.tensor(MEAN).expand_as(normalised), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        normalised, torch.tensor(MEAN).expand_as(normalised), atol=0.01, rtol=0
+    )
 
 
 def test_jitter_changes_the_light_and_nothing_else() -> None:
@@ -157,7 +177,10 @@ def test_jitter_changes_the_light_and_nothing_else() -> None:
 @pytest.mark.parametrize("make", [mirror, erase, jitter])
 def test_probabilities_are_kept(make: Callable[..., Transform]) -> None:
     random = generator(0)
-    unchanged = sum(make(p=0.25)(picture(), random).image.tobytes() == picture().image.tobytes() for _ in range(400))
+    unchanged = sum(
+        make(p=0.25)(picture(), random).image.tobytes() == picture().image.tobytes()
+        for _ in range(400)
+    )
     assert 260 < unchanged < 340
     assert make(p=0.0)(picture(), random) is not None
     np.testing.assert_array_equal(make(p=0.0)(picture(), random).image, picture().image)
@@ -172,7 +195,9 @@ def test_equal_generators_give_equal_views_and_the_input_is_left_alone(name: str
     np.testing.assert_array_equal(one.cues["parts"], two.cues["parts"])
     np.testing.assert_array_equal(before.image, image)
     np.testing.assert_array_equal(before.cues["parts"], parts)
-    assert any((TRANSFORMS[name]()(before, generator(s)).image != one.image).any() for s in range(8))
+    assert any(
+        (TRANSFORMS[name]()(before, generator(s)).image != one.image).any() for s in range(8)
+    )
 
 
 def test_all_together_keep_colour_and_label_in_step() -> None:
@@ -191,7 +216,9 @@ def test_a_batch_is_normalised() -> None:
     assert batch.shape == (2, 3, 4, 3) and batch.dtype == torch.float32
     for b in range(2):
         for c in range(3):
-            np.testing.assert_allclose(batch[b, c], (images[b][..., c] / 255 - MEAN[c]) / STD[c], atol=1e-5)
+            np.testing.assert_allclose(
+                batch[b, c], (images[b][..., c] / 255 - MEAN[c]) / STD[c], atol=1e-5
+            )
     grey = to_batch([np.full((2, 2, 3), MEAN_PIXEL, np.uint8)])
     assert grey.abs().max() < 0.01  # what erasing leaves is about 0
 
@@ -201,8 +228,13 @@ def test_labels_take_the_class_under_each_pixel_s_centre() -> None:
     np.testing.assert_array_equal(resize_nearest(labels, (8, 6)), labels.repeat(2, 0).repeat(2, 1))
     assert resize_nearest(labels, (4, 3)) is labels
     for size in ((3, 5), (2, 2), (7, 1)):
-        wanted = [[labels[int((r + 0.5) * 4 / size[0]), int((c + 0.5) * 3 / size[1])] for c in range(size[1])]
-                  for r in range(size[0])]
+        wanted = [
+            [
+                labels[int((r + 0.5) * 4 / size[0]), int((c + 0.5) * 3 / size[1])]
+                for c in range(size[1])
+            ]
+            for r in range(size[0])
+        ]
         np.testing.assert_array_equal(resize_nearest(labels, size), wanted)
 
 
@@ -212,7 +244,8 @@ def test_images_of_any_mode_come_as_rgb_of_the_size_asked_for(tmp_path: Path) ->
         Image.new("RGB", (20, 30), (200, 200, 200)).convert(mode).save(path)
         image = read_image(path, (16, 8))
         assert image.shape == (16, 8, 3) and image.dtype == np.uint8
-        assert abs(int(image.mean()) - 200) < (60 if mode == "1" else 4)  # one bit shows grey as a pattern
+        # one bit shows grey as a pattern
+        assert abs(int(image.mean()) - 200) < (60 if mode == "1" else 4)
     assert read_image(path, (30, 20)).shape == (30, 20, 3)
 
 
@@ -224,5 +257,7 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:400])
     (tmp_path / "empty.jpg").touch()
     for name in ("text", "cut", "empty"):
-        with pytest.raises(DataError, match=rf"{name}\.jpg cannot be read as an image .*replace or remove the file"):
+        with pytest.raises(
+            DataError, match=rf"{name}\.jpg cannot be read as an image .*replace or remove the file"
+        ):
             read_image(tmp_path / f"{name}.jpg", (4, 4))

@@ -23,19 +23,32 @@ def pictures(folder: Path, *names: str) -> Path:
     return folder
 
 
-MARKET = ("bounding_box_train/0002_c1s1_000001_00.jpg", "bounding_box_train/0002_c2s1_000001_00.jpg",
-          "bounding_box_train/0007_c1s1_000001_00.jpg", "query/0003_c1s1_000001_00.jpg",
-          "query/0005_c2s1_000001_00.jpg", "bounding_box_test/0003_c2s1_000001_00.jpg",
-          "bounding_box_test/0005_c1s1_000001_00.jpg", "bounding_box_test/0000_c3s1_000001_00.jpg",
-          "bounding_box_test/-1_c2s1_000001_00.jpg")
-DUKE = ("bounding_box_train/0001_c2_f0046182.jpg", "bounding_box_train/0004_c1_f0046182.jpg",
-        "query/0005_c2_f0046985.jpg", "bounding_box_test/0005_c1_f0044158.jpg",
-        "bounding_box_test/0006_c1_f0044158.jpg")
+MARKET = (
+    "bounding_box_train/0002_c1s1_000001_00.jpg",
+    "bounding_box_train/0002_c2s1_000001_00.jpg",
+    "bounding_box_train/0007_c1s1_000001_00.jpg",
+    "query/0003_c1s1_000001_00.jpg",
+    "query/0005_c2s1_000001_00.jpg",
+    "bounding_box_test/0003_c2s1_000001_00.jpg",
+    "bounding_box_test/0005_c1s1_000001_00.jpg",
+    "bounding_box_test/0000_c3s1_000001_00.jpg",
+    "bounding_box_test/-1_c2s1_000001_00.jpg",
+)
+DUKE = (
+    "bounding_box_train/0001_c2_f0046182.jpg",
+    "bounding_box_train/0004_c1_f0046182.jpg",
+    "query/0005_c2_f0046985.jpg",
+    "bounding_box_test/0005_c1_f0044158.jpg",
+    "bounding_box_test/0006_c1_f0044158.jpg",
+)
 MSMT_LISTS = {
-    "list_train.txt": "0000/0000_000_01_0303morning_0008_0.jpg 0\n0001/0001_000_15_0303noon_0008_0.jpg 1\n",
+    "list_train.txt": "0000/0000_000_01_0303morning_0008_0.jpg "
+    "0\n0001/0001_000_15_0303noon_0008_0.jpg 1\n",
     "list_val.txt": "0000/0000_001_02_0303morning_0009_0.jpg 0\n",
     "list_query.txt": "0000/0000_000_03_0303morning_0008_0.jpg 0\n",
-    "list_gallery.txt": "0000/0000_001_04_0303morning_0008_0.jpg 0\n0001/0001_000_04_0303noon_0008_0.jpg 1\n"}
+    "list_gallery.txt": "0000/0000_001_04_0303morning_0008_0.jpg "
+    "0\n0001/0001_000_04_0303noon_0008_0.jpg 1\n",
+}
 
 
 def msmt17(root: Path, train: str = "train", test: str = "test") -> Path:

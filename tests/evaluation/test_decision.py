@@ -24,27 +24,53 @@ from partreid.metrics.pairs import KnownPairs
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
 
 BOUND = Bound("model", "weights", "metric euclidean", ("a", "b"), "recipe")
-SOURCE = Source(**vars(BOUND), data="made", queries=("query",), images="i", gallery="g", version="0", date="today")
+SOURCE = Source(
+    **vars(BOUND),
+    data="made",
+    queries=("query",),
+    images="i",
+    gallery="g",
+    version="0",
+    date="today",
+)
 
 
-def slice_of(people: int = 24, images: int = 3, noise: float = 0.6, hidden: float = 0.2, seed: int = 0,
-             at: int = 0) -> tuple[Benchmark, dict[str, Embeddings], Embeddings]:
-    """People as places in 8 dimensions, seen with noise from cameras 1 and 2; two parts, sometimes hidden."""
+def slice_of(
+    people: int = 24,
+    images: int = 3,
+    noise: float = 0.6,
+    hidden: float = 0.2,
+    seed: int = 0,
+    at: int = 0,
+) -> tuple[Benchmark, dict[str, Embeddings], Embeddings]:
+    """People as places in 8 dimensions, seen with noise from cameras 1 and 2; two parts,
+    sometimes hidden.
+    """
     draw = np.random.default_rng(seed)
     places = draw.normal(0, 1, (people, 2, 8))
 
     def seen(who: np.ndarray) -> Embeddings:
-        vectors = torch.tensor(places[who] + draw.normal(0, noise, (len(who), 2, 8)), dtype=torch.float32)
+        vectors = torch.tensor(
+            places[who] + draw.normal(0, noise, (len(who), 2, 8)), dtype=torch.float32
+        )
         visible = torch.tensor(draw.random((len(who), 2)) >= hidden, dtype=torch.float32)
         return Embeddings(vectors, visible, ("a", "b"))
 
     who = np.repeat(np.arange(people), images)
-    query, gallery = (tuple(Sample(Path(f"{side}{i}"), int(w) + 1 + at, camera) for i, w in enumerate(who))
-                      for side, camera in (("q", 1), ("g", 2)))
-    return (Benchmark("made", Path("."), (), {"query": query}, gallery), {"query": seen(who)}, seen(who))
+    query, gallery = (
+        tuple(Sample(Path(f"{side}{i}"), int(w) + 1 + at, camera) for i, w in enumerate(who))
+        for side, camera in (("q", 1), ("g", 2))
+    )
+    return (
+        Benchmark("made", Path("."), (), {"query": query}, gallery),
+        {"query": seen(who)},
+        seen(who),
+    )
 
 
-def pairs_of(benchmark: Benchmark, queries: dict[str, Embeddings], gallery: Embeddings) -> KnownPairs:
+def pairs_of(
+    benchmark: Benchmark, queries: dict[str, Embeddings], gallery: Embeddings
+) -> KnownPairs:
     return decision.known_pairs(PartDistance("euclidean"), queries, gallery, benchmark, MARKET)
 
 
@@ -57,18 +83,31 @@ def made() -> Calibration:
 
 
 def test_pairs_are_those_that_the_protocol_compares() -> None:
-    """One pair at a time: junk is out, the own camera's images too; every distractor is another person."""
+    """One pair at a time: junk is out, the own camera's images too; every distractor is another
+    person.
+    """
     names = [(1, 1), (2, 1), (0, 1), (-1, 1)]
     others = [(1, 1), (1, 2), (2, 2), (0, 3), (0, 3), (-1, 2)]
-    query, gallery = (tuple(Sample(Path(f"{i}"), *name) for i, name in enumerate(side)) for side in (names, others))
+    query, gallery = (
+        tuple(Sample(Path(f"{i}"), *name) for i, name in enumerate(side))
+        for side in (names, others)
+    )
     benchmark = Benchmark("made", Path("."), (), {"one": query[:1], "two": query[1:]}, gallery)
     torch.manual_seed(0)
     q, g = torch.rand(4, 2, 3), torch.rand(6, 2, 3)
-    seen_q, seen_g = torch.tensor([[1, 1], [1, 0], [1, 1], [1, 1]]), torch.tensor([[1, 1], [0, 1], [0, 1]] * 2)
+    seen_q, seen_g = (
+        torch.tensor([[1, 1], [1, 0], [1, 1], [1, 1]]),
+        torch.tensor([[1, 1], [0, 1], [0, 1]] * 2),
+    )
     first, e = (Embeddings(v, s.float(), ("a", "b")) for v, s in ((q, seen_q), (g, seen_g)))
     distance = PartDistance("euclidean")
-    found = decision.known_pairs(distance, {"one": first.rows(slice(1)), "two": first.rows(slice(1, 4))}, e, benchmark,
-                                 MARKET)
+    found = decision.known_pairs(
+        distance,
+        {"one": first.rows(slice(1)), "two": first.rows(slice(1, 4))},
+        e,
+        benchmark,
+        MARKET,
+    )
     far, n = distance(first, e), 0
     for i, (person, camera) in enumerate(names):
         for j, (other, other_camera) in enumerate(others):
@@ -78,14 +117,17 @@ def test_pairs_are_those_that_the_protocol_compares() -> None:
             assert found.shared[n] == int((seen_q[i] * seen_g[j]).sum())
             assert found.same[n] == (person == other and person != DISTRACTOR)
             n += 1
-    assert n == len(found) == 3 * 5 - 1  # three queries see five images, but for one of its own person and camera
+    # three queries see five images, but for one of its own person and camera
+    assert n == len(found) == 3 * 5 - 1
     assert len(set(found.gallery[-5:])) == 4  # persons 1 (twice), 2 and the two distractors
     assert found.images.sum() == 3 + 5 and found.query[-1] not in found.gallery
 
 
 def test_without_a_right_answer_there_are_no_pairs() -> None:
     benchmark, queries, gallery = slice_of(people=3)
-    alone = replace(benchmark, gallery=tuple(replace(s, identity=s.identity + 50) for s in benchmark.gallery))
+    alone = replace(
+        benchmark, gallery=tuple(replace(s, identity=s.identity + 50) for s in benchmark.gallery)
+    )
     with pytest.raises(DataError, match="query and gallery share no identity"):
         pairs_of(alone, queries, gallery)
 
@@ -93,7 +135,9 @@ def test_without_a_right_answer_there_are_no_pairs() -> None:
 def test_large_slices_are_sampled_by_people() -> None:
     benchmark, _, _ = slice_of(people=60, images=4)
     some, share = decision.sampled(benchmark, most=15_000)
-    assert len(some.query) * len(some.gallery) <= 15_000 and share == pytest.approx(math.sqrt(15_000 / 240**2))
+    assert len(some.query) * len(some.gallery) <= 15_000 and share == pytest.approx(
+        math.sqrt(15_000 / 240**2)
+    )
     people = {s.identity for s in some.query}
     assert people == {s.identity for s in some.gallery} and len(some.gallery) == 4 * len(people)
     assert decision.sampled(benchmark, most=15_000)[0] == some
@@ -106,7 +150,9 @@ def test_large_slices_are_sampled_by_people() -> None:
 def test_too_small_a_slice_is_told_from_the_lists_alone() -> None:
     benchmark, _, _ = slice_of()
     decision.require_slice(benchmark, MARKET, 0.01, 0.5)
-    with pytest.raises(DataError, match=r"needs 100000 pairs of strangers .* there are 1188: .*--rate 0\.009"):
+    with pytest.raises(
+        DataError, match=r"needs 100000 pairs of strangers .* there are 1188: .*--rate 0\.009"
+    ):
         decision.require_slice(benchmark, MARKET, 1e-4, 0.5)
     with pytest.raises(DataError, match="4 people with 36 pairs of one person to be fitted on"):
         decision.require_slice(slice_of(people=8)[0], MARKET, 0.1, 0.5)
@@ -137,34 +183,53 @@ def test_a_file_gives_back_what_was_saved(made: Calibration, tmp_path: Path) -> 
 def sealed(values: dict[str, Any]) -> dict[str, Any]:
     """What an attacker would write who knows how a calibration is sealed."""
     rest = {k: v for k, v in values.items() if k not in ("partreid_calibration", "sha256")}
-    return {**values, "sha256": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+    return {
+        **values,
+        "sha256": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest(),
+    }
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda v: v.update(threshold=-1e9), "threshold .* within the log odds that its curves can give"),
-    (lambda v: v.update(threshold=None), "threshold .* got inf"), (lambda v: v.update(rate=0), "rate .* got 0.0"),
-    (lambda v: v.update(rate=2.0), "rate of a calibration must be"), (lambda v: v.update(share=-1), "share of people"),
-    (lambda v: v["curves"][0].update(logits=[0.0, 5.0]), "log odds that do not rise"),
-    (lambda v: v["curves"][0].update(distances=[1.0]), "a curve must be"), (lambda v: v.update(curves=[]), "one at"),
-    (lambda v: v["checked"]["fmr"].update(high=7), "fmr of a calibration must be"),
-    (lambda v: v["fitted"].update(people=-3), "number of people must be"),
-    (lambda v: v.update(strangers=[2, 1]), "distances of strangers must be ascending"),
-    (lambda v: v.update(seed=10**15), None), (lambda v: v["source"].update(date=[]), r"damaged at calibration.source"),
-    (lambda v: v.pop("threshold"), "damaged at calibration;"),
-    (lambda v: v.update(threshold="high"), "damaged at calibration.threshold"),
-    (lambda v: v["checked"]["fmr"].update(low=[]), r"damaged at calibration\.checked\.fmr\.low"),
-    (lambda v: v.update(curves=3), "damaged at calibration.curves"),
-    (lambda v: v.update(more=1), "damaged at calibration"),
-    (lambda v: v.update(partreid_calibration=99), "no calibration of this version"),
-    (lambda v: v.clear(), "no calibration of this version"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda v: v.update(threshold=-1e9),
+            "threshold .* within the log odds that its curves can give",
+        ),
+        (lambda v: v.update(threshold=None), "threshold .* got inf"),
+        (lambda v: v.update(rate=0), "rate .* got 0.0"),
+        (lambda v: v.update(rate=2.0), "rate of a calibration must be"),
+        (lambda v: v.update(share=-1), "share of people"),
+        (lambda v: v["curves"][0].update(logits=[0.0, 5.0]), "log odds that do not rise"),
+        (lambda v: v["curves"][0].update(distances=[1.0]), "a curve must be"),
+        (lambda v: v.update(curves=[]), "one at"),
+        (lambda v: v["checked"]["fmr"].update(high=7), "fmr of a calibration must be"),
+        (lambda v: v["fitted"].update(people=-3), "number of people must be"),
+        (lambda v: v.update(strangers=[2, 1]), "distances of strangers must be ascending"),
+        (lambda v: v.update(seed=10**15), None),
+        (lambda v: v["source"].update(date=[]), r"damaged at calibration.source"),
+        (lambda v: v.pop("threshold"), "damaged at calibration;"),
+        (lambda v: v.update(threshold="high"), "damaged at calibration.threshold"),
+        (
+            lambda v: v["checked"]["fmr"].update(low=[]),
+            r"damaged at calibration\.checked\.fmr\.low",
+        ),
+        (lambda v: v.update(curves=3), "damaged at calibration.curves"),
+        (lambda v: v.update(more=1), "damaged at calibration"),
+        (lambda v: v.update(partreid_calibration=99), "no calibration of this version"),
+        (lambda v: v.clear(), "no calibration of this version"),
+    ],
+)
 def test_damaged_files_are_refused(change, words: str, made: Calibration, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = tmp_path / "calibration.json"
     decision.save(made, file)
     values = json.loads(file.read_text())
     change(values)
     file.write_text(json.dumps(values))
-    with pytest.raises(DataError, match="was changed after partreid calibrate had written it|no calibration of this"):
+    with pytest.raises(
+        DataError,
+        match="was changed after partreid calibrate had written it|no calibration of this",
+    ):
         decision.read(file)
     file.write_text(json.dumps(sealed(values)))
     if words is None:
@@ -174,14 +239,20 @@ def test_damaged_files_are_refused(change, words: str, made: Calibration, tmp_pa
             decision.read(file)
 
 
-def test_a_calibration_of_the_version_without_a_seal_is_to_be_made_again(made: Calibration, tmp_path: Path) -> None:
-    (tmp_path / "old.json").write_text(json.dumps({"partreid_calibration": 1, **decision.plain(made)}))
+def test_a_calibration_of_the_version_without_a_seal_is_to_be_made_again(
+    made: Calibration, tmp_path: Path
+) -> None:
+    (tmp_path / "old.json").write_text(
+        json.dumps({"partreid_calibration": 1, **decision.plain(made)})
+    )
     with pytest.raises(DataError, match="older version .* make it again with partreid calibrate"):
         decision.read(tmp_path / "old.json")
 
 
 def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no calibration .*gone\.json; make one with partreid calibrate"):
+    with pytest.raises(
+        DataError, match=r"there is no calibration .*gone\.json; make one with partreid calibrate"
+    ):
         decision.read(tmp_path / "gone.json")
     (tmp_path / "text.json").write_text("{")
     with pytest.raises(DataError, match=r"text\.json is not JSON"):
@@ -199,13 +270,18 @@ def model(trained) -> Model:  # type: ignore[no-untyped-def]
 def test_a_model_is_what_its_weights_and_its_distance_are(model: Model) -> None:
     method, recipe, names = model.method, model.recipe, model.names
     first = decision.bound_to(method, recipe, names)
-    assert first == decision.bound_to(method, recipe, names) == model.bound and len(first.model) == 64
+    assert (
+        first == decision.bound_to(method, recipe, names) == model.bound and len(first.model) == 64
+    )
     other = decision.bound_to(method, recipe, tuple(reversed(names)))
     assert other.weights == first.weights and other.model != first.model
     rule = method.distance
     try:
-        for changed in (replace(rule, metric="cosine"), replace(rule, weights=(0.5,) * len(names)),
-                        replace(rule, shrink=1.0, far=0.7)):
+        for changed in (
+            replace(rule, metric="cosine"),
+            replace(rule, weights=(0.5,) * len(names)),
+            replace(rule, shrink=1.0, far=0.7),
+        ):
             method.distance = changed
             again = decision.bound_to(method, recipe, names)
             assert again.weights == first.weights and again.model != first.model
@@ -218,15 +294,26 @@ def test_a_model_is_what_its_weights_and_its_distance_are(model: Model) -> None:
         weight.view(-1)[0] -= 1e-3
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"weights": "0123456789abcdef"}, r"the same weights \(0123456789ab here, weights there\)"),
-    ({"distance": "metric cosine"}, r"the same distance \(metric cosine here, metric euclidean there\)"),
-    ({"names": ("a", "c")}, r"the same parts \(a, c here, a, b there\)"),
-])
-def test_another_model_is_refused_with_what_differs(change: dict[str, str], words: str, made: Calibration) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": "0123456789abcdef"}, r"the same weights \(0123456789ab here, weights there\)"),
+        (
+            {"distance": "metric cosine"},
+            r"the same distance \(metric cosine here, metric euclidean there\)",
+        ),
+        ({"names": ("a", "c")}, r"the same parts \(a, c here, a, b there\)"),
+    ],
+)
+def test_another_model_is_refused_with_what_differs(
+    change: dict[str, str], words: str, made: Calibration
+) -> None:
     decision.require_bound(made, BOUND, "file")
-    with pytest.raises(DataError, match=rf"file was made for another model \(model, this one is other\).*{words}.*"
-                                        "partreid calibrate, or remove the file"):
+    with pytest.raises(
+        DataError,
+        match=rf"file was made for another model \(model, this one is other\).*{words}.*"
+        "partreid calibrate, or remove the file",
+    ):
         decision.require_bound(made, replace(BOUND, model="other", **change), "file")
 
 
@@ -242,16 +329,27 @@ def test_images_are_known_again_wherever_they_lie(tmp_path: Path) -> None:
 
     here = digest(draw("a", 1), draw("a", 2))
     assert digest(draw("b", 2), draw("b", 1)) == here
-    others = {digest(draw("a", 1)), digest(draw("a", 1), draw("a", 3)), digest(draw("a", 1), draw("a", 2, 5)),
-              digest(draw("a", 1), draw("a", 2, 1, 2)), decision.hash_of_images({}, [draw("a", 1), draw("a", 2)])}
+    others = {
+        digest(draw("a", 1)),
+        digest(draw("a", 1), draw("a", 3)),
+        digest(draw("a", 1), draw("a", 2, 5)),
+        digest(draw("a", 1), draw("a", 2, 1, 2)),
+        decision.hash_of_images({}, [draw("a", 1), draw("a", 2)]),
+    }
     assert len(others) == 5 and here not in others
     with pytest.raises(DataError, match=r"there is no image .*gone\.png"):
         digest(Sample(tmp_path / "gone.png", 1, 1))
 
 
 def test_a_source_says_what_it_was_made_on(benchmark: Benchmark) -> None:
-    found = decision.source_of(BOUND, build.benchmark("synthetic-tiny", benchmark.root), "synthetic-tiny")
-    assert found.data == "synthetic-tiny" and found.queries == tuple(benchmark.queries) and found.model == "model"
+    found = decision.source_of(
+        BOUND, build.benchmark("synthetic-tiny", benchmark.root), "synthetic-tiny"
+    )
+    assert (
+        found.data == "synthetic-tiny"
+        and found.queries == tuple(benchmark.queries)
+        and found.model == "model"
+    )
     assert found.images != found.gallery and len(found.date) == 10
 
 
@@ -265,7 +363,11 @@ def test_other_people_raise_no_alarm_and_another_world_does(made: Calibration) -
         assert decision.unlike(made, distance, crops) is None, seed
     _, _, noisy = slice_of(people=15, images=4, noise=2.0, seed=1)
     said = decision.unlike(made, distance, noisy)
-    assert said is not None and "not like those of the calibration on made" in said and "partreid calibrate" in said
+    assert (
+        said is not None
+        and "not like those of the calibration on made" in said
+        and "partreid calibrate" in said
+    )
     _, _, hidden = slice_of(people=15, images=4, hidden=0.7, seed=1)  # many pairs share no part
     assert decision.unlike(made, distance, hidden) is not None
     assert decision.unlike(made, distance, noisy.rows(slice(12))) is None  # 66 pairs say too little

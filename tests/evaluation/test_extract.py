@@ -1,4 +1,6 @@
-"""Extraction keeps the order of the samples, whatever the batch size and the number of processes."""
+"""Extraction keeps the order of the samples, whatever the batch size and the number of
+processes.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +27,11 @@ class Mean(Method):
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
         colour = images.mean((2, 3))
-        parts = cues["parts"].flatten(1).float().sum(1) if "parts" in cues else colour.new_zeros(len(images))
+        parts = (
+            cues["parts"].flatten(1).float().sum(1)
+            if "parts" in cues
+            else colour.new_zeros(len(images))
+        )
         vectors = torch.stack([colour, parts[:, None].expand(-1, 3)], 1)
         seen = torch.stack([torch.ones(len(images)), (parts > 0).float()], 1)
         return Output(images, None, {"all": Embeddings(vectors, seen, ("colour", "labels"))})
@@ -68,14 +74,22 @@ def test_labels_come_with_their_images_on_the_images_grid(samples: list[Sample])
 def test_outputs_are_shown_with_their_rows_and_progress_is_told(samples: list[Sample]) -> None:
     seen: list[tuple[list[Sample], int]] = []
     told: list[tuple[int, int]] = []
-    extract(Mean(), samples, SIZE, batch=3, see=lambda at, out: seen.append((samples[at], len(out.features))),
-            progress=lambda done, total: told.append((done, total)))
+    extract(
+        Mean(),
+        samples,
+        SIZE,
+        batch=3,
+        see=lambda at, out: seen.append((samples[at], len(out.features))),
+        progress=lambda done, total: told.append((done, total)),
+    )
     assert seen == [(samples[:3], 3), (samples[3:6], 3), (samples[6:], 1)]
     assert told == [(3, 7), (6, 7), (7, 7)]
 
 
 class Processes:
-    """Stands for torch.distributed: the ranks run one after the other, twice, and gather what they left."""
+    """Stands for torch.distributed: the ranks run one after the other, twice, and gather what
+    they left.
+    """
 
     def __init__(self, world: int) -> None:
         self.world, self.rank, self.left = world, 0, {}  # type: ignore[var-annotated]
@@ -99,12 +113,13 @@ class Processes:
         for turn in range(2 * self.world):
             self.rank = turn % self.world
             found.append(call())
-        return found[self.world:]
+        return found[self.world :]
 
 
 @pytest.mark.parametrize(("n", "world"), [(7, 2), (7, 3), (6, 2), (1, 2), (2, 4)])
-def test_several_processes_all_get_the_whole_in_order(n: int, world: int, samples: list[Sample],
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_all_get_the_whole_in_order(
+    n: int, world: int, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = extract(Mean(), samples[:n], SIZE)
     processes = Processes(world)
     monkeypatch.setattr(module, "dist", processes)
@@ -138,7 +153,8 @@ def test_images_are_never_held(samples: list[Sample]) -> None:
 
     def see(at: slice, out: Output) -> None:
         gc.collect()
-        assert sum(ref() is not None for ref in alive) <= 1  # at most the batch before, still being replaced
+        # at most the batch before, still being replaced
+        assert sum(ref() is not None for ref in alive) <= 1
         alive.append(weakref.ref(out.features))
 
     extract(Mean(), samples * 3, SIZE, batch=2, see=see)

@@ -26,7 +26,8 @@ def test_a_part_over_legs_and_shoes_stands_for_one_of_them() -> None:
     found = quality([[0, 1, 1, 0], [0, 2, 2, 0], [0, 3, 3, 0], [0, 3, 3, 3]])
     assert found["bags kept"] == 0  # the bag was called background
     assert found["foreground"] == pytest.approx(8 / 10)  # 8 pixels right, 1 missed, 1 too many
-    assert found["legs"] == pytest.approx(2 / 5) and found["shoes"] == 0  # a tie goes to the upper region
+    # a tie goes to the upper region
+    assert found["legs"] == pytest.approx(2 / 5) and found["shoes"] == 0
 
 
 def test_unknown_pixels_do_not_count() -> None:
@@ -55,7 +56,9 @@ def masks(truth: np.ndarray) -> dict[str, np.ndarray]:
 def test_agreement_counts_what_a_loop_counts(unknown: float) -> None:
     random = np.random.default_rng(3)
     truth = random.integers(0, 5, (4, 12, 6)).astype(np.uint8)
-    own = np.where(random.random(truth.shape) < 0.6, truth + (truth == 4), random.integers(0, 6, truth.shape))
+    own = np.where(
+        random.random(truth.shape) < 0.6, truth + (truth == 4), random.integers(0, 6, truth.shape)
+    )
     own = np.where(random.random(truth.shape) < unknown, 255, own).astype(np.uint8)
     counts = Overlap(5, REGION_NAMES)
     for a, b in zip(own, truth, strict=True):
@@ -64,7 +67,9 @@ def test_agreement_counts_what_a_loop_counts(unknown: float) -> None:
     found = counts.agreement({name: tuple(k) for name, k in parts.items() if name != "foreground"})
     for name, members in parts.items():
         both = either = neither = inside = 0
-        for a, b in zip(own.ravel(), np.stack([masks(t)[name] for t in truth]).ravel(), strict=True):
+        for a, b in zip(
+            own.ravel(), np.stack([masks(t)[name] for t in truth]).ravel(), strict=True
+        ):
             if a != 255:
                 both += int(a in members and b)
                 inside += int(a in members or b)
@@ -81,7 +86,8 @@ def test_parts_stand_for_regions_by_their_order_or_by_what_they_cover() -> None:
     counts = Overlap(5, REGION_NAMES)
     truth = np.array([[1, 1, 2, 2], [3, 3, 4, 4], [0, 0, 0, 2]], np.uint8)
     counts.add(np.array([[4, 4, 5, 1], [2, 2, 3, 3], [0, 0, 0, 5]], np.uint8), masks(truth))
-    assert counts.by_overlap() == {"head": (4,), "legs": (2,), "shoes": (3,)}  # 1 and 5 lie on none of them
+    # 1 and 5 lie on none of them
+    assert counts.by_overlap() == {"head": (4,), "legs": (2,), "shoes": (3,)}
     coarse = Overlap(5, REGION_NAMES)
     coarse.add(np.array([[5], [1]], np.uint8), masks(truth[:2]))  # brought to the reference's size
     assert coarse.own.tolist() == [0, 4, 0, 0, 0, 4]
@@ -91,7 +97,11 @@ def test_what_nobody_has_agrees_with_nothing() -> None:
     counts = Overlap(1, REGION_NAMES)
     counts.add(np.ones((2, 2), np.uint8), masks(np.full((2, 2), 2, np.uint8)))
     found = counts.agreement({"head": ()})
-    assert (found["foreground"].inside, found["foreground"].outside, found["foreground"].mean) == (1.0, None, None)
+    assert (found["foreground"].inside, found["foreground"].outside, found["foreground"].mean) == (
+        1.0,
+        None,
+        None,
+    )
     assert (found["head"].inside, found["head"].outside) == (None, 1.0)
 
 

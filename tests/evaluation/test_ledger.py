@@ -1,4 +1,6 @@
-"""The ledger: what an evaluation leaves, once; what of it counts for a recipe; broken files in one sentence."""
+"""The ledger: what an evaluation leaves, once; what of it counts for a recipe; broken files in
+one sentence.
+"""
 
 import json
 import os
@@ -25,9 +27,26 @@ BOT = find("bot/bpbreid-table1/market1501")
 def entry(recipe: str = BOT.name, seed: int = 1, mAP: float = 0.8, **changes: object) -> Entry:
     scores = {"mAP": mAP, "mINP": 0.5, "R1": 0.9, "R5": 0.95, "R10": 0.97, "R20": 0.99}
     row = replace(find(recipe), seed=seed)
-    made = Entry(recipe, row.digest, seed, row.test[0], "market1501", "query", False, None, scores,
-                 {"mAP": (mAP - 0.01, mAP + 0.01), "R1": (0.88, 0.92)}, 3368, 3368, 15913, 1200.5, "CPU, 1 threads",
-                 "0.1.0", "0123456789ab", "2026-01-02T03:04:05+00:00")
+    made = Entry(
+        recipe,
+        row.digest,
+        seed,
+        row.test[0],
+        "market1501",
+        "query",
+        False,
+        None,
+        scores,
+        {"mAP": (mAP - 0.01, mAP + 0.01), "R1": (0.88, 0.92)},
+        3368,
+        3368,
+        15913,
+        1200.5,
+        "CPU, 1 threads",
+        "0.1.0",
+        "0123456789ab",
+        "2026-01-02T03:04:05+00:00",
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -44,28 +63,50 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # What an evaluation leaves
 
 
-def test_an_evaluation_adds_a_line_for_each_set_of_queries(here: Path, world: Path,
-                                                           trained: Callable[[str], Path]) -> None:
+def test_an_evaluation_adds_a_line_for_each_set_of_queries(
+    here: Path, world: Path, trained: Callable[[str], Path]
+) -> None:
     run = trained("bpbreid")
     evaluate(run, "--data", world, "--json", here / "scores.json")
     found = read(here / LEDGER)
     results = json.loads((here / "scores.json").read_text())["results"]
     recipe = json.loads((run / "recipe.json").read_text())
     for line, row in zip(found, results, strict=True):
-        assert (line.recipe, line.seed, line.data) == (recipe["name"], recipe["seed"], "synthetic-tiny")
-        assert (line.queries, line.protocol, line.visibility, line.reranked) == (row["queries"], "market1501", True,
-                                                                                False)
+        assert (line.recipe, line.seed, line.data) == (
+            recipe["name"],
+            recipe["seed"],
+            "synthetic-tiny",
+        )
+        assert (line.queries, line.protocol, line.visibility, line.reranked) == (
+            row["queries"],
+            "market1501",
+            True,
+            False,
+        )
         assert {k: line.scores[k] for k in ("R1", "R5", "mAP", "mINP")} == {
-            "R1": row["rank1"], "R5": row["rank5"], "mAP": row["mAP"], "mINP": row["mINP"]}
-        assert [list(line.intervals[k]) for k in ("R1", "mAP")] == [row["rank1_interval"], row["mAP_interval"]]
+            "R1": row["rank1"],
+            "R5": row["rank5"],
+            "mAP": row["mAP"],
+            "mINP": row["mINP"],
+        }
+        assert [list(line.intervals[k]) for k in ("R1", "mAP")] == [
+            row["rank1_interval"],
+            row["mAP_interval"],
+        ]
         assert line.scores["R5"] <= line.scores["R10"] <= line.scores["R20"]
         assert (line.queries_scored, line.query_images, line.gallery_images) == (16, 16, 28)
-        assert line.version == __version__ and line.device.startswith("CPU") and line.date.endswith("+00:00")
-        assert line.commit is None and line.seconds is not None and line.seconds > 0  # the folder is no checkout
+        assert (
+            line.version == __version__
+            and line.device.startswith("CPU")
+            and line.date.endswith("+00:00")
+        )
+        # the folder is no checkout
+        assert line.commit is None and line.seconds is not None and line.seconds > 0
 
 
-def test_the_same_numbers_are_written_once_and_others_beside_them(here: Path, world: Path,
-                                                                  trained: Callable[[str], Path]) -> None:
+def test_the_same_numbers_are_written_once_and_others_beside_them(
+    here: Path, world: Path, trained: Callable[[str], Path]
+) -> None:
     run = trained("bot")
     evaluate(run, "--data", world)
     first = (here / LEDGER).read_bytes()
@@ -83,8 +124,9 @@ def test_no_ledger_leaves_it(here: Path, world: Path, trained: Callable[[str], P
     assert list(here.iterdir()) == []
 
 
-def test_a_broken_ledger_is_said_before_anything_is_scored(here: Path, world: Path, trained: Callable[[str], Path],
-                                                           capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_ledger_is_said_before_anything_is_scored(
+    here: Path, world: Path, trained: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     (here / "l.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="line 1 of l.jsonl is no entry of a ledger"):
         evaluate(trained("bot"), "--data", world, "--ledger", "l.jsonl")
@@ -96,7 +138,11 @@ def test_a_broken_ledger_is_said_before_anything_is_scored(here: Path, world: Pa
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "results" / "ledger.jsonl"
-    some = [entry(), entry(seed=2, mAP=0.81), entry(queries="other", visibility=False, seconds=None, commit=None)]
+    some = [
+        entry(),
+        entry(seed=2, mAP=0.81),
+        entry(queries="other", visibility=False, seconds=None, commit=None),
+    ]
     assert append(path, some[:2]) == 2 and append(path, some) == 1
     assert [json.dumps(asdict(e)) for e in read(path)] == [json.dumps(asdict(e)) for e in some]
     assert len(path.read_text().splitlines()) == 3 and read(tmp_path / "none.jsonl") == []
@@ -105,19 +151,36 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_later_look_at_the_same_run_is_not_another_result(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
     append(path, [entry()])
-    assert append(path, [entry(date="2027-01-01T00:00:00+00:00", commit="ffff", version="9", device="a GPU")]) == 0
-    for change in ({"mAP": 0.80001}, {"seconds": 3.0}, {"digest": "x"}, {"protocol": "any_camera"},
-                   {"gallery_images": 15914}):
+    assert (
+        append(
+            path,
+            [entry(date="2027-01-01T00:00:00+00:00", commit="ffff", version="9", device="a GPU")],
+        )
+        == 0
+    )
+    for change in (
+        {"mAP": 0.80001},
+        {"seconds": 3.0},
+        {"digest": "x"},
+        {"protocol": "any_camera"},
+        {"gallery_images": 15914},
+    ):
         assert append(path, [entry(**change)]) == 1, change  # type: ignore[arg-type]
 
 
 def test_several_writers_tear_no_line(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda seed: append(path, [entry(seed=seed), entry(seed=seed, queries="b")]), range(24)))
+        list(
+            pool.map(
+                lambda seed: append(path, [entry(seed=seed), entry(seed=seed, queries="b")]),
+                range(24),
+            )
+        )
     found = read(path)
     assert sorted(e.seed for e in found) == sorted([*range(24)] * 2)
-    assert all(a.seed == b.seed for a, b in zip(found[::2], found[1::2]))  # the two lines of a writer stay together
+    # the two lines of a writer stay together
+    assert all(a.seed == b.seed for a, b in zip(found[::2], found[1::2]))
 
 
 @pytest.mark.parametrize(("change", "said"), [
@@ -127,8 +190,10 @@ def test_several_writers_tear_no_line(tmp_path: Path) -> None:
     (lambda e: "[1]", "expected a table"),
     (lambda e: json.dumps({k: v for k, v in e.items() if k != "digest"}), "'digest' is missing"),
     (lambda e: json.dumps(e | {"mood": 1}), "'mood' is unknown"),
-    (lambda e: json.dumps(e | {"scores": {"mAP": 0.5}}), "'scores' must hold mAP, mINP, R1, R5, R10, R20"),
-    (lambda e: json.dumps(e | {"scores": e["scores"] | {"R1": 90.0}}), "scores must be numbers from 0 to 1"),
+    (lambda e: json.dumps(e | {"scores": {"mAP": 0.5}}), "'scores' must hold mAP, mINP, R1, R5, "
+                                                         "R10, R20"),
+    (lambda e: json.dumps(e | {"scores": e["scores"] | {"R1": 90.0}}), "scores must be numbers "
+                                                                       "from 0 to 1"),
     (lambda e: json.dumps(e | {"seed": "one"}), "'seed' is 'one'"),
     (lambda e: json.dumps(e | {"seconds": "long"}), "'seconds' is 'long'"),
     (lambda e: json.dumps(e | {"intervals": {"mAP": 3, "R1": [0, 1]}}), "intervals must be pairs"),
@@ -136,24 +201,32 @@ def test_several_writers_tear_no_line(tmp_path: Path) -> None:
     (lambda e: json.dumps(e | {"protocol": None}), "'protocol' is None"),
     (lambda e: "[" * 100_000, "nests more than"),
 ])  # fmt: skip
-def test_a_broken_line_is_named(change: Callable[[dict[str, object]], str], said: str, tmp_path: Path) -> None:
+def test_a_broken_line_is_named(
+    change: Callable[[dict[str, object]], str], said: str, tmp_path: Path
+) -> None:
     path = tmp_path / "l.jsonl"
     append(path, [entry(), entry(seed=2)])
     path.write_text(path.read_text() + change(asdict(entry(seed=3))) + "\n")
-    with pytest.raises(DataError, match=rf"line 3 of .*l\.jsonl is no entry of a ledger \(.*({said})"):
+    with pytest.raises(
+        DataError, match=rf"line 3 of .*l\.jsonl is no entry of a ledger \(.*({said})"
+    ):
         read(path)
 
 
 @pytest.mark.parametrize("room", [0, 1, 300, 1500])
 def test_a_full_disk_takes_all_lines_or_none(room: int, tmp_path: Path) -> None:
-    """A limit on the length of files is met like a full disk: the first part of a write fits, the next one does not."""
+    """A limit on the length of files is met like a full disk: the first part of a write fits,
+    the next one does not.
+    """
     path = tmp_path / "l.jsonl"
     append(path, [entry()])
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, hard))
     try:
-        with pytest.raises(DataError, match="cannot be written .* and is as it was; free some space"):
+        with pytest.raises(
+            DataError, match="cannot be written .* and is as it was; free some space"
+        ):
             append(path, [entry(seed=seed) for seed in (2, 3, 4)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -161,7 +234,9 @@ def test_a_full_disk_takes_all_lines_or_none(room: int, tmp_path: Path) -> None:
     assert append(path, [entry(seed=2)]) == 1 and [e.seed for e in read(path)] == [1, 2]
 
 
-def test_a_last_line_without_an_end_is_kept_if_it_is_whole_and_replaced_if_it_is_half(tmp_path: Path) -> None:
+def test_a_last_line_without_an_end_is_kept_if_it_is_whole_and_replaced_if_it_is_half(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "l.jsonl"
     append(path, [entry(), entry(seed=2)])
     whole = path.read_bytes()
@@ -208,7 +283,10 @@ def test_a_run_counts_by_what_it_did_and_not_by_its_name() -> None:
 
 
 def test_re_ranked_rows_take_re_ranked_scores_and_ignored_visibility_is_left_out() -> None:
-    plain, reranked = find("magnifier/table1/market1501"), find("magnifier/table1/market1501/reranked")
+    plain, reranked = (
+        find("magnifier/table1/market1501"),
+        find("magnifier/table1/market1501/reranked"),
+    )
     some = [entry(plain.name, mAP=0.89), entry(plain.name, mAP=0.95, reranked=True)]
     assert [e.scores["mAP"] for e in ours(plain, some)["query"]] == [0.89]
     assert [e.scores["mAP"] for e in ours(reranked, some)["query"]] == [0.95]
@@ -219,15 +297,18 @@ def test_re_ranked_rows_take_re_ranked_scores_and_ignored_visibility_is_left_out
 # Where numbers come from
 
 
-def test_the_commit_is_the_working_directory_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_is_the_working_directory_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert commit_of(tmp_path) is None
     if shutil.which("git") is None:
         pytest.skip("no git")
 
     def git(*words: str) -> str:
         who = ("-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false")
-        return subprocess.run(("git", "-C", str(tmp_path), *who, *words), check=True, capture_output=True,
-                              text=True).stdout.strip()
+        return subprocess.run(
+            ("git", "-C", str(tmp_path), *who, *words), check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     git("init", "-q")
     assert commit_of(tmp_path) is None  # nothing committed yet

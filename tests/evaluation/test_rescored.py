@@ -1,4 +1,6 @@
-"""One training scored in several ways: as another row, by other embeddings, with weights that only training keeps."""
+"""One training scored in several ways: as another row, by other embeddings, with weights that
+only training keeps.
+"""
 
 import json
 from collections.abc import Callable
@@ -34,47 +36,106 @@ def test_a_run_is_described_by_what_is_asked_for(trained: Trained, benchmark: Be
         assert found.names == (whole.names if "parts" in names else names)
         torch.testing.assert_close(found.vectors, whole.select(*found.names).vectors)
     assert rescored(own, run) is own and own.embed(paths).names == whole.names
-    with pytest.raises(RecipeError, match="bpbreid cannot describe 'tail'; choose of global, foreground"):
+    with pytest.raises(
+        RecipeError, match="bpbreid cannot describe 'tail'; choose of global, foreground"
+    ):
         rescored(own, run, ("tail",))
     with pytest.raises(RecipeError, match="unknown argument of method 'bot': 'described'"):
         rescored(load(trained("bot"), "cpu"), trained("bot"), ("global",))
 
 
 def test_a_run_is_scored_as_a_row_of_its_training_and_no_other(
-    trained: Trained, tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Trained,
+    tmp_path: Path,
+    world: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tensors, meta = load_tensors(trained("bpbreid") / "model.safetensors")
     toy = override(load(trained("bpbreid"), "cpu").recipe, ["seed=3"])
     save_tensors(tmp_path / "run" / "model.safetensors", tensors, meta | {"recipe": to_plain(toy)})
-    hidden = replace(override(toy, ["method.visibility=none", "seed=1"]), name="toy/hidden", scores=toy.name)
-    other = replace(override(toy, ["stages.lr=1", "size=[32,32]"]), name="toy/other", scores="toy/else")
+    hidden = replace(
+        override(toy, ["method.visibility=none", "seed=1"]), name="toy/hidden", scores=toy.name
+    )
+    other = replace(
+        override(toy, ["stages.lr=1", "size=[32,32]"]), name="toy/other", scores="toy/else"
+    )
     for row in (hidden, other):
         monkeypatch.setitem(RECIPES, row.name, row)
     ledger = tmp_path / "ledger.jsonl"
-    app(["eval", str(tmp_path / "run"), "--data", str(world), "--row", "toy/hidden", "--ledger", str(ledger),
-         "--device", "cpu"], result_action="return_value")
+    app(
+        [
+            "eval",
+            str(tmp_path / "run"),
+            "--data",
+            str(world),
+            "--row",
+            "toy/hidden",
+            "--ledger",
+            str(ledger),
+            "--device",
+            "cpu",
+        ],
+        result_action="return_value",
+    )
     (line,) = {(entry.recipe, entry.seed, entry.digest) for entry in read(ledger)}
     assert line == ("toy/hidden", 3, replace(hidden, seed=3).digest)
-    assert set(ours(hidden, read(ledger))) == {"holistic", "occluded"} and not ours(toy, read(ledger))
-    app(["eval", str(tmp_path / "run"), "--data", str(world), "--described", "head,torso", "--described", "global",
-         "--ledger", str(ledger), "--device", "cpu"], result_action="return_value")
+    assert set(ours(hidden, read(ledger))) == {"holistic", "occluded"} and not ours(
+        toy, read(ledger)
+    )
+    app(
+        [
+            "eval",
+            str(tmp_path / "run"),
+            "--data",
+            str(world),
+            "--described",
+            "head,torso",
+            "--described",
+            "global",
+            "--ledger",
+            str(ledger),
+            "--device",
+            "cpu",
+        ],
+        result_action="return_value",
+    )
     described = override(toy, ['method.described=["head","torso","global"]'])
     assert set(ours(described, read(ledger))) == {"holistic", "occluded"}
     capsys.readouterr()
-    with pytest.raises(RecipeError, match=r"another training than that of toy/other \(they differ in size, stages\); "
-                                          "train toy/else"):
+    with pytest.raises(
+        RecipeError,
+        match=r"another training than that of toy/other \(they differ in size, stages\); "
+        "train toy/else",
+    ):
         evaluate_runs([tmp_path / "run"], world, options=Options(row="toy/other", device="cpu"))
 
 
 def test_what_a_finished_run_left_away_comes_from_its_checkpoint(
     benchmark: Benchmark, toy: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    """DSA's guide is not kept for its own row, but three rows of its Table 3 match by what it sees."""
-    few = replace(benchmark, train=tuple(s for s in benchmark.train if s.identity in {
-        t.identity for t in benchmark.train[:12]}))
+    """DSA's guide is not kept for its own row, but three rows of its Table 3 match by what it
+    sees.
+    """
+    few = replace(
+        benchmark,
+        train=tuple(
+            s for s in benchmark.train if s.identity in {t.identity for t in benchmark.train[:12]}
+        ),
+    )
     run = tmp_path / "run"
-    train(toy("dsa", "stages.epochs=1", "stages.batch=[2,2]", "cues.uv_tiles.size=8", "cues.uv_tiles.cache=false",
-              "method.tile=8"), few, run)
+    train(
+        toy(
+            "dsa",
+            "stages.epochs=1",
+            "stages.batch=[2,2]",
+            "cues.uv_tiles.size=8",
+            "cues.uv_tiles.cache=false",
+            "method.tile=8",
+        ),
+        few,
+        run,
+    )
     own = load(run, "cpu")
     assert not any(name.startswith("guide") for name in own.method.state_dict())
     other = rescored(own, run, ("fused_global",))
@@ -83,8 +144,12 @@ def test_what_a_finished_run_left_away_comes_from_its_checkpoint(
     for name, tensor in other.method.state_dict().items():
         assert torch.equal(tensor, kept[f"model/{name}"]), name
     tensors, header = load_tensors(run / "checkpoint.safetensors")
-    save_tensors(run / "checkpoint.safetensors", tensors, header | {"place": header["place"] | {"epoch": 0}})
-    with pytest.raises(DataError, match="did not keep what this needs .* no checkpoint of its end beside it; train"):
+    save_tensors(
+        run / "checkpoint.safetensors", tensors, header | {"place": header["place"] | {"epoch": 0}}
+    )
+    with pytest.raises(
+        DataError, match="did not keep what this needs .* no checkpoint of its end beside it; train"
+    ):
         rescored(own, run, ("fused_global",))
 
 
@@ -94,10 +159,16 @@ def test_a_model_that_is_told_its_target_is_scored_with_the_masks_of_the_test_im
 ) -> None:
     tensors, meta = load_tensors(trained("bpbreid") / "model.safetensors")
     toy = load(trained("bpbreid"), "cpu").recipe
-    recipe = override(toy, [f"method.target={target}", "cues.masks=surfaces", "cues.masks.parts=five"])
-    save_tensors(tmp_path / "run" / "model.safetensors", tensors, meta | {"recipe": to_plain(recipe)})
-    told, plain = (evaluate_runs([run], world, options=Options(device="cpu")) for run in (
-        tmp_path / "run", trained("bpbreid")))
+    recipe = override(
+        toy, [f"method.target={target}", "cues.masks=surfaces", "cues.masks.parts=five"]
+    )
+    save_tensors(
+        tmp_path / "run" / "model.safetensors", tensors, meta | {"recipe": to_plain(recipe)}
+    )
+    told, plain = (
+        evaluate_runs([run], world, options=Options(device="cpu"))
+        for run in (tmp_path / "run", trained("bpbreid"))
+    )
     assert told is not None and plain is not None
     scores = [[row["mAP"] for row in found.plain()["results"]] for found in (told, plain)]
     assert all(0 < score <= 1 for score in scores[0]) and scores[0] != scores[1]
@@ -107,16 +178,29 @@ def test_a_target_without_a_source_is_refused_before_training(
     benchmark: Benchmark, toy: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     recipe = toy("bpbreid", "method.target=hard")
-    with pytest.raises(RecipeError, match="needs the cue 'masks' with every image at test time.*--set cues.masks="):
+    with pytest.raises(
+        RecipeError, match="needs the cue 'masks' with every image at test time.*--set cues.masks="
+    ):
         train(recipe, replace(benchmark, train=benchmark.train[:8]), tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
-def test_train_of_a_row_that_scores_another_says_what_to_do(capsys: pytest.CaptureFixture[str], world: Path) -> None:
+def test_train_of_a_row_that_scores_another_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], world: Path
+) -> None:
     for more, again in (((), ""), (("--set", "seed=2"), " with the same --set")):
         with pytest.raises(SystemExit):
-            app(["train", "bpbreid/table3/head", "--data", str(world), *more], result_action="return_value")
+            app(
+                ["train", "bpbreid/table3/head", "--data", str(world), *more],
+                result_action="return_value",
+            )
         said = capsys.readouterr().err
-        assert f"partreid train bpbreid/table3/foreground+parts{again}, then partreid eval RUN --row" in said
+        assert (
+            f"partreid train bpbreid/table3/foreground+parts{again}, then partreid eval RUN --row"
+            in said
+        )
         assert "--set scores=null" in said
-    assert find("bpbreid/table3/head").scores and override(find("bpbreid/table3/head"), ["scores=null"]).scores is None
+    assert (
+        find("bpbreid/table3/head").scores
+        and override(find("bpbreid/table3/head"), ["scores=null"]).scores is None
+    )

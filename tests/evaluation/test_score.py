@@ -18,10 +18,13 @@ def sample(identity: int, camera: int) -> Sample:
     return Sample(Path(f"{identity}_{camera}.jpg"), identity, camera)
 
 
-# Every image lies on a line at its own place; the gallery's third entry is a distractor, its last one junk.
+# Every image lies on a line at its own place; the gallery's third entry is a distractor, its last
+# one junk.
 GALLERY = (sample(1, 2), sample(2, 2), sample(0, 3), sample(1, 1), sample(2, 3), sample(-1, 2))
 PLACES = torch.tensor([0.0, 4.0, 1.0, 9.0, 6.0, 0.2])
-BENCHMARK = Benchmark("made", Path("."), (), {"easy": (sample(1, 1), sample(2, 1)), "hard": (sample(2, 1),)}, GALLERY)
+BENCHMARK = Benchmark(
+    "made", Path("."), (), {"easy": (sample(1, 1), sample(2, 1)), "hard": (sample(2, 1),)}, GALLERY
+)
 
 
 def at(places: list[float]) -> Embeddings:
@@ -33,8 +36,10 @@ def described() -> Described:
 
 
 def test_ranks_by_hand() -> None:
-    """Query 1 (camera 1) at 0.1: entry 0 is right and nearest; its own camera's entry 3 and junk are left out.
-    Query 2 at 4.1: right entries 1 and 4 come first and second. The hard one at 1.2: the distractor, 0, 1, 4."""
+    """Query 1 (camera 1) at 0.1: entry 0 is right and nearest; its own camera's entry 3 and junk
+    are left out. Query 2 at 4.1: right entries 1 and 4 come first and second. The hard one at 1.2:
+    the distractor, 0, 1, 4.
+    """
     easy, hard = score(EUCLID, described(), BENCHMARK)
     assert (easy.queries, hard.queries) == ("easy", "hard")
     assert easy.ranking.mAP == 1 and easy.ranking.cmc[1] == 1
@@ -56,23 +61,39 @@ def test_expansion_gives_every_query_its_own_answer_in_whatever_order_they_come(
     draw = torch.Generator().manual_seed(0)
     gallery = tuple(sample(1 + i % 6, 1 + i % 4) for i in range(48))
     asked = tuple(sample(1 + i % 6, 1 + i % 3) for i in range(18))
-    places = Described({"q": Embeddings.one("x", torch.randn(18, 4, generator=draw))},
-                       Embeddings.one("x", torch.randn(48, 4, generator=draw)))
-    (found,) = score(EUCLID, places, Benchmark("made", Path("."), (), {"q": asked}, gallery), after=Expansion(k=2))
+    places = Described(
+        {"q": Embeddings.one("x", torch.randn(18, 4, generator=draw))},
+        Embeddings.one("x", torch.randn(48, 4, generator=draw)),
+    )
+    (found,) = score(
+        EUCLID,
+        places,
+        Benchmark("made", Path("."), (), {"q": asked}, gallery),
+        after=Expansion(k=2),
+    )
     (plain,) = score(EUCLID, places, Benchmark("made", Path("."), (), {"q": asked}, gallery))
     assert found.roc is None and found.searches is None and found.ranking.mAP != plain.ranking.mAP
     for i in range(18):  # a query alone needs no order
-        alone = Benchmark("made", Path("."), (), {"q": asked[i:i + 1]}, gallery)
-        (one,) = score(EUCLID, Described({"q": places.queries["q"].rows([i])}, places.gallery), alone,
-                       after=Expansion(k=2))
+        alone = Benchmark("made", Path("."), (), {"q": asked[i : i + 1]}, gallery)
+        (one,) = score(
+            EUCLID,
+            Described({"q": places.queries["q"].rows([i])}, places.gallery),
+            alone,
+            after=Expansion(k=2),
+        )
         assert one.ranking.top[0].tolist() == found.ranking.top[i].tolist()
-        assert one.ranking.ap[0] == found.ranking.ap[i] and one.ranking.identities[0] == found.ranking.identities[i]
+        assert (
+            one.ranking.ap[0] == found.ranking.ap[i]
+            and one.ranking.identities[0] == found.ranking.identities[i]
+        )
         assert one.ranking.hits[0].tolist() == found.ranking.hits[i].tolist()
         assert one.ranking.size[0] == found.ranking.size[i]
 
 
 def test_every_set_of_embeddings_is_changed() -> None:
-    hidden = Described({"easy": Embeddings(torch.zeros(2, 1, 1), torch.zeros(2, 1), ("x",))}, at([1.0]))
+    hidden = Described(
+        {"easy": Embeddings(torch.zeros(2, 1, 1), torch.zeros(2, 1), ("x",))}, at([1.0])
+    )
     changed = hidden.change(Embeddings.all_visible)
     assert changed.queries["easy"].visibility.eq(1).all() and changed.gallery.visibility.eq(1).all()
     assert hidden.queries["easy"].visibility.eq(0).all()

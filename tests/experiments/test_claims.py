@@ -19,7 +19,9 @@ CLAIM = Claim("a", "b", "2 > 1", "Table 0")
 
 def outcome(ap: np.ndarray, people: int = 50) -> Outcome:
     identities = np.arange(len(ap)) % people
-    return Outcome({"holistic": ap}, {"holistic": (ap > 0.5).astype(float)}, {"holistic": identities})
+    return Outcome(
+        {"holistic": ap}, {"holistic": (ap > 0.5).astype(float)}, {"holistic": identities}
+    )
 
 
 def pairs(gain: float, spread: float, seeds: int = 3) -> list[tuple[Outcome, Outcome]]:
@@ -31,13 +33,17 @@ def pairs(gain: float, spread: float, seeds: int = 3) -> list[tuple[Outcome, Out
     return found
 
 
-@pytest.mark.parametrize(("gain", "spread", "verdict"), [(0.1, 0.05, "holds"), (-0.1, 0.05, "fails"),
-                                                         (0.0, 0.2, "undecided")])
+@pytest.mark.parametrize(
+    ("gain", "spread", "verdict"),
+    [(0.1, 0.05, "holds"), (-0.1, 0.05, "fails"), (0.0, 0.2, "undecided")],
+)
 def test_the_interval_decides(gain: float, spread: float, verdict: str) -> None:
     some = pairs(gain, spread)
     found = check(CLAIM, some)
     by_hand = [float((b.ap["holistic"] - w.ap["holistic"]).mean()) for b, w in some]
-    assert found.by_seed == pytest.approx(by_hand) and found.gain.value == pytest.approx(np.mean(by_hand))
+    assert found.by_seed == pytest.approx(by_hand) and found.gain.value == pytest.approx(
+        np.mean(by_hand)
+    )
     assert found.gain.low < found.gain.value < found.gain.high and found.verdict == verdict
 
 
@@ -61,10 +67,13 @@ def test_every_claim_is_of_rows_that_exist_and_differ_at_small_size() -> None:
 
 
 @pytest.mark.slow  # trains two small models
-def test_variants_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                   capsys: pytest.CaptureFixture[str]) -> None:
+def test_variants_are_trained_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     claim = Claim("dsa/table3/baseline-re", "dsa/table3/baseline", "78.6 > 76.4", "DSA Table 3")
-    twin = Claim("dsa/table3/baseline-re-ls", "dsa/table4/baseline-re-ls", "", "one row in two tables")
+    twin = Claim(
+        "dsa/table3/baseline-re-ls", "dsa/table4/baseline-re-ls", "", "one row in two tables"
+    )
     monkeypatch.setattr(claims, "CLAIMS", (claim, twin))
     monkeypatch.setattr(claims, "STUDIES", {"Erasing": ("dsa", (claim.worse, claim.better))})
     numbers = claims.run(("dsa",), (1,), tmp_path / "out", "tiny", tmp_path / "claims.json")
@@ -74,7 +83,12 @@ def test_variants_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert numbers["claims"][0]["by_seed"] == [pytest.approx(numbers["claims"][0]["gain"])]
     assert numbers["claims"][1]["gain"] == 0 and numbers["claims"][1]["verdict"] == "undecided"
     score = numbers["variants"][claim.better]["holistic"]["mAP"]
-    assert len(score) == 1 and f"{100 * score[0]:.1f} ± 0.0" in said and "Erasing" in said and "78.6 > 76.4" in said
+    assert (
+        len(score) == 1
+        and f"{100 * score[0]:.1f} ± 0.0" in said
+        and "Erasing" in said
+        and "78.6 > 76.4" in said
+    )
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.safetensors")}
     assert claims.run((), (1,), tmp_path / "out", "tiny") == numbers
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
@@ -82,16 +96,30 @@ def test_variants_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [c["where"] for c in only["claims"]] == ["one row in two tables"]
     with pytest.raises(DataError, match="there are no claims of 'nobody'; choose of"):
         claims.run(("nobody",), (1,), tmp_path / "out", "tiny")
-    with pytest.raises(DataError, match="no claim of dsa has 'Table 99' in its source; leave out --where"):
+    with pytest.raises(
+        DataError, match="no claim of dsa has 'Table 99' in its source; leave out --where"
+    ):
         claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where="Table 99")
 
 
-@pytest.mark.parametrize("queries", [
-    None, [], {}, {"q": 3}, {"q": {"ap": [0.5]}}, {"q": {"ap": [0.5], "first": [1], "identities": ["a"]}},
-    {"q": {"ap": ["x"], "first": [1], "identities": [1]}}, {"q": {"ap": [7], "first": [1], "identities": [1]}},
-    {"q": {"ap": [0.5, 0.5], "first": [1], "identities": [1]}}, {"q": {"ap": [], "first": [], "identities": []}},
-])
-def test_scores_that_were_changed_are_refused(queries: Any, benchmark: Benchmark, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "queries",
+    [
+        None,
+        [],
+        {},
+        {"q": 3},
+        {"q": {"ap": [0.5]}},
+        {"q": {"ap": [0.5], "first": [1], "identities": ["a"]}},
+        {"q": {"ap": ["x"], "first": [1], "identities": [1]}},
+        {"q": {"ap": [7], "first": [1], "identities": [1]}},
+        {"q": {"ap": [0.5, 0.5], "first": [1], "identities": [1]}},
+        {"q": {"ap": [], "first": [], "identities": []}},
+    ],
+)
+def test_scores_that_were_changed_are_refused(
+    queries: Any, benchmark: Benchmark, tmp_path: Path
+) -> None:
     recipe = find("synthetic/tiny/bot")
     folder = tmp_path / recipe.name.replace("/", ".") / f"seed{recipe.seed}"
     folder.mkdir(parents=True)

@@ -11,7 +11,17 @@ import torch
 from partreid import build
 from partreid.cli.base import app
 from partreid.errors import DataError, RecipeError
-from partreid.experiments.smoke import IMAGES, PEOPLE, SIZE, TRUNK, built, few, shrunk, smoke, smoked
+from partreid.experiments.smoke import (
+    IMAGES,
+    PEOPLE,
+    SIZE,
+    TRUNK,
+    built,
+    few,
+    shrunk,
+    smoke,
+    smoked,
+)
 from partreid.labels.schemes import SURFACES, scheme_of
 from partreid.recipes import MAIN, ROWS, Recipe, find, override
 from partreid.train.checkpoint import load_tensors
@@ -21,17 +31,23 @@ logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
 
 
 @pytest.mark.parametrize("recipe", [pytest.param(r, id=r.name) for r in ROWS])
-def test_every_row_builds_and_takes_two_steps_of_every_stage(recipe: Recipe, world: Path, tmp_path: Path) -> None:
+def test_every_row_builds_and_takes_two_steps_of_every_stage(
+    recipe: Recipe, world: Path, tmp_path: Path
+) -> None:
     found = smoke(recipe, world, tmp_path / "run")
     steps = [entry for entry in read(tmp_path / "run" / "journal.jsonl") if "loss" in entry]
-    assert [entry["stage"] for entry in steps] == [n for n in range(len(recipe.stages)) for _ in range(2)]
+    assert [entry["stage"] for entry in steps] == [
+        n for n in range(len(recipe.stages)) for _ in range(2)
+    ]
     assert found.steps == len(steps) and found.stages == len(recipe.stages)
     assert set(found.terms) == set(recipe.terms) and found.built.size == recipe.size
     assert all(entry["lr"] > 0 for entry in steps)
 
 
 def test_the_full_size_is_the_real_model_s() -> None:
-    """Counted on the meta device as in memory: a trunk and a classifier of the data set's people."""
+    """Counted on the meta device as in memory: a trunk and a classifier of the data set's
+    people.
+    """
     recipe = find("synthetic/demo/bpbreid")
     method = build.method(recipe, 150, scheme_of(SURFACES["five"]))
     found = built(recipe)
@@ -52,31 +68,56 @@ def test_what_does_not_fit_the_row_is_found_without_its_data() -> None:
 def test_changes_of_the_row_reach_the_small_one() -> None:
     row = override(find("isp/table1/dukemtmc"), ["method.matching=concat", "stages.epochs=7"])
     small = shrunk(row)
-    assert small.method.args["matching"] == "concat" and (small.train, small.size) == ("synthetic-tiny", SIZE)
-    assert small.backbone == TRUNK and small.stages[0].batch == (PEOPLE, IMAGES // 2) and small.stages[0].epochs == 1
+    assert small.method.args["matching"] == "concat" and (small.train, small.size) == (
+        "synthetic-tiny",
+        SIZE,
+    )
+    assert (
+        small.backbone == TRUNK
+        and small.stages[0].batch == (PEOPLE, IMAGES // 2)
+        and small.stages[0].epochs == 1
+    )
 
 
 def test_a_synthetic_row_is_its_own_small_one() -> None:
     full = find("synthetic/full/magnifier")
     small = shrunk(full)
-    assert small.method == full.method and small.cues == full.cues and small.precision == full.precision
+    assert (
+        small.method == full.method
+        and small.cues == full.cues
+        and small.precision == full.precision
+    )
     assert [s.weights for s in small.stages] == [s.weights for s in full.stages]
     at = find("dsa/table4/csa@demo")
-    assert shrunk(at).cues == at.cues == {"uv_tiles": find("synthetic/demo/dsa").cues["uv_tiles"].but(source="coarse")}
+    assert (
+        shrunk(at).cues
+        == at.cues
+        == {"uv_tiles": find("synthetic/demo/dsa").cues["uv_tiles"].but(source="coarse")}
+    )
 
 
-def test_a_loss_that_is_not_finite_is_refused(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partreid.train.loop.weighted_sum", lambda terms, weights: torch.tensor(float("nan")))
+def test_a_loss_that_is_not_finite_is_refused(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "partreid.train.loop.weighted_sum", lambda terms, weights: torch.tensor(float("nan"))
+    )
     with pytest.raises(ValueError, match="the loss is nan at step 1"):
         smoke(MAIN["bot"], world, tmp_path / "run")
 
 
-def test_on_the_command_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_the_command_line(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
-    app(["train", "magnifier/table1/dukemtmc", "--smoke", "--data", str(world), "--out", str(run)],
-        result_action="return_value")
+    app(
+        ["train", "magnifier/table1/dukemtmc", "--smoke", "--data", str(world), "--out", str(run)],
+        result_action="return_value",
+    )
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("magnifier/table1/dukemtmc: 67.8 M parameters at 384 x 192 build and describe an image by ")
+    assert line.startswith(
+        "magnifier/table1/dukemtmc: 67.8 M parameters at 384 x 192 build and describe an image by "
+    )
     assert "4 small steps of 2 stages: id_global " in line and "diversity" in line
     assert load_tensors(run / "model.safetensors")[1]["steps"] == 4
 
@@ -105,21 +146,30 @@ def market(world: Path, tmp_path: Path) -> Path:
 
 def test_a_row_smokes_on_a_few_images_of_its_own_data(market: Path, tmp_path: Path) -> None:
     found = smoked(MAIN["bot"], market, tmp_path / "run")
-    assert found.on == "market1501" and "after 2 small steps on 8 images of market1501: id_global" in str(found)
+    assert (
+        found.on == "market1501"
+        and "after 2 small steps on 8 images of market1501: id_global" in str(found)
+    )
     assert load_tensors(tmp_path / "run" / "model.safetensors")[1]["identities"] == PEOPLE
-    own = smoked(override(MAIN["isp"], ["train=market1501"]), market, None)  # it makes its own labels
+    # it makes its own labels
+    own = smoked(override(MAIN["isp"], ["train=market1501"]), market, None)
     assert own.on == "market1501" and own.terms["parsing"] > 0
 
 
 def test_labels_are_looked_for_beside_the_data(market: Path, tmp_path: Path) -> None:
     row = find("bpbreid/table1/resnet50/market1501")
-    with pytest.raises(DataError, match=r"8 of 8 training images have no label in .*market.masks.pifpaf"):
+    with pytest.raises(
+        DataError, match=r"8 of 8 training images have no label in .*market.masks.pifpaf"
+    ):
         smoked(row, market, None)
     folder = market / "masks" / "pifpaf_maskrcnn_filtering" / "bounding_box_train"
     folder.mkdir(parents=True)
     chosen = few(build.benchmark("market1501", market))
     for sample in chosen:
-        np.save(folder / f"{sample.path.stem}.npy", np.random.default_rng(1).random((36, 17, 9), np.float32))
+        np.save(
+            folder / f"{sample.path.stem}.npy",
+            np.random.default_rng(1).random((36, 17, 9), np.float32),
+        )
     assert len(chosen) == PEOPLE * IMAGES and smoked(row, market, None).terms["parsing"] > 0
     released = smoked(find("bpbreid/released/market1501"), market, None)
     assert released.terms["parsing"] > 0 and released.on == "market1501"
@@ -131,5 +181,7 @@ def test_too_few_images_of_a_person_are_said(market: Path) -> None:
         if path.name[:4] in seen:
             path.unlink()
         seen.add(path.name[:4])
-    with pytest.raises(DataError, match="market1501 has 0 people with 4 training images or more, .* needs 2; leave"):
+    with pytest.raises(
+        DataError, match="market1501 has 0 people with 4 training images or more, .* needs 2; leave"
+    ):
         smoked(MAIN["bot"], market, None)

@@ -32,9 +32,15 @@ def test_what_the_usual_type_has_is_written_in_it():
         assert written(text, 20) == (text, font(20))
 
 
-@pytest.mark.parametrize(("text", "shown"), [("王小明 1", "\\u738b\\u5c0f\\u660e 1"),
-                                             ("a\x1b[2J\u202e", "a\\x1b[2J\\u202e"),
-                                             ("caf\udce9", "caf\\xe9"), ("\U00020bb7", "\\U00020bb7")])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("王小明 1", "\\u738b\\u5c0f\\u660e 1"),
+        ("a\x1b[2J\u202e", "a\\x1b[2J\\u202e"),
+        ("caf\udce9", "caf\\xe9"),
+        ("\U00020bb7", "\\U00020bb7"),
+    ],
+)
 def test_without_a_font_a_name_is_told_by_numbers(text, shown):
     said, kind = written(text, 20)
     assert said == shown and kind == font(20)

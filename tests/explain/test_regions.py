@@ -1,4 +1,6 @@
-"""The picture of hidden regions: what is kept is the photograph itself, what is hidden hardly shows."""
+"""The picture of hidden regions: what is kept is the photograph itself, what is hidden hardly
+shows.
+"""
 
 import numpy as np
 import pytest
@@ -9,15 +11,17 @@ from partreid.explain.regions import hidden_regions
 
 NAMES = ("head", "chest", "foot")
 RNG = np.random.default_rng(0)
-IMAGE = np.repeat(np.repeat(RNG.integers(0, 256, (4, 2, 3), np.uint8), 16, 0), 16, 1)  # 64 x 32, flat squares
-LABELS = np.repeat(np.arange(4, dtype=np.uint8)[:, None], 2, 1)  # background on top, then head, chest, foot
+# 64 x 32, flat squares
+IMAGE = np.repeat(np.repeat(RNG.integers(0, 256, (4, 2, 3), np.uint8), 16, 0), 16, 1)
+# background on top, then head, chest, foot
+LABELS = np.repeat(np.arange(4, dtype=np.uint8)[:, None], 2, 1)
 
 CELL, GAP, EDGE, HEAD = 124, 20, 24, 26  # how the sheet is laid out
 
 
 def crop(sheet: NDArray[np.uint8], column: int) -> NDArray[np.uint8]:
     x = EDGE + column * (CELL + GAP)
-    return sheet[EDGE + HEAD:EDGE + HEAD + 64, x:x + 32]
+    return sheet[EDGE + HEAD : EDGE + HEAD + 64, x : x + 32]
 
 
 def test_kept_regions_are_the_photograph_and_hidden_ones_are_veiled() -> None:
@@ -36,7 +40,7 @@ def test_kept_regions_are_the_photograph_and_hidden_ones_are_veiled() -> None:
 
 def test_regions_are_painted_in_their_own_colours() -> None:
     painted = crop(np.asarray(hidden_regions(IMAGE, LABELS, NAMES, [], height=64)), 1).astype(int)
-    rows = [painted[16 * k:16 * k + 16].reshape(-1, 3).mean(0) for k in range(4)]
+    rows = [painted[16 * k : 16 * k + 16].reshape(-1, 3).mean(0) for k in range(4)]
     assert np.ptp(rows[0]) < 8  # the background stays grey
     assert all(np.abs(rows[a] - rows[b]).sum() > 60 for a in range(1, 4) for b in range(1, a))
 
@@ -52,7 +56,7 @@ def test_what_is_unknown_is_hidden_and_every_draw_widens_the_sheet() -> None:
 def test_the_list_below_tells_kept_from_hidden_and_present_from_absent() -> None:
     def listed(labels: NDArray[np.uint8], kept: tuple[int, ...]) -> NDArray[np.uint8]:
         sheet = np.asarray(hidden_regions(IMAGE, labels, NAMES, [kept], height=64))
-        return sheet[EDGE + HEAD + 64 + 14:, EDGE + 2 * (CELL + GAP):]
+        return sheet[EDGE + HEAD + 64 + 14 :, EDGE + 2 * (CELL + GAP) :]
 
     assert (listed(LABELS, (1, 3)) != listed(LABELS, (1, 2))).any()
     without = np.where(LABELS == 3, 0, LABELS).astype(np.uint8)
@@ -61,6 +65,8 @@ def test_the_list_below_tells_kept_from_hidden_and_present_from_absent() -> None
 
 
 @pytest.mark.parametrize(("labels", "draws"), [(LABELS + np.uint8(1), [(1,)]), (LABELS, [(1, 4)])])
-def test_regions_without_a_name_are_refused(labels: NDArray[np.uint8], draws: list[tuple[int, ...]]) -> None:
+def test_regions_without_a_name_are_refused(
+    labels: NDArray[np.uint8], draws: list[tuple[int, ...]]
+) -> None:
     with pytest.raises(ShapeError, match="know regions up to 4, names are given for 1 to 3"):
         hidden_regions(IMAGE, labels, NAMES, draws)

@@ -7,7 +7,15 @@ from PIL import Image, ImageColor
 from partreid.errors import ShapeError
 from partreid.explain.evidence import Evidence
 from partreid.explain.overlays import Shown, colour
-from partreid.explain.sheets import RIGHT, WRONG, Match, _badge, compare_picture, number, ranking_sheet
+from partreid.explain.sheets import (
+    RIGHT,
+    WRONG,
+    Match,
+    _badge,
+    compare_picture,
+    number,
+    ranking_sheet,
+)
 
 NAMES = ("foreground", "head", "legs")
 
@@ -16,7 +24,9 @@ def evidence(seen=(1.0, 1.0, 1.0)):
     far = np.array([0.2, 0.3, 0.7])
     both = np.array(seen)
     share = far * both / both.sum() if both.any() else np.full(3, np.inf)
-    return Evidence(NAMES, float(share.sum()), np.where(both > 0, far, np.nan), share, both, np.ones(3))
+    return Evidence(
+        NAMES, float(share.sum()), np.where(both > 0, far, np.nan), share, both, np.ones(3)
+    )
 
 
 @pytest.fixture
@@ -33,7 +43,9 @@ def count(image, ink):
 
 def test_right_answers_are_green_and_wrong_ones_red(shown):
     def sheet(*right):
-        return ranking_sheet(shown, {"BPBreID": [Match(shown, r, evidence()) for r in right]}, height=96)
+        return ranking_sheet(
+            shown, {"BPBreID": [Match(shown, r, evidence()) for r in right]}, height=96
+        )
 
     one, other = sheet(True, True), sheet(False, False)
     assert count(one, RIGHT) > 500 and count(one, WRONG) == 0
@@ -62,7 +74,9 @@ def test_every_method_and_answer_takes_its_place(shown):
     alone = ranking_sheet(shown, {"BPBreID": ten}, height=96)
     assert both.width == alone.width  # ten, not twelve, in a row
     assert both.height > alone.height
-    assert ranking_sheet(plain, {"BoT": bare}, height=96).height < alone.height - 96  # no row of maps
+    assert (
+        ranking_sheet(plain, {"BoT": bare}, height=96).height < alone.height - 96
+    )  # no row of maps
     with pytest.raises(ShapeError, match="at least one method"):
         ranking_sheet(shown, {})
 
@@ -72,7 +86,8 @@ def test_compare_draws_bars_of_shared_parts_only(shown, seen):
     image = compare_picture(Shown(shown.path, 1, 2), Shown(shown.path, 1, 3), evidence(seen))
     assert image.mode == "RGB"
     for name, v in zip(NAMES, seen, strict=True):
-        assert (count(image, colour(name)) > 1200) == bool(v), name  # a bar and a piece of the sum, or just a dot
+        # a bar and a piece of the sum, or just a dot
+        assert (count(image, colour(name)) > 1200) == bool(v), name
     with_maps = compare_picture(shown, shown, evidence(seen))
     assert with_maps.width > image.width
 

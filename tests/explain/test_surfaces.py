@@ -36,7 +36,8 @@ def test_every_chart_has_its_place_beside_its_twin() -> None:
         for turned in ("front", "back"):
             if turned in title:
                 assert all(name.endswith(turned) for name in names), (title, names)
-    assert len({_tint(chart) for chart in range(1, 25)}) == 16  # 8 regions, two shades; front and back of a limb share
+    # 8 regions, two shades; front and back of a limb share
+    assert len({_tint(chart) for chart in range(1, 25)}) == 16
 
 
 def test_known_cells_in_their_colours_the_rest_grey() -> None:
@@ -65,10 +66,14 @@ def test_charts_are_tinted_and_the_rest_is_not(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(tiles_picture(path, belongings, tiles())), bare)
 
 
-@pytest.mark.parametrize("labels, some, words", [
-    (LABELS, np.zeros((24, 3, 8, 8), np.uint8), r"tiles must be uint8 \[24, 4, S, S\]"),
-    (LABELS, np.zeros((24, 4, 8, 8)), "got float64"), (LABELS[None], tiles(), r"labels must be uint8 \[H, W\]"),
-])
+@pytest.mark.parametrize(
+    "labels, some, words",
+    [
+        (LABELS, np.zeros((24, 3, 8, 8), np.uint8), r"tiles must be uint8 \[24, 4, S, S\]"),
+        (LABELS, np.zeros((24, 4, 8, 8)), "got float64"),
+        (LABELS[None], tiles(), r"labels must be uint8 \[H, W\]"),
+    ],
+)
 def test_wrong_shapes(labels: np.ndarray, some: np.ndarray, words: str) -> None:
     with pytest.raises(ShapeError, match=words):
         tiles_picture(Image.new("RGB", (16, 32)), labels, some)

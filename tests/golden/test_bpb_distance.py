@@ -22,21 +22,34 @@ def side(which: str, seen: str, scale: str = "") -> Embeddings:
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-@pytest.mark.parametrize("seen, combine", [("none", "mean"), ("none", "max"), ("bool", "mean"), ("bool", "max"),
-                                           ("cont", "mean")])
+@pytest.mark.parametrize(
+    "seen, combine",
+    [("none", "mean"), ("none", "max"), ("bool", "mean"), ("bool", "max"), ("cont", "mean")],
+)
 def test_released_rules(seen: str, metric: str, combine: str) -> None:
     key = f"norm/{seen}/{combine}/{metric}/dist"
-    got = bpbreid_released(side("q", seen), side("g", seen), metric, combine,  # type: ignore[arg-type]
-                           continuous=seen == "cont")
+    got = bpbreid_released(
+        side("q", seen),
+        side("g", seen),
+        metric,
+        combine,  # type: ignore[arg-type]
+        continuous=seen == "cont",
+    )
     # gallery 3 is query 2: the square root of what cancellation leaves
     np.testing.assert_allclose(got[2, 3], GOLDEN[key][2, 3], atol=2e-3)
     got[2, 3] = torch.tensor(GOLDEN[key][2, 3])
     np.testing.assert_allclose(got, GOLDEN[key], atol=2e-4)
 
 
-@pytest.mark.parametrize("metric, scale, prefix", [
-    ("cosine", "", "norm/{}/mean/cosine"), ("unit_euclidean", "", "norm/{}/mean/euclidean"),
-    ("euclidean", "_norm", "norm/{}/mean/euclidean"), ("euclidean", "", "raw/{}/mean/euclidean")])
+@pytest.mark.parametrize(
+    "metric, scale, prefix",
+    [
+        ("cosine", "", "norm/{}/mean/cosine"),
+        ("unit_euclidean", "", "norm/{}/mean/euclidean"),
+        ("euclidean", "_norm", "norm/{}/mean/euclidean"),
+        ("euclidean", "", "raw/{}/mean/euclidean"),
+    ],
+)
 @pytest.mark.parametrize("seen", ["none", "bool"])
 def test_mean_over_shared_parts(metric: str, scale: str, prefix: str, seen: str) -> None:
     """With binary visibilities our one formula is the released one wherever something is shared."""
@@ -51,9 +64,14 @@ def test_mean_over_shared_parts(metric: str, scale: str, prefix: str, seen: str)
     np.testing.assert_allclose(got[~nothing], want[~nothing], atol=2e-4)
 
 
-@pytest.mark.parametrize("metric, key", [("unit_euclidean", "norm/none/mean/euclidean/parts"),
-                                         ("euclidean", "raw/none/mean/euclidean/parts"),
-                                         ("cosine", "norm/none/mean/cosine/parts")])
+@pytest.mark.parametrize(
+    "metric, key",
+    [
+        ("unit_euclidean", "norm/none/mean/euclidean/parts"),
+        ("euclidean", "raw/none/mean/euclidean/parts"),
+        ("cosine", "norm/none/mean/cosine/parts"),
+    ],
+)
 def test_distances_of_each_part(metric: str, key: str) -> None:
     got = PartDistance(metric).per_part(side("q", "none"), side("g", "none")).numpy()  # type: ignore[arg-type]
     np.testing.assert_allclose(got, GOLDEN[key], atol=2e-3)

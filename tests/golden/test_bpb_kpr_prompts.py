@@ -17,7 +17,9 @@ CROP = (64, 128)  # width, height
 @pytest.mark.parametrize(("kind", "radius"), [("keypoints", 0), ("keypoints_gaussian", None)])
 def test_heat_maps(kind: str, size: str, radius: int | None) -> None:
     width, height = map(int, size.split("x"))
-    np.testing.assert_allclose(blobs(PEOPLE[0], CROP, (height, width), radius), GOLDEN[f"{kind}/{size}"], atol=1e-7)
+    np.testing.assert_allclose(
+        blobs(PEOPLE[0], CROP, (height, width), radius), GOLDEN[f"{kind}/{size}"], atol=1e-7
+    )
 
 
 def test_heat_maps_weighted_by_confidence() -> None:
@@ -29,7 +31,9 @@ def test_heat_maps_weighted_by_confidence() -> None:
 def test_kernels(size: int, radius: int) -> None:
     one = np.zeros((17, 3))
     one[0] = radius, radius, 1
-    np.testing.assert_allclose(blobs(one, (size, size), (size, size), radius)[0], GOLDEN[f"gkern_{size}"], atol=1e-7)
+    np.testing.assert_allclose(
+        blobs(one, (size, size), (size, size), radius)[0], GOLDEN[f"gkern_{size}"], atol=1e-7
+    )
 
 
 @pytest.mark.parametrize(("key", "row"), [("cck6", "six"), ("cck8", "eight")])
@@ -40,7 +44,9 @@ def test_prompts(key: str, row: str, anyone: bool) -> None:
     parts = np.stack([target[list(members)].max(0) for members in KEYPOINTS[row].values()])
     shown = np.concatenate([np.stack(others).max((0, 1))[None], parts])
     prompt = np.concatenate([(1 - shown.sum(0)).clip(0, 1)[None], shown])
-    np.testing.assert_allclose(prompt, GOLDEN[f"{'prompt' if anyone else 'prompt_empty'}/{key}"], atol=1e-6)
+    np.testing.assert_allclose(
+        prompt, GOLDEN[f"{'prompt' if anyone else 'prompt_empty'}/{key}"], atol=1e-6
+    )
 
 
 def test_keypoints_of_a_picture_in_a_crop() -> None:

@@ -19,7 +19,14 @@ TRIPLET = np.load(HERE / "bpb_triplet.npz")
 GILT = np.load(HERE / "bpb_gilt.npz")
 POOL = np.load(HERE / "bpb_pooling.npz")
 ATTENTION = np.load(HERE / "bpb_body_part_attention_loss.npz")
-COMBINE = {"avg": "mean", "individual": "each", "max": "max", "min": "min", "max_min": "max_min", "global": "mean"}
+COMBINE = {
+    "avg": "mean",
+    "individual": "each",
+    "max": "max",
+    "min": "min",
+    "max_min": "max_min",
+    "global": "mean",
+}
 NAMES = tuple(f"part{m}" for m in range(5))
 
 
@@ -40,7 +47,8 @@ def test_triplet(key: str) -> None:
         group = Embeddings.seen(vectors, NAMES[: vectors.shape[1]])
     else:
         weights = torch.from_numpy(TRIPLET[f"vis_{seen}"]).float()
-        weights = weights.sqrt() if seen == "cont" else weights  # released: sqrt(v v') for continuous visibilities
+        # released: sqrt(v v') for continuous visibilities
+        weights = weights.sqrt() if seen == "cont" else weights
         group = Embeddings(vectors, weights, NAMES)
     loss = hard_triplet(group, ids, float(margin[1:]), COMBINE[how])  # type: ignore[arg-type]
     loss.backward()
@@ -56,7 +64,9 @@ def test_triplet(key: str) -> None:
 
 
 def test_triplet_ratios() -> None:
-    group = Embeddings(torch.from_numpy(TRIPLET["emb"]), torch.from_numpy(TRIPLET["vis_bool"]).float(), NAMES)
+    group = Embeddings(
+        torch.from_numpy(TRIPLET["emb"]), torch.from_numpy(TRIPLET["vis_bool"]).float(), NAMES
+    )
     ids = torch.from_numpy(TRIPLET["labels"])
     positive, negative = mine_hardest(PartDistance("euclidean").within(group), ids)
     assert len(positive) / len(ids) == pytest.approx(float(TRIPLET["avg/m0.3/bool/valid_ratio"]))
@@ -66,14 +76,26 @@ def test_triplet_ratios() -> None:
 
 def test_pairwise_distances() -> None:
     e = Embeddings.seen(torch.from_numpy(TRIPLET["emb"]), NAMES)
-    np.testing.assert_allclose(PartDistance("euclidean").within(e), TRIPLET["pairwise_mean"], atol=2e-4)
+    np.testing.assert_allclose(
+        PartDistance("euclidean").within(e), TRIPLET["pairwise_mean"], atol=2e-4
+    )
     seen = Embeddings(e.vectors, torch.from_numpy(TRIPLET["vis_bool"]).float(), NAMES)
     got = PartDistance("euclidean").within(seen)
-    np.testing.assert_allclose(torch.where(got.isinf(), -1.0, got), TRIPLET["pairwise_mean_bool"], atol=2e-4)
+    np.testing.assert_allclose(
+        torch.where(got.isinf(), -1.0, got), TRIPLET["pairwise_mean_bool"], atol=2e-4
+    )
 
 
-ROWS = {"gilt": ("gfc", "p"), "all": ("gfcp", "gfcp"), "id_only": ("gfc", ""), "tri_only": ("", "p"),
-        "id_parts_too": ("gfcp", "p"), "pcb_style": ("p", ""), "bot_style": ("g", "g"), "market_cfg": ("gfc", "fp")}
+ROWS = {
+    "gilt": ("gfc", "p"),
+    "all": ("gfcp", "gfcp"),
+    "id_only": ("gfc", ""),
+    "tri_only": ("", "p"),
+    "id_parts_too": ("gfcp", "p"),
+    "pcb_style": ("p", ""),
+    "bot_style": ("g", "g"),
+    "market_cfg": ("gfc", "fp"),
+}
 GROUPS = {"g": "globl", "f": "foreg", "c": "conct", "p": "parts"}
 
 
@@ -83,13 +105,23 @@ def test_gilt(row: str, seen: str) -> None:
     ids = torch.from_numpy(GILT["pids"])
     e = {name: parameter(GILT[f"emb/{name}"]) for name in GROUPS.values()}
     scores = {name: parameter(GILT[f"scores/{name}"]) for name in GROUPS.values()}
-    visible = torch.from_numpy(GILT["vis/parts"]).float() if seen == "vis" else torch.ones(e["parts"].shape[:2])
+    visible = (
+        torch.from_numpy(GILT["vis/parts"]).float()
+        if seen == "vis"
+        else torch.ones(e["parts"].shape[:2])
+    )
     total = torch.zeros(())
     for letter in ROWS[row][0]:
-        total = total + id_loss(scores[GROUPS[letter]], ids, 0.1, visible if letter == "p" else None)
+        total = total + id_loss(
+            scores[GROUPS[letter]], ids, 0.1, visible if letter == "p" else None
+        )
     for letter in ROWS[row][1]:
         vectors = e[GROUPS[letter]]
-        group = Embeddings(vectors, visible, ("1", "2", "3", "4")) if letter == "p" else Embeddings.one("e", vectors)
+        group = (
+            Embeddings(vectors, visible, ("1", "2", "3", "4"))
+            if letter == "p"
+            else Embeddings.one("e", vectors)
+        )
         total = total + hard_triplet(group, ids, 0.3)
     total.backward()
     assert total.item() == pytest.approx(float(GILT[f"{seen}/{row}/loss"]), abs=1e-5)
@@ -103,7 +135,9 @@ def test_gilt(row: str, seen: str) -> None:
     assert checked
 
 
-@pytest.mark.parametrize("name, pool", [("gwap", weighted_pool), ("gap", mean_pool), ("gmp", max_pool)])
+@pytest.mark.parametrize(
+    "name, pool", [("gwap", weighted_pool), ("gap", mean_pool), ("gmp", max_pool)]
+)
 def test_pooling(name: str, pool) -> None:  # type: ignore[no-untyped-def]
     f, w = parameter(POOL["feat"]), parameter(POOL["masks"])
     out = pool(f, w)
@@ -120,16 +154,27 @@ def test_foreground() -> None:
     f, masks = torch.from_numpy(POOL["feat"]), torch.from_numpy(POOL["masks"])
     whole = masks.amax(1, keepdim=True) if POOL["foreground_mask"].ndim == 3 else masks
     np.testing.assert_allclose(whole[:, 0], POOL["foreground_mask"])
-    np.testing.assert_allclose(weighted_pool(f, whole)[:, 0], POOL["foreground_as_in_paper"], atol=1e-5)
+    np.testing.assert_allclose(
+        weighted_pool(f, whole)[:, 0], POOL["foreground_as_in_paper"], atol=1e-5
+    )
     np.testing.assert_allclose(mean_pool(f, whole)[:, 0], POOL["foreground_as_coded"], atol=1e-5)
 
 
-@pytest.mark.parametrize("key, smoothing, keep", [("bpbreid/eps0.1", 0.1, 1.0), ("bpbreid/eps0.0", 0.0, 1.0),
-                                                  ("kpr/ratio1.0", 0.1, 1.0), ("kpr/ratio0.7", 0.1, 0.7)])
+@pytest.mark.parametrize(
+    "key, smoothing, keep",
+    [
+        ("bpbreid/eps0.1", 0.1, 1.0),
+        ("bpbreid/eps0.0", 0.0, 1.0),
+        ("kpr/ratio1.0", 0.1, 1.0),
+        ("kpr/ratio0.7", 0.1, 0.7),
+    ],
+)
 def test_attention_loss(key: str, smoothing: float, keep: float) -> None:
     logits = parameter(ATTENTION["logits"])
     masks = torch.from_numpy(ATTENTION["masks"])
-    resized = torch.nn.functional.interpolate(masks, size=logits.shape[2:], mode="bilinear", align_corners=True)
+    resized = torch.nn.functional.interpolate(
+        masks, size=logits.shape[2:], mode="bilinear", align_corners=True
+    )
     labels = resized.argmax(1).to(torch.uint8)
     np.testing.assert_array_equal(labels, ATTENTION["targets"])
     loss = part_loss(logits, labels, smoothing, keep)
@@ -139,6 +184,15 @@ def test_attention_loss(key: str, smoothing: float, keep: float) -> None:
 
 
 def test_learning_rate() -> None:
-    stage = Stage(epochs=120, weights=Frozen({"x": 1.0}), lr=3.5e-4, warmup=10, warmup_from=0.01, drop_at=(40, 70))
+    stage = Stage(
+        epochs=120,
+        weights=Frozen({"x": 1.0}),
+        lr=3.5e-4,
+        warmup=10,
+        warmup_from=0.01,
+        drop_at=(40, 70),
+    )
     expected = np.load(HERE / "bpb_lr_schedule.npz")["lr_per_epoch"]
-    np.testing.assert_allclose([stage.lr * factor(stage, epoch) for epoch in range(120)], expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        [stage.lr * factor(stage, epoch) for epoch in range(120)], expected, rtol=1e-9
+    )

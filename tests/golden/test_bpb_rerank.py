@@ -26,5 +26,7 @@ def test_same_as_the_dense_definition(key: str, rows: int) -> None:
 
     found = list(KReciprocal(int(k1), int(k2), weight).blocks(far, len(qq), len(everyone), rows))
     assert [at.start for at, _ in found] == list(range(0, len(qq), rows))
-    np.testing.assert_allclose(np.concatenate([block for _, block in found]), GOLDEN[key], atol=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate([block for _, block in found]), GOLDEN[key], atol=1e-5
+    )
     assert max(asked) <= rows  # never the whole matrix at once

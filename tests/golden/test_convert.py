@@ -1,4 +1,6 @@
-"""Released weights under their released names, converted, loaded like any run, against the released code's outputs."""
+"""Released weights under their released names, converted, loaded like any run, against the
+released code's outputs.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,7 +52,9 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     """Put a trunk without weights in place of one with."""
 
     def put(name: str, channels: int) -> None:
-        monkeypatch.setitem(BACKBONES, name, lambda pretrained=False, weights="", reduce=None: Features(channels))
+        monkeypatch.setitem(
+            BACKBONES, name, lambda pretrained=False, weights="", reduce=None: Features(channels)
+        )
 
     return put
 
@@ -66,7 +70,12 @@ def converted(tmp_path: Path, state: dict[str, Any], **options: Any) -> Converte
     return done, load(tmp_path / "out", "cpu").method
 
 
-NAMES = ("bn_{}:fc_{}", "bottleneck_{}:classifier_{}", "{}_bottleneck:{}_classifier", "{}_bnneck:{}_cls")
+NAMES = (
+    "bn_{}:fc_{}",
+    "bottleneck_{}:classifier_{}",
+    "{}_bottleneck:{}_classifier",
+    "{}_bnneck:{}_cls",
+)
 
 
 def heads(z: dict[str, Any], names: str = NAMES[0]) -> dict[str, Tensor]:
@@ -75,17 +84,22 @@ def heads(z: dict[str, Any], names: str = NAMES[0]) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for word in ("part", "global", "fore"):
         mean, weight = tensor(z[f"bn_{word}_mean"]), tensor(z[f"bn_{word}_weight"])
-        state |= {f"{neck.format(word)}.weight": weight, f"{neck.format(word)}.bias": torch.zeros_like(weight),
-                  f"{neck.format(word)}.running_mean": mean,
-                  f"{neck.format(word)}.running_var": tensor(z[f"bn_{word}_var"]),
-                  f"{neck.format(word)}.num_batches_tracked": torch.tensor(7),
-                  f"{classifier.format(word)}.weight": tensor(z[f"fc_{word}_weight"])}
+        state |= {
+            f"{neck.format(word)}.weight": weight,
+            f"{neck.format(word)}.bias": torch.zeros_like(weight),
+            f"{neck.format(word)}.running_mean": mean,
+            f"{neck.format(word)}.running_var": tensor(z[f"bn_{word}_var"]),
+            f"{neck.format(word)}.num_batches_tracked": torch.tensor(7),
+            f"{classifier.format(word)}.weight": tensor(z[f"fc_{word}_weight"]),
+        }
     return state
 
 
 def pixels(z: dict[str, Any]) -> dict[str, Tensor]:
-    return {"base.part_cls_layer.weight": tensor(z["head_weight"])[..., None, None],
-            "base.part_cls_layer.bias": tensor(z["head_bias"])}
+    return {
+        "base.part_cls_layer.weight": tensor(z["head_weight"])[..., None, None],
+        "base.part_cls_layer.bias": tensor(z["head_bias"]),
+    }
 
 
 def close(ours: Tensor, expected: Any, atol: float = 1e-5) -> None:
@@ -101,9 +115,12 @@ def test_isp(tmp_path: Path, given: Callable[[str, int], None], names: str) -> N
     out = method(tensor(z["M"]))
     close(out.groups["parts"].vectors.flatten(1), z["y_part"])
     e = method.describe(out)
-    close(e.vectors[:, 0], z["test_concat_part_global_fore"])  # holistic data: all joined, nothing hidden
-    scores = [method.id[ours](out.groups[group]) for ours, group in  # type: ignore[index,operator]
-              (("joined", "parts"), ("global", "global"), ("foreground", "foreground"))]
+    # holistic data: all joined, nothing hidden
+    close(e.vectors[:, 0], z["test_concat_part_global_fore"])
+    scores = [
+        method.id[ours](out.groups[group])
+        for ours, group in (("joined", "parts"), ("global", "global"), ("foreground", "foreground"))  # type: ignore[index,operator]
+    ]
     for word, found in zip(("part", "global", "fore"), scores, strict=True):
         neck = e.vectors[:, 0].split((24, 8, 8), 1)[("part", "global", "fore").index(word)]
         close(found.flatten(1), (neck @ tensor(z[f"fc_{word}_weight"]).T).detach())
@@ -112,7 +129,9 @@ def test_isp(tmp_path: Path, given: Callable[[str, int], None], names: str) -> N
 def test_isp_on_occluded_data(tmp_path: Path, given: Callable[[str, int], None]) -> None:
     given("hrnet_w32", 8)
     z = golden("isp_a_pool_small")
-    done, method = converted(tmp_path, {**pixels(z), **heads(z)}, recipe=find("isp/released/occluded_duke"))
+    done, method = converted(
+        tmp_path, {**pixels(z), **heads(z)}, recipe=find("isp/released/occluded_duke")
+    )
     assert done.recipe is not None and done.recipe.cues["parts"].args["parts"] == 3
     e = method.describe(method(tensor(z["M"])))
     close(e.vectors[:, 0], z["test_arm_global_fore"])
@@ -132,27 +151,46 @@ class Stages(nn.Module):
         return self.maps
 
 
-@pytest.mark.parametrize("identities, recipe, whole", [(751, "isp/released/market1501", 256),
-                                                       (767, "isp/released/cuhk03_labeled", 1920)])
-def test_isp_at_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identities: int, recipe: str,
-                          whole: int) -> None:
-    """The head of the released network in true sizes: reducer, spatial mask, part maps and pooling."""
+@pytest.mark.parametrize(
+    "identities, recipe, whole",
+    [(751, "isp/released/market1501", 256), (767, "isp/released/cuhk03_labeled", 1920)],
+)
+def test_isp_at_full_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identities: int, recipe: str, whole: int
+) -> None:
+    """The head of the released network in true sizes: reducer, spatial mask, part maps and
+    pooling.
+    """
     z = golden("isp_a_tail_full")
     stages = Stages([tensor(z[f"stage4_{i}"]) for i in range(4)])
     monkeypatch.setattr(backbones, "_create", lambda *a, **k: stages)
     state = {}
     for key, value in z.items():
-        for flat, name in (("cls_head_0", "cls_head.0"), ("cls_head_1", "cls_head.1"),
-                           ("attn_conv1_conv", "spatial_attn.conv1.conv"), ("attn_conv1_bn", "spatial_attn.conv1.bn"),
-                           ("attn_conv2_conv", "spatial_attn.conv2.conv"), ("attn_conv2_bn", "spatial_attn.conv2.bn"),
-                           ("part_cls_layer", "part_cls_layer")):
+        for flat, name in (
+            ("cls_head_0", "cls_head.0"),
+            ("cls_head_1", "cls_head.1"),
+            ("attn_conv1_conv", "spatial_attn.conv1.conv"),
+            ("attn_conv1_bn", "spatial_attn.conv1.bn"),
+            ("attn_conv2_conv", "spatial_attn.conv2.conv"),
+            ("attn_conv2_bn", "spatial_attn.conv2.bn"),
+            ("part_cls_layer", "part_cls_layer"),
+        ):
             if key.startswith(flat):
                 state[f"base.{name}.{key.removeprefix(flat + '_')}"] = tensor(value)
     assert len(state) == 2 + 5 + 2 + 5 + 2 + 5 + 2
     widths = {"part": 1536, "global": whole, "fore": 256}
-    state |= heads({f"{kind}_{word}_{field}": torch.rand(*shape) + 0.5 for word, width in widths.items()
-                    for kind, field, shape in (("bn", "mean", (width,)), ("bn", "var", (width,)),
-                                               ("bn", "weight", (width,)), ("fc", "weight", (identities, width)))})
+    state |= heads(
+        {
+            f"{kind}_{word}_{field}": torch.rand(*shape) + 0.5
+            for word, width in widths.items()
+            for kind, field, shape in (
+                ("bn", "mean", (width,)),
+                ("bn", "var", (width,)),
+                ("bn", "weight", (width,)),
+                ("fc", "weight", (identities, width)),
+            )
+        }
+    )
     done, method = converted(tmp_path, {f"module.{name}": value for name, value in state.items()})
     assert done.recipe is not None and done.recipe.name == recipe and done.identities == identities
     out = method(torch.zeros(1, 3, 8, 4))
@@ -161,7 +199,9 @@ def test_isp_at_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ident
     close(out.parts.logits, z["part_logits"], 1e-4)
     close(out.groups["parts"].vectors.flatten(1), z["y_part"], 1e-4)
     close(out.groups["foreground"].vectors[:, 0], z["y_fore"], 1e-4)
-    close(out.groups["global"].vectors[:, 0], z["y_global" if whole == 256 else "y_global_bigG"], 1e-4)
+    close(
+        out.groups["global"].vectors[:, 0], z["y_global" if whole == 256 else "y_global_bigG"], 1e-4
+    )
     assert method.describe(out).vectors.shape == (1, 1, 1536 + whole + 256)
 
 
@@ -169,10 +209,15 @@ def test_isp_at_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ident
 def test_hcga(tmp_path: Path, given: Callable[[str, int], None], t: int) -> None:
     given("hrnet_w32", 8)
     z = golden("hcga_f_gam")
-    unused = {"base.red1.0.weight": torch.ones(3), "base.thresh.weight": torch.ones(2),
-              "base.spatial_attn1.conv1.conv.weight": torch.ones(1, 8, 3, 3)}
+    unused = {
+        "base.red1.0.weight": torch.ones(3),
+        "base.thresh.weight": torch.ones(2),
+        "base.spatial_attn1.conv1.conv.weight": torch.ones(1, 8, 3, 3),
+    }
     recipe = override(find("hcga/released/occluded_duke"), [f"method.t={t}"])
-    done, method = converted(tmp_path, {**pixels(z), **heads(z), **unused}, recipe=recipe if t != 4 else None)
+    done, method = converted(
+        tmp_path, {**pixels(z), **heads(z), **unused}, recipe=recipe if t != 4 else None
+    )
     assert done.layout == "hcga" and set(done.matched.dropped) == set(unused)
     out = method(tensor(z["M"]))
     close(out.groups["parts"].vectors.flatten(1), z[f"y_part_eval_part_t_T{t}"])
@@ -187,15 +232,24 @@ def test_hcga(tmp_path: Path, given: Callable[[str, int], None], t: int) -> None
 def test_hcga_on_whole_people(tmp_path: Path, given: Callable[[str, int], None]) -> None:
     given("hrnet_w32", 8)
     z = golden("hcga_f_gam")
-    _, method = converted(tmp_path, {**pixels(z), **heads(z)}, layout="hcga", recipe=find("hcga/released/market1501"))
+    _, method = converted(
+        tmp_path, {**pixels(z), **heads(z)}, layout="hcga", recipe=find("hcga/released/market1501")
+    )
     close(method.describe(method(tensor(z["M"]))).vectors[:, 0], z["test_concat_global_fore_part"])
 
 
 MASKS = ("cues.masks=pifpaf", "cues.masks.parts=four")
 CHOSEN = {  # of the recipe, not of the weights
-    "default": (), "before_pooling": (), "before_and_after": (), "no_reduce": (), "shared_id": (),
-    "fixed_attention": ("method.attention=given",), "continuous_vis": ("method.visibility=soft",),
-    "gap": ("method.pool=mean",), "gmp": ("method.pool=max",), "soft_target": ("method.target=soft", *MASKS),
+    "default": (),
+    "before_pooling": (),
+    "before_and_after": (),
+    "no_reduce": (),
+    "shared_id": (),
+    "fixed_attention": ("method.attention=given",),
+    "continuous_vis": ("method.visibility=soft",),
+    "gap": ("method.pool=mean",),
+    "gmp": ("method.pool=max",),
+    "soft_target": ("method.target=soft", *MASKS),
     "hard_target": ("method.target=hard", *MASKS),
 }
 
@@ -204,15 +258,21 @@ def bpb_recipe(variant: str) -> Recipe:
     recipe = override(find("bpbreid/released"), ["cues.parts.parts=four", *CHOSEN[variant]])
     if variant == "no_reduce":  # as released: no loss on the parts' classifiers
         return recipe
-    return replace(recipe, stages=with_weights(recipe, recipe.stages[0].weights | {"id_parts": 1.0}))
+    return replace(
+        recipe, stages=with_weights(recipe, recipe.stages[0].weights | {"id_parts": 1.0})
+    )
 
 
 def compare_bpb(method: Method, out: Output, variant: str) -> Embeddings:
     expected = BPB["variants"][variant]["eval"]
     for ours, theirs in (("global", "globl"), ("foreground", "foreg"), ("parts", "parts")):
         close(out.groups[ours].vectors.flatten(1), expected["embeddings"][theirs].flatten(1), 3e-4)
-    for ours, theirs, group in (("id_global", "globl", "global"), ("id_foreground", "foreg", "foreground"),
-                                ("id_joined", "conct", "parts"), ("id_parts", "parts", "parts")):
+    for ours, theirs, group in (
+        ("id_global", "globl", "global"),
+        ("id_foreground", "foreg", "foreground"),
+        ("id_joined", "conct", "parts"),
+        ("id_parts", "parts", "parts"),
+    ):
         if ours in method.id:  # type: ignore[operator]
             found = method.id[ours](out.groups[group])  # type: ignore[index,operator]
             close(found.flatten(), expected["id_cls_scores"][theirs].flatten(), 2e-3)
@@ -223,12 +283,18 @@ def compare_bpb(method: Method, out: Output, variant: str) -> Embeddings:
 def test_bpbreid(tmp_path: Path, given: Callable[[str, int], None], variant: str) -> None:
     given("resnet50", BPB["dims"]["C"])
     state = BPB["variants"][variant]["state_dict"]
-    done, method = converted(tmp_path, {"state_dict": state, "epoch": 120, "rank1": np.float64(0.5)},
-                             recipe=bpb_recipe(variant))
+    done, method = converted(
+        tmp_path,
+        {"state_dict": state, "epoch": 120, "rank1": np.float64(0.5)},
+        recipe=bpb_recipe(variant),
+    )
     assert done.layout == "bpbreid" and done.identities == 9
     unused = [name for name in done.matched.dropped if name.startswith("parts_identity_classifier")]
     assert bool(unused) == (variant == "no_reduce")
     e = compare_bpb(method, method(BPB["feats"], {"masks": BPB["external_masks"]}), variant)
     close(e.vectors, BPB["variants"][variant]["test_embeddings"], 3e-4)
-    if variant != "continuous_vis":  # there the released foreground visibility includes the background
-        np.testing.assert_array_equal(e.visibility.detach(), BPB["variants"][variant]["test_visibility"].float())
+    # there the released foreground visibility includes the background
+    if variant != "continuous_vis":
+        np.testing.assert_array_equal(
+            e.visibility.detach(), BPB["variants"][variant]["test_visibility"].float()
+        )

@@ -40,14 +40,25 @@ def test_table1_s_parameters_and_shapes() -> None:
     known = GOLDEN["dsag"]
     with torch.device("meta"):
         guide = Guide(128, 2048)
-        sizes = {"conv3_x": guide.single, "conv4_x": guide.paired, "conv5_g": guide.heads["global"],
-                 "conv5_l": guide.heads["parts"], "conv1": guide.stem[:2], "conv2": guide.stem[3:5]}
+        sizes = {
+            "conv3_x": guide.single,
+            "conv4_x": guide.paired,
+            "conv5_g": guide.heads["global"],
+            "conv5_l": guide.heads["parts"],
+            "conv1": guide.stem[:2],
+            "conv2": guide.stem[3:5],
+        }
         assert {name: count(module) for name, module in sizes.items()} == known["params"]
         assert count(guide) == known["total"] == 162_025_472
         x = torch.empty(2, *known["shapes"]["input"])
-        for name, layer in (("conv1", guide.stem[:3]), ("conv2", guide.stem[3:]), ("conv3_x", guide.single),
-                            ("merge1", lambda x: merge(x, MERGE_LR)), ("conv4_x", guide.paired),
-                            ("merge2_D", lambda x: merge(x, MERGE_FB))):
+        for name, layer in (
+            ("conv1", guide.stem[:3]),
+            ("conv2", guide.stem[3:]),
+            ("conv3_x", guide.single),
+            ("merge1", lambda x: merge(x, MERGE_LR)),
+            ("conv4_x", guide.paired),
+            ("merge2_D", lambda x: merge(x, MERGE_FB)),
+        ):
             x = layer(x.flatten(1, 2) if x.ndim == 5 else x)
             branches, *rest = known["shapes"][name]
             assert list(x.shape) == [2, branches * rest[0], *rest[1:]], name
@@ -58,20 +69,30 @@ def test_table1_s_parameters_and_shapes() -> None:
     assert list(found["parts"].flatten(1).shape) == [2, *known["shapes"]["d_L"]]
 
 
-@pytest.mark.parametrize(("local_input", "heads", "at_test"), [("full", 4_184_064, 27_692_096),
-                                                              ("slice", 1_890_304, 25_398_336)])
+@pytest.mark.parametrize(
+    ("local_input", "heads", "at_test"),
+    [("full", 4_184_064, 27_692_096), ("slice", 1_890_304, 25_398_336)],
+)
 def test_the_whole_network_s_parameters(local_input: Any, heads: int, at_test: int) -> None:
     with torch.device("meta"):
-        method = DSA(BACKBONES["resnet50"](pretrained=False), 751, RECIPE.terms, local_input=local_input)
+        method = DSA(
+            BACKBONES["resnet50"](pretrained=False), 751, RECIPE.terms, local_input=local_input
+        )
     assert count(method.heads["parts"]) == heads and count(method.heads["global"]) == 14_964_736
     assert method.guide is not None and count(method.guide) == 162_025_472
     assert {name: count(head) for name, head in method.id.items()} == {
-        "global": 1_435_375, "fused_global": 1_435_375, "fused_parts": 1_435_375, "parts": 8 * 517_871}
+        "global": 1_435_375,
+        "fused_global": 1_435_375,
+        "fused_parts": 1_435_375,
+        "parts": 8 * 517_871,
+    }
     assert count(method.at_test()) == at_test
 
 
 class Fixed(nn.Module):
-    """A classifier between two identities under which the cross-entropy of each embedding of identity i is known."""
+    """A classifier between two identities under which the cross-entropy of each embedding of
+    identity i is known.
+    """
 
     def __init__(self, losses: list[float], ids: Tensor) -> None:
         super().__init__()
@@ -84,7 +105,9 @@ class Fixed(nn.Module):
 
 
 def pairs(loss: float, width: int) -> Tensor:
-    """Two images of each of two people: positives 1 apart, negatives as far as a triplet loss of ``loss`` wants."""
+    """Two images of each of two people: positives 1 apart, negatives as far as a triplet loss of
+    ``loss`` wants.
+    """
     apart = 1 + 0.3 - loss
     return nn.functional.pad(torch.tensor([[0, 0], [1, 0], [0, apart], [1, apart]]), (0, width - 2))
 
@@ -93,14 +116,24 @@ def pairs(loss: float, width: int) -> Tensor:
 def test_total_loss(part_id: Any) -> None:
     known, ids = GOLDEN["dsa_loss"]["terms"], torch.tensor([0, 0, 1, 1])
     method = DSA(BACKBONES["small"](width=4), 2, RECIPE.terms, part_id=part_id, smoothing=0.0)
-    entropies = {"global": [known["id_fG"]], "parts": known["id_fL"], "fused_global": [known["id_zG"]],
-                 "fused_parts": [known["id_zL"]]}
+    entropies = {
+        "global": [known["id_fG"]],
+        "parts": known["id_fL"],
+        "fused_global": [known["id_zG"]],
+        "fused_parts": [known["id_zL"]],
+    }
     method.id = nn.ModuleDict({name: Fixed(losses, ids) for name, losses in entropies.items()})
     parts = pairs(known["tri_zL"], 32).view(4, 8, 4)
-    out = Output(torch.zeros(4, 1, 1, 1), None, {
-        "global": Embeddings.one("global", torch.zeros(4, 32)), "parts": Embeddings.seen(torch.zeros(4, 8, 4), REGIONS),
-        "fused_global": Embeddings.one("fused_global", pairs(known["tri_zG"], 32)),
-        "fused_parts": Embeddings.seen(parts, REGIONS)})
+    out = Output(
+        torch.zeros(4, 1, 1, 1),
+        None,
+        {
+            "global": Embeddings.one("global", torch.zeros(4, 32)),
+            "parts": Embeddings.seen(torch.zeros(4, 8, 4), REGIONS),
+            "fused_global": Embeddings.one("fused_global", pairs(known["tri_zG"], 32)),
+            "fused_parts": Embeddings.seen(parts, REGIONS),
+        },
+    )
     terms = method.losses(out, Batch(torch.zeros(4, 3, 8, 8), ids, ids))
     total = float(weighted_sum(terms, RECIPE.stages[0].weights))
     assert total == pytest.approx(GOLDEN["dsa_loss"][f"total_part_{part_id}"], rel=1e-6)

@@ -1,4 +1,6 @@
-"""DensePose output against recorded numbers: the network's charts on a box, and its pictures in both channel orders."""
+"""DensePose output against recorded numbers: the network's charts on a box, and its pictures in
+both channel orders.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -30,22 +32,44 @@ def test_chart_result_and_its_place_in_the_image(tmp_path: Path) -> None:
     assert (int(box[0]), int(box[1])) == (x, y) and labels.shape == (h, w)
 
     height, width = z["image_hw"].tolist()
-    placed = place(Detection(1.0, tuple(box.tolist()), labels.to(torch.uint8).numpy(), uv.numpy()), height, width)
+    placed = place(
+        Detection(1.0, tuple(box.tolist()), labels.to(torch.uint8).numpy(), uv.numpy()),
+        height,
+        width,
+    )
     np.testing.assert_array_equal(placed.labels, z["full_iuv"][0])
     np.testing.assert_allclose(placed.uv, z["full_iuv"][1:], atol=1e-6)
 
     keys = ("coarse_segm", "fine_segm", "u", "v")
-    torch.save([{"file_name": "a.jpg", "pred_boxes": box[None], "scores": torch.ones(1),
-                 **{f"pred_densepose_{key}": value for key, value in zip(keys, raw, strict=True)}}], tmp_path / "a.pt")
+    torch.save(
+        [
+            {
+                "file_name": "a.jpg",
+                "pred_boxes": box[None],
+                "scores": torch.ones(1),
+                **{f"pred_densepose_{key}": value for key, value in zip(keys, raw, strict=True)},
+            }
+        ],
+        tmp_path / "a.pt",
+    )
     (found,) = read_dump(tmp_path / "a.pt")["a.jpg"]
     np.testing.assert_array_equal(place(found, height, width).labels, z["full_iuv"][0])
     np.testing.assert_allclose(place(found, height, width).uv, z["full_iuv"][1:], atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "saved"), [("a_IUV.png", "iuv_png_pil_order"), ("a.png", "iuv_png_cv2_order"),
-                                             ("b.png", "iuv_png_pil_order"), ("b_IUV.png", "iuv_png_cv2_order")])
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [
+        ("a_IUV.png", "iuv_png_pil_order"),
+        ("a.png", "iuv_png_cv2_order"),
+        ("b.png", "iuv_png_pil_order"),
+        ("b_IUV.png", "iuv_png_cv2_order"),
+    ],
+)
 def test_pictures_in_either_order(tmp_path: Path, name: str, saved: str) -> None:
-    """``pil_order`` is what Pillow finds in DensePose's own file, ``cv2_order`` what OpenCV does, and ours."""
+    """``pil_order`` is what Pillow finds in DensePose's own file, ``cv2_order`` what OpenCV
+    does, and ours.
+    """
     z = golden("dsa_warp")
     Image.fromarray(z[saved]).save(tmp_path / name)
     for order in ("auto", "vui" if saved == "iuv_png_pil_order" else "iuv"):

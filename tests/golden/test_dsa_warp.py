@@ -80,7 +80,9 @@ def test_boxes_of_the_coarse_variant() -> None:
     # feet and legs are single pixels here: the whole tile is that pixel
     for part in ("5", "6", "9", "10"):
         y, x, *_ = want[part]
-        assert torch.allclose(tiles[0, int(part) - 1], pixels[0, :, y, x, None, None].expand(3, SIZE, SIZE))
+        assert torch.allclose(
+            tiles[0, int(part) - 1], pixels[0, :, y, x, None, None].expand(3, SIZE, SIZE)
+        )
 
 
 def test_tables() -> None:

@@ -1,4 +1,6 @@
-"""HCGA's co-parsing, label reassignment, guided alignment, matching and losses against its released code's numbers."""
+"""HCGA's co-parsing, label reassignment, guided alignment, matching and losses against its
+released code's numbers.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -44,18 +46,27 @@ def tensor(a: Any) -> Tensor:
     return torch.from_numpy(np.asarray(a).copy())
 
 
-@pytest.mark.parametrize("key, norm, window", [("l1_r3", "l1", 3), ("l2_r3", "l2", 3), ("l1_r5", "l1", 5)])
+@pytest.mark.parametrize(
+    "key, norm, window", [("l1_r3", "l1", 3), ("l2_r3", "l2", 3), ("l1_r5", "l1", 5)]
+)
 def test_consistency_losses(key: str, norm: Any, window: int) -> None:
     z = golden("hcga_d_hcnet_losses")
     y = tensor(z["pred"]).requires_grad_()
     listed = adjacent(tensor(z["camids"]), same_camera=False)
-    axes = sum(float(z[f"{key}_{name}"]) for name in ("l_h", "l_v", *(("l_h2", "l_v2") if window == 5 else ())))
+    axes = sum(
+        float(z[f"{key}_{name}"])
+        for name in ("l_h", "l_v", *(("l_h2", "l_v2") if window == 5 else ()))
+    )
     slants = float(z[f"{key}_l_diag1"]) + float(z[f"{key}_l_diag2"])
     assert local_loss(y, norm, AXES[window]).item() == pytest.approx(axes, abs=1e-5)
     assert local_loss(y, norm, DIAGONALS).item() == pytest.approx(slants, abs=1e-5)
-    assert background_loss(y, listed, norm).item() == pytest.approx(float(z[f"{key}_l_img"]), abs=1e-5)
+    assert background_loss(y, listed, norm).item() == pytest.approx(
+        float(z[f"{key}_l_img"]), abs=1e-5
+    )
     assert semantic_loss(y).item() == pytest.approx(float(z[f"{key}_ce"]), abs=1e-5)
-    weights = Weights(float(z["pixel_weight"]), float(z["image_weight"]), float(z["diag_weight"]), norm, window)
+    weights = Weights(
+        float(z["pixel_weight"]), float(z["image_weight"]), float(z["diag_weight"]), norm, window
+    )
     total = total_loss(y, listed, weights)
     total.backward()
     assert total.item() == pytest.approx(float(z[f"{key}_total_ref"]), abs=1e-5)
@@ -77,9 +88,14 @@ def test_background_loss_on_one_camera(norm: Any) -> None:
 def test_decoder() -> None:
     z = golden("hcga_d_hcnet_decoder")
     net = Decoder(12, wide=6, labels=5).train()
-    state = {f"{key.removeprefix('w_seq_').replace('_', '.', 1)}": tensor(z[key]) for key in z if key.startswith("w_")}
+    state = {
+        f"{key.removeprefix('w_seq_').replace('_', '.', 1)}": tensor(z[key])
+        for key in z
+        if key.startswith("w_")
+    }
     _, surplus = net.load_state_dict(state, strict=False)
-    assert set(surplus) == {"0.bias", "3.bias", "6.bias", "9.bias"}  # the batch norms take them away
+    # the batch norms take them away
+    assert set(surplus) == {"0.bias", "3.bias", "6.bias", "9.bias"}
     x = tensor(z["x"])
     np.testing.assert_allclose(net(x).detach(), z["output_step0"], atol=1e-4)
     net.load_state_dict(state, strict=False)
@@ -148,25 +164,36 @@ def test_guided_alignment(t: int) -> None:
     method = built(z, t=t, kept=0.5)
     out = method.train()(tensor(z["M"]))
     np.testing.assert_allclose(out.parts.probs.detach(), z["part_prob"], atol=1e-5)
-    np.testing.assert_allclose(out.groups["parts"].vectors.detach().flatten(1), z[f"y_part_train_T{t}"], atol=1e-5)
+    np.testing.assert_allclose(
+        out.groups["parts"].vectors.detach().flatten(1), z[f"y_part_train_T{t}"], atol=1e-5
+    )
     out = method.eval()(tensor(z["M"]))
-    np.testing.assert_allclose(out.groups["parts"].vectors.detach().flatten(1), z[f"y_part_eval_part_t_T{t}"],
-                               atol=1e-5)
-    np.testing.assert_allclose(out.groups["global"].vectors.detach()[:, 0], z["y_global"], atol=1e-5)
-    np.testing.assert_allclose(out.groups["foreground"].vectors.detach()[:, 0], z["y_fore"], atol=1e-5)
+    np.testing.assert_allclose(
+        out.groups["parts"].vectors.detach().flatten(1), z[f"y_part_eval_part_t_T{t}"], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        out.groups["global"].vectors.detach()[:, 0], z["y_global"], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        out.groups["foreground"].vectors.detach()[:, 0], z["y_fore"], atol=1e-5
+    )
 
 
 def test_description() -> None:
     z = golden("hcga_f_gam")
     bare = built(z, t=None).eval()(tensor(z["M"]))
-    np.testing.assert_allclose(bare.groups["parts"].vectors.detach().flatten(1), z["y_part_eval_nogam"], atol=1e-5)
+    np.testing.assert_allclose(
+        bare.groups["parts"].vectors.detach().flatten(1), z["y_part_eval_nogam"], atol=1e-5
+    )
     options = {"t": 4, "kept": 0.5, "visibility": "argmax"}
     method = built(z, **options).eval()
     e = method.describe(method(tensor(z["M"])))
     np.testing.assert_allclose(e.vectors.detach()[:, 0], z["test_arm_fore"], atol=1e-5)
     np.testing.assert_allclose(e.vectors.detach()[:, 1:], z["test_arm_part"], atol=1e-5)
     np.testing.assert_array_equal(e.visibility[:, 1:], z["test_arm_visible"])
-    joined = built(z, **options, matching="concat", described=("global", "foreground", "parts")).eval()
+    joined = built(
+        z, **options, matching="concat", described=("global", "foreground", "parts")
+    ).eval()
     found = joined.describe(joined(tensor(z["M"]))).vectors.detach()[:, 0]
     np.testing.assert_allclose(found, z["test_concat_global_fore_part"], atol=1e-5)
 
@@ -174,16 +201,22 @@ def test_description() -> None:
 def test_matching() -> None:
     z = golden("hcga_g_distance")
     n = int(z["num_query"])
-    e = Embeddings.cat(Embeddings.one("foreground", tensor(z["fore"])),
-                       Embeddings(tensor(z["part"]), tensor(z["visible"]).float(), SCHEME.names))
+    e = Embeddings.cat(
+        Embeddings.one("foreground", tensor(z["fore"])),
+        Embeddings(tensor(z["part"]), tensor(z["visible"]).float(), SCHEME.names),
+    )
     q, g = e.rows(slice(0, n)), e.rows(slice(n, None))
     np.testing.assert_allclose(-hcga_released(q, g), z["score"], atol=1e-5)
     np.testing.assert_array_equal(hcga_released(q, g).argsort(dim=1, stable=True), z["ranking"])
     ids, cameras = z["pids"] + 1, z["camids"]  # identity 0 would be a distractor
     ranking = rank([(slice(0, n), hcga_released(q, g))], ids[:n], cameras[:n], ids[n:], cameras[n:])
-    np.testing.assert_allclose([trapezoid_ap(ranks) for ranks in ranking.ranks], z["ap_trapezoid"], atol=1e-6)
+    np.testing.assert_allclose(
+        [trapezoid_ap(ranks) for ranks in ranking.ranks], z["ap_trapezoid"], atol=1e-6
+    )
     method = HCGA(Features(), 5, SCHEME, TERMS)
-    np.testing.assert_allclose(1 - method.distance(q, g), z["sim_eq10_proposed"], atol=1e-5)  # Eq. 10
+    np.testing.assert_allclose(
+        1 - method.distance(q, g), z["sim_eq10_proposed"], atol=1e-5
+    )  # Eq. 10
     even = HCGA(Features(), 5, SCHEME, TERMS, matching="even").distance
     assert even == PartDistance("cosine")
     np.testing.assert_allclose(1 - even(q, g) / 2, z["sim_normalised_proposed"], atol=1e-5)
@@ -193,8 +226,13 @@ def test_losses() -> None:
     z = golden("hcga_h_prnet_losses")
     ids = tensor(z["target"])
     weights = find("hcga/table1/occluded_duke").stages[0].weights
-    terms = {f"id_{ours}": id_loss(tensor(z[f"score_{theirs}"]), ids, 0.1) for theirs, ours in OURS.items()}
-    terms["triplet_global"] = hard_triplet(Embeddings.one("global", tensor(z["y_global"])), ids, 0.3)
+    terms = {
+        f"id_{ours}": id_loss(tensor(z[f"score_{theirs}"]), ids, 0.1)
+        for theirs, ours in OURS.items()
+    }
+    terms["triplet_global"] = hard_triplet(
+        Embeddings.one("global", tensor(z["y_global"])), ids, 0.3
+    )
     terms["parsing"] = part_loss(tensor(z["part_logits"]), tensor(z["part_target"]).to(torch.uint8))
     assert set(terms) == set(weights)
     total = sum(weights[name] * term for name, term in terms.items())

@@ -13,17 +13,28 @@ GOLDEN = np.load(Path(__file__).parent / "parsing_lip_example.npz")
 LIP = GOLDEN["lip"]
 
 
-@pytest.mark.parametrize(("key", "parts"), [("mag8", "seven"), ("hul4", "three"), ("bpb5", "five"), ("bpb5v", "five_v"),
-                                            ("bpb8", "eight")])
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        ("mag8", "seven"),
+        ("hul4", "three"),
+        ("bpb5", "five"),
+        ("bpb5v", "five_v"),
+        ("bpb8", "eight"),
+    ],
+)
 def test_parts(key: str, parts: str) -> None:
-    """The record is the table alone; where trousers get a side and the torso is cut, the rest stays as it is."""
+    """The record is the table alone; where trousers get a side and the torso is cut, the rest
+    stays as it is.
+    """
     np.testing.assert_array_equal(lookup(SOURCES["lip"].sets[parts])[LIP], GOLDEN[key])
     found = to_parts(LIP, "lip", parts, allow_missing_parts=parts == "seven")
     geometry = {"five_v": SOURCES["lip"].torso, "eight": (3, 8, 9, 12)}.get(parts, ())
     by_table = ~np.isin(LIP, geometry)
     np.testing.assert_array_equal(found[by_table], GOLDEN[key][by_table])
     if parts == "eight":
-        assert found[1, 1] == 5  # trousers beside the left leg, one column nearer than the right shoe
+        # trousers beside the left leg, one column nearer than the right shoe
+        assert found[1, 1] == 5
     if parts == "five_v":
         assert found[0, 3] == 3  # one row of torso: its middle is not above the middle
 

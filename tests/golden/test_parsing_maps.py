@@ -1,4 +1,6 @@
-"""Every source's tables against the recorded ones: classes, part sets, sides, and what is missing."""
+"""Every source's tables against the recorded ones: classes, part sets, sides, and what is
+missing.
+"""
 
 import json
 from pathlib import Path
@@ -12,18 +14,43 @@ from partreid.labels.sources import COARSE, ISP_MASKS, SOURCES, isp_masks, repor
 
 GOLDEN = json.loads((Path(__file__).parent / "parsing_maps.json").read_text())
 RECORDED = GOLDEN["sources"]
-OURS = {"mag8": "seven", "hul4": "three", "bpb5": "five", "bpb5v": "five_v", "bpb8": "eight", "dsa8": "regions"}
-NOT_RECORDED = {("pascal", "five_v"): ("feet",),  # the record leaves these gaps to the reader of its tables
-                ("pascal", "eight"): ("left_arm", "right_arm", "left_leg", "right_leg", "left_foot", "right_foot")}
+OURS = {
+    "mag8": "seven",
+    "hul4": "three",
+    "bpb5": "five",
+    "bpb5v": "five_v",
+    "bpb8": "eight",
+    "dsa8": "regions",
+}
+# the record leaves these gaps to the reader of its tables
+NOT_RECORDED = {
+    ("pascal", "five_v"): ("feet",),
+    ("pascal", "eight"): (
+        "left_arm",
+        "right_arm",
+        "left_leg",
+        "right_leg",
+        "left_foot",
+        "right_foot",
+    ),
+}
 
-pairs = pytest.mark.parametrize(("name", "key"), [(name, key) for name in RECORDED for key in OURS
-                                                  if key in RECORDED[name]])
+pairs = pytest.mark.parametrize(
+    ("name", "key"), [(name, key) for name in RECORDED for key in OURS if key in RECORDED[name]]
+)
 
 
 def test_the_sources_are_the_recorded_ones() -> None:
     assert list(SOURCES) == list(RECORDED)
     assert {key for row in RECORDED.values() for key in row} == {
-        *OURS, "classes", "isp", "swap", "split_vertical", "split_left_right", "empty"}
+        *OURS,
+        "classes",
+        "isp",
+        "swap",
+        "split_vertical",
+        "split_left_right",
+        "empty",
+    }
 
 
 def test_part_names() -> None:
@@ -68,12 +95,17 @@ def test_isp_masks(name: str) -> None:
     masks = isp_masks(classes, name)
     assert tuple(masks) == ISP_MASKS
     assert {mask: np.flatnonzero(found).tolist() for mask, found in masks.items()} == {
-        mask: sorted(members) for mask, members in RECORDED[name]["isp"].items()}
-    assert [mask for mask, found in masks.items() if not found.any()] == RECORDED[name]["empty"].get("isp", [])
+        mask: sorted(members) for mask, members in RECORDED[name]["isp"].items()
+    }
+    assert [mask for mask, found in masks.items() if not found.any()] == RECORDED[name][
+        "empty"
+    ].get("isp", [])
 
 
 def test_the_two_densepose_tables_agree() -> None:
-    for groups, coarse in zip(SOURCES["densepose24"].sets.values(), SOURCES["densepose14"].sets.values(), strict=True):
+    for groups, coarse in zip(
+        SOURCES["densepose24"].sets.values(), SOURCES["densepose14"].sets.values(), strict=True
+    ):
         np.testing.assert_array_equal(lookup(coarse)[list(COARSE)], lookup(groups)[:25])
 
 

@@ -1,4 +1,6 @@
-"""IUV pictures: both channel orders, several people, everything that is no such picture; labels and coverage."""
+"""IUV pictures: both channel orders, several people, everything that is no such picture; labels
+and coverage.
+"""
 
 import io
 from pathlib import Path
@@ -15,7 +17,14 @@ from partreid.data.synthetic import write
 from partreid.data.synthetic.render import render
 from partreid.data.synthetic.world import World, plan
 from partreid.errors import DataError, RecipeError, ShapeError
-from partreid.labels.densepose import Surfaces, coverage, densepose_labels, encode_iuv, read_iuv, surfaces_of
+from partreid.labels.densepose import (
+    Surfaces,
+    coverage,
+    densepose_labels,
+    encode_iuv,
+    read_iuv,
+    surfaces_of,
+)
 from partreid.labels.schemes import SURFACES, lookup
 from partreid.types import Sample
 
@@ -44,12 +53,15 @@ def crop(root: Path, stem: str = "0001_c1s1_000000_00", size: tuple[int, int] = 
     return Sample(path, 1, 1)
 
 
-@pytest.mark.parametrize(("labels", "uv"), [
-    (np.zeros((3, 2), np.int64), np.zeros((2, 3, 2), np.float32)),
-    (np.zeros((3, 2, 1), np.uint8), np.zeros((2, 3, 2), np.float32)),
-    (np.zeros((3, 2), np.uint8), np.zeros((3, 2, 2), np.float32)),
-    (np.zeros((3, 2), np.uint8), np.zeros((2, 3, 2), np.float64)),
-])
+@pytest.mark.parametrize(
+    ("labels", "uv"),
+    [
+        (np.zeros((3, 2), np.int64), np.zeros((2, 3, 2), np.float32)),
+        (np.zeros((3, 2, 1), np.uint8), np.zeros((2, 3, 2), np.float32)),
+        (np.zeros((3, 2), np.uint8), np.zeros((3, 2, 2), np.float32)),
+        (np.zeros((3, 2), np.uint8), np.zeros((2, 3, 2), np.float64)),
+    ],
+)
 def test_surfaces_are_checked_at_the_door(labels: Array, uv: Array) -> None:
     with pytest.raises(ShapeError, match="must be (uint8|float32)"):
         Surfaces(labels, uv)
@@ -66,18 +78,23 @@ def test_coverage_of_a_person() -> None:
 
 @pytest.mark.parametrize("name", ["a.png", "a_IUV.png"])
 @pytest.mark.parametrize("order", ["iuv", "vui"])
-def test_the_order_of_channels_is_found_and_nothing_is_lost(tmp_path: Path, order: str, name: str) -> None:
+def test_the_order_of_channels_is_found_and_nothing_is_lost(
+    tmp_path: Path, order: str, name: str
+) -> None:
     @given(st.integers(0, 2**31))
     def holds(seed: int) -> None:
         pixels = iuv(seed)
         path = save(pixels if order == "iuv" else pixels[..., ::-1], tmp_path / name)
         found = read_iuv(path)
         np.testing.assert_array_equal(found.labels, pixels[..., 0])
-        np.testing.assert_array_equal(found.uv, pixels[..., 1:].transpose(2, 0, 1) / np.float32(255))
+        np.testing.assert_array_equal(
+            found.uv, pixels[..., 1:].transpose(2, 0, 1) / np.float32(255)
+        )
         again = read_iuv(path, order=order)  # type: ignore[arg-type]
         np.testing.assert_array_equal(again.labels, found.labels)
         path.write_bytes(encode_iuv(found))
-        np.testing.assert_array_equal(np.asarray(Image.open(path)), pixels)  # the very numbers, in our order
+        # the very numbers, in our order
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), pixels)
 
     holds()
 
@@ -110,35 +127,54 @@ def test_an_unclear_order_is_settled_by_where_the_others_are_then_by_name(tmp_pa
 @pytest.mark.parametrize("mode", ["P", "L", "RGBA", "I;16"])
 def test_pictures_of_other_kinds_are_refused(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.png"
-    (Image.new("I;16", (4, 6)) if mode == "I;16" else Image.fromarray(iuv()).convert(mode)).save(path)
-    with pytest.raises(DataError, match=rf"a\.png is a {mode} picture; one with three channels of 8 bits is expected"):
+    (Image.new("I;16", (4, 6)) if mode == "I;16" else Image.fromarray(iuv()).convert(mode)).save(
+        path
+    )
+    with pytest.raises(
+        DataError,
+        match=rf"a\.png is a {mode} picture; one with three channels of 8 bits is expected",
+    ):
         read_iuv(path)
 
 
 def test_other_files_are_told_what_is_wrong(tmp_path: Path) -> None:
     drawing = save(np.full((4, 3, 3), 90), tmp_path / "drawing.png")
-    with pytest.raises(DataError, match="drawing.png is no IUV picture: neither its first nor its last channel stays"):
+    with pytest.raises(
+        DataError,
+        match="drawing.png is no IUV picture: neither its first nor its last channel stays",
+    ):
         read_iuv(drawing)
     pixels = np.zeros((4, 3, 3))
     pixels[..., 2] = 90
-    with pytest.raises(DataError, match="a.png has charts up to 90 when read as vui, DensePose has 24"):
+    with pytest.raises(
+        DataError, match="a.png has charts up to 90 when read as vui, DensePose has 24"
+    ):
         read_iuv(save(pixels, tmp_path / "a.png"), order="vui")
-    with pytest.raises(DataError, match="a.jpg is a JPEG file, which changes the numbers; write it as PNG"):
+    with pytest.raises(
+        DataError, match="a.jpg is a JPEG file, which changes the numbers; write it as PNG"
+    ):
         read_iuv(save(iuv(), tmp_path / "a.jpg"))
     (tmp_path / "half.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])
-    for name, message in (("half.png", r"half\.png cannot be read as an image"), ("gone.png", r"no label .*gone\.png")):
+    for name, message in (
+        ("half.png", r"half\.png cannot be read as an image"),
+        ("gone.png", r"no label .*gone\.png"),
+    ):
         with pytest.raises(DataError, match=message):
             read_iuv(tmp_path / name)
 
 
 def test_one_person_of_several(tmp_path: Path) -> None:
-    """As DensePose pastes them: ids are ranks from the least certain, and id 0 looks like background."""
+    """As DensePose pastes them: ids are ranks from the least certain, and id 0 looks like
+    background.
+    """
     pixels, ids = np.zeros((6, 4, 3), np.uint8), np.zeros((6, 4), np.uint8)
     pixels[:2], pixels[2:5] = (5, 50, 50), (6, 60, 60)  # 8 pixels of person 0, 12 of person 2
     ids[2:5] = 2
     path = save(pixels[..., ::-1], tmp_path / "a_IUV.png")
     assert set(np.unique(read_iuv(path).labels)) == {0, 5, 6}  # nobody tells them apart
-    with pytest.raises(DataError, match="cannot be asked for person 2: there is no a_INDS.png beside it"):
+    with pytest.raises(
+        DataError, match="cannot be asked for person 2: there is no a_INDS.png beside it"
+    ):
         read_iuv(path, person=2)
     save(ids, tmp_path / "a_INDS.png")
     largest = read_iuv(path)
@@ -158,19 +194,34 @@ def test_one_person_of_several(tmp_path: Path) -> None:
 
 
 def test_the_synthetic_world_s_pictures_are_read(tmp_path: Path) -> None:
-    world = World("small", height=64, width=32, train_identities=2, test_identities=2, distractors=0, cameras=2,
-                  supersample=1, query_per_identity=1, occluded_query_per_identity=1)
+    world = World(
+        "small",
+        height=64,
+        width=32,
+        train_identities=2,
+        test_identities=2,
+        distractors=0,
+        cameras=2,
+        supersample=1,
+        query_per_identity=1,
+        occluded_query_per_identity=1,
+    )
     root = write(world, tmp_path / "world", iuv=True, workers=1)
     shots = [shot for shot in plan(world) if shot.split == "bounding_box_train"]
-    samples = [Sample(root / shot.split / f"{shot.stem}.jpg", shot.identity, shot.camera) for shot in shots]
+    samples = [
+        Sample(root / shot.split / f"{shot.stem}.jpg", shot.identity, shot.camera) for shot in shots
+    ]
     paths = surfaces_of(root, samples)
     cue = densepose_labels(root, samples, "eight")
     for i, (path, shot) in enumerate(zip(paths, shots, strict=True)):
         assert path is not None
-        found, truth = read_iuv(path), render(world, shot.identity, shot.camera, shot.index, shot.occluded)
+        found, truth = (
+            read_iuv(path),
+            render(world, shot.identity, shot.camera, shot.index, shot.occluded),
+        )
         body = truth.labels * (truth.labels <= 24)
         np.testing.assert_array_equal(found.labels, body)
-        error = (truth.uv.transpose(2, 0, 1) * (body > 0) - found.uv)
+        error = truth.uv.transpose(2, 0, 1) * (body > 0) - found.uv
         assert error.min() > -1e-6 and error.max() <= 1 / 255 + 1e-6
         np.testing.assert_array_equal(cue[i], lookup(SURFACES["eight"])[body])
 
@@ -182,8 +233,11 @@ def test_each_spelling_of_the_file_is_found(tmp_path: Path) -> None:
     theirs = save(iuv()[..., ::-1], place / "0002_c1_IUV.png")
     cut = save(iuv()[..., ::-1], place / "0003_c1_IUV.png")  # DensePose cuts names at the first dot
     assert surfaces_of(tmp_path, samples, "mine") == (ours, theirs, cut, None)
-    with pytest.raises(DataError, match=r"none of 4 images has a DensePose picture; expected for the first one "
-                                        r".*iuv/bounding_box_train/0001_c1\.png or \.\.\._IUV\.png"):
+    with pytest.raises(
+        DataError,
+        match=r"none of 4 images has a DensePose picture; expected for the first one "
+        r".*iuv/bounding_box_train/0001_c1\.png or \.\.\._IUV\.png",
+    ):
         surfaces_of(tmp_path, samples)
     assert surfaces_of(tmp_path, []) == ()
 
@@ -200,8 +254,10 @@ def test_coverage_of_a_data_set_is_counted_and_said(tmp_path: Path) -> None:
     assert (found.images, found.found, found.share) == (7, 2, 0.75)
     assert found.missing == tuple(f"{i:04d}_c1.jpg" for i in range(3, 8))
     assert seen == [(i, 7) for i in range(1, 8)]
-    assert found.sentence() == ("DensePose found a person in 2 of 7 images (28.6 %), on 75 % of their pixels. "
-                                "Nobody in 0003_c1.jpg, 0004_c1.jpg, 0005_c1.jpg and 2 more.")
+    assert found.sentence() == (
+        "DensePose found a person in 2 of 7 images (28.6 %), on 75 % of their pixels. Nobody in "
+        "0003_c1.jpg, 0004_c1.jpg, 0005_c1.jpg and 2 more."
+    )
 
 
 def test_part_labels_and_images_without_a_person(tmp_path: Path) -> None:
@@ -209,7 +265,10 @@ def test_part_labels_and_images_without_a_person(tmp_path: Path) -> None:
     place, pixels = tmp_path / "iuv" / "bounding_box_train", iuv()
     save(pixels, place / "0001_c1.png")
     save(pixels * 0, place / "0003_c1.png")
-    with pytest.raises(DataError, match=r"found nobody in 1 of 3 training images: 0002_c1\.jpg\. Say what they count"):
+    with pytest.raises(
+        DataError,
+        match=r"found nobody in 1 of 3 training images: 0002_c1\.jpg\. Say what they count",
+    ):
         densepose_labels(tmp_path, samples)
     for missing, value in (("unknown", 255), ("background", 0)):
         cue = densepose_labels(tmp_path, samples, missing=missing)  # type: ignore[arg-type]
@@ -218,17 +277,24 @@ def test_part_labels_and_images_without_a_person(tmp_path: Path) -> None:
         for i in (1, 2):
             np.testing.assert_array_equal(cue[i], np.full((6, 4), value))
             np.testing.assert_array_equal(cue.mirror(cue[i]), cue[i])
-    assert not densepose_labels(tmp_path, [samples[0], samples[2]])[1].any()  # "error" is about files
+    # "error" is about files
+    assert not densepose_labels(tmp_path, [samples[0], samples[2]])[1].any()
     with pytest.raises(RecipeError, match="unknown surface grouping: 'nine'"):
         densepose_labels(tmp_path, samples, "nine")
 
 
 def test_labels_must_show_the_same_crop(tmp_path: Path) -> None:
-    sample, path = crop(tmp_path), tmp_path / "iuv" / "bounding_box_train" / "0001_c1s1_000000_00.png"
+    sample, path = (
+        crop(tmp_path),
+        tmp_path / "iuv" / "bounding_box_train" / "0001_c1s1_000000_00.png",
+    )
     save(iuv(shape=(48, 32)), path)
-    assert densepose_labels(tmp_path, [sample])[0].shape == (48, 32)  # an enlarged copy is the same crop
+    # an enlarged copy is the same crop
+    assert densepose_labels(tmp_path, [sample])[0].shape == (48, 32)
     save(iuv(shape=(32, 48)), path)
-    with pytest.raises(DataError, match="is 48 x 32 but its image is 4 x 6: they do not show the same crop"):
+    with pytest.raises(
+        DataError, match="is 48 x 32 but its image is 4 x 6: they do not show the same crop"
+    ):
         densepose_labels(tmp_path, [sample])[0]
     sample.path.write_text("no picture")
     with pytest.raises(DataError, match=r"000000_00\.jpg cannot be read as an image"):

@@ -1,4 +1,6 @@
-"""Every form of detectron2's dumps, written here with classes of the right names and read without them."""
+"""Every form of detectron2's dumps, written here with classes of the right names and read
+without them.
+"""
 
 import base64
 import io
@@ -27,7 +29,9 @@ SIZES = [(5, 3), (4, 2)]  # h, w of the boxes
 
 @contextmanager
 def installed() -> Iterator[Callable[..., Any]]:
-    """Gives ``make(module, class, **attributes)`` while DensePose and detectron2 seem to be there."""
+    """Gives ``make(module, class, **attributes)`` while DensePose and detectron2 seem to be
+    there.
+    """
     made: dict[str, ModuleType] = {}
 
     def make(module: str, name: str, **attributes: Any) -> Any:
@@ -74,9 +78,21 @@ Make = Callable[..., Any]
 
 
 def with_confidences(make: Make, truth: list[tuple[Tensor, Tensor]]) -> Any:
-    return [make(CHART, "DensePoseChartResultWithConfidences", labels=labels, uv=uv, sigma_1=torch.ones(labels.shape),
-                 sigma_2=None, kappa_u=None, kappa_v=None, fine_segm_confidence=None, coarse_segm_confidence=None)
-            for labels, uv in truth]
+    return [
+        make(
+            CHART,
+            "DensePoseChartResultWithConfidences",
+            labels=labels,
+            uv=uv,
+            sigma_1=torch.ones(labels.shape),
+            sigma_2=None,
+            kappa_u=None,
+            kappa_v=None,
+            fine_segm_confidence=None,
+            coarse_segm_confidence=None,
+        )
+        for labels, uv in truth
+    ]
 
 
 def plain(make: Make, truth: list[tuple[Tensor, Tensor]]) -> Any:
@@ -84,19 +100,34 @@ def plain(make: Make, truth: list[tuple[Tensor, Tensor]]) -> Any:
 
 
 def uint8(make: Make, truth: list[tuple[Tensor, Tensor]]) -> Any:
-    return [make(CHART, "DensePoseChartResultQuantized", labels_uv_uint8=quantised(*t)) for t in truth]
+    return [
+        make(CHART, "DensePoseChartResultQuantized", labels_uv_uint8=quantised(*t)) for t in truth
+    ]
 
 
 def compressed(make: Make, truth: list[tuple[Tensor, Tensor]]) -> Any:
-    return [make(CHART, "DensePoseChartResultCompressed", shape_chw=(3, *t[0].shape), labels_uv_str=png(quantised(*t)))
-            for t in truth]
+    return [
+        make(
+            CHART,
+            "DensePoseChartResultCompressed",
+            shape_chw=(3, *t[0].shape),
+            labels_uv_str=png(quantised(*t)),
+        )
+        for t in truth
+    ]
 
 
-def result_2019(make: Make, truth: list[tuple[Tensor, Tensor]], module: str = "densepose.structures") -> Any:
+def result_2019(
+    make: Make, truth: list[tuple[Tensor, Tensor]], module: str = "densepose.structures"
+) -> Any:
     boxes = BOXES.clone()
     boxes[:, 2:] -= boxes[:, :2]
-    return make(module, "DensePoseResult", boxes_xywh=boxes.tolist(),
-                results=[((3, *t[0].shape), png(quantised(*t))) for t in truth])
+    return make(
+        module,
+        "DensePoseResult",
+        boxes_xywh=boxes.tolist(),
+        results=[((3, *t[0].shape), png(quantised(*t))) for t in truth],
+    )
 
 
 def result_2020(make: Make, truth: list[tuple[Tensor, Tensor]]) -> Any:
@@ -119,13 +150,19 @@ FORMS = [with_confidences, plain, uint8, compressed, result_2019, result_2020, d
 
 
 def entry(**more: Any) -> dict[str, Any]:
-    return {"file_name": "data/a.jpg", "scores": torch.tensor([0.75, 0.5]), "pred_boxes_XYXY": BOXES, **more}
+    return {
+        "file_name": "data/a.jpg",
+        "scores": torch.tensor([0.75, 0.5]),
+        "pred_boxes_XYXY": BOXES,
+        **more,
+    }
 
 
 @pytest.mark.parametrize("write", [save, dump])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_same_labels_and_uv(tmp_path: Path, form: Callable[..., Any],
-                                                 write: Callable[[Any, Path], None]) -> None:
+def test_every_form_gives_the_same_labels_and_uv(
+    tmp_path: Path, form: Callable[..., Any], write: Callable[[Any, Path], None]
+) -> None:
     path = tmp_path / "results.pkl"
 
     @settings(max_examples=15)
@@ -149,7 +186,9 @@ def test_every_form_gives_the_same_labels_and_uv(tmp_path: Path, form: Callable[
 def logits(seed: int = 0) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(seed)
     shapes = {"coarse_segm": 15, "fine_segm": 25, "u": 25, "v": 25}
-    return {key: torch.randn(2, channels, 4, 3, generator=random) for key, channels in shapes.items()}
+    return {
+        key: torch.randn(2, channels, 4, 3, generator=random) for key, channels in shapes.items()
+    }
 
 
 def by_loops(raw: Mapping[str, Tensor], n: int) -> tuple[Tensor, Tensor]:
@@ -178,31 +217,50 @@ def by_loops(raw: Mapping[str, Tensor], n: int) -> tuple[Tensor, Tensor]:
 
 
 def predictor_output(make: Make, raw: dict[str, Tensor]) -> Any:
-    return entry(pred_densepose=make("densepose.structures.chart", "DensePoseChartPredictorOutput", **raw))
+    return entry(
+        pred_densepose=make("densepose.structures.chart", "DensePoseChartPredictorOutput", **raw)
+    )
 
 
 def output_2019(make: Make, raw: dict[str, Tensor]) -> Any:
     old = dict(zip(("S", "I", "U", "V"), raw.values(), strict=True))
-    return entry(pred_densepose=make("densepose.structures", "DensePoseOutput", **old, confidences={}))
+    return entry(
+        pred_densepose=make("densepose.structures", "DensePoseOutput", **old, confidences={})
+    )
 
 
 def instances(make: Make, raw: dict[str, Tensor]) -> Any:
-    fields = {"pred_boxes": make("detectron2.structures.boxes", "Boxes", tensor=BOXES),
-              "scores": torch.tensor([0.75, 0.5]), "pred_classes": torch.zeros(2, dtype=torch.long),
-              "pred_densepose": make("densepose.structures.chart", "DensePoseChartPredictorOutput", **raw)}
-    return {"file_name": "data/a.jpg",
-            "instances": make("detectron2.structures.instances", "Instances", _image_size=(9, 6), _fields=fields)}
+    fields = {
+        "pred_boxes": make("detectron2.structures.boxes", "Boxes", tensor=BOXES),
+        "scores": torch.tensor([0.75, 0.5]),
+        "pred_classes": torch.zeros(2, dtype=torch.long),
+        "pred_densepose": make(
+            "densepose.structures.chart", "DensePoseChartPredictorOutput", **raw
+        ),
+    }
+    return {
+        "file_name": "data/a.jpg",
+        "instances": make(
+            "detectron2.structures.instances", "Instances", _image_size=(9, 6), _fields=fields
+        ),
+    }
 
 
 def torchscript(make: Make, raw: dict[str, Tensor]) -> Any:
-    return {"file_name": "data/a.jpg", "image_size": torch.tensor([9, 6]), "pred_boxes": BOXES,
-            "scores": torch.tensor([0.75, 0.5]), **{f"pred_densepose_{key}": value for key, value in raw.items()}}
+    return {
+        "file_name": "data/a.jpg",
+        "image_size": torch.tensor([9, 6]),
+        "pred_boxes": BOXES,
+        "scores": torch.tensor([0.75, 0.5]),
+        **{f"pred_densepose_{key}": value for key, value in raw.items()},
+    }
 
 
 @pytest.mark.parametrize("write", [save, dump])
 @pytest.mark.parametrize("form", [predictor_output, output_2019, instances, torchscript])
-def test_the_network_s_output_is_resampled_to_the_box(tmp_path: Path, form: Callable[..., Any],
-                                                      write: Callable[[Any, Path], None]) -> None:
+def test_the_network_s_output_is_resampled_to_the_box(
+    tmp_path: Path, form: Callable[..., Any], write: Callable[[Any, Path], None]
+) -> None:
     with installed() as make:
         write([form(make, logits())], tmp_path / "a.pkl")
     found = read_dump(tmp_path / "a.pkl")["data/a.jpg"]
@@ -231,16 +289,35 @@ def test_a_mapping_of_entries_and_a_lone_one_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [save, dump])
-def test_nobody_is_an_empty_list_whichever_way_it_is_said(tmp_path: Path, write: Callable[[Any, Path], None]) -> None:
+def test_nobody_is_an_empty_list_whichever_way_it_is_said(
+    tmp_path: Path, write: Callable[[Any, Path], None]
+) -> None:
     none = {"scores": torch.zeros(0), "pred_boxes_XYXY": torch.zeros(0, 4)}
     with installed() as make:
-        write([{"file_name": "key_absent.jpg", **none}, {"file_name": "list.jpg", **none, "pred_densepose": []},
-               {"file_name": "nothing.jpg"},
-               {"file_name": "old.jpg", **none,
-                "pred_densepose": make("densepose.structures", "DensePoseResult", boxes_xywh=[], results=[])},
-               {"file_name": "raw.jpg", **none, "pred_densepose": make(
-                   "densepose.structures.chart", "DensePoseChartPredictorOutput",
-                   **{key: value[:0] for key, value in logits().items()})}], tmp_path / "a.pkl")
+        write(
+            [
+                {"file_name": "key_absent.jpg", **none},
+                {"file_name": "list.jpg", **none, "pred_densepose": []},
+                {"file_name": "nothing.jpg"},
+                {
+                    "file_name": "old.jpg",
+                    **none,
+                    "pred_densepose": make(
+                        "densepose.structures", "DensePoseResult", boxes_xywh=[], results=[]
+                    ),
+                },
+                {
+                    "file_name": "raw.jpg",
+                    **none,
+                    "pred_densepose": make(
+                        "densepose.structures.chart",
+                        "DensePoseChartPredictorOutput",
+                        **{key: value[:0] for key, value in logits().items()},
+                    ),
+                },
+            ],
+            tmp_path / "a.pkl",
+        )
     found = read_dump(tmp_path / "a.pkl")
     assert len(found) == 5 and all(found[name] == [] for name in found)
 
@@ -248,32 +325,64 @@ def test_nobody_is_an_empty_list_whichever_way_it_is_said(tmp_path: Path, write:
 @pytest.mark.parametrize("aslist", [True, False])
 def test_embeddings_are_refused_in_plain_words(tmp_path: Path, aslist: bool) -> None:
     with installed() as make:
-        cse = make("densepose.structures.cse", "DensePoseEmbeddingPredictorOutput", embedding=torch.ones(2, 16, 4, 4),
-                   coarse_segm=torch.ones(2, 2, 4, 4))
+        cse = make(
+            "densepose.structures.cse",
+            "DensePoseEmbeddingPredictorOutput",
+            embedding=torch.ones(2, 16, 4, 4),
+            coarse_segm=torch.ones(2, 2, 4, 4),
+        )
         save([entry(pred_densepose=[cse, cse] if aslist else cse)], tmp_path / "cse.pkl")
-    with pytest.raises(DataError, match=r"cse\.pkl, image data/a\.jpg: it comes from a CSE model.*use a chart-based"):
+    with pytest.raises(
+        DataError,
+        match=r"cse\.pkl, image data/a\.jpg: it comes from a CSE model.*use a chart-based",
+    ):
         read_dump(tmp_path / "cse.pkl")["data/a.jpg"]
 
 
 def broken() -> dict[str, tuple[dict[str, Any], str]]:
     labels, uv = truth()[0]
+
     def one(labels: Any, uv: Any, box: Any = BOXES[:1]) -> dict[str, Any]:
-        return {"file_name": "data/a.jpg", "pred_boxes_XYXY": box, "pred_densepose": [{"labels": labels, "uv": uv}]}
+        return {
+            "file_name": "data/a.jpg",
+            "pred_boxes_XYXY": box,
+            "pred_densepose": [{"labels": labels, "uv": uv}],
+        }
 
     return {
         "another chart": (one(labels + 24, uv), r"charts \d+ to 4\d, DensePose has 1 to 24"),
-        "a box of another size": (one(labels, uv, BOXES[:1] * 2), "do not fill their box of 6 x 11 pixels"),
-        "uv of another size": (one(labels, uv[:, 1:]), r"labels \(5, 3\) and uv \(2, 4, 3\) do not fill"),
+        "a box of another size": (
+            one(labels, uv, BOXES[:1] * 2),
+            "do not fill their box of 6 x 11 pixels",
+        ),
+        "uv of another size": (
+            one(labels, uv[:, 1:]),
+            r"labels \(5, 3\) and uv \(2, 4, 3\) do not fill",
+        ),
         "fewer boxes": (one(labels, uv, BOXES[:0]), "1 surfaces for 0 boxes with 0 scores"),
         "a box of nothing": (one(labels, uv, BOXES[:1] * torch.nan), "a box is not finite"),
-        "no boxes": ({"file_name": "data/a.jpg", "pred_densepose": [{"labels": labels, "uv": uv}]},
-                     "not stored as DensePose does .KeyError: 'pred_boxes'"),
+        "no boxes": (
+            {"file_name": "data/a.jpg", "pred_densepose": [{"labels": labels, "uv": uv}]},
+            "not stored as DensePose does .KeyError: 'pred_boxes'",
+        ),
         "no labels": (one("labels", uv), "not stored as DensePose does .AttributeError"),
-        "no surfaces": (entry(pred_densepose=[{}, {}]), "not stored as DensePose does .KeyError: 'labels'"),
-        "a drawing": (entry(pred_densepose=[{"labels_uv_str": png(quantised(labels, uv)), "shape_chw": (3, 9, 9)}] * 2),
-                      r"a PNG \(5, 3, 3\) where \(3, 9, 9\) was announced"),
-        "no PNG": (entry(pred_densepose=[{"labels_uv_str": "bm8=", "shape_chw": (3, 5, 3)}] * 2),
-                   "cannot be read as an image"),
+        "no surfaces": (
+            entry(pred_densepose=[{}, {}]),
+            "not stored as DensePose does .KeyError: 'labels'",
+        ),
+        "a drawing": (
+            entry(
+                pred_densepose=[
+                    {"labels_uv_str": png(quantised(labels, uv)), "shape_chw": (3, 9, 9)}
+                ]
+                * 2
+            ),
+            r"a PNG \(5, 3, 3\) where \(3, 9, 9\) was announced",
+        ),
+        "no PNG": (
+            entry(pred_densepose=[{"labels_uv_str": "bm8=", "shape_chw": (3, 5, 3)}] * 2),
+            "cannot be read as an image",
+        ),
     }
 
 
@@ -292,9 +401,21 @@ def test_an_empty_dump_is_one(tmp_path: Path) -> None:
     assert len(read_dump(tmp_path / "a.pkl")) == 0
 
 
-@pytest.mark.parametrize("value", [{}, [1, 2], {"backbone.weight": torch.ones(2)}, "dump", [{"scores": 1}],
-                                   [{"file_name": "a.jpg"}, {"pred_boxes": 1}]], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [1, 2],
+        {"backbone.weight": torch.ones(2)},
+        "dump",
+        [{"scores": 1}],
+        [{"file_name": "a.jpg"}, {"pred_boxes": 1}],
+    ],
+    ids=str,
+)
 def test_other_files_are_told_what_a_dump_is(tmp_path: Path, value: Any) -> None:
     save(value, tmp_path / "a.pkl")
-    with pytest.raises(DataError, match=r"holds no DensePose results but a \w+; expected what 'apply_net\.py dump'"):
+    with pytest.raises(
+        DataError, match=r"holds no DensePose results but a \w+; expected what 'apply_net\.py dump'"
+    ):
         read_dump(tmp_path / "a.pkl")

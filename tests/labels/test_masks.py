@@ -1,4 +1,6 @@
-"""Soft masks against the released chain: recorded targets, and a plain walk through its order with augmentation."""
+"""Soft masks against the released chain: recorded targets, and a plain walk through its order
+with augmentation.
+"""
 
 from pathlib import Path
 
@@ -40,7 +42,9 @@ def samples(root: Path) -> list[Sample]:
     return [Sample(root / "bounding_box_train" / f"{STEM}.jpg", 1, 1)]
 
 
-def batch(root: Path, cue: object, augment: tuple[Transform, ...] = (), draw: int = 0) -> torch.Tensor:
+def batch(
+    root: Path, cue: object, augment: tuple[Transform, ...] = (), draw: int = 0
+) -> torch.Tensor:
     """What training sees of the masks, float [1, K+1, h, w]."""
     made = TrainSet(samples(root), [0], SIZE, augment, {"parts": cue}, 1)  # type: ignore[dict-item]
     return collate([made[0, 0, draw]]).cues["parts"]
@@ -55,18 +59,28 @@ def test_training_sees_the_released_target(root: Path, name: str) -> None:
         target = GOLDEN[f"chain/{name}/target_{size[0]}x{size[1]}"]
         np.testing.assert_array_equal(highest_mask(found, size)[0], target)
         logits = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(target).long(), found.shape[1])
-        assert part_loss(logits.permute(2, 0, 1)[None].float(), found) < 1e-6  # this and no other is asked for
+        # this and no other is asked for
+        assert part_loss(logits.permute(2, 0, 1)[None].float(), found) < 1e-6
 
 
 @pytest.mark.parametrize("draw", range(4))
 def test_they_move_in_the_released_order(root: Path, draw: int) -> None:
-    """There all 36 fields are enlarged, moved with the image, and only then grouped, given a background and thinned."""
+    """There all 36 fields are enlarged, moved with the image, and only then grouped, given a
+    background and thinned.
+    """
     moves = (crop(10), mirror(1.0), erase(1.0, sides=(0.15, 0.65)))
-    found = batch(root, pifpaf_labels(root, samples(root), "eight", masks=SIZE, swap=False), moves, draw)
+    found = batch(
+        root, pifpaf_labels(root, samples(root), "eight", masks=SIZE, swap=False), moves, draw
+    )
     fields = GOLDEN["fields"]
     rows, columns = (np.arange(n) * m // n for n, m in zip(SIZE, fields.shape[1:], strict=True))
     large = fields[:, rows[:, None], columns].transpose(1, 2, 0)
-    view = View(np.zeros((*SIZE, 3), np.uint8), {"f": large}, {"f": lambda item: item[:, ::-1]}, frozenset({"f"}))
+    view = View(
+        np.zeros((*SIZE, 3), np.uint8),
+        {"f": large},
+        {"f": lambda item: item[:, ::-1]},
+        frozenset({"f"}),
+    )
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence([1, 23, 0, draw])))
     for move in moves:
         view = move(view, random)
@@ -76,7 +90,9 @@ def test_they_move_in_the_released_order(root: Path, draw: int) -> None:
 
 
 def test_mirroring_swaps_sides_unless_it_is_told_not_to(root: Path) -> None:
-    swapped, kept = (pifpaf_labels(root, samples(root), "eight", masks=SIZE, swap=swap) for swap in (True, False))
+    swapped, kept = (
+        pifpaf_labels(root, samples(root), "eight", masks=SIZE, swap=swap) for swap in (True, False)
+    )
     item = swapped[0]
     left, right = swapped.scheme.names.index("left_arm"), swapped.scheme.names.index("right_arm")
     np.testing.assert_array_equal(swapped.mirror(item)[..., left], item[:, ::-1, right])
@@ -87,26 +103,41 @@ def test_mirroring_swaps_sides_unless_it_is_told_not_to(root: Path) -> None:
 
 
 def test_the_released_rows_train_on_them() -> None:
-    rows = [r for r in (find(f"bpbreid/released/{data}") for data in (
-        "market1501", "dukemtmc", "occluded_duke", "occluded_reid", "p_dukemtmc"))] + [find("bpbreid/released")]
+    rows = [
+        r
+        for r in (
+            find(f"bpbreid/released/{data}")
+            for data in ("market1501", "dukemtmc", "occluded_duke", "occluded_reid", "p_dukemtmc")
+        )
+    ] + [find("bpbreid/released")]
     for row in rows:
         cue = build.cues(row, Benchmark(row.train, Path(), (), {}, ()))["parts"]
         assert isinstance(cue, PartMasks) and cue.size == row.size
-        assert any("soft masks" in note for note in row.notes) and any("mirroring leaves" in note for note in row.notes)
+        assert any("soft masks" in note for note in row.notes) and any(
+            "mirroring leaves" in note for note in row.notes
+        )
         assert row.cues["parts"].args["swap"] is False
 
 
 def test_what_cannot_take_them_says_so(root: Path) -> None:
     of = Benchmark("market1501", root, tuple(samples(root)), {}, ())
-    other = override(find("magnifier/table1/market1501"), ["cues.parts=pifpaf", "cues.parts.masks=[384,192]"])
-    with pytest.raises(RecipeError, match="magnifier takes labels as its cue 'parts', not soft masks"):
+    other = override(
+        find("magnifier/table1/market1501"), ["cues.parts=pifpaf", "cues.parts.masks=[384,192]"]
+    )
+    with pytest.raises(
+        RecipeError, match="magnifier takes labels as its cue 'parts', not soft masks"
+    ):
         build.cues(other, of)
     with pytest.raises(RecipeError, match="masks must be a height and a width"):
         pifpaf_labels(root, samples(root), masks=(384,))  # type: ignore[arg-type]
     row = find("bpbreid/table2/full")
-    with pytest.raises(RecipeError, match="the cue 'masks' has the parts head, upper, .* the cue 'parts' others"):
+    with pytest.raises(
+        RecipeError, match="the cue 'masks' has the parts head, upper, .* the cue 'parts' others"
+    ):
         build.cues(override(row, ["cues.masks=pifpaf", "cues.masks.parts=five_v"]), of)
-    with pytest.raises(ShapeError, match=r"part masks must be float \[1, 6\] x height .* got torch.float32 \[1, 9"):
+    with pytest.raises(
+        ShapeError, match=r"part masks must be float \[1, 6\] x height .* got torch.float32 \[1, 9"
+    ):
         part_loss(torch.zeros(1, 6, 4, 2), torch.zeros(1, 9, 8, 4))
 
 

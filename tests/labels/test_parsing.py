@@ -1,4 +1,6 @@
-"""Label images to parts: through the tables, through the two rules of geometry, and every way to be wrong."""
+"""Label images to parts: through the tables, through the two rules of geometry, and every way to
+be wrong.
+"""
 
 from pathlib import Path
 
@@ -49,8 +51,14 @@ def label(root: Path, sample: Sample, values: np.ndarray, mode: str = "P") -> Pa
 
 
 def test_labels_lie_beside_their_split(tmp_path: Path) -> None:
-    assert label_path(tmp_path, tmp_path / "query" / "a.jpg") == tmp_path / "labels" / "query" / "a.png"
-    assert label_path(tmp_path, tmp_path / "query" / "a.jpg", "mine") == tmp_path / "mine" / "query" / "a.png"
+    assert (
+        label_path(tmp_path, tmp_path / "query" / "a.jpg")
+        == tmp_path / "labels" / "query" / "a.png"
+    )
+    assert (
+        label_path(tmp_path, tmp_path / "query" / "a.jpg", "mine")
+        == tmp_path / "mine" / "query" / "a.png"
+    )
 
 
 @pytest.mark.parametrize("mode", ["P", "L"])
@@ -76,8 +84,11 @@ def test_the_synthetic_world_s_labels_are_read(benchmark: Benchmark) -> None:
 def test_missing_labels_are_counted_and_the_first_named(tmp_path: Path) -> None:
     samples = [crop(tmp_path, f"000{i}_c1s1_000000_00") for i in (1, 2, 3)]
     label(tmp_path, samples[0], np.zeros((32, 16)))
-    with pytest.raises(DataError, match=r"2 of 3 training images have no label; the first missing is "
-                                        r".*labels/bounding_box_train/0002_c1s1_000000_00\.png"):
+    with pytest.raises(
+        DataError,
+        match=r"2 of 3 training images have no label; the first missing is "
+        r".*labels/bounding_box_train/0002_c1s1_000000_00\.png",
+    ):
         surface_labels(tmp_path, samples)
 
 
@@ -92,14 +103,18 @@ def test_the_same_crop_at_another_scale_passes(tmp_path: Path, size: tuple[int, 
 def test_a_label_of_another_shape_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
     sample = crop(tmp_path)
     label(tmp_path, sample, np.ones(size))
-    with pytest.raises(DataError, match=rf"is {size[1]} x {size[0]} but its image is 16 x 32.*make the label again"):
+    with pytest.raises(
+        DataError, match=rf"is {size[1]} x {size[0]} but its image is 16 x 32.*make the label again"
+    ):
         surface_labels(tmp_path, [sample])[0]
 
 
 def test_colours_are_not_classes(tmp_path: Path) -> None:
     sample = crop(tmp_path)
     label(tmp_path, sample, np.zeros((32, 16)), "RGB")
-    with pytest.raises(DataError, match="is a RGB picture; a label image holds one class per pixel"):
+    with pytest.raises(
+        DataError, match="is a RGB picture; a label image holds one class per pixel"
+    ):
         surface_labels(tmp_path, [sample])[0]
 
 
@@ -110,7 +125,9 @@ def test_whichever_file_is_broken_is_the_one_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"000000_00\.jpg cannot be read as an image"):
         surface_labels(tmp_path, [sample])[0]
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match=r"000000_00\.png cannot be read as an image.*remove the file"):
+    with pytest.raises(
+        DataError, match=r"000000_00\.png cannot be read as an image.*remove the file"
+    ):
         read_labels(path, TABLE)
 
 
@@ -132,8 +149,10 @@ def test_stripes_need_no_files(tmp_path: Path) -> None:
 
 # --- classes of parsers to parts
 
-every = pytest.mark.parametrize(("source", "parts"), [(name, parts) for name, source in SOURCES.items()
-                                                      for parts in source.sets])
+every = pytest.mark.parametrize(
+    ("source", "parts"),
+    [(name, parts) for name, source in SOURCES.items() for parts in source.sets],
+)
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
 
 
@@ -150,9 +169,15 @@ def flipped(found: NDArray[np.uint8], mapper: Mapper) -> NDArray[np.uint8]:
     return table[found[:, ::-1]]
 
 
-@pytest.mark.parametrize(("source", "parts", "accessories"), [
-    (name, parts, accessories) for name, source in SOURCES.items() for parts in source.sets
-    for accessories in (ACCESSORIES if source.accessories else ACCESSORIES[:1])])
+@pytest.mark.parametrize(
+    ("source", "parts", "accessories"),
+    [
+        (name, parts, accessories)
+        for name, source in SOURCES.items()
+        for parts in source.sets
+        for accessories in (ACCESSORIES if source.accessories else ACCESSORIES[:1])
+    ],
+)
 def test_mirror_and_mapping_commute(source: str, parts: str, accessories: Accessories) -> None:
     mapper = Mapper(source, parts, accessories, allow_missing_parts=True)
     for seed in range(12):
@@ -166,7 +191,9 @@ def test_mirror_and_mapping_commute(source: str, parts: str, accessories: Access
 
 @every
 def test_the_person_stays_the_person(source: str, parts: str) -> None:
-    """Whatever is guessed, nobody becomes background and background becomes nobody; bags are as asked for."""
+    """Whatever is guessed, nobody becomes background and background becomes nobody; bags are as
+    asked for.
+    """
     own = SOURCES[source]
     for accessories in ACCESSORIES if own.accessories else ACCESSORIES[:1]:
         mapper = Mapper(source, parts, accessories, True)
@@ -174,7 +201,9 @@ def test_the_person_stays_the_person(source: str, parts: str) -> None:
             labels = drawn(source, seed)
             hung = np.isin(labels, own.accessories)
             found = mapper(labels)
-            np.testing.assert_array_equal(found > 0, (labels > 0) & ~(hung & (accessories == "background")))
+            np.testing.assert_array_equal(
+                found > 0, (labels > 0) & ~(hung & (accessories == "background"))
+            )
             if accessories == "own":
                 np.testing.assert_array_equal(found == mapper.scheme.K, hung)
             elif accessories == "torso" and parts != "five_v":
@@ -185,13 +214,19 @@ def test_the_person_stays_the_person(source: str, parts: str) -> None:
 @every
 def test_missing_parts_are_never_labelled(source: str, parts: str) -> None:
     mapper = Mapper(source, parts, allow_missing_parts=True)
-    seen = {mapper.scheme.names[p - 1] for seed in range(25) for p in np.unique(mapper(drawn(source, seed)))
-            if 0 < p < UNKNOWN}
+    seen = {
+        mapper.scheme.names[p - 1]
+        for seed in range(25)
+        for p in np.unique(mapper(drawn(source, seed)))
+        if 0 < p < UNKNOWN
+    }
     assert seen == set(mapper.scheme.names) - set(report(source, parts).missing)
 
 
 def test_pascal_knows_no_sides() -> None:
-    found = to_parts(np.arange(7, dtype=np.uint8)[None], "pascal", "eight", allow_missing_parts=True)
+    found = to_parts(
+        np.arange(7, dtype=np.uint8)[None], "pascal", "eight", allow_missing_parts=True
+    )
     assert found.tolist() == [[0, 1, 4, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]]
     with pytest.raises(RecipeError, match="source 'pascal' cannot give left_arm, right_arm"):
         to_parts(np.zeros((1, 1), np.uint8), "pascal", "eight")
@@ -201,7 +236,11 @@ def test_a_torso_is_cut_at_half_the_height_of_its_box() -> None:
     labels = np.zeros((9, 3), np.uint8)
     labels[2:7, 1], labels[0, 0], labels[7:, 2] = 5, 11, 5  # clothes in rows 2 to 8, a scarf above
     found = to_parts(labels, "lip", "five_v")
-    assert found[:, 1].tolist() == [0, 0, 2, 2, 2, 3, 3, 0, 0] and found[0, 0] == 2 and (found[7:, 2] == 3).all()
+    assert (
+        found[:, 1].tolist() == [0, 0, 2, 2, 2, 3, 3, 0, 0]
+        and found[0, 0] == 2
+        and (found[7:, 2] == 3).all()
+    )
     labels[8, 2] = 0  # an even number of rows
     assert to_parts(labels, "lip", "five_v")[:, 1].tolist() == [0, 0, 2, 2, 2, 3, 3, 0, 0]
 
@@ -214,16 +253,28 @@ def test_the_24_surfaces_are_cut_by_u() -> None:
     tall = np.array([[1], [2], [2], [1]], np.uint8)
     assert to_parts(tall, "densepose24", "five_v").ravel().tolist() == [2, 2, 3, 3]
     coarse, u = np.ones((4, 1), np.uint8), np.zeros((2, 4, 1))
-    assert to_parts(coarse, "densepose14", "five_v", u).ravel().tolist() == [2, 2, 3, 3]  # 14 parts: U is of no chart
+    # 14 parts: U is of no chart
+    assert to_parts(coarse, "densepose14", "five_v", u).ravel().tolist() == [2, 2, 3, 3]
 
 
 def test_a_bag_hangs_on_the_half_of_the_torso_that_it_is_beside() -> None:
     labels = np.zeros((8, 2), np.uint8)
     labels[2:6, 0], labels[:, 1] = 4, 16
-    assert to_parts(labels, "atr", "five_v", accessories="torso")[:, 1].tolist() == [2] * 4 + [3] * 4
+    assert (
+        to_parts(labels, "atr", "five_v", accessories="torso")[:, 1].tolist() == [2] * 4 + [3] * 4
+    )
     labels[:, 0] = 0  # the bag alone is its own box
     labels[:2, 1] = 0
-    assert to_parts(labels, "atr", "five_v", accessories="torso")[:, 1].tolist() == [0, 0, 2, 2, 2, 3, 3, 3]
+    assert to_parts(labels, "atr", "five_v", accessories="torso")[:, 1].tolist() == [
+        0,
+        0,
+        2,
+        2,
+        2,
+        3,
+        3,
+        3,
+    ]
 
 
 def test_trousers_go_to_the_nearer_leg_and_gloves_to_the_nearer_arm() -> None:
@@ -249,8 +300,16 @@ def test_sides_match_loops() -> None:
         found = to_parts(labels, "atr", "eight")
         table = lookup(SOURCES["atr"].sets["eight"])
         for y, x in np.argwhere(np.isin(labels, (5, 6, 8))):
-            least = [min(((y - r) ** 2 + (x - c) ** 2 for r, c in np.argwhere(np.isin(table[labels], side))),
-                         default=np.inf) for side in ((5, 7), (6, 8))]
+            least = [
+                min(
+                    (
+                        (y - r) ** 2 + (x - c) ** 2
+                        for r, c in np.argwhere(np.isin(table[labels], side))
+                    ),
+                    default=np.inf,
+                )
+                for side in ((5, 7), (6, 8))
+            ]
             half = 2 * x + 1 - labels.shape[1]
             order = np.sign(least[1] - least[0]) if least[0] != least[1] else np.sign(half)
             assert found[y, x] == {1: 5, -1: 6, 0: UNKNOWN}[int(order)]
@@ -287,7 +346,10 @@ def test_wrong_shapes() -> None:
 
 # --- files of parsers
 
-def parsed(root: Path, sample: Sample, name: str, values: NDArray[np.generic], colours: bool = True) -> Path:
+
+def parsed(
+    root: Path, sample: Sample, name: str, values: NDArray[np.generic], colours: bool = True
+) -> Path:
     path = root / "parsing" / sample.path.parent.name / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if name.endswith(".npy"):
@@ -308,8 +370,12 @@ def test_every_form_of_a_parser_s_output_is_read(tmp_path: Path, name: str) -> N
     sample = crop(tmp_path)
     values: NDArray[np.generic] = CLASSES
     if name == "logits":
-        values = np.where(np.arange(20) == CLASSES[..., None], 3.0, -1.0).astype(np.float32)  # [H, W, C]
-    parsed(tmp_path, sample, name.replace("logits", "{stem}.npy").format(stem=sample.path.stem), values)
+        values = np.where(np.arange(20) == CLASSES[..., None], 3.0, -1.0).astype(
+            np.float32
+        )  # [H, W, C]
+    parsed(
+        tmp_path, sample, name.replace("logits", "{stem}.npy").format(stem=sample.path.stem), values
+    )
     cue = parsing_labels(tmp_path, [sample], "lip", "five")
     np.testing.assert_array_equal(cue[0], to_parts(CLASSES.astype(np.uint8), "lip", "five"))
     assert cue.scheme.names == ("head", "arms", "torso", "legs", "feet") and cue.spatial
@@ -321,7 +387,9 @@ def test_sapiens_ids_lie_beside_a_foreground_mask(tmp_path: Path) -> None:
     parsed(tmp_path, sample, f"{sample.path.stem}_seg.npy", CLASSES.astype(np.int32))
     found = parsing_labels(tmp_path, [sample], "sapiens", "seven")[0]
     np.testing.assert_array_equal(found, to_parts(CLASSES.astype(np.uint8), "sapiens", "seven"))
-    with pytest.raises(DataError, match=r"npy is bool \(32, 16\); source 'lip' needs class indices"):
+    with pytest.raises(
+        DataError, match=r"npy is bool \(32, 16\); source 'lip' needs class indices"
+    ):
         parsing_labels(tmp_path, [sample], "lip")[0]
 
 
@@ -357,45 +425,72 @@ def test_refused_before_any_file_is_looked_for(tmp_path: Path) -> None:
     nowhere = [Sample(tmp_path / "gone" / "a.jpg", 1, 1)]
     with pytest.raises(RecipeError, match="source 'lip' cannot give upper_arm"):
         parsing_labels(tmp_path, nowhere, "lip", "seven")
-    with pytest.raises(RecipeError, match="unknown rule for missing labels: 'skip'. Known: error, unknown"):
+    with pytest.raises(
+        RecipeError, match="unknown rule for missing labels: 'skip'. Known: error, unknown"
+    ):
         parsing_labels(tmp_path, nowhere, missing="skip")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="1 of 1 training images have no label in .*parsing; the first is gone/a.jpg"):
+    with pytest.raises(
+        DataError,
+        match="1 of 1 training images have no label in .*parsing; the first is gone/a.jpg",
+    ):
         parsing_labels(tmp_path, nowhere, missing="unknown")  # all of them is no way to train
 
 
 def test_missing_files_are_counted_or_unknown(tmp_path: Path) -> None:
     samples = [crop(tmp_path, stem) for stem in ("a", "b", "c")]
     parsed(tmp_path, samples[1], "b.png", CLASSES)
-    with pytest.raises(DataError, match=r"2 of 3 training images have no label in .*parsing; the first is "
-                                        r"bounding_box_train/a\.jpg.*missing=unknown"):
+    with pytest.raises(
+        DataError,
+        match=r"2 of 3 training images have no label in .*parsing; the first is "
+        r"bounding_box_train/a\.jpg.*missing=unknown",
+    ):
         parsing_labels(tmp_path, samples)
     cue = parsing_labels(tmp_path, samples, missing="unknown")
-    assert cue[0].shape == (32, 16) and (cue[0] == UNKNOWN).all() and (cue.mirror(cue[0]) == UNKNOWN).all()
+    assert (
+        cue[0].shape == (32, 16)
+        and (cue[0] == UNKNOWN).all()
+        and (cue.mirror(cue[0]) == UNKNOWN).all()
+    )
     assert cue[1].max() == 5
 
 
 def test_the_palette_trap(tmp_path: Path) -> None:
-    """Classes seen as grey levels of their colours are recognised as what they are, in OpenCV's rounding and PIL's."""
+    """Classes seen as grey levels of their colours are recognised as what they are, in OpenCV's
+    rounding and PIL's.
+    """
     sample = crop(tmp_path)
     stem = sample.path.stem
     good = parsed(tmp_path, sample, f"{stem}.png", CLASSES)
-    for grey in (np.array(grey_palette(20))[CLASSES], np.asarray(Image.open(good).convert("RGB").convert("L"))):
+    for grey in (
+        np.array(grey_palette(20))[CLASSES],
+        np.asarray(Image.open(good).convert("RGB").convert("L")),
+    ):
         bad = parsed(tmp_path, sample, f"{stem}.png", grey, colours=False)
-        with pytest.raises(DataError, match=r"grey levels of SCHP's palette \(up to 15\d\), not classes.*cv2.imread"):
+        with pytest.raises(
+            DataError,
+            match=r"grey levels of SCHP's palette \(up to 15\d\), not classes.*cv2.imread",
+        ):
             read_classes(bad, "lip")
     bad = parsed(tmp_path, sample, f"{stem}.png", 20 + CLASSES, colours=False)
-    with pytest.raises(DataError, match=r"png holds class 39; source 'lip' has 0 to 19.*no parser known here"):
+    with pytest.raises(
+        DataError, match=r"png holds class 39; source 'lip' has 0 to 19.*no parser known here"
+    ):
         read_classes(bad, "lip")
 
 
 def test_another_parser_s_classes(tmp_path: Path) -> None:
     sample = crop(tmp_path)
     path = parsed(tmp_path, sample, "a.png", CLASSES)
-    with pytest.raises(DataError, match=r"a\.png holds class 19; source 'atr' has 0 to 17.*cues\.parts\.source.*its "
-                                        r"values fit lip, sapiens, densepose24"):
+    with pytest.raises(
+        DataError,
+        match=r"a\.png holds class 19; source 'atr' has 0 to 17.*cues\.parts\.source.*its "
+        r"values fit lip, sapiens, densepose24",
+    ):
         read_classes(path, "atr")
     path = parsed(tmp_path, sample, "b.npy", np.zeros((4, 2, 18), np.float32))
-    with pytest.raises(DataError, match=r"b\.npy is float32 \(4, 2, 18\).*18 classes are those of atr"):
+    with pytest.raises(
+        DataError, match=r"b\.npy is float32 \(4, 2, 18\).*18 classes are those of atr"
+    ):
         read_classes(path, "lip")
     path = parsed(tmp_path, sample, "c.npy", CLASSES - 1)
     with pytest.raises(DataError, match=r"c\.npy holds class -1; source 'lip' has 0 to 19"):

@@ -1,4 +1,6 @@
-"""PifPaf fields: under any of their names, of the right shape, and grouped as BPBreID groups them."""
+"""PifPaf fields: under any of their names, of the right shape, and grouped as BPBreID groups
+them.
+"""
 
 from pathlib import Path
 from typing import get_args
@@ -24,7 +26,9 @@ FOLDER = Path("masks") / "pifpaf_maskrcnn_filtering" / "bounding_box_train"
 
 @pytest.fixture(autouse=True)
 def upright(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The images of these tests need not be there; what EXIF does to labels is tested in test_doors.py."""
+    """The images of these tests need not be there; what EXIF does to labels is tested in
+    test_doors.py.
+    """
     monkeypatch.setattr("partreid.labels.pifpaf.orientation", lambda image: 1)
 
 
@@ -49,26 +53,46 @@ def save(root: Path, name: str, array: np.ndarray) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_all_three_spellings_are_found(tmp_path: Path, suffix: str) -> None:
     own = sample(tmp_path)
-    save(tmp_path, suffix.format(stem=own.path.stem, name=own.path.name), fields({0: (0, 1), 15: (5, 2)}))
+    save(
+        tmp_path,
+        suffix.format(stem=own.path.stem, name=own.path.name),
+        fields({0: (0, 1), 15: (5, 2)}),
+    )
     cue = pifpaf_labels(tmp_path, [own], "eight")
     labels = cue[0]
     assert labels.shape == (6, 4) and labels.dtype == np.uint8
-    assert cue.scheme.names[labels[0, 1] - 1] == "head" and cue.scheme.names[labels[5, 2] - 1] == "left_foot"
+    assert (
+        cue.scheme.names[labels[0, 1] - 1] == "head"
+        and cue.scheme.names[labels[5, 2] - 1] == "left_foot"
+    )
     assert np.count_nonzero(labels) == 2
 
 
 def test_the_three_spellings_are_the_ones_in_circulation() -> None:
     assert {s.format(stem="a", name="a.jpg") for s in SUFFIXES} == {
-        "a.npy", "a.jpg.npy", "a.jpg.confidence_fields.npy"}
+        "a.npy",
+        "a.jpg.npy",
+        "a.jpg.confidence_fields.npy",
+    }
 
 
-@pytest.mark.parametrize(("image", "label"), [
-    ("occluded_body_images/001/001_01.tif", "occluded_body_images/001_01.npy"),  # BPBreID's Occluded-REID
-    ("occluded_body_images/001/001_01.tif", "occluded_body_images/001_01.tif.confidence_fields.npy"),
-    ("occluded_body_images/001/001_01.tif", "occluded_body_images/001_01.jpg.confidence_fields.npy"),  # KPR's
-    ("train/whole_body_images/0001/a.jpg", "train/whole_body_images/a.npy"),  # P-DukeMTMC
-    ("query/a.jpg", "query/a.jpg.confidence_fields.npy"),  # Occluded-Duke
-])
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        # BPBreID's Occluded-REID
+        ("occluded_body_images/001/001_01.tif", "occluded_body_images/001_01.npy"),
+        (
+            "occluded_body_images/001/001_01.tif",
+            "occluded_body_images/001_01.tif.confidence_fields.npy",
+        ),
+        (
+            "occluded_body_images/001/001_01.tif",
+            "occluded_body_images/001_01.jpg.confidence_fields.npy",
+        ),  # KPR's
+        ("train/whole_body_images/0001/a.jpg", "train/whole_body_images/a.npy"),  # P-DukeMTMC
+        ("query/a.jpg", "query/a.jpg.confidence_fields.npy"),  # Occluded-Duke
+    ],
+)
 def test_the_released_places(tmp_path: Path, image: str, label: str) -> None:
     own = Sample(tmp_path / image, 1, 1)
     path = tmp_path / "masks" / "pifpaf_maskrcnn_filtering" / label
@@ -86,7 +110,9 @@ def test_labels_beside_the_image(tmp_path: Path) -> None:
 
 
 def raw(plane: int) -> tuple[np.ndarray, np.ndarray]:
-    """What OpenPifPaf's two heads give: confidences in one plane, offsets in pixels in all others."""
+    """What OpenPifPaf's two heads give: confidences in one plane, offsets in pixels in all
+    others.
+    """
     random = np.random.default_rng(plane)
     pif, paf = random.normal(4, 5, (17, 5, 6, 4)), random.normal(4, 5, (19, 9, 6, 4))
     for head in (pif, paf):
@@ -102,7 +128,9 @@ def test_raw_outputs_of_either_release(tmp_path: Path, plane: int, names: tuple[
     np.testing.assert_array_equal(found, np.concatenate([pif[:, plane], paf[:, plane]]))
     own = sample(tmp_path)
     (tmp_path / FOLDER).mkdir(parents=True)
-    np.savez(tmp_path / FOLDER / f"{own.path.stem}.npz", **dict(zip(names, (pif, paf), strict=True)))
+    np.savez(
+        tmp_path / FOLDER / f"{own.path.stem}.npz", **dict(zip(names, (pif, paf), strict=True))
+    )
     expected = part_masks(found, PIFPAF["eight"]).argmax(0)
     np.testing.assert_array_equal(pifpaf_labels(tmp_path, [own], "eight")[0], expected)
 
@@ -110,12 +138,17 @@ def test_raw_outputs_of_either_release(tmp_path: Path, plane: int, names: tuple[
 def test_raw_outputs_that_do_not_tell_their_plane_are_refused() -> None:
     pif, paf = raw(0)
     pif[:, 1] = paf[:, 1] = 0.5
-    with pytest.raises(DataError, match=r"both of the planes 0 and 1 lie in \[0, 1\] throughout.*Save the confidences"):
+    with pytest.raises(
+        DataError,
+        match=r"both of the planes 0 and 1 lie in \[0, 1\] throughout.*Save the confidences",
+    ):
         confidence_fields(pif, paf)
     pif[:, :2] -= 0.6
     with pytest.raises(DataError, match="neither of the planes"):
         confidence_fields(pif, paf)
-    with pytest.raises(DataError, match=r"joints \[17, 5, h, w\] and limbs \[19, 9, h, w\].*got \(19, 9, 6, 4\)"):
+    with pytest.raises(
+        DataError, match=r"joints \[17, 5, h, w\] and limbs \[19, 9, h, w\].*got \(19, 9, 6, 4\)"
+    ):
         confidence_fields(paf, pif)
 
 
@@ -131,15 +164,22 @@ def test_broken_raw_outputs_are_refused(tmp_path: Path) -> None:
 
 def test_masks_that_are_no_confidences_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((36, 2, 2), np.uint8))
-    with pytest.raises(DataError, match=r"should hold confidences, floats in \[0, 1\], it is uint8"):
+    with pytest.raises(
+        DataError, match=r"should hold confidences, floats in \[0, 1\], it is uint8"
+    ):
         read_fields(tmp_path / "a.npy")
 
 
 def test_rows_whose_parts_could_never_be_seen_are_refused(tmp_path: Path) -> None:
     assert [name for name, groups in PIFPAF.items() if never_first(groups)] == ["ten_ms"]
-    with pytest.raises(RecipeError, match="'ten_ms' cannot be labels: every field of upper, lower belongs to a part"):
+    with pytest.raises(
+        RecipeError,
+        match="'ten_ms' cannot be labels: every field of upper, lower belongs to a part",
+    ):
         pifpaf_labels(tmp_path, [], "ten_ms")
-    with pytest.raises(RecipeError, match="unknown background rule: 'max'. Known: diff_from_max, sum, threshold"):
+    with pytest.raises(
+        RecipeError, match="unknown background rule: 'max'. Known: diff_from_max, sum, threshold"
+    ):
         pifpaf_labels(tmp_path, [], background="max")  # type: ignore[arg-type]
 
 
@@ -162,7 +202,9 @@ def test_another_folder_can_be_named(tmp_path: Path) -> None:
     save(tmp_path, f"{own.path.stem}.npy", fields({0: (1, 1)}))
     (tmp_path / "masks" / "pifpaf_maskrcnn_filtering").rename(tmp_path / "masks" / "mine")
     assert pifpaf_labels(tmp_path, [own], "eight", folder="mine")[0][1, 1] == 1
-    with pytest.raises(DataError, match=r"1 of 1 .*needs 0001_c1s1_000000_00\.npy or .*--set cues\.parts\.folder"):
+    with pytest.raises(
+        DataError, match=r"1 of 1 .*needs 0001_c1s1_000000_00\.npy or .*--set cues\.parts\.folder"
+    ):
         pifpaf_labels(tmp_path, [own], "eight")
 
 
@@ -194,9 +236,15 @@ def test_masks_match_loops(name: str, sharpness: float, background: Background) 
     assert got.shape == (len(PIFPAF[name]) + 1, 3, 2) and got.dtype == np.float32
     for r in range(3):
         for c in range(2):
-            parts = [min(max(max(float(drawn[m, r, c]) for m in members), 0), 1) for members in PIFPAF[name].values()]
-            empty = {"threshold": float(max(parts) < 0.5), "diff_from_max": 1 - max(parts),
-                     "sum": min(max(1 - sum(parts), 0), 1)}[background]
+            parts = [
+                min(max(max(float(drawn[m, r, c]) for m in members), 0), 1)
+                for members in PIFPAF[name].values()
+            ]
+            empty = {
+                "threshold": float(max(parts) < 0.5),
+                "diff_from_max": 1 - max(parts),
+                "sum": min(max(1 - sum(parts), 0), 1),
+            }[background]
             values = np.array([empty, *parts])
             values = np.exp(sharpness * values) if sharpness else values
             np.testing.assert_allclose(got[:, r, c], values / values.sum(), rtol=1e-4, atol=1e-6)

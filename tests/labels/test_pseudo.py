@@ -1,4 +1,6 @@
-"""Labels that are made anew as a network learns: rounds, memory of them, fallbacks, processes, and whole trainings."""
+"""Labels that are made anew as a network learns: rounds, memory of them, fallbacks, processes,
+and whole trainings.
+"""
 
 import multiprocessing
 import subprocess
@@ -30,7 +32,9 @@ from partreid.types import Sample
 
 Maps = tuple[Tensor, Tensor, Tensor]
 PEOPLE, IMAGES, GRID = 4, 5, (16, 8)
-SAMPLES = tuple(Sample(Path(f"{p}-{i}.jpg"), p + 1, 1 + i % 2) for i in range(IMAGES) for p in range(PEOPLE))
+SAMPLES = tuple(
+    Sample(Path(f"{p}-{i}.jpg"), p + 1, 1 + i % 2) for i in range(IMAGES) for p in range(PEOPLE)
+)
 
 
 def people(noise: float = 0.0, rank: int = 0, world: int = 1) -> Callable[[], Iterator[Maps]]:
@@ -74,7 +78,9 @@ def test_a_round_labels_every_image_and_says_how(make: Callable[..., PseudoLabel
     first = labels.clone()
     again = cue.refresh(1, people(0.1))
     assert again is not None
-    assert again["agreement"] == pytest.approx(float((first == cue.labels).float().mean()), abs=1e-4)
+    assert again["agreement"] == pytest.approx(
+        float((first == cue.labels).float().mean()), abs=1e-4
+    )
 
 
 def test_cadence() -> None:
@@ -95,7 +101,8 @@ def test_state_comes_back_and_the_next_round_is_the_same() -> None:
     reports = [cue.refresh(1, people(0.1)) for cue in (one, two)]
     assert torch.equal(one.labels, two.labels)  # type: ignore[arg-type]
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in reports if r] == [
-        {k: v for k, v in reports[0].items() if k != "seconds"}] * 2  # type: ignore[union-attr]
+        {k: v for k, v in reports[0].items() if k != "seconds"}
+    ] * 2  # type: ignore[union-attr]
     isp().restore({})  # a checkpoint from before the first round
     with pytest.raises(DataError, match="labels of 3 images, the training set has 20"):
         isp().restore({"labels": torch.zeros(3, 2, 2, dtype=torch.uint8)})
@@ -119,7 +126,9 @@ def test_wrong_labels_and_settings_are_said() -> None:
     def wide(f: Tensor, cameras: Tensor, state: State | None) -> Labelled:
         return Labelled(torch.zeros(len(f), 3, 3, dtype=torch.uint8))
 
-    with pytest.raises(ShapeError, match=r"labels must be uint8 \[5, 16, 8\], got torch.uint8 \[5, 3, 3\]"):
+    with pytest.raises(
+        ShapeError, match=r"labels must be uint8 \[5, 16, 8\], got torch.uint8 \[5, 3, 3\]"
+    ):
         PseudoLabels(SAMPLES, 2, wide).refresh(0, people())
     with pytest.raises(RecipeError, match="every >= 1"):
         isp(every=0)
@@ -154,8 +163,11 @@ def test_running_workers_see_a_new_round() -> None:
 
 # Labels and augmentation.
 
+
 def test_labels_move_with_the_image_unless_told_not_to(tmp_path: Path) -> None:
-    """Crop and erase blank pixels of a bright picture; the labels of a bright picture go with them."""
+    """Crop and erase blank pixels of a bright picture; the labels of a bright picture go with
+    them.
+    """
     samples = []
     for i in range(8):
         path = tmp_path / f"{i}.png"
@@ -174,7 +186,14 @@ def test_labels_move_with_the_image_unless_told_not_to(tmp_path: Path) -> None:
     for aligned in (True, False):
         cue = PseudoLabels(samples, 2, left_half, aligned=aligned)
         cue.refresh(0, stream)
-        dataset = TrainSet(samples, [0] * 4 + [1] * 4, (64, 32), [crop(6), mirror(0.5), erase(1.0)], {"parts": cue}, 1)
+        dataset = TrainSet(
+            samples,
+            [0] * 4 + [1] * 4,
+            (64, 32),
+            [crop(6), mirror(0.5), erase(1.0)],
+            {"parts": cue},
+            1,
+        )
         mirrored = 0
         for batch in train_loader(dataset, IdentitySampler([0] * 4 + [1] * 4, 2, 4)):
             labels = batch.cues["parts"]
@@ -213,10 +232,18 @@ dist.destroy_process_group()
 def test_two_processes_make_the_labels_of_one(tmp_path: Path, environment: dict[str, str]) -> None:
     here = Path(__file__).parent
     code = TWO.format(root=str(here.parent.parent), here=str(here), file=tmp_path / "meet")
-    jobs = [subprocess.Popen([sys.executable, "-c", code, str(rank), str(tmp_path / f"{rank}.pt")], env=environment,
-                             stderr=subprocess.PIPE, text=True) for rank in (0, 1)]
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(rank), str(tmp_path / f"{rank}.pt")],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
     try:
-        for job in jobs:  # no limit: a busy machine takes minutes, and if one ends the other does too
+        # no limit: a busy machine takes minutes, and if one ends the other does too
+        for job in jobs:
             _, said = job.communicate()
             assert job.returncode == 0, said
     finally:
@@ -229,16 +256,26 @@ def test_two_processes_make_the_labels_of_one(tmp_path: Path, environment: dict[
         alone = [cue.refresh(epoch, people(0.1 * epoch)) for epoch in range(2)]
         for state, reports in (rank[name] for rank in ranks):
             assert set(state) == set(cue.state())
-            assert all(torch.equal(t.nan_to_num(-1), state[key].nan_to_num(-1)) for key, t in cue.state().items())
+            assert all(
+                torch.equal(t.nan_to_num(-1), state[key].nan_to_num(-1))
+                for key, t in cue.state().items()
+            )
             assert [{k: v for k, v in r.items() if k != "seconds"} for r in reports] == [
-                {k: v for k, v in r.items() if k != "seconds"} for r in alone if r]
+                {k: v for k, v in r.items() if k != "seconds"} for r in alone if r
+            ]
 
 
 # Whole trainings.
 
+
 @pytest.mark.parametrize("method", ["isp", "hcga"])
-def test_a_seeded_run_repeats_and_resumes_bit_for_bit(method: str, benchmark: Any, toy: Callable[..., Recipe],
-                                                      trained: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_seeded_run_repeats_and_resumes_bit_for_bit(
+    method: str,
+    benchmark: Any,
+    toy: Callable[..., Recipe],
+    trained: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
     whole, recipe = trained(method), toy(method)
     rounds = [e for e in read(whole / "journal.jsonl") if e.get("event") == "labels"]
     assert [(e["step"], e["epoch"]) for e in rounds] == [(1, 0)]  # two epochs, a round every other
@@ -249,14 +286,18 @@ def test_a_seeded_run_repeats_and_resumes_bit_for_bit(method: str, benchmark: An
     one, other = (load_tensors(folder / "model.safetensors")[0] for folder in (whole, tmp_path))
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
     lines = read(tmp_path / "journal.jsonl")
-    assert sum(e.get("event") == "labels" for e in lines) == 1  # taken up half-way: not labelled again
+    # taken up half-way: not labelled again
+    assert sum(e.get("event") == "labels" for e in lines) == 1
     assert [e["step"] for e in lines if "loss" in e] == steps
 
 
 @pytest.mark.parametrize("method", ["isp", "hcga"])
-def test_trains_on_people_as_they_come(method: str, own_world: Path, toy: Callable[..., Recipe],
-                                       tmp_path: Path) -> None:
-    """One image, one camera, blank images, only an occluder to be seen: a line in the journal for every fallback."""
+def test_trains_on_people_as_they_come(
+    method: str, own_world: Path, toy: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """One image, one camera, blank images, only an occluder to be seen: a line in the journal
+    for every fallback.
+    """
     folder = own_world / "bounding_box_train"
     rows: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.jpg")):
@@ -275,7 +316,11 @@ def test_trains_on_people_as_they_come(method: str, own_world: Path, toy: Callab
     cameras = {path.name[4:7]: path for path in spread}
     for path in set(spread) - set(cameras.values()):
         path.unlink()
-    train(toy(method, "cues.parts.every=1"), build.benchmark("synthetic-tiny", own_world), tmp_path / "run")
+    train(
+        toy(method, "cues.parts.every=1"),
+        build.benchmark("synthetic-tiny", own_world),
+        tmp_path / "run",
+    )
     lines = read(tmp_path / "run" / "journal.jsonl")
     assert (tmp_path / "run" / "model.safetensors").is_file()
     assert sum(e.get("event") == "labels" for e in lines) == 2
@@ -289,14 +334,31 @@ def test_trains_on_people_as_they_come(method: str, own_world: Path, toy: Callab
 
 
 @pytest.mark.slow  # two processes of their own
-def test_two_processes_train_with_the_labels_of_one(world: Path, trained: Callable[[str], Path], tmp_path: Path,
-                                                    partreid: Callable[..., subprocess.CompletedProcess[str]],
-                                                    toy_options: tuple[str, ...]) -> None:
-    done = partreid("train", "synthetic/tiny/isp", "--data", world, "--out", tmp_path / "run", "--devices", "2",
-                    *toy_options)
+def test_two_processes_train_with_the_labels_of_one(
+    world: Path,
+    trained: Callable[[str], Path],
+    tmp_path: Path,
+    partreid: Callable[..., subprocess.CompletedProcess[str]],
+    toy_options: tuple[str, ...],
+) -> None:
+    done = partreid(
+        "train",
+        "synthetic/tiny/isp",
+        "--data",
+        world,
+        "--out",
+        tmp_path / "run",
+        "--devices",
+        "2",
+        *toy_options,
+    )
     assert done.returncode == 0, done.stderr
-    one, two = (load_tensors(folder / "checkpoint.safetensors")[0] for folder in (trained("isp"), tmp_path / "run"))
-    assert torch.equal(one["cue/parts/labels"], two["cue/parts/labels"])  # made once, by the untrained network
+    one, two = (
+        load_tensors(folder / "checkpoint.safetensors")[0]
+        for folder in (trained("isp"), tmp_path / "run")
+    )
+    # made once, by the untrained network
+    assert torch.equal(one["cue/parts/labels"], two["cue/parts/labels"])
     assert torch.equal(one["cue/parts/centres"], two["cue/parts/centres"])
     lines = [e for e in read(tmp_path / "run" / "journal.jsonl") if e.get("event") == "labels"]
     assert [(e["people"], e["images"]) for e in lines] == [(8, 48)]

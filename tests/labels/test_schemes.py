@@ -6,9 +6,21 @@ import pytest
 from partreid.data.synthetic import JOINTS as JOINT_NAMES
 from partreid.data.synthetic import LABEL_NAMES
 from partreid.errors import RecipeError
-from partreid.labels.schemes import JOINTS, KEYPOINTS, LIMBS, PIFPAF, SETS, SURFACES, Groups, find, lookup, scheme_of
+from partreid.labels.schemes import (
+    JOINTS,
+    KEYPOINTS,
+    LIMBS,
+    PIFPAF,
+    SETS,
+    SURFACES,
+    Groups,
+    find,
+    lookup,
+    scheme_of,
+)
 
-# DensePose's chart: 23 and 24 are the two halves of the head, 1 and 2 of the torso; odd and even are the two sides.
+# DensePose's chart: 23 and 24 are the two halves of the head, 1 and 2 of the torso; odd and even
+# are the two sides.
 PERSON = set(range(1, 28))
 
 
@@ -28,7 +40,9 @@ def test_lookup_is_the_table() -> None:
 
 
 def test_mirrored_surfaces_are_mirrored_parts() -> None:
-    """Swapping the sides of the 24 surfaces and then naming parts is naming parts and then flipping them."""
+    """Swapping the sides of the 24 surfaces and then naming parts is naming parts and then
+    flipping them.
+    """
     names = {label: name for label, name in LABEL_NAMES.items() if label in PERSON}
     by_name = {name: label for label, name in names.items()}
 
@@ -51,7 +65,10 @@ def test_a_flip_is_its_own_inverse_and_follows_the_names(groups: Groups) -> None
     for part, name in enumerate(scheme.names, 1):
         other = scheme.names[scheme.flip[part] - 1]
         assert scheme.flip[scheme.flip[part]] == part
-        assert {name, other} == {name} or {name.split("_")[0], other.split("_")[0]} == {"left", "right"}
+        assert {name, other} == {name} or {name.split("_")[0], other.split("_")[0]} == {
+            "left",
+            "right",
+        }
         assert name.split("_")[1:] == other.split("_")[1:] if other != name else True
 
 
@@ -82,27 +99,44 @@ def test_hands_and_feet() -> None:
 @pytest.mark.parametrize("name", list(PIFPAF))
 def test_pifpaf_tables_name_fields_that_exist(name: str) -> None:
     members = [m for group in PIFPAF[name].values() for m in group]
-    assert set(members) <= set(range(36)) and all(len(set(g)) == len(g) for g in PIFPAF[name].values())
+    assert set(members) <= set(range(36)) and all(
+        len(set(g)) == len(g) for g in PIFPAF[name].values()
+    )
     missing = set(range(36)) - set(members)
-    as_released = {"five_v": {21, 22}, "four_v_pif": set(range(17, 36)), "cc6": set(range(17, 36)),
-                   "seven_v": {17, 18, 19, 20, 22, 23, 25, 26, 27, 28}}
+    as_released = {
+        "five_v": {21, 22},
+        "four_v_pif": set(range(17, 36)),
+        "cc6": set(range(17, 36)),
+        "seven_v": {17, 18, 19, 20, 22, 23, 25, 26, 27, 28},
+    }
     assert missing == as_released.get(name, set())  # see tests/golden
 
 
 @pytest.mark.parametrize("name", [name for name in PIFPAF if name != "five_v"])
 def test_mirrored_fields_are_mirrored_parts(name: str) -> None:
-    """But for the two oddities of the release: in "five_v" only one side of the torso counts, and the hips, which have
-    no side, lie in the left leg."""
-    side = {j: j for j in range(JOINTS)} | {j: j + 1 for j in range(1, 17, 2)} | {j + 1: j for j in range(1, 17, 2)}
-    mirror = side | {17 + i: 17 + next(k for k, limb in enumerate(LIMBS) if {side[a], side[b]} == set(limb))
-                     for i, (a, b) in enumerate(LIMBS)}
+    """But for the two oddities of the release: in "five_v" only one side of the torso counts, and
+    the hips, which have no side, lie in the left leg.
+    """
+    side = (
+        {j: j for j in range(JOINTS)}
+        | {j: j + 1 for j in range(1, 17, 2)}
+        | {j + 1: j for j in range(1, 17, 2)}
+    )
+    mirror = side | {
+        17 + i: 17 + next(k for k, limb in enumerate(LIMBS) if {side[a], side[b]} == set(limb))
+        for i, (a, b) in enumerate(LIMBS)
+    }
     groups, flip = list(PIFPAF[name].values()), scheme_of(PIFPAF[name]).flip
     for part, members in enumerate(groups, 1):
         assert {mirror[m] for m in members} - {21} == set(groups[flip[part] - 1]) - {21}
 
 
 def test_limbs_lie_between_joints_of_one_body() -> None:
-    assert len(LIMBS) == 19 and {j for limb in LIMBS for j in limb} == set(range(JOINTS)) and len(JOINT_NAMES) == JOINTS
+    assert (
+        len(LIMBS) == 19
+        and {j for limb in LIMBS for j in limb} == set(range(JOINTS))
+        and len(JOINT_NAMES) == JOINTS
+    )
 
 
 @pytest.mark.parametrize("name", list(KEYPOINTS))
@@ -111,6 +145,9 @@ def test_keypoint_tables_name_every_joint(name: str) -> None:
 
 
 def test_unknown_rows_are_refused_with_the_nearest() -> None:
-    with pytest.raises(RecipeError, match="unknown surface grouping: 'fives'. Did you mean 'five'.*"
-                                          "Known: eight, five, foreground, regions, seven"):
+    with pytest.raises(
+        RecipeError,
+        match="unknown surface grouping: 'fives'. Did you mean 'five'.*"
+        "Known: eight, five, foreground, regions, seven",
+    ):
         find(SURFACES, "fives", "surface grouping")

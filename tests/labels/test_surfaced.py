@@ -31,7 +31,9 @@ def test_how_far_u_and_v_are_moved() -> None:
     charts = moved.mean(3)
     assert abs(charts.std() - 0.05) < 0.002 and abs(charts.mean()) < 0.002
     assert abs((moved - charts[..., None]).std() - 0.025) < 0.001
-    assert abs(np.corrcoef(charts[:, 0].ravel(), charts[:, 1].ravel())[0, 1]) < 0.05  # u and v apart
+    assert (
+        abs(np.corrcoef(charts[:, 0].ravel(), charts[:, 1].ravel())[0, 1]) < 0.05
+    )  # u and v apart
     assert abs(np.corrcoef(charts[:, 0, 1], charts[:, 0, 2])[0, 1]) < 0.2  # charts apart
 
 

@@ -19,14 +19,21 @@ def test_components_match_a_flood(mask: np.ndarray) -> None:
         todo = [(int(y), int(x))]
         while todo:
             a, b = todo.pop()
-            if 0 <= a < mask.shape[0] and 0 <= b < mask.shape[1] and mask[a, b] and not expected[a, b]:
+            if (
+                0 <= a < mask.shape[0]
+                and 0 <= b < mask.shape[1]
+                and mask[a, b]
+                and not expected[a, b]
+            ):
                 expected[a, b] = number
                 todo += [(a + i, b + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
     np.testing.assert_array_equal(components(mask), expected)
 
 
 def crowd() -> np.ndarray:
-    """A person in the middle, cut in two by a car, with a neighbour at the edge who is larger than each piece."""
+    """A person in the middle, cut in two by a car, with a neighbour at the edge who is larger
+    than each piece.
+    """
     labels = np.zeros((32, 16), np.uint8)
     labels[2:12, 6:11], labels[20:30, 6:9] = 4, 6  # clothes above the car, trousers below
     labels[22:30, 10] = 6  # the other leg

@@ -27,7 +27,9 @@ class Runs:
 
 
 def touching(sentinel: Path) -> dict[str, Any]:
-    """Ways to leave a file behind. The shell is of this system, its module's true name is posix or nt."""
+    """Ways to leave a file behind. The shell is of this system, its module's true name is posix
+    or nt.
+    """
     write = f"open({str(sentinel)!r}, 'w').close()"
     return {
         "os.system": Runs(os.system, f"touch {sentinel}"),
@@ -56,12 +58,16 @@ WRITERS = [torch_zip, torch_legacy, raw]
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("way", ["os.system", "builtins.eval", "builtins.exec", "nested"])
-def test_code_is_refused_by_name_and_does_not_run(tmp_path: Path, write: Callable[[Any, Path], None],
-                                                  way: str) -> None:
+def test_code_is_refused_by_name_and_does_not_run(
+    tmp_path: Path, write: Callable[[Any, Path], None], way: str
+) -> None:
     sentinel, path = tmp_path / "sentinel", tmp_path / "dump.pkl"
     write(touching(sentinel)[way], path)
-    with pytest.raises(DataError, match=r"asks for '((posix|nt)\.system|(builtins|__builtin__)\.(eval|exec))', which "
-                                        r"no DensePose dump needs, and was not loaded.*can run any code"):
+    with pytest.raises(
+        DataError,
+        match=r"asks for '((posix|nt)\.system|(builtins|__builtin__)\.(eval|exec))', which "
+        r"no DensePose dump needs, and was not loaded.*can run any code",
+    ):
         load(path)
     assert not sentinel.exists()
     torch.load(path, weights_only=False) if write is not raw else pickle.loads(path.read_bytes())
@@ -85,22 +91,33 @@ def test_code_hidden_in_the_storage_of_a_tensor_does_not_run(tmp_path: Path, zip
     assert sentinel.exists()
 
 
-@pytest.mark.parametrize("name", ["DensePoseResult.__init__.__globals__", "DensePoseResult.__class__", "Nothing"])
+@pytest.mark.parametrize(
+    "name", ["DensePoseResult.__init__.__globals__", "DensePoseResult.__class__", "Nothing"]
+)
 def test_names_are_looked_up_whole(tmp_path: Path, name: str) -> None:
     """Protocol 4 lets a pickle follow dots from a permitted class to whatever hangs on it."""
     path = tmp_path / "dump.pkl"
-    strings = b"".join(b"\x8c" + struct.pack("<B", len(s)) + s for s in (b"densepose.structures", name.encode()))
+    strings = b"".join(
+        b"\x8c" + struct.pack("<B", len(s)) + s for s in (b"densepose.structures", name.encode())
+    )
     path.write_bytes(b"\x80\x04" + strings + b"\x93.")
     with pytest.raises(DataError, match=f"asks for 'densepose.structures.{name}'"):
         load(path)
 
 
 def test_a_file_cannot_change_what_the_next_one_meets(tmp_path: Path) -> None:
-    """BUILD with a slot state sets attributes on whatever it is given, even on the permitted function or class."""
+    """BUILD with a slot state sets attributes on whatever it is given, even on the permitted
+    function or class.
+    """
     path = tmp_path / "dump.pkl"
     before = dict(vars(Record))
-    for module, name in (("torch._utils", "_rebuild_tensor_v2"), ("densepose.structures", "DensePoseResult")):
-        path.write_bytes(b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"N}U\x06hackedK\x01s\x86b.")
+    for module, name in (
+        ("torch._utils", "_rebuild_tensor_v2"),
+        ("densepose.structures", "DensePoseResult"),
+    ):
+        path.write_bytes(
+            b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"N}U\x06hackedK\x01s\x86b."
+        )
         with pytest.raises(DataError, match="asks for 'the state of a function or class"):
             load(path)
     assert not hasattr(torch._utils._rebuild_tensor_v2, "hacked")
@@ -111,14 +128,27 @@ def test_a_file_cannot_change_what_the_next_one_meets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_plain_values_and_tensors_come_back(tmp_path: Path, write: Callable[[Any, Path], None]) -> None:
-    value = [{"file_name": "é.jpg", "scores": torch.tensor([0.5, 0.25]), "labels": torch.arange(6).view(2, 3),
-              "nothing": None, "yes": True, "shape": (3, 2, 1), "half": torch.ones(2, dtype=torch.float16)}]
+def test_plain_values_and_tensors_come_back(
+    tmp_path: Path, write: Callable[[Any, Path], None]
+) -> None:
+    value = [
+        {
+            "file_name": "é.jpg",
+            "scores": torch.tensor([0.5, 0.25]),
+            "labels": torch.arange(6).view(2, 3),
+            "nothing": None,
+            "yes": True,
+            "shape": (3, 2, 1),
+            "half": torch.ones(2, dtype=torch.float16),
+        }
+    ]
     write(value, tmp_path / "dump.pkl")
     found = load(tmp_path / "dump.pkl")
     assert found[0].keys() == value[0].keys()
     for key, expected in value[0].items():
-        torch.testing.assert_close(found[0][key], expected) if isinstance(expected, torch.Tensor) else None
+        torch.testing.assert_close(found[0][key], expected) if isinstance(
+            expected, torch.Tensor
+        ) else None
         assert isinstance(expected, torch.Tensor) or found[0][key] == expected
 
 
@@ -137,18 +167,24 @@ def test_a_persistent_id_in_a_plain_pickle_is_a_damaged_file(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_damaged_files_are_told_from_others(tmp_path: Path, write: Callable[[Any, Path], None]) -> None:
+def test_damaged_files_are_told_from_others(
+    tmp_path: Path, write: Callable[[Any, Path], None]
+) -> None:
     path = tmp_path / "dump.pkl"
     write([{"file_name": "a.jpg", "scores": torch.ones(3)}], path)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataError, match=r"dump\.pkl cannot be read as a dump \(.*copy it again, or write it again"):
+    with pytest.raises(
+        DataError, match=r"dump\.pkl cannot be read as a dump \(.*copy it again, or write it again"
+    ):
         load(path)
 
 
 def test_other_files_and_none(tmp_path: Path) -> None:
     for content in (b"", b"file_name,score\n", b"(lp0\n."):
         (tmp_path / "a.csv").write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.csv is no dump: .*neither by torch\.save nor by pickle\.dump"):
+        with pytest.raises(
+            DataError, match=r"a\.csv is no dump: .*neither by torch\.save nor by pickle\.dump"
+        ):
             load(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"there is no file .*nothing\.pkl"):
         load(tmp_path / "nothing.pkl")

@@ -1,4 +1,6 @@
-"""Unwrapped training images: what is in them, how they are kept, and every way in which they can be wrong."""
+"""Unwrapped training images: what is in them, how they are kept, and every way in which they can
+be wrong.
+"""
 
 import os
 from io import BytesIO
@@ -35,8 +37,9 @@ N = 40  # two chunks
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Sample, ...]]:
-    """Images of 24 x 12, PNG so that nothing is lost, whose charts and colours are noise; number 3 is undetected, 4
-    has an empty picture, 5 is drawn at half its size and 6 at twice."""
+    """Images of 24 x 12, PNG so that nothing is lost, whose charts and colours are noise; number 3
+    is undetected, 4 has an empty picture, 5 is drawn at half its size and 6 at twice.
+    """
     root = tmp_path_factory.mktemp("people")
     random = np.random.default_rng(0)
     for folder in ("train", "iuv/train"):
@@ -77,25 +80,36 @@ def test_grids_of_another_size(people: Any) -> None:
     root, samples = people
     cue = uv_tiles(root, samples, align="none", cache=False)
     photo, charts, uv = loaded(root, samples[5])
-    tiles, count = warp(photo, charts.repeat_interleave(2, 1).repeat_interleave(2, 2),
-                        uv.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    tiles, count = warp(
+        photo,
+        charts.repeat_interleave(2, 1).repeat_interleave(2, 2),
+        uv.repeat_interleave(2, 2).repeat_interleave(2, 3),
+    )
     np.testing.assert_array_equal(cue[5][:, :3], tiles[0].round())
-    big = np.asarray(Image.open(samples[6].path).resize((24, 48), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    big = np.asarray(
+        Image.open(samples[6].path).resize((24, 48), Image.Resampling.BILINEAR)
+    ).transpose(2, 0, 1)
     tiles, count = warp(torch.from_numpy(big.copy())[None], *loaded(root, samples[6])[1:])
     np.testing.assert_array_equal(cue[6][:, :3], tiles[0].round())
     np.testing.assert_array_equal(cue[6][:, 3], count[0] > 0)
 
 
-@pytest.mark.parametrize("options", [{}, {"sync": "geometric", "erasing": True}, {"source": "coarse", "size": 8}])
+@pytest.mark.parametrize(
+    "options", [{}, {"sync": "geometric", "erasing": True}, {"source": "coarse", "size": 8}]
+)
 def test_whoever_was_not_found_is_empty(people: Any, options: Any) -> None:
     root, samples = people
     cue = uv_tiles(root, samples, cache=False, **options)
-    assert not cue.detected[3:5].any() and cue.detected.sum() == N - 2 and cue.coverage == (N - 2) / N
+    assert (
+        not cue.detected[3:5].any() and cue.detected.sum() == N - 2 and cue.coverage == (N - 2) / N
+    )
     assert cue.sentence().startswith("The surface of 38 of 40 training images is known (95.0 %)")
     items = [torch.from_numpy(cue[i])[None] for i in (2, 3, 4)]
     assert [bool(covered(item)) for item in items] == [True, False, False]
     assert not as_tiles(items[1]).any()
-    with pytest.raises(DataError, match=r"nobody in 2 of 40 training images; the first is .*0003\.png"):
+    with pytest.raises(
+        DataError, match=r"nobody in 2 of 40 training images; the first is .*0003\.png"
+    ):
         uv_tiles(root, samples, cache=False, missing="error", **options)
 
 
@@ -105,27 +119,43 @@ def mirrored_people(root: Path, sample: Sample, to: Path) -> Sample:
     uv = uv.copy()
     for axis, flips in enumerate((FLIP_U, FLIP_V)):
         uv[axis] = np.where(np.isin(charts, list(flips)), 255 - uv[axis], uv[axis])
-    for folder, image in (("train", photo), ("iuv/train", np.stack([np.array(LEFT_RIGHT, np.uint8)[charts], *uv]))):
+    for folder, image in (
+        ("train", photo),
+        ("iuv/train", np.stack([np.array(LEFT_RIGHT, np.uint8)[charts], *uv])),
+    ):
         (to / folder).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(to / folder / sample.path.name)
+        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(
+            to / folder / sample.path.name
+        )
     return Sample(to / "train" / sample.path.name, sample.identity, sample.camera)
 
 
-@pytest.mark.parametrize("options", [{"align": "none"}, {}, {"align": "lr_fb"}, {"source": "coarse", "size": 8}])
+@pytest.mark.parametrize(
+    "options", [{"align": "none"}, {}, {"align": "lr_fb"}, {"source": "coarse", "size": 8}]
+)
 @pytest.mark.parametrize("sync", ["flip_only", "geometric"])
-def test_mirroring_is_that_of_the_image(people: Any, tmp_path: Path, options: Any, sync: Any) -> None:
+def test_mirroring_is_that_of_the_image(
+    people: Any, tmp_path: Path, options: Any, sync: Any
+) -> None:
     root, samples = people
     if sync == "geometric":
         if "source" in options:
             return
         options = options | {"sync": sync, "erasing": True}
     other = [mirrored_people(root, sample, tmp_path) for sample in samples[:3]]
-    cue, turned = (uv_tiles(at, some, cache=False, **options) for at, some in ((root, samples[:3]), (tmp_path, other)))
+    cue, turned = (
+        uv_tiles(at, some, cache=False, **options)
+        for at, some in ((root, samples[:3]), (tmp_path, other))
+    )
     for i in range(3):
         item = cue[i]
         if sync == "flip_only":
             tiles = torch.from_numpy(item)
-            rule = mirror_coarse(tiles) if "source" in options else mirror_tiles(tiles, options.get("align", "lr"))
+            rule = (
+                mirror_coarse(tiles)
+                if "source" in options
+                else mirror_tiles(tiles, options.get("align", "lr"))
+            )
             np.testing.assert_array_equal(cue.mirror(item), rule)
         apart = np.abs(cue.mirror(item).astype(int) - turned[i])
         assert apart.max() <= ("source" in options)  # what is resized may be rounded another way
@@ -148,9 +178,14 @@ def test_maps_give_the_tiles_of_the_bank(people: Any) -> None:
 def test_what_is_erased_or_cut_off_leaves_the_maps_but_not_the_tiles(people: Any) -> None:
     root, samples = people
     always = erase(p=1.0, area=(0.3, 0.4))
-    both = {"fixed": uv_tiles(root, samples, cache=False), "maps": uv_tiles(root, samples, sync="geometric",
-                                                                            erasing=True)}
-    plain, less = (TrainSet(samples, [s.identity for s in samples], (24, 12), a, both, 0) for a in ([], [always]))
+    both = {
+        "fixed": uv_tiles(root, samples, cache=False),
+        "maps": uv_tiles(root, samples, sync="geometric", erasing=True),
+    }
+    plain, less = (
+        TrainSet(samples, [s.identity for s in samples], (24, 12), a, both, 0)
+        for a in ([], [always])
+    )
     before, after = (collate([data[0, 0, 0]]).cues for data in (plain, less))
     assert torch.equal(before["fixed"], after["fixed"])
     seen = [int((as_tiles(cues["maps"]) != 0).sum()) for cues in (before, after)]
@@ -169,6 +204,7 @@ def test_coarse_pieces(people: Any) -> None:
 
 # ---- the bank on disk
 
+
 def calls() -> tuple[list[tuple[int, int]], Any]:
     seen: list[tuple[int, int]] = []
     return seen, lambda done, of: seen.append((done, of))
@@ -186,7 +222,9 @@ def test_the_bank_is_kept_and_made_anew_when_anything_changed(people: Any, tmp_p
 
     again = uv_tiles(root, some)
     assert kept.stat().st_mtime_ns == stamp and [p for p in (root / "cache").iterdir()] == [kept]
-    assert all((first[i] == again[i]).all() for i in range(3)) and first.sentence() == again.sentence()
+    assert (
+        all((first[i] == again[i]).all() for i in range(3)) and first.sentence() == again.sentence()
+    )
     assert uv_tiles(root, some, seed=5).sentence() == first.sentence()  # without noise no seed
     assert len(list((root / "cache").iterdir())) == 1
 
@@ -195,8 +233,17 @@ def test_the_bank_is_kept_and_made_anew_when_anything_changed(people: Any, tmp_p
     uv_tiles(moved, there)
     assert len(list((moved / "cache").iterdir())) == 1
 
-    for n, options in enumerate(({"size": 16}, {"align": "none"}, {"collision": "last"}, {"noise": "heavy"},
-                                 {"noise": "heavy", "seed": 1}, {"source": "coarse"}), 2):
+    for n, options in enumerate(
+        (
+            {"size": 16},
+            {"align": "none"},
+            {"collision": "last"},
+            {"noise": "heavy"},
+            {"noise": "heavy", "seed": 1},
+            {"source": "coarse"},
+        ),
+        2,
+    ):
         uv_tiles(moved, there, **options)
         assert len(list((moved / "cache").iterdir())) == n, options
     uv_tiles(moved, there[:2])
@@ -227,7 +274,8 @@ def test_a_broken_or_impossible_cache_is_no_harm(people: Any, tmp_path: Path) ->
         assert (uv_tiles(root, some)[1] == want[1]).all() and kept.read_bytes() == whole
     kept.unlink()
     (root / "cache").rmdir()
-    (root / "cache").write_text("in the way")  # as a folder without permission, which root would not notice
+    # as a folder without permission, which root would not notice
+    (root / "cache").write_text("in the way")
     assert (uv_tiles(root, some)[1] == want[1]).all()
 
 
@@ -246,7 +294,9 @@ def test_loader_workers_share_the_bank(people: Any) -> None:
     assert file.tell() < 20_000 and cue._colours.is_shared() and cue._seen.is_shared()
 
 
-def test_the_same_whatever_the_number_of_threads(people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_whatever_the_number_of_threads(
+    people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, samples = people
     threads = torch.get_num_threads()
     one = uv_tiles(root, samples, cache=False, noise="heavy")
@@ -262,20 +312,29 @@ def test_noise_is_a_row_of_the_table_or_numbers_and_follows_its_seed(people: Any
     def made(**options: Any) -> Any:
         return uv_tiles(root, samples, cache=False, **options)
 
-    clean, first, again, other = made(), made(noise="heavy"), made(noise="heavy"), made(noise="heavy", seed=1)
+    clean, first, again, other = (
+        made(),
+        made(noise="heavy"),
+        made(noise="heavy"),
+        made(noise="heavy", seed=1),
+    )
     assert all((first[i] == again[i]).all() for i in range(N))
     assert not np.array_equal(first.known, other.known) and (first.detected == clean.detected).all()
     assert first.coverage < 0.85 < clean.coverage
     for i in np.nonzero(first.known)[0]:  # jitter moves nearly every cell
         assert (first[i] != clean[i]).any()
-    assert made(noise="heavy", drop=1.0).coverage == 0 and made(noise="heavy", drop=0.0).coverage == clean.coverage
+    assert (
+        made(noise="heavy", drop=1.0).coverage == 0
+        and made(noise="heavy", drop=0.0).coverage == clean.coverage
+    )
     swapped = made(swap=1.0, align="none")
     twins = [p - 1 for p in LEFT_RIGHT[1:]]
     assert all((swapped[i] == made(align="none")[i][twins]).all() for i in (0, 1))
     maps = uv_tiles(root, samples, sync="geometric", erasing=True, noise="heavy")
     assert np.array_equal(maps.known, first.known)  # the same draws in both forms
     found = samples[:3]
-    uv_tiles(root, found, cache=False, drop=1.0, missing="error")  # what we lost ourselves is no error
+    # what we lost ourselves is no error
+    uv_tiles(root, found, cache=False, drop=1.0, missing="error")
 
 
 def test_progress_ends_with_all(people: Any) -> None:
@@ -294,15 +353,26 @@ def test_no_images_no_tiles(tmp_path: Path) -> None:
 
 # ---- mistakes
 
-@pytest.mark.parametrize("options, words", [
-    ({"sync": "geometric"}, "say erasing=True"),
-    ({"erasing": True}, "cannot know what will be erased"),
-    ({"sync": "geometric", "erasing": True, "collision": "last"}, "warps in the method.*collision='last'"),
-    ({"sync": "geometric", "erasing": True, "source": "coarse"}, "source='coarse'"),
-    ({"drop": 1.5}, "shares from 0 to 1"), ({"swap": -0.1}, "shares from 0 to 1"), ({"jitter": -1.0}, "not negative"),
-    ({"size": 0}, "size must be 1 to 256"), ({"align": "fb"}, "unknown align: 'fb'"),
-    ({"noise": "light"}, "unknown noise: 'light'"), ({"collision": "max"}, "collision must be one of"),
-])
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"sync": "geometric"}, "say erasing=True"),
+        ({"erasing": True}, "cannot know what will be erased"),
+        (
+            {"sync": "geometric", "erasing": True, "collision": "last"},
+            "warps in the method.*collision='last'",
+        ),
+        ({"sync": "geometric", "erasing": True, "source": "coarse"}, "source='coarse'"),
+        ({"drop": 1.5}, "shares from 0 to 1"),
+        ({"swap": -0.1}, "shares from 0 to 1"),
+        ({"jitter": -1.0}, "not negative"),
+        ({"size": 0}, "size must be 1 to 256"),
+        ({"align": "fb"}, "unknown align: 'fb'"),
+        ({"noise": "light"}, "unknown noise: 'light'"),
+        ({"collision": "max"}, "collision must be one of"),
+    ],
+)
 def test_settings_that_do_not_go_together(people: Any, options: Any, words: str) -> None:
     root, samples = people
     with pytest.raises(RecipeError, match=words):
@@ -315,7 +385,9 @@ def test_files_that_are_not_there_or_not_what_they_should_be(people: Any, tmp_pa
     with pytest.raises(DataError, match="none of 3 images has a DensePose picture"):
         uv_tiles(tmp_path, some, folder="surfaces")
     Image.new("RGB", (24, 24)).save(some[1].path)
-    with pytest.raises(DataError, match=r"0001\.png is 12 x 24 but its image is 24 x 24.*make the label again"):
+    with pytest.raises(
+        DataError, match=r"0001\.png is 12 x 24 but its image is 24 x 24.*make the label again"
+    ):
         uv_tiles(tmp_path, some)
     some[1].path.write_text("no picture")
     with pytest.raises(DataError, match=r"0001\.png cannot be read as an image"):

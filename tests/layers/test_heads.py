@@ -25,12 +25,17 @@ def test_a_part_head_classifies_every_pixel_alone(norm: bool) -> None:
     scale = 1 / (1 + 1e-5) ** 0.5 if norm else 1.0  # a fresh batch norm in eval
     for i in range(4):
         for j in range(3):
-            torch.testing.assert_close(maps.logits[:, :, i, j], f[:, :, i, j] * scale @ weight.T + bias)
+            torch.testing.assert_close(
+                maps.logits[:, :, i, j], f[:, :, i, j] * scale @ weight.T + bias
+            )
 
 
 def test_the_neck_s_shift_is_frozen_and_the_classifier_has_no_bias() -> None:
     head = IdHead(3, 5, 10)
-    assert {n for n, p in head.named_parameters() if p.requires_grad} == {"norm.weight", "classifier"}
+    assert {n for n, p in head.named_parameters() if p.requires_grad} == {
+        "norm.weight",
+        "classifier",
+    }
     assert not head.norm.bias.any() and head.norm.num_features == 15
 
 
@@ -55,7 +60,9 @@ def test_necks_of_parts_keep_separate_statistics_and_a_shared_one_does_not() -> 
     e = parts(64)
     shifted = Embeddings(e.vectors + torch.tensor([0.0, 10.0, -10.0])[:, None], e.visibility, NAMES)
     own, shared = IdHead(3, 5, 4).train(), IdHead(3, 5, 4, shared=True).train()
-    torch.testing.assert_close(own.neck(shifted).vectors.mean(0), torch.zeros(3, 5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        own.neck(shifted).vectors.mean(0), torch.zeros(3, 5), atol=1e-5, rtol=0
+    )
     assert shared.neck(shifted).vectors.mean(0).abs().max() > 1
     assert torch.equal(own.neck(shifted).visibility, e.visibility)  # visibility passes untouched
 
@@ -66,10 +73,12 @@ def test_reduce_treats_every_embedding_alike() -> None:
     out = reduce(x)
     assert out.shape == (4, 3, 5) and (out >= 0).all()
     for m in range(3):
-        torch.testing.assert_close(out[:, m], reduce(x[:, m:m + 1])[:, 0])
+        torch.testing.assert_close(out[:, m], reduce(x[:, m : m + 1])[:, 0])
     trained = Reduce(7, 5).train()
     linear, norm, _ = trained.layers
-    both = nn.functional.batch_norm(linear(x).flatten(0, 1), None, None, norm.weight, norm.bias, True)
+    both = nn.functional.batch_norm(
+        linear(x).flatten(0, 1), None, None, norm.weight, norm.bias, True
+    )
     torch.testing.assert_close(trained(x), both.relu().view(4, 3, 5))  # M embeddings are M samples
 
 

@@ -1,4 +1,6 @@
-"""The layout in memory: gradients do not depend on it, and layers that one layout would corrupt never meet it."""
+"""The layout in memory: gradients do not depend on it, and layers that one layout would corrupt
+never meet it.
+"""
 
 import re
 from collections.abc import Callable
@@ -18,9 +20,15 @@ from partreid.recipes import find, override
 ROOT = Path(__file__).parent.parent.parent
 Format = Callable[[Tensor], Tensor]
 TRUNKS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("small", {"width": 1}), ("small", {"width": 2}), ("small", {"width": 7}), ("small", {"width": 3, "stride": 4}),
-    ("small", {"width": 8}), ("resnet50", {"pretrained": False}), ("resnet50_ibn_a", {"pretrained": False}),
-    ("seresnet50", {"pretrained": False}), ("hrnet_w32", {"pretrained": False, "reduce": 2}),
+    ("small", {"width": 1}),
+    ("small", {"width": 2}),
+    ("small", {"width": 7}),
+    ("small", {"width": 3, "stride": 4}),
+    ("small", {"width": 8}),
+    ("resnet50", {"pretrained": False}),
+    ("resnet50_ibn_a", {"pretrained": False}),
+    ("seresnet50", {"pretrained": False}),
+    ("hrnet_w32", {"pretrained": False, "reduce": 2}),
 )
 
 
@@ -47,7 +55,9 @@ def lies_last(x: Tensor) -> bool:
 
 @pytest.mark.parametrize(("name", "options"), TRUNKS)
 def test_gradients_are_those_of_contiguous_memory(name: str, options: dict[str, Any]) -> None:
-    """Against float64, which none of these kernels computes; batch norms at rest, or rounding would be amplified."""
+    """Against float64, which none of these kernels computes; batch norms at rest, or rounding
+    would be amplified.
+    """
     plain: Any = BACKBONES[name](**options).eval()
     x = torch.randn(2, 3, 64, 32)
     arranged = arrange(deepcopy(plain))
@@ -65,7 +75,9 @@ def test_every_trunk_is_among_them() -> None:
 @pytest.mark.parametrize("layout", [last, permuted])
 @pytest.mark.parametrize("stride", [2, (2, 1), 3])
 @pytest.mark.parametrize("channels", [2, 3, 5, NARROW - 1])
-def test_a_narrow_strided_layer_sees_contiguous_memory_only(channels: int, stride: Any, layout: Format) -> None:
+def test_a_narrow_strided_layer_sees_contiguous_memory_only(
+    channels: int, stride: Any, layout: Format
+) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
 
     class Spy(nn.Conv2d):
@@ -76,8 +88,12 @@ def test_a_narrow_strided_layer_sees_contiguous_memory_only(channels: int, strid
     layer = Spy(channels, 2 * channels, 1, stride, bias=False)
     x = torch.randn(4, channels, 16, 8)
     expected = gradients(deepcopy(layer).double(), x.double())
-    for module in (arrange(deepcopy(layer)), guard(deepcopy(layer)).to(memory_format=FORMAT),  # laid out afterwards
-                   deepcopy(arrange(deepcopy(layer)))):
+    # laid out afterwards
+    for module in (
+        arrange(deepcopy(layer)),
+        guard(deepcopy(layer)).to(memory_format=FORMAT),
+        deepcopy(arrange(deepcopy(layer))),
+    ):
         found = gradients(module, layout(x))
         assert not any(lies_last(t) for t in seen.pop())
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -93,12 +109,17 @@ def test_other_layers_lie_channels_last() -> None:
 def test_every_built_model_is_guarded_once() -> None:
     recipe = override(find("synthetic/tiny/bot"), ["backbone.width=3"])
     method = arrange(arrange(build.method(recipe, 5, None)))
-    hooks = {(m.in_channels, *m.kernel_size): len(m._forward_pre_hooks) for m in method.modules()
-             if isinstance(m, nn.Conv2d)}
+    hooks = {
+        (m.in_channels, *m.kernel_size): len(m._forward_pre_hooks)
+        for m in method.modules()
+        if isinstance(m, nn.Conv2d)
+    }
     assert hooks[3, 1, 1] == hooks[6, 1, 1] == 1  # two shortcuts; the third is wide enough
     assert sum(hooks.values()) == 2
 
 
 def test_one_file_decides_on_the_layout() -> None:
     files = [path for room in ("partreid", "benchmarks") for path in (ROOT / room).rglob("*.py")]
-    assert [p.name for p in files if re.search(r"torch\.channels_last", p.read_text("utf-8"))] == ["memory.py"]
+    assert [p.name for p in files if re.search(r"torch\.channels_last", p.read_text("utf-8"))] == [
+        "memory.py"
+    ]

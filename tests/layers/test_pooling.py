@@ -22,7 +22,11 @@ def test_eq3_and_its_variants_match_loops(name: str) -> None:
             for c in range(C):
                 terms = [float(w[b, m, i, j] * f[b, c, i, j]) for i in range(H) for j in range(W)]
                 mass = float(w[b, m].sum())
-                want = {"weighted": sum(terms) / mass, "mean": sum(terms) / (H * W), "max": max(terms)}[name]
+                want = {
+                    "weighted": sum(terms) / mass,
+                    "mean": sum(terms) / (H * W),
+                    "max": max(terms),
+                }[name]
                 assert float(got[b, m, c]) == pytest.approx(want, abs=1e-5)
 
 

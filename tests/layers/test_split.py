@@ -1,4 +1,6 @@
-"""A trunk cut in two computes what it computed whole, and fresh layers have the sizes the papers give."""
+"""A trunk cut in two computes what it computed whole, and fresh layers have the sizes the papers
+give.
+"""
 
 import pytest
 import torch
@@ -21,7 +23,12 @@ def test_the_halves_are_the_whole(name: str) -> None:
     images = torch.randn(1, 3, 64, 32)
     with torch.no_grad():
         early = halves.early(images)
-        assert tuple(early.shape) == (1, halves.early.channels, 64 // halves.early.stride, 32 // halves.early.stride)
+        assert tuple(early.shape) == (
+            1,
+            halves.early.channels,
+            64 // halves.early.stride,
+            32 // halves.early.stride,
+        )
         torch.testing.assert_close(halves.tail()(early), trunk(images))
     assert halves.channels == trunk.channels == 2 * halves.early.channels
 
@@ -29,7 +36,10 @@ def test_the_halves_are_the_whole(name: str) -> None:
 def test_tails_share_no_weights() -> None:
     halves = split(BACKBONES["small"](width=4))
     one, two = halves.tail(), halves.tail()
-    assert all(a is not b and torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert all(
+        a is not b and torch.equal(a, b)
+        for a, b in zip(one.parameters(), two.parameters(), strict=True)
+    )
 
 
 def test_fresh_layers_of_a_resnet_have_the_papers_sizes() -> None:
@@ -49,8 +59,15 @@ def test_fresh_layers_of_the_small_trunk(share: int, inputs: int | None) -> None
     assert out.shape == (2, 32 // share, 8, 4) and (out >= 0).all()
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("hrnet_w32", {}), ("resnet50", {"upsample": 4}), ("resnet50", {"last_stride": 2}), ("small", {"stride": 4})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("hrnet_w32", {}),
+        ("resnet50", {"upsample": 4}),
+        ("resnet50", {"last_stride": 2}),
+        ("small", {"stride": 4}),
+    ],
+)
 def test_trunks_without_a_single_last_layer_are_refused(name: str, options: dict[str, int]) -> None:
     with torch.device("meta"):
         trunk = BACKBONES[name](**({"pretrained": False} if name != "small" else {}), **options)

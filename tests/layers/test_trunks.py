@@ -1,4 +1,6 @@
-"""Trunks at full size on tiny images: strides, channels, and what was changed in timm's networks."""
+"""Trunks at full size on tiny images: strides, channels, and what was changed in timm's
+networks.
+"""
 
 from typing import Any
 
@@ -31,7 +33,9 @@ def resnet() -> Any:
     ("small", {"width": 8}, 64, 8),
     ("small", {"width": 8, "stride": 4}, 80, 4),
 ])  # fmt: skip
-def test_channels_and_stride_are_what_they_say(name: str, options: dict[str, Any], channels: int, stride: int) -> None:
+def test_channels_and_stride_are_what_they_say(
+    name: str, options: dict[str, Any], channels: int, stride: int
+) -> None:
     trunk: Any = BACKBONES[name](**options)
     assert (trunk.channels, trunk.stride) == (channels, stride)
     assert out(trunk, (64, 32)) == (1, channels, 64 // stride, 32 // stride)
@@ -54,15 +58,25 @@ def test_the_last_stride_is_removed_without_dilation(name: str) -> None:
 def test_resnet_is_timm_s_but_for_that_stride(resnet: Any) -> None:
     own = {n: p.shape for n, p in resnet.named_parameters()}
     theirs: Any = backbones.import_timm().create_model("resnet50", num_classes=0, global_pool="")
-    assert sum(p.numel() for p in resnet.parameters()) == sum(p.numel() for p in theirs.parameters())
-    assert {n: p.shape for n, p in theirs.named_parameters() if n.startswith("layer")}.items() <= own.items()
-    theirs.load_state_dict({n.replace("stem.0", "conv1").replace("stem.1", "bn1"): t
-                            for n, t in resnet.state_dict().items()})
+    assert sum(p.numel() for p in resnet.parameters()) == sum(
+        p.numel() for p in theirs.parameters()
+    )
+    assert {
+        n: p.shape for n, p in theirs.named_parameters() if n.startswith("layer")
+    }.items() <= own.items()
+    theirs.load_state_dict(
+        {
+            n.replace("stem.0", "conv1").replace("stem.1", "bn1"): t
+            for n, t in resnet.state_dict().items()
+        }
+    )
     x = torch.randn(2, 3, 64, 32)
     with torch.inference_mode():
         one = resnet.eval().layer3(resnet.layer2(resnet.layer1(resnet.stem(x))))
         theirs.eval()
-        two = theirs.layer3(theirs.layer2(theirs.layer1(theirs.maxpool(theirs.act1(theirs.bn1(theirs.conv1(x)))))))
+        two = theirs.layer3(
+            theirs.layer2(theirs.layer1(theirs.maxpool(theirs.act1(theirs.bn1(theirs.conv1(x))))))
+        )
     torch.testing.assert_close(one, two)
 
 
@@ -78,14 +92,19 @@ def test_ibn_normalises_half_by_image_and_half_by_batch() -> None:
     ibn = IBN(nn.BatchNorm2d(6)).train()
     x = torch.randn(4, 6, 5, 5) * torch.tensor([1.0, 2, 3, 4])[:, None, None, None] + 7
     y = ibn(x)
-    assert y[:, :3].mean((2, 3)).abs().max() < 1e-5 and (y[:, :3].var((2, 3), correction=0) - 1).abs().max() < 1e-3
+    assert (
+        y[:, :3].mean((2, 3)).abs().max() < 1e-5
+        and (y[:, :3].var((2, 3), correction=0) - 1).abs().max() < 1e-3
+    )
     assert y[:, 3:].mean((0, 2, 3)).abs().max() < 1e-5
     assert y[:, 3:].mean((2, 3)).abs().max() > 0.01  # an image alone is not centred there
 
 
 def test_se_resnet_has_an_attention_in_every_block() -> None:
     trunk: Any = BACKBONES["seresnet50"](pretrained=False)
-    blocks = [b for layer in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4) for b in layer]
+    blocks = [
+        b for layer in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4) for b in layer
+    ]
     assert len(blocks) == 16 and all(b.se is not None for b in blocks)
 
 
@@ -97,7 +116,8 @@ def test_hrnet_lays_its_four_branches_side_by_side() -> None:
         fused, branches = trunk(x), trunk.net(x)
     assert [f.shape[2] for f in branches] == [16, 8, 4, 2]
     torch.testing.assert_close(fused[:, : branches[0].shape[1]], branches[0])
-    corners = fused[:, -branches[-1].shape[1]:][:, :, [0, 0, -1, -1], [0, -1, 0, -1]]  # aligned corners keep values
+    # aligned corners keep values
+    corners = fused[:, -branches[-1].shape[1] :][:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
     torch.testing.assert_close(corners, branches[-1][:, :, [0, 0, -1, -1], [0, -1, 0, -1]])
 
 
@@ -126,4 +146,6 @@ def test_every_trunk_gives_gradients_to_all_of_its_parameters() -> None:
     for name, options in (("resnet50_ibn_a", {"pretrained": False}), ("small", {"width": 4})):
         trunk: Any = BACKBONES[name](**options).train()
         trunk(torch.randn(2, 3, 64, 32)).square().mean().backward()
-        assert [n for n, p in trunk.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+        assert [
+            n for n, p in trunk.named_parameters() if p.grad is None or not p.grad.isfinite().all()
+        ] == []

@@ -34,7 +34,9 @@ ALIGNS: tuple[Align, ...] = ("none", "lr", "lr_fb")
 
 
 def person(seed: int = 0, batch: int = 2, h: int = 12, w: int = 8) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels uint8 [B, 3, H, W], charts uint8 [B, H, W], uv uint8 [B, 2, H, W], crowded into few cells."""
+    """Pixels uint8 [B, 3, H, W], charts uint8 [B, H, W], uv uint8 [B, 2, H, W], crowded into few
+    cells.
+    """
     draw = torch.Generator().manual_seed(seed)
 
     def bytes_(high: int, *shape: int) -> Tensor:
@@ -43,7 +45,9 @@ def person(seed: int = 0, batch: int = 2, h: int = 12, w: int = 8) -> tuple[Tens
     return bytes_(256, batch, 3, h, w), bytes_(27, batch, h, w), bytes_(4, batch, 2, h, w) * 85
 
 
-def loops(pixels: Tensor, labels: Tensor, uv: Tensor, size: int, collision: str) -> tuple[Tensor, Tensor]:
+def loops(
+    pixels: Tensor, labels: Tensor, uv: Tensor, size: int, collision: str
+) -> tuple[Tensor, Tensor]:
     """Sec. 3.1, a pixel at a time."""
     b, _, h, w = pixels.shape
     found: dict[tuple[int, ...], list[Tensor]] = {}
@@ -51,13 +55,18 @@ def loops(pixels: Tensor, labels: Tensor, uv: Tensor, size: int, collision: str)
         u, v, chart = float(uv[k, 0, y, x]), float(uv[k, 1, y, x]), int(labels[k, y, x])
         if not 1 <= chart <= 24 or np.isnan(u) or np.isnan(v):
             continue
-        row, column = (int(np.clip(np.floor(np.clip(m, -9, 9) * size), 0, size - 1)) for m in (u, v))
+        row, column = (
+            int(np.clip(np.floor(np.clip(m, -9, 9) * size), 0, size - 1)) for m in (u, v)
+        )
         found.setdefault((k, chart - 1, row, column), []).append(pixels[k, :, y, x].double())
     tiles, count = torch.zeros(b, 24, 3, size, size).double(), torch.zeros(b, 24, size, size).int()
     for (k, p, row, column), colours in found.items():
         count[k, p, row, column] = len(colours)
-        tiles[k, p, :, row, column] = {"mean": torch.stack(colours).mean(0), "first": colours[0],
-                                       "last": colours[-1]}[collision]
+        tiles[k, p, :, row, column] = {
+            "mean": torch.stack(colours).mean(0),
+            "first": colours[0],
+            "last": colours[-1],
+        }[collision]
     return tiles, count
 
 
@@ -66,13 +75,22 @@ def loops(pixels: Tensor, labels: Tensor, uv: Tensor, size: int, collision: str)
 def test_warp_is_the_loop(collision: Any, size: int) -> None:
     pixels, labels, q = person(size)
     uv = q.double() / 255 * 1.2 - 0.1  # beyond both ends
-    uv[0, 0, :3], uv[1, 1, 2], uv[1, 0, 5, 1], uv[1, 1, 5, 2] = torch.nan, torch.nan, torch.inf, -torch.inf
+    uv[0, 0, :3], uv[1, 1, 2], uv[1, 0, 5, 1], uv[1, 1, 5, 2] = (
+        torch.nan,
+        torch.nan,
+        torch.inf,
+        -torch.inf,
+    )
     want, count = loops(pixels, labels, uv, size, collision)
     for kind in (torch.uint8, torch.float32, torch.float64, torch.bfloat16):
         tiles, found = warp(pixels.to(kind), labels, uv, size, collision)
         assert found.dtype == torch.int32 and torch.equal(found, count)
         assert tiles.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
-        exact = want if kind != torch.bfloat16 else loops(pixels.bfloat16(), labels, uv, size, collision)[0]
+        exact = (
+            want
+            if kind != torch.bfloat16
+            else loops(pixels.bfloat16(), labels, uv, size, collision)[0]
+        )
         torch.testing.assert_close(tiles.double(), exact, atol=3e-5, rtol=0)
         assert not tiles[(found == 0)[:, :, None].expand_as(tiles)].any()
 
@@ -102,7 +120,9 @@ def flipped(labels: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
         here = labels == chart
         uv[:, 0][here] = 255 - uv[:, 0][here] if chart in FLIP_U else uv[:, 0][here]
         uv[:, 1][here] = 255 - uv[:, 1][here] if chart in FLIP_V else uv[:, 1][here]
-    return torch.tensor(LEFT_RIGHT, dtype=torch.uint8)[labels.long().clamp_max(24)] * (labels <= 24), uv
+    return torch.tensor(LEFT_RIGHT, dtype=torch.uint8)[labels.long().clamp_max(24)] * (
+        labels <= 24
+    ), uv
 
 
 def aligned(labels: Tensor, uv: Tensor, align: Align) -> Tensor:
@@ -114,7 +134,11 @@ def aligned(labels: Tensor, uv: Tensor, align: Align) -> Tensor:
     return uv
 
 
-@given(seed=st.integers(0, 10_000), align=st.sampled_from(ALIGNS), size=st.sampled_from([1, 2, 4, 7, 32]))
+@given(
+    seed=st.integers(0, 10_000),
+    align=st.sampled_from(ALIGNS),
+    size=st.sampled_from([1, 2, 4, 7, 32]),
+)
 def test_mirroring_and_aligning_commute_with_the_warp(seed: int, align: Align, size: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     pixels, labels, _ = person(seed)
@@ -156,9 +180,13 @@ def test_coarse_is_the_cut_out_piece() -> None:
     labels[0, 2:6, 1:5], labels[1, 0, 0] = 7, 24
     for mask in (True, False):
         tiles, count = coarse(pixels, labels, 4, mask)
-        assert torch.equal(tiles[0, 6], pixels[0, :, 2:6, 1:5].float())  # its own size: nothing to mix
+        # its own size: nothing to mix
+        assert torch.equal(tiles[0, 6], pixels[0, :, 2:6, 1:5].float())
         assert torch.equal(tiles[1, 23], pixels[1, :, 0, 0].float()[:, None, None].expand(3, 4, 4))
-        assert count.flatten(2).sum(2).nonzero().tolist() == [[0, 6], [1, 23]] and tiles.count_nonzero() <= 96
+        assert (
+            count.flatten(2).sum(2).nonzero().tolist() == [[0, 6], [1, 23]]
+            and tiles.count_nonzero() <= 96
+        )
     tiles, _ = coarse(pixels, labels, 8, False)
     want = torch.nn.functional.interpolate(pixels[:1, :, 2:6, 1:5].float(), size=8, mode="bilinear")
     torch.testing.assert_close(tiles[0, 6], want[0])
@@ -173,7 +201,10 @@ def test_coarse_leaves_out_what_is_not_the_part() -> None:
     assert torch.equal(count[0, 2], (labels[0, :4, :4] == 3).int())
     assert set(tiles[0, 2].unique().tolist()) == {0, 200}
     tiles, count = coarse(pixels, labels, 16)
-    assert set(tiles[0, 2].unique().round().tolist()) == {0, 200} and 0.6 < count[0, 2].float().mean() < 0.9
+    assert (
+        set(tiles[0, 2].unique().round().tolist()) == {0, 200}
+        and 0.6 < count[0, 2].float().mean() < 0.9
+    )
     tiles, count = coarse(pixels, labels, 16, mask_outside=False)
     assert count[0, 2].all() and tiles[0, 2].min() == 9
 
@@ -214,18 +245,37 @@ def test_both_kinds_of_cue_feed_the_guide_alike() -> None:
     assert not covered(foreign).any() and not as_tiles(foreign, 4).any()
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda p, i, q: warp(p[:, :2], i, q), ShapeError, r"pixels must be \[B, 3, H, W\]"),
-    (lambda p, i, q: warp(p, i.long(), q), ShapeError, "labels must be uint8"),
-    (lambda p, i, q: coarse(p, i[:, 1:]), ShapeError, "labels must be uint8"),
-    (lambda p, i, q: warp(p, i, q[..., 1:]), ShapeError, r"uv must be \[2, 2, 12, 8\]"),
-    (lambda p, i, q: warp(p, i, q, 0), ShapeError, "at least 1 cell"),
-    (lambda p, i, q: warp(p, i, q, 4, "max"), RecipeError, "collision must be one of mean, last, first"),
-    (lambda p, i, q: align_tiles(torch.zeros(24, 3, 4, 4), "fb"), RecipeError, "align must be one of none, lr, lr_fb"),
-    (lambda p, i, q: mirror_tiles(torch.zeros(23, 3, 4, 4)), ShapeError, r"tiles must be \[..., 24, C, S, S\]"),
-    (lambda p, i, q: as_tiles(p), ShapeError, "the cue uv_tiles is uint8"),
-    (lambda p, i, q: covered(torch.zeros(2, 24, 4, 4, 4)), ShapeError, "the cue uv_tiles is uint8"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda p, i, q: warp(p[:, :2], i, q), ShapeError, r"pixels must be \[B, 3, H, W\]"),
+        (lambda p, i, q: warp(p, i.long(), q), ShapeError, "labels must be uint8"),
+        (lambda p, i, q: coarse(p, i[:, 1:]), ShapeError, "labels must be uint8"),
+        (lambda p, i, q: warp(p, i, q[..., 1:]), ShapeError, r"uv must be \[2, 2, 12, 8\]"),
+        (lambda p, i, q: warp(p, i, q, 0), ShapeError, "at least 1 cell"),
+        (
+            lambda p, i, q: warp(p, i, q, 4, "max"),
+            RecipeError,
+            "collision must be one of mean, last, first",
+        ),
+        (
+            lambda p, i, q: align_tiles(torch.zeros(24, 3, 4, 4), "fb"),
+            RecipeError,
+            "align must be one of none, lr, lr_fb",
+        ),
+        (
+            lambda p, i, q: mirror_tiles(torch.zeros(23, 3, 4, 4)),
+            ShapeError,
+            r"tiles must be \[..., 24, C, S, S\]",
+        ),
+        (lambda p, i, q: as_tiles(p), ShapeError, "the cue uv_tiles is uint8"),
+        (
+            lambda p, i, q: covered(torch.zeros(2, 24, 4, 4, 4)),
+            ShapeError,
+            "the cue uv_tiles is uint8",
+        ),
+    ],
+)
 def test_wrong_shapes_and_names(call: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call(*person())

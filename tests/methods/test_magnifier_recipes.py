@@ -22,28 +22,39 @@ def test_table_1_with_and_without_re_ranking() -> None:
     for data in ("cuhk03_labeled", "cuhk03_detected", "dukemtmc", "market1501"):
         plain, reranked = ROWS[f"table1/{data}"], ROWS[f"table1/{data}/reranked"]
         assert plain.expect is not None and reranked.expect is not None
-        assert (reranked.expect.mAP or 0) > (plain.expect.mAP or 0) and plain.digest == reranked.digest
+        assert (reranked.expect.mAP or 0) > (
+            plain.expect.mAP or 0
+        ) and plain.digest == reranked.digest
         assert "--rerank" in reranked.notes[0]
 
 
 @pytest.mark.parametrize("data", ["cuhk03_labeled", "dukemtmc"])
 def test_table_2_adds_one_thing_at_a_time(data: str) -> None:
-    rows = [ROWS[f"table2/{data}/{name}"] for name in
-            ("g", "g+m", "g+m+sab", "g+m+sfb", "g+m+sab+sfb", "g+m+sab+sfb+sd")]
+    rows = [
+        ROWS[f"table2/{data}/{name}"]
+        for name in ("g", "g+m", "g+m+sab", "g+m+sfb", "g+m+sab+sfb", "g+m+sab+sfb+sd")
+    ]
     terms = [set(r.terms) for r in rows]
     assert terms[0] == set(GLOBAL) and rows[0].method.name == "bot" and not rows[0].cues
     assert terms[1] - terms[0] == {"mask"}
     assert terms[2] - terms[1] == {"id_adversarial", "triplet_adversarial"}
     assert terms[3] - terms[1] == {"id_fusion", "triplet_fusion", "id_parts", "triplet_parts"}
     assert terms[4] == terms[2] | terms[3] and terms[5] - terms[4] == {"diversity"}
-    assert [len(r.stages) for r in rows] == [1, 1, 1, 1, 1, 2] and len({r.digest for r in rows}) == 6
+    assert [len(r.stages) for r in rows] == [1, 1, 1, 1, 1, 2] and len(
+        {r.digest for r in rows}
+    ) == 6
     best = [r.expect.mAP for r in rows if r.expect is not None and r.expect.mAP is not None]
     assert len(best) == 6 and max(best) == best[5] and min(best) == best[0]
 
 
 def test_figures_without_numbers_expect_none() -> None:
     figures = [r for name, r in ROWS.items() if name.startswith("figure")]
-    assert len(figures) == 8 and all(r.expect is None and "diversity" not in r.terms for r in figures)
-    found = {(r.method.args.get("sampling", "random_torso"), r.method.args.get("keep", 4))
-             for r in figures if r.name.startswith("magnifier/figure5")}
+    assert len(figures) == 8 and all(
+        r.expect is None and "diversity" not in r.terms for r in figures
+    )
+    found = {
+        (r.method.args.get("sampling", "random_torso"), r.method.args.get("keep", 4))
+        for r in figures
+        if r.name.startswith("magnifier/figure5")
+    }
     assert found == {(s, k) for s in ("random_torso", "random_baseline") for k in (2, 4, 6)}

@@ -77,7 +77,9 @@ def test_bootstrap_skips_what_the_scores_skip() -> None:
 
 
 def test_of_one_person_and_of_one_value_nothing_more_is_known() -> None:
-    assert bootstrap_values({"x": np.array([0.2, 0.6])}, np.array([7, 7]))["x"] == Interval(0.4, 0.4, 0.4)
+    assert bootstrap_values({"x": np.array([0.2, 0.6])}, np.array([7, 7]))["x"] == Interval(
+        0.4, 0.4, 0.4
+    )
     assert bootstrap_values({"x": np.ones(30)}, np.arange(30))["x"] == Interval(1, 1, 1)
     two = bootstrap_values({"x": np.array([0.2, 0.6])}, np.array([1, 2]))["x"]
     assert (two.low, two.high) == pytest.approx((0.2, 0.6))  # as wide as two people can tell
@@ -89,13 +91,19 @@ def test_few_people_and_people_of_unequal_weight_widen() -> None:
     for people, least, most in ((8, 1.15, 1.6), (2000, 0.97, 1.03)):
         values = draw.random(people)
         i = bootstrap_values({"x": values}, np.arange(people))["x"]
-        drawn = np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), 2000) @ values / people
+        drawn = (
+            np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), 2000)
+            @ values
+            / people
+        )
         low, high = np.percentile(drawn, (2.5, 97.5))
         assert least < (i.high - i.low) / (high - low) < most
 
 
 def test_bca_of_the_textbook() -> None:
-    """Efron's formula, with Student's quantile, on skewed values of 30 people with uneven numbers of queries."""
+    """Efron's formula, with Student's quantile, on skewed values of 30 people with uneven
+    numbers of queries.
+    """
     draw = np.random.default_rng(0)
     queries = 1 + draw.geometric(0.3, 30)
     identities = np.repeat(np.arange(30), queries)
@@ -106,8 +114,8 @@ def test_bca_of_the_textbook() -> None:
     z0 = norm.ppf(np.mean(means < values.mean()))
     left_out = np.array([values[identities != person].mean() for person in range(30)])
     off = left_out.mean() - left_out
-    a = (off ** 3).sum() / (6 * (off ** 2).sum() ** 1.5)
-    n = queries.sum() ** 2 / (queries ** 2).sum()
+    a = (off**3).sum() / (6 * (off**2).sum() ** 1.5)
+    n = queries.sum() ** 2 / (queries**2).sum()
     wide = t.ppf(0.95, n - 1) * np.sqrt(n / (n - 1))
     want = [np.quantile(means, norm.cdf(z0 + (z0 + z) / (1 - a * (z0 + z)))) for z in (-wide, wide)]
     found = bootstrap_values({"x": values}, identities, 900, 3, level=0.9)["x"]
@@ -120,8 +128,11 @@ def queries_of(people: int, even: bool, draw: np.random.Generator) -> np.ndarray
     return np.repeat(np.arange(people), 4 if even else 1 + draw.geometric(0.3, people))
 
 
-def worlds(kind: str, identities: np.ndarray, n: int, draw: np.random.Generator) -> tuple[np.ndarray, float]:
-    """n draws of people and queries, float64 [n, queries], and the mean over all people there could be.
+def worlds(
+    kind: str, identities: np.ndarray, n: int, draw: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """n draws of people and queries, float64 [n, queries], and the mean over all people there could
+    be.
 
     Some people are easy and some are hard. AP-like values in (0, 1), or hits and misses.
     """
@@ -144,29 +155,39 @@ def test_intervals_hold_the_truth_as_often_as_they_say(kind: str, people: int) -
     for world in range(20):
         identities = queries_of(people, world % 2 == 0, draw)
         values, truth = worlds(kind, identities, 100, draw)
-        found = bootstrap_values({str(i): v for i, v in enumerate(values)}, identities, samples=500, seed=world)
+        found = bootstrap_values(
+            {str(i): v for i, v in enumerate(values)}, identities, samples=500, seed=world
+        )
         held.append(share(found.values(), truth))
     assert 0.93 <= np.mean(held) <= 0.97
 
 
 def test_drawing_queries_would_not_hold_it() -> None:
-    """Each query a person of its own: what the intervals would be worth if people were not drawn."""
+    """Each query a person of its own: what the intervals would be worth if people were not
+    drawn.
+    """
     draw = np.random.default_rng(0)
     identities = queries_of(50, False, draw)
     values, truth = worlds("ap", identities, 300, draw)
-    found = bootstrap_values({str(i): v for i, v in enumerate(values)}, np.arange(len(identities)), samples=500)
+    found = bootstrap_values(
+        {str(i): v for i, v in enumerate(values)}, np.arange(len(identities)), samples=500
+    )
     assert share(found.values(), truth) < 0.85
 
 
 def changes(identities: np.ndarray, n: int, gain: float, draw: np.random.Generator) -> np.ndarray:
-    """Differences of two runs on n samples of people, float64 [n, queries]: for some people a gain, for some a loss."""
+    """Differences of two runs on n samples of people, float64 [n, queries]: for some people a
+    gain, for some a loss.
+    """
     taste = draw.normal(gain, 0.1, (n, identities.max() + 1))[:, identities]
     return taste + draw.laplace(0, 0.1, taste.shape)
 
 
 @pytest.mark.parametrize("even", [True, False])
 def test_paired_differences(even: bool) -> None:
-    """Intervals hold the true difference; p is below 0.05 as often as chance says, and mostly if there is one."""
+    """Intervals hold the true difference; p is below 0.05 as often as chance says, and mostly if
+    there is one.
+    """
     draw = np.random.default_rng(0)
     identities = queries_of(60, even, draw)
     for gain, least, most in ((0.0, 0.03, 0.07), (0.06, 0.9, 1.0)):
@@ -175,7 +196,9 @@ def test_paired_differences(even: bool) -> None:
         p = np.array(list(_exchanged(some, identities, 800, 0).values()))
         assert least <= (p <= 0.05).mean() <= most
         if gain == 0:  # uniform
-            np.testing.assert_allclose(np.quantile(p, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.05)
+            np.testing.assert_allclose(
+                np.quantile(p, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.05
+            )
 
 
 def test_paired_difference() -> None:
@@ -185,14 +208,19 @@ def test_paired_difference() -> None:
     better = ranked([np.minimum(r, 29) for r in a.ranks], a.identities)
     gain = bootstrap_difference(better, a)["mAP"]
     alone = bootstrap(a)["mAP"]
-    assert 0 < gain.low < gain.value < gain.high < 1e-2 < alone.high - alone.low  # seen only when paired
+    # seen only when paired
+    assert 0 < gain.low < gain.value < gain.high < 1e-2 < alone.high - alone.low
     assert gain.p < 1e-3
     with pytest.raises(DataError, match="same queries"):
         bootstrap_difference(a, fake(100, 4, 0.5))
 
 
-def trained(seeds: int, people: np.ndarray, spread: float, level: float, draw: np.random.Generator) -> list[Ranking]:
-    """Runs of one recipe: each has its own luck of the seed, each person is hard or easy for all; R1 is asked."""
+def trained(
+    seeds: int, people: np.ndarray, spread: float, level: float, draw: np.random.Generator
+) -> list[Ranking]:
+    """Runs of one recipe: each has its own luck of the seed, each person is hard or easy for
+    all; R1 is asked.
+    """
     identities = np.repeat(np.arange(len(people)), 3)
     runs = []
     for _ in range(seeds):
@@ -218,22 +246,36 @@ def test_ranges_over_seeds_are_student_s() -> None:
         half, p = student(gain.mean(), [by_people(gain, ids), seeds], 0.95)
         difference = difference_over_seeds(b, a)[name]
         want = (gain.mean(), gain.mean() - half, gain.mean() + half, p)
-        assert (difference.value, difference.low, difference.high, difference.p) == pytest.approx(want)
+        assert (difference.value, difference.low, difference.high, difference.p) == pytest.approx(
+            want
+        )
     one = difference_over_seeds(b, a[:1])["R1"]  # of the one nothing is known but its people
     assert one.low < one.value < one.high
 
 
 def test_the_same_runs_scored_in_two_ways_are_paired() -> None:
-    """What a seed does to both drops out: the range of the differences, not that of two sets of runs."""
+    """What a seed does to both drops out: the range of the differences, not that of two sets of
+    runs.
+    """
     draw = np.random.default_rng(0)
     a = trained(3, draw.normal(0, 0.15, 60), 0.3, 0.5, draw)
-    b = [replace(run, ranks=tuple(ranks + (i % 7 == 0) for i, ranks in enumerate(run.ranks))) for run in a]
+    b = [
+        replace(run, ranks=tuple(ranks + (i % 7 == 0) for i, ranks in enumerate(run.ranks)))
+        for run in a
+    ]
     ids = a[0].identities
-    paired, apart = difference_over_seeds(a, b, same_runs=True)["mAP"], difference_over_seeds(a, b)["mAP"]
-    changes = [one.per_query()["mAP"] - two.per_query()["mAP"] for one, two in zip(a, b, strict=True)]
+    paired, apart = (
+        difference_over_seeds(a, b, same_runs=True)["mAP"],
+        difference_over_seeds(a, b)["mAP"],
+    )
+    changes = [
+        one.per_query()["mAP"] - two.per_query()["mAP"] for one, two in zip(a, b, strict=True)
+    ]
     mean = np.mean(changes, 0)
     half, p = student(mean.mean(), [by_people(mean, ids), by_seed(changes, ids)], 0.95)
-    assert (paired.value, paired.high, paired.p) == pytest.approx((mean.mean(), mean.mean() + half, p))
+    assert (paired.value, paired.high, paired.p) == pytest.approx(
+        (mean.mean(), mean.mean() + half, p)
+    )
     assert paired.value == pytest.approx(apart.value)
     assert paired.high - paired.low < 0.5 * (apart.high - apart.low)
     with pytest.raises(DataError, match="got 3 and 2"):
@@ -242,7 +284,9 @@ def test_the_same_runs_scored_in_two_ways_are_paired() -> None:
 
 def test_one_run_is_one_run_over_seeds() -> None:
     a, b = fake(30, 3, 0.5), fake(30, 3, 0.4)
-    assert over_seeds([a]) == bootstrap(a) and difference_over_seeds([a], [b]) == bootstrap_difference(a, b)
+    assert over_seeds([a]) == bootstrap(a) and difference_over_seeds(
+        [a], [b]
+    ) == bootstrap_difference(a, b)
     with pytest.raises(DataError, match="same queries"):
         over_seeds([a, fake(20, 3, 0.5)])
 
@@ -250,35 +294,53 @@ def test_one_run_is_one_run_over_seeds() -> None:
 def pairs_of(people: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distances [queries, 3 right + 40 wrong], which are right, and whose the queries are."""
     identities = np.repeat(np.arange(people), 3)
-    own = 1 + draw.normal(0, 0.6, people)[identities, None] + draw.normal(0, 0.8, (len(identities), 3))
-    wrong = 4 + draw.normal(0, 0.3, people)[identities, None] + draw.normal(0, 1, (len(identities), 40))
+    own = (
+        1
+        + draw.normal(0, 0.6, people)[identities, None]
+        + draw.normal(0, 0.8, (len(identities), 3))
+    )
+    wrong = (
+        4 + draw.normal(0, 0.3, people)[identities, None] + draw.normal(0, 1, (len(identities), 40))
+    )
     far = np.concatenate([own, wrong], 1).astype(np.float32)
     return far, np.broadcast_to(np.arange(43) < 3, far.shape), identities
 
 
 def test_intervals_of_verification() -> None:
-    """Thresholds are quantiles of 6,000 pairs here, so bounds are wider; TPR@1e-4 would hang on a single pair."""
+    """Thresholds are quantiles of 6,000 pairs here, so bounds are wider; TPR@1e-4 would hang on
+    a single pair.
+    """
     draw = np.random.default_rng(0)
     far, right, _ = pairs_of(10_000, draw)
     truth = verification(far, right, np.ones_like(right)).scores
     found = []
     for seed in range(60):
         far, right, identities = pairs_of(50, draw)
-        found.append(bootstrap_roc(verification(far, right, np.ones_like(right)), identities, 250, seed))
+        found.append(
+            bootstrap_roc(verification(far, right, np.ones_like(right)), identities, 250, seed)
+        )
     for name in ("TPR@1e-3", "TPR@1e-2", "EER"):
         assert 0.87 <= share([i[name] for i in found], truth[name]) <= 1, name
         assert all(i[name].low <= i[name].value <= i[name].high for i in found)
     assert 0.05 < np.mean([i["TPR@1e-2"].high - i["TPR@1e-2"].low for i in found]) < 0.3
 
 
-def searched(people: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Distances [queries, right + wrong], relevant, valid, identities; half of the people are not in the gallery."""
+def searched(
+    people: int, draw: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distances [queries, right + wrong], relevant, valid, identities; half of the people are
+    not in the gallery.
+    """
     identities = np.repeat(np.arange(people), 3)
     there = (draw.permutation(people) < people // 2)[identities]
     own = 1 + draw.normal(0, 0.6, people)[identities] + draw.normal(0, 0.8, len(identities))
     wrong = 3 + draw.normal(0, 0.3, people)[identities] + draw.normal(0, 0.7, len(identities))
-    return (np.stack([own, wrong], 1).astype(np.float32), np.stack([there, ~there & there], 1),
-            np.stack([there, np.ones_like(there)], 1), identities)
+    return (
+        np.stack([own, wrong], 1).astype(np.float32),
+        np.stack([there, ~there & there], 1),
+        np.stack([there, np.ones_like(there)], 1),
+        identities,
+    )
 
 
 def test_intervals_of_searches() -> None:
@@ -289,12 +351,20 @@ def test_intervals_of_searches() -> None:
     for seed in range(100):
         far, relevant, valid, identities = searched(100, draw)
         found.append(bootstrap_searches(searches(far, relevant, valid), identities, 250, seed))
-    for name, least in (("FNIR@10%", 0.9), ("DIR@10%", 0.9), ("AUROC", 0.9), ("FNIR@1%", 0.85), ("DIR@1%", 0.85)):
+    for name, least in (
+        ("FNIR@10%", 0.9),
+        ("DIR@10%", 0.9),
+        ("AUROC", 0.9),
+        ("FNIR@1%", 0.85),
+        ("DIR@1%", 0.85),
+    ):
         assert least <= share([i[name] for i in found], truth[name]) <= 0.99, name
 
 
 def test_intervals_of_thresholds_that_nobody_kept_are_left_out() -> None:
-    """Of a stream that kept few pairs one by one, and of searches in which everybody was in the gallery."""
+    """Of a stream that kept few pairs one by one, and of searches in which everybody was in the
+    gallery.
+    """
     far, right, identities = pairs_of(30, np.random.default_rng(0))
     pairs = Pairs(least=20, share=0)
     pairs.add(pairs.look(0, far, np.sort(far, 1), [np.flatnonzero(r) for r in right]))
@@ -311,7 +381,9 @@ def test_a_bootstrap_of_thresholds_reads_what_the_scores_say() -> None:
     far, relevant, valid, identities = searched(100, draw)
     found = searches(far, relevant, valid)
     for name, interval in bootstrap_searches(found, identities, 100).items():
-        assert interval.value == found.scores[name] and interval.low < interval.value < interval.high
+        assert (
+            interval.value == found.scores[name] and interval.low < interval.value < interval.high
+        )
     far, right, identities = pairs_of(100, draw)
     roc = verification(far, right, np.ones_like(right))
     for name, interval in bootstrap_roc(roc, identities, 100).items():

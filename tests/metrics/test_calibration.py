@@ -9,11 +9,17 @@ from partreid.errors import ArgumentError, DataError
 from partreid.metrics.calibration import Calibration, Source, calibrate, require_enough
 from partreid.metrics.pairs import Curve, KnownPairs
 
-SOURCE = Source("m", "w", "cosine", ("a", "b", "c"), "r", "made", ("query",), "i", "g", "0", "2026-01-01")
+SOURCE = Source(
+    "m", "w", "cosine", ("a", "b", "c"), "r", "made", ("query",), "i", "g", "0", "2026-01-01"
+)
 
 
-def world(people: int = 40, images: int = 3, effect: float = 0.3, apart: float = 0.05, seed: int = 0) -> KnownPairs:
-    """One person: distance about 7, strangers 10; a shared part less makes all nearer; some pairs share nothing."""
+def world(
+    people: int = 40, images: int = 3, effect: float = 0.3, apart: float = 0.05, seed: int = 0
+) -> KnownPairs:
+    """One person: distance about 7, strangers 10; a shared part less makes all nearer; some
+    pairs share nothing.
+    """
     draw = np.random.default_rng(seed)
     who = np.repeat(np.arange(people), images)
     query, gallery = (x.ravel() for x in np.meshgrid(who, who, indexing="ij"))
@@ -38,13 +44,18 @@ def made(pairs: KnownPairs) -> Calibration:
 # Calibrations
 
 
-def test_the_threshold_keeps_to_the_rate_on_the_people_fitted(pairs: KnownPairs, made: Calibration) -> None:
+def test_the_threshold_keeps_to_the_rate_on_the_people_fitted(
+    pairs: KnownPairs, made: Calibration
+) -> None:
     """Fitted and checked people are apart, and the stored numbers are those of a count by hand."""
     assert made.fitted.people == made.checked.slice.people == 20 and made.people == 40
     assert made.fitted.images == made.checked.slice.images == 120
     assert made.fitted.strangers == 20 * 19 * 9 and made.fitted.same == 20 * 9
     assert 0 < made.fitted.apart < 0.1 * 20 * 20 * 9
-    assert 0.009 < made.true_rate.value <= 0.01 and made.true_rate.low < made.true_rate.value < made.true_rate.high
+    assert (
+        0.009 < made.true_rate.value <= 0.01
+        and made.true_rate.low < made.true_rate.value < made.true_rate.high
+    )
     half = np.zeros(40, bool)
     half[np.random.default_rng([0, 7]).permutation(40) < 20] = True
     for people, fmr in ((half, made.true_rate.value), (~half, made.checked.fmr.value)):
@@ -54,8 +65,10 @@ def test_the_threshold_keeps_to_the_rate_on_the_people_fitted(pairs: KnownPairs,
     assert called[some.same].mean() == pytest.approx(made.checked.tpr.value)
     assert made.checked.tpr.low < made.checked.tpr.value < made.checked.tpr.high
     assert made.checked.ece < 0.05 and sum(made.checked.reliability.weight) == pytest.approx(1)
-    assert sum(made.checked.reliability.pairs) == made.checked.slice.same + made.checked.slice.strangers \
-        - made.checked.slice.apart
+    assert (
+        sum(made.checked.reliability.pairs)
+        == made.checked.slice.same + made.checked.slice.strangers - made.checked.slice.apart
+    )
 
 
 def test_thresholds_differ_by_the_number_of_shared_parts(made: Calibration) -> None:
@@ -68,7 +81,8 @@ def test_thresholds_differ_by_the_number_of_shared_parts(made: Calibration) -> N
 
 def test_what_shares_no_part_is_unknown_and_never_the_same(made: Calibration) -> None:
     assert np.isnan(made.probability(np.inf, 0)) and not made.same(np.inf, 0)
-    assert np.isnan(made.probability(0.1, 0)) and not made.same(0.1, 0)  # shrunk distances are finite there too
+    # shrunk distances are finite there too
+    assert np.isnan(made.probability(0.1, 0)) and not made.same(0.1, 0)
 
 
 def test_nearer_is_more_probable_and_a_prior_moves_the_odds(made: Calibration) -> None:
@@ -82,10 +96,14 @@ def test_nearer_is_more_probable_and_a_prior_moves_the_odds(made: Calibration) -
             made.probability(far, 2, prior=prior)
 
 
-def test_realised_rates_of_other_people_lie_in_the_range_to_be_expected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """60 worlds: the 95 % range holds the rate on the other people in 88 % or more. Of the calibration error most is
-    the chance of 60 pairs of one person."""
-    monkeypatch.setattr("partreid.metrics.calibration.usual_shift", lambda pairs, seed: 0.0)  # slow, and not asked for
+def test_realised_rates_of_other_people_lie_in_the_range_to_be_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """60 worlds: the 95 % range holds the rate on the other people in 88 % or more. Of the
+    calibration error most is the chance of 60 pairs of one person.
+    """
+    # slow, and not asked for
+    monkeypatch.setattr("partreid.metrics.calibration.usual_shift", lambda pairs, seed: 0.0)
     inside, errors = 0, []
     for seed in range(60):
         found = calibrate(world(people=30, images=2, seed=seed), SOURCE, rate=0.02, seed=seed)
@@ -107,7 +125,9 @@ def test_another_world_shows_in_check_and_in_shift(made: Calibration) -> None:
 
 def test_a_check_that_finds_no_false_match_says_how_many_there_may_be(made: Calibration) -> None:
     found = made.check(replace(world(seed=4), distance=world(seed=4).distance + 50))
-    assert found.fmr.value == found.fmr.low == 0 and found.fmr.high == pytest.approx(3 / (40 * 39 * 9))
+    assert found.fmr.value == found.fmr.low == 0 and found.fmr.high == pytest.approx(
+        3 / (40 * 39 * 9)
+    )
     assert found.tpr.value == 0
 
 
@@ -116,12 +136,27 @@ def test_the_same_seed_gives_the_same_calibration(pairs: KnownPairs, made: Calib
     assert calibrate(pairs, SOURCE, rate=0.01, seed=1) != made
 
 
-@pytest.mark.parametrize(("people", "rate", "words"), [
-    (40, 1e-4, "rate of 0.0001 needs 100000 pairs of strangers to be fitted on, there are 3420: .*--rate 0.003"),
-    (18, 0.1, "too little to calibrate with: 9 people with 81 pairs of one person to be fitted on, and it takes 10"),
-    (40, 0.0, "a false-match rate lies between 0 and 1, got 0"),
-])
-def test_too_little_for_a_rate_is_said_with_what_it_takes(people: int, rate: float, words: str) -> None:
+@pytest.mark.parametrize(
+    ("people", "rate", "words"),
+    [
+        (
+            40,
+            1e-4,
+            "rate of 0.0001 needs 100000 pairs of strangers to be fitted on, there are 3420: "
+            ".*--rate 0.003",
+        ),
+        (
+            18,
+            0.1,
+            "too little to calibrate with: 9 people with 81 pairs of one person to be fitted on, "
+            "and it takes 10",
+        ),
+        (40, 0.0, "a false-match rate lies between 0 and 1, got 0"),
+    ],
+)
+def test_too_little_for_a_rate_is_said_with_what_it_takes(
+    people: int, rate: float, words: str
+) -> None:
     with pytest.raises(DataError, match=words):
         calibrate(world(people=people), SOURCE, rate=rate)
     if "--rate" in words:

@@ -12,9 +12,15 @@ from partreid.metrics.impostors import log_ratios, percentiles, shift, threshold
 from partreid.metrics.pairs import KnownPairs
 
 
-@given(st.lists(st.one_of(st.integers(-3, 3).map(float), st.just(float("nan"))), min_size=1, max_size=40),
-       st.sampled_from([0.01, 0.1, 0.25, 0.5, 0.9]))
-def test_a_threshold_lets_as_many_strangers_through_as_it_may(odds: list[float], rate: float) -> None:
+@given(
+    st.lists(
+        st.one_of(st.integers(-3, 3).map(float), st.just(float("nan"))), min_size=1, max_size=40
+    ),
+    st.sampled_from([0.01, 0.1, 0.25, 0.5, 0.9]),
+)
+def test_a_threshold_lets_as_many_strangers_through_as_it_may(
+    odds: list[float], rate: float
+) -> None:
     found = np.array(odds)
     if np.isnan(found).all():
         return
@@ -58,7 +64,9 @@ def test_draws_are_those_of_people_on_both_sides() -> None:
 
 
 def test_without_person_effects_draws_vary_as_single_pairs_do() -> None:
-    """Nothing but chance in every pair: the relative variance is 1 / accepted, not three times that."""
+    """Nothing but chance in every pair: the relative variance is 1 / accepted, not three times
+    that.
+    """
     draw = np.random.default_rng(1)
     widths = []
     for _ in range(20):
@@ -67,10 +75,13 @@ def test_without_person_effects_draws_vary_as_single_pairs_do() -> None:
     assert 0.9 < np.mean(widths) < 1.35  # Student's t makes it a little wider
 
 
-@pytest.mark.parametrize(("people", "images", "effect", "rate"), [
-    (30, 4, 0.0, 0.01), (30, 4, 0.5, 0.01), (60, 3, 0.3, 0.002), (50, 6, 0.8, 0.005)])
+@pytest.mark.parametrize(
+    ("people", "images", "effect", "rate"),
+    [(30, 4, 0.0, 0.01), (30, 4, 0.5, 0.01), (60, 3, 0.3, 0.002), (50, 6, 0.8, 0.005)],
+)
 def test_ranges_hold_for_other_people(people: int, images: int, effect: float, rate: float) -> None:
-    """A threshold put on some people, the rate realised on as many others and the true rate: 95 % ranges hold both.
+    """A threshold put on some people, the rate realised on as many others and the true rate: 95 %
+    ranges hold both.
 
     240 worlds each; the share inside must lie in 90 to 98.5 %, where chance alone gives 92 to 98.
     """
@@ -100,7 +111,8 @@ def test_shift_is_that_of_kolmogorov_and_smirnov() -> None:
     draw = np.random.default_rng(0)
     reference, other = draw.normal(size=20_000), draw.normal(0.4, 1.3, 3_000)
     expected = ks_2samp(reference, other).statistic
-    assert shift(percentiles(reference), other) == pytest.approx(expected, abs=0.015)  # percentiles: steps of 1 %
+    # percentiles: steps of 1 %
+    assert shift(percentiles(reference), other) == pytest.approx(expected, abs=0.015)
     assert shift(percentiles(reference), reference) <= 0.0101
     assert shift(percentiles(reference), np.full(5, 9.0)) == pytest.approx(1, abs=0.0101)
 
@@ -116,8 +128,14 @@ def test_pairs_that_share_nothing_count_in_a_shift() -> None:
 def pairs_of(found: np.ndarray) -> KnownPairs:
     people, _, images = found.shape
     query, gallery, _ = (x.ravel() for x in np.indices(found.shape))
-    return KnownPairs((10 - found).ravel().astype(np.float32), np.ones(found.size, np.int64), query == gallery, query,
-                      gallery, np.full(people, images))
+    return KnownPairs(
+        (10 - found).ravel().astype(np.float32),
+        np.ones(found.size, np.int64),
+        query == gallery,
+        query,
+        gallery,
+        np.full(people, images),
+    )
 
 
 def test_usual_shift_grows_with_what_people_have_of_their_own() -> None:

@@ -16,13 +16,18 @@ from partreid.metrics.matches import (
 )
 
 # few values, so that ties are the rule
-ENTRY = st.tuples(st.sampled_from([-0.5, -0.0, 0.0, 0.25, 0.5, 1.0, math.inf]), st.booleans(), st.booleans())
+ENTRY = st.tuples(
+    st.sampled_from([-0.5, -0.0, 0.0, 0.25, 0.5, 1.0, math.inf]), st.booleans(), st.booleans()
+)
 LIST = st.lists(ENTRY, max_size=25)
 
 
 def columns(entries: list[tuple[float, bool, bool]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return (np.array([e[0] for e in entries], np.float32), np.array([e[1] for e in entries], bool),
-            np.array([e[2] for e in entries], bool))
+    return (
+        np.array([e[0] for e in entries], np.float32),
+        np.array([e[1] for e in entries], bool),
+        np.array([e[2] for e in entries], bool),
+    )
 
 
 def by_sorting(entries: list[tuple[float, bool, bool]]) -> list[tuple[int, bool]]:
@@ -52,7 +57,7 @@ def test_scores_match_their_definitions(entries: list[tuple[float, bool, bool]])
     hits = [relevant for _, relevant in by_sorting(entries)]
     if not any(hits):
         return
-    precisions = [sum(hits[:i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit]
+    precisions = [sum(hits[: i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit]
     last = max(i for i, hit in enumerate(hits) if hit) + 1
     ranks = match_ranks(*columns(entries))
     assert average_precision(ranks) == pytest.approx(sum(precisions) / sum(hits), abs=1e-12)
@@ -70,7 +75,12 @@ def test_by_hand() -> None:
     ranks = np.array([1, 3, 6])
     assert average_precision(ranks) == pytest.approx((1 + 2 / 3 + 3 / 6) / 3)
     assert inverse_negative_penalty(ranks) == pytest.approx(3 / 6)
-    assert cumulative_matches(np.array([1, 2, 7, 30]), (1, 5, 10, 20)) == {1: 0.25, 5: 0.5, 10: 0.75, 20: 0.75}
+    assert cumulative_matches(np.array([1, 2, 7, 30]), (1, 5, 10, 20)) == {
+        1: 0.25,
+        5: 0.5,
+        10: 0.75,
+        20: 0.75,
+    }
 
 
 def test_perfect_list() -> None:
@@ -78,7 +88,9 @@ def test_perfect_list() -> None:
 
 
 def test_a_list_by_hand() -> None:
-    """Ten entries, two of them removed, three right: 0.2 first, the tie at 0.4 by place, infinity last."""
+    """Ten entries, two of them removed, three right: 0.2 first, the tie at 0.4 by place,
+    infinity last.
+    """
     distances = np.array([0.4, 0.2, 0.4, 0.9, math.inf, 0.1, math.inf, 0.4, -1.0, 0.3], np.float32)
     relevant = np.array([0, 1, 1, 0, 0, 0, 1, 0, 0, 0], bool)
     valid = np.array([1, 1, 1, 1, 1, 0, 1, 1, 0, 1], bool)
@@ -91,6 +103,10 @@ def test_a_list_by_hand() -> None:
 
 def test_lists_with_nothing_in_them() -> None:
     nothing = np.empty(0, np.float32), np.empty(0, bool), np.empty(0, bool)
-    assert match_ranks(*nothing).tolist() == [] and nearest(nothing[0], nothing[2], 2).tolist() == [-1, -1]
-    alone = np.float32([0.5]), np.array([True]), np.array([False])  # what was removed is never right
+    assert match_ranks(*nothing).tolist() == [] and nearest(nothing[0], nothing[2], 2).tolist() == [
+        -1,
+        -1,
+    ]
+    # what was removed is never right
+    alone = np.float32([0.5]), np.array([True]), np.array([False])
     assert match_ranks(*alone).tolist() == [] and nearest(alone[0], alone[2], 1).tolist() == [-1]

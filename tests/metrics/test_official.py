@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partreid.metrics.matches import average_precision
-from partreid.metrics.official import bpbreid_released, cuhk03_single_shot, trapezoid_ap, trapezoid_mAP
+from partreid.metrics.official import (
+    bpbreid_released,
+    cuhk03_single_shot,
+    trapezoid_ap,
+    trapezoid_mAP,
+)
 from partreid.metrics.ranking import Ranking
 from partreid.types import Embeddings
 
@@ -30,14 +35,21 @@ def test_trapezoid_ap_walks_the_list(ranks: np.ndarray) -> None:
 def test_trapezoid_mean_skips_queries_without_an_answer() -> None:
     ranks = (np.array([1, 3]), np.empty(0, np.int64), np.array([2]))
     ranking = Ranking("market1501", ranks, np.empty((3, 0), np.int64), np.arange(3))
-    assert trapezoid_mAP(ranking) == pytest.approx((trapezoid_ap(ranks[0]) + trapezoid_ap(ranks[2])) / 2)
+    assert trapezoid_mAP(ranking) == pytest.approx(
+        (trapezoid_ap(ranks[0]) + trapezoid_ap(ranks[2])) / 2
+    )
 
 
 def test_pairs_without_a_shared_part_get_the_largest_distance_plus_one() -> None:
     q = Embeddings(torch.tensor([[[1.0, 0], [1, 0]]]), torch.tensor([[1.0, 0]]), ("head", "legs"))
-    g = Embeddings(torch.tensor([[[0.0, 2], [1, 0]], [[1, 0], [-1, 0]]]), torch.tensor([[1.0, 1], [0, 1]]), q.names)
+    g = Embeddings(
+        torch.tensor([[[0.0, 2], [1, 0]], [[1, 0], [-1, 0]]]),
+        torch.tensor([[1.0, 1], [0, 1]]),
+        q.names,
+    )
     far = bpbreid_released(q, g)
-    root = 2 ** 0.5  # the largest distance of a shared part; the unshared legs are 2 apart and do not count
+    # the largest distance of a shared part; the unshared legs are 2 apart and do not count
+    root = 2**0.5
     torch.testing.assert_close(far, torch.tensor([[root, root + 1]]))
     soft = bpbreid_released(q, g, continuous=True)
     torch.testing.assert_close(soft, torch.tensor([[root, 3.0]]))  # here they do

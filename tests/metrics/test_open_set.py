@@ -17,7 +17,9 @@ Set = list[tuple[int, int]]
 
 
 class Plain:
-    """The same from nested loops: each query's right and wrong distances in the order of the gallery."""
+    """The same from nested loops: each query's right and wrong distances in the order of the
+    gallery.
+    """
 
     def __init__(self, far: np.ndarray, relevant: np.ndarray, valid: np.ndarray) -> None:
         self.mated, self.own, self.other, self.first = [], [], [], []
@@ -32,18 +34,29 @@ class Plain:
         self.strangers = [n for n, mated in zip(self.nearest, self.mated) if not mated]
 
     def at(self, fpir: float) -> tuple[float, float]:
-        """(FNIR, DIR): the best of all limits under which few enough strangers get an answer nearer than it."""
+        """(FNIR, DIR): the best of all limits under which few enough strangers get an answer
+        nearer than it.
+        """
         found = []
         for limit in {*self.own, *self.other, np.inf}:
             if sum(n < limit for n in self.strangers) <= fpir * len(self.strangers) + 1e-9:
                 mated = [(o < limit, f) for o, f, m in zip(self.own, self.first, self.mated) if m]
-                found.append((sum(not hit for hit, _ in mated) / len(mated),
-                              sum(hit and f for hit, f in mated) / len(mated)))
+                found.append(
+                    (
+                        sum(not hit for hit, _ in mated) / len(mated),
+                        sum(hit and f for hit, f in mated) / len(mated),
+                    )
+                )
         return min(f for f, _ in found), max(d for _, d in found)
 
     @property
     def auroc(self) -> float:
-        wins = [(n < s) + (n == s) / 2 for n, m in zip(self.nearest, self.mated) if m for s in self.strangers]
+        wins = [
+            (n < s) + (n == s) / 2
+            for n, m in zip(self.nearest, self.mated)
+            if m
+            for s in self.strangers
+        ]
         return sum(wins) / len(wins)
 
 
@@ -70,16 +83,28 @@ def test_whole_matrices_match_loops(shape: tuple[int, int], seed: int, coarse: b
 
 
 @settings(max_examples=200)
-@given(IMAGES, IMAGES, st.integers(0, 9999), st.sampled_from([MARKET, ANY_CAMERA, SINGLE_SHOT]), st.integers(1, 5),
-       st.sampled_from([0.0, 0.5, 1.0]))
-def test_a_gallery_that_lacks_people_matches_loops(query: Set, gallery: Set, seed: int, protocol: Protocol, rows: int,
-                                                   unknown: float) -> None:
-    """Through ``rank``, in blocks: people taken out of the gallery are neither right nor wrong answers."""
+@given(
+    IMAGES,
+    IMAGES,
+    st.integers(0, 9999),
+    st.sampled_from([MARKET, ANY_CAMERA, SINGLE_SHOT]),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_a_gallery_that_lacks_people_matches_loops(
+    query: Set, gallery: Set, seed: int, protocol: Protocol, rows: int, unknown: float
+) -> None:
+    """Through ``rank``, in blocks: people taken out of the gallery are neither right nor wrong
+    answers.
+    """
     q, g = (np.array(images, np.int64) for images in (query, gallery))
     far = np.random.default_rng(seed).choice(VALUES, (len(q), len(g))).astype(np.float32)
     masks = [protocol.masks(i, c, g[:, 0], g[:, 1]) for i, c in query]
     watchlist = Watchlist(q[:, 0], g[:, 0], unknown, seed)
-    blocks = [(slice(at, min(at + rows, len(q))), torch.from_numpy(far[at:at + rows])) for at in range(0, len(q), rows)]
+    blocks = [
+        (slice(at, min(at + rows, len(q))), torch.from_numpy(far[at : at + rows]))
+        for at in range(0, len(q), rows)
+    ]
     if not any(relevant.any() for relevant, _ in masks):
         with pytest.raises(DataError):
             rank(blocks, q[:, 0], q[:, 1], g[:, 0], g[:, 1], protocol, watchers=[watchlist])
@@ -91,31 +116,52 @@ def test_a_gallery_that_lacks_people_matches_loops(query: Set, gallery: Set, see
 
 
 def test_by_hand() -> None:
-    """Four queries and six images; the first two are mated, the third's person has left, the fourth's never came."""
-    far = np.float32([[0.4, 0.3, 0.9, 0.9, 0.1, 0.8],
-                      [0.7, 0.9, 0.2, 0.6, 0.1, 0.5],
-                      [0.9, 0.5, 0.8, 0.6, 0.1, 0.9],
-                      [0.6, 0.9, 0.35, 0.9, 0.1, 0.9]])
+    """Four queries and six images; the first two are mated, the third's person has left, the
+    fourth's never came.
+    """
+    far = np.float32(
+        [
+            [0.4, 0.3, 0.9, 0.9, 0.1, 0.8],
+            [0.7, 0.9, 0.2, 0.6, 0.1, 0.5],
+            [0.9, 0.5, 0.8, 0.6, 0.1, 0.9],
+            [0.6, 0.9, 0.35, 0.9, 0.1, 0.9],
+        ]
+    )
     ids = np.array([1, 5, 2, 2, 3, 0])  # person 3 is taken out, 0 is a distractor
-    found = searches(far, np.array([[1], [2], [3], [9]]) == ids, np.broadcast_to(ids != 3, far.shape))
+    found = searches(
+        far, np.array([[1], [2], [3], [9]]) == ids, np.broadcast_to(ids != 3, far.shape)
+    )
     assert found.mated.tolist() == [True, True, False, False]
     np.testing.assert_allclose(found.own, [0.4, 0.2, np.inf, np.inf])
     np.testing.assert_allclose(found.other, [0.3, 0.5, 0.5, 0.35])
     assert found.first.tolist() == [False, True, False, False]
-    # no stranger may get an answer: nearer than .35, so query 1 (.4) is missed; one of two: nearer than .5
+    # no stranger may get an answer: nearer than .35, so query 1 (.4) is missed; one of two: nearer
+    # than .5
     assert (found.limit(0), found.fnir_at(0), found.dir_at(0)) == (pytest.approx(0.35), 0.5, 0.5)
-    assert (found.limit(0.5), found.fnir_at(0.5), found.dir_at(0.5)) == (0.5, 0, 0.5)  # 1 is returned, but second
+    # 1 is returned, but second
+    assert (found.limit(0.5), found.fnir_at(0.5), found.dir_at(0.5)) == (0.5, 0, 0.5)
     assert found.limit(1) == np.inf
     assert found.auroc == 1  # .3 and .2 are nearer than .5 and .35
-    assert found.scores == {"FNIR@1%": 0.5, "FNIR@10%": 0.5, "DIR@1%": 0.5, "DIR@10%": 0.5, "AUROC": 1}
+    assert found.scores == {
+        "FNIR@1%": 0.5,
+        "FNIR@10%": 0.5,
+        "DIR@1%": 0.5,
+        "DIR@10%": 0.5,
+        "AUROC": 1,
+    }
 
 
 def test_the_draw_of_people_depends_on_identities_alone() -> None:
     query, gallery = np.array([5, 3, 1, 1, 8, 0, -1]), np.array([1, 3, 3, 5, 7, 0, 0, -1])
     one, again = Watchlist(query, gallery), Watchlist(query[::-1].copy(), gallery[[0, 1, 3, 4, 5]])
-    assert one.unknown.tolist() == again.unknown.tolist() and len(one.unknown) == 2  # half of 1, 3 and 5, rounded
-    assert set(one.unknown.tolist()) < {1, 3, 5}  # neither distractors nor those whom nobody asks for
-    assert len({tuple(Watchlist(query, gallery, seed=seed).unknown.tolist()) for seed in range(20)}) == 3
+    # half of 1, 3 and 5, rounded
+    assert one.unknown.tolist() == again.unknown.tolist() and len(one.unknown) == 2
+    # neither distractors nor those whom nobody asks for
+    assert set(one.unknown.tolist()) < {1, 3, 5}
+    assert (
+        len({tuple(Watchlist(query, gallery, seed=seed).unknown.tolist()) for seed in range(20)})
+        == 3
+    )
 
 
 def test_nobody_unknown_and_nobody_known_have_no_scores() -> None:

@@ -21,11 +21,19 @@ from partreid.metrics.pairs import (
 )
 
 
-def made(people: int = 24, images: int = 3, gap: float = 2.0, parts: int = 3, effect: float = 0.0, seed: int = 0,
-         by_parts: bool = False) -> KnownPairs:
+def made(
+    people: int = 24,
+    images: int = 3,
+    gap: float = 2.0,
+    parts: int = 3,
+    effect: float = 0.0,
+    seed: int = 0,
+    by_parts: bool = False,
+) -> KnownPairs:
     """Normal distances of spread 1 around 10 for strangers, ``gap`` nearer for one person.
 
-    by_parts: with p shared parts all distances are p farther, which a rule that does not know of p cannot tell.
+    by_parts: with p shared parts all distances are p farther, which a rule that does not know of p
+    cannot tell.
     """
     draw = np.random.default_rng(seed)
     who = np.repeat(np.arange(people), images)
@@ -34,8 +42,15 @@ def made(people: int = 24, images: int = 3, gap: float = 2.0, parts: int = 3, ef
     query, gallery = query[at], gallery[at]
     same, shared = query == gallery, draw.integers(1, parts + 1, len(query))
     typical = draw.normal(0, effect, people)
-    far = draw.normal(10 - gap * same, 1) + typical[query] + typical[gallery] + (2 * shared if by_parts else 0)
-    return KnownPairs(far.astype(np.float32), shared, same, query, gallery, np.full(people, 2 * images))
+    far = (
+        draw.normal(10 - gap * same, 1)
+        + typical[query]
+        + typical[gallery]
+        + (2 * shared if by_parts else 0)
+    )
+    return KnownPairs(
+        far.astype(np.float32), shared, same, query, gallery, np.full(people, 2 * images)
+    )
 
 
 def tally(pairs: KnownPairs) -> Tally:
@@ -59,16 +74,22 @@ def test_log_odds_follow_the_number_of_shared_parts_and_are_unknown_without_any(
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 5)), min_size=1, max_size=30))
 def test_pooled_blocks_are_the_falling_fit(entries: list[tuple[float, float]]) -> None:
-    """Against the min-max formula of isotonic regression (Robertson, Wright, Dykstra 1988, Theorem 1.4.4)."""
+    """Against the min-max formula of isotonic regression (Robertson, Wright, Dykstra 1988,
+    Theorem 1.4.4).
+    """
     values, weights = (np.array(x) for x in zip(*entries))
     sizes = pool(values, weights)
     assert sizes.sum() == len(values)
     ends = np.cumsum(sizes)
-    means = np.concatenate([np.full(n, np.average(values[e - n:e], weights=weights[e - n:e]))
-                            for n, e in zip(sizes, ends)])
+    means = np.concatenate(
+        [
+            np.full(n, np.average(values[e - n : e], weights=weights[e - n : e]))
+            for n, e in zip(sizes, ends)
+        ]
+    )
 
     def mean(i: int, j: int) -> float:
-        return float(np.average(values[i:j + 1], weights=weights[i:j + 1]))
+        return float(np.average(values[i : j + 1], weights=weights[i : j + 1]))
 
     n = len(values)
     expected = [min(max(mean(i, j) for j in range(k, n)) for i in range(k + 1)) for k in range(n)]
@@ -88,7 +109,9 @@ def test_a_line_is_the_logistic_regression_of_weighed_pairs() -> None:
         return float((weight * (np.logaddexp(0, odds) - target * odds)).sum())
 
     a, b = minimize(loss, [0.0, 0.0], method="BFGS").x
-    np.testing.assert_allclose(found([7.0, 9.0, 11.0]), [a + b * x for x in (7, 9, 11)], atol=0.02)  # cells of 2048
+    np.testing.assert_allclose(
+        found([7.0, 9.0, 11.0]), [a + b * x for x in (7, 9, 11)], atol=0.02
+    )  # cells of 2048
 
 
 def test_lines_of_normal_distances_have_the_true_odds() -> None:
@@ -99,20 +122,30 @@ def test_lines_of_normal_distances_have_the_true_odds() -> None:
 
 def test_a_line_of_few_pairs_borrows_from_all() -> None:
     pairs = made(parts=2)
-    rare = KnownPairs(pairs.distance, np.where(np.arange(len(pairs)) == 5, 2, 1), pairs.same, pairs.query,
-                      pairs.gallery, pairs.images)
+    rare = KnownPairs(
+        pairs.distance,
+        np.where(np.arange(len(pairs)) == 5, 2, 1),
+        pairs.same,
+        pairs.query,
+        pairs.gallery,
+        pairs.images,
+    )
     (every,), (most, few) = line(tally(rare)), line_by_parts(tally(rare))
     for curve in (most, few):
         np.testing.assert_allclose(curve([8.0, 10.0]), every([8.0, 10.0]), atol=0.15)
 
 
 def test_number_of_parts_counts_as_evidence_too() -> None:
-    """Strangers share one part twice as often as two, one person as often; distances say nothing."""
+    """Strangers share one part twice as often as two, one person as often; distances say
+    nothing.
+    """
     draw = np.random.default_rng(0)
     own = np.repeat([True, False], 30_000)
     shared = np.where(draw.random(60_000) < np.where(own, 0.5, 1 / 3), 2, 1)
     people = np.arange(60_000)
-    pairs = KnownPairs(draw.normal(10, 1, 60_000).astype(np.float32), shared, own, people, people, np.ones(60_000))
+    pairs = KnownPairs(
+        draw.normal(10, 1, 60_000).astype(np.float32), shared, own, people, people, np.ones(60_000)
+    )
     one, two = line_by_parts(tally(pairs))
     assert float(one(10.0)) == pytest.approx(np.log(0.5 / (2 / 3)), abs=0.05)
     assert float(two(10.0)) == pytest.approx(np.log(0.5 / (1 / 3)), abs=0.05)
@@ -151,14 +184,22 @@ def test_steps_are_taken_if_odds_are_far_from_a_line() -> None:
     draw = np.random.default_rng(3)
     pairs = made(people=40, images=6)
     near = pairs.same & (draw.random(len(pairs)) < 0.5)
-    far = np.where(near, draw.uniform(0, 5, len(pairs)), draw.uniform(5, 40, len(pairs))).astype(np.float32)
-    kind, curves, _ = choose(KnownPairs(far, np.ones_like(pairs.shared), pairs.same, pairs.query, pairs.gallery,
-                                        pairs.images))
+    far = np.where(near, draw.uniform(0, 5, len(pairs)), draw.uniform(5, 40, len(pairs))).astype(
+        np.float32
+    )
+    kind, curves, _ = choose(
+        KnownPairs(
+            far, np.ones_like(pairs.shared), pairs.same, pairs.query, pairs.gallery, pairs.images
+        )
+    )
     assert kind == "steps"
-    assert float(curves[0](2.0)) > 3 and -1.2 < float(curves[0](20.0)) < -0.3  # log(0.5 / 1) above 5
+    # log(0.5 / 1) above 5
+    assert float(curves[0](2.0)) > 3 and -1.2 < float(curves[0](20.0)) < -0.3
 
 
-def test_candidates_are_scored_on_people_they_have_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_are_scored_on_people_they_have_not_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pairs, seen = made(people=20), []
     real = KnownPairs.among
 
@@ -176,14 +217,26 @@ def test_candidates_are_scored_on_people_they_have_not_seen(monkeypatch: pytest.
 def test_pairs_among_people_and_their_counts() -> None:
     pairs = made(people=5, images=2)
     some = pairs.among(np.array([True, False, True, True, False]))
-    assert set(some.query) == set(some.gallery) == {0, 2, 3} and some.images.tolist() == [4, 0, 4, 4, 0]
+    assert set(some.query) == set(some.gallery) == {0, 2, 3} and some.images.tolist() == [
+        4,
+        0,
+        4,
+        4,
+        0,
+    ]
     counts = some.counts(~some.same)
     assert counts.tolist() == (4 * (1 - np.eye(3))).tolist()
 
 
 def test_log_loss_by_hand() -> None:
-    pairs = KnownPairs(np.array([1, 1, 3, 3, 3], np.float32), np.ones(5, np.int64),
-                       np.array([True, False, True, False, False]), np.arange(5), np.arange(5), np.ones(5, np.int64))
+    pairs = KnownPairs(
+        np.array([1, 1, 3, 3, 3], np.float32),
+        np.ones(5, np.int64),
+        np.array([True, False, True, False, False]),
+        np.arange(5),
+        np.arange(5),
+        np.ones(5, np.int64),
+    )
     curve = Curve((0.0, 2.0, 2.001, 4.0), (1.0, 1.0, -1.0, -1.0))
     p = 1 / (1 + np.exp(-1))
     expected = 0.5 * (-np.log(p) - np.log(1 - p)) / 2 + 0.5 * (-np.log(1 - p) - 2 * np.log(p)) / 3
@@ -191,7 +244,13 @@ def test_log_loss_by_hand() -> None:
 
 
 def test_steps_of_one_distance() -> None:
-    pairs = KnownPairs(np.full(4, 2, np.float32), np.ones(4, np.int64), np.array([True, True, False, False]),
-                       np.arange(4), np.arange(4), np.ones(4, np.int64))
+    pairs = KnownPairs(
+        np.full(4, 2, np.float32),
+        np.ones(4, np.int64),
+        np.array([True, True, False, False]),
+        np.arange(4),
+        np.arange(4),
+        np.ones(4, np.int64),
+    )
     (curve,) = steps(tally(pairs))
     assert float(curve(2.0)) == pytest.approx(0, abs=0.01)

@@ -16,19 +16,29 @@ IMAGES = st.lists(st.tuples(st.integers(-1, 3), st.integers(1, 3)), min_size=1, 
 Set = list[tuple[int, int]]
 
 
-def plainly(distances: np.ndarray, query: Set, gallery: Set, ks: tuple[int, ...]) -> dict[str, float]:
+def plainly(
+    distances: np.ndarray, query: Set, gallery: Set, ks: tuple[int, ...]
+) -> dict[str, float]:
     """Market-1501 rule, one query and one image at a time."""
     aps, inps, firsts = [], [], []
     for row, (identity, camera) in zip(distances, query):
-        kept = [(d, j) for j, d in enumerate(row) if gallery[j][0] != -1 and gallery[j] != (identity, camera)]
-        hits = [gallery[j][0] == identity > 0 for _, j in sorted(kept)]  # ties by position in the gallery
+        kept = [
+            (d, j)
+            for j, d in enumerate(row)
+            if gallery[j][0] != -1 and gallery[j] != (identity, camera)
+        ]
+        # ties by position in the gallery
+        hits = [gallery[j][0] == identity > 0 for _, j in sorted(kept)]
         if any(hits):
             places = [i + 1 for i, hit in enumerate(hits) if hit]
             aps.append(sum((n + 1) / place for n, place in enumerate(places)) / len(places))
             inps.append(len(places) / places[-1])
             firsts.append(places[0])
-    return {"mAP": sum(aps) / len(aps), "mINP": sum(inps) / len(inps),
-            **{f"R{k}": sum(first <= k for first in firsts) / len(firsts) for k in ks}}
+    return {
+        "mAP": sum(aps) / len(aps),
+        "mINP": sum(inps) / len(inps),
+        **{f"R{k}": sum(first <= k for first in firsts) / len(firsts) for k in ks},
+    }
 
 
 def case(query: Set, gallery: Set, seed: int) -> tuple[Embeddings, Embeddings]:
@@ -36,16 +46,21 @@ def case(query: Set, gallery: Set, seed: int) -> tuple[Embeddings, Embeddings]:
     draw = np.random.default_rng(seed)
 
     def side(n: int) -> Embeddings:
-        return Embeddings(torch.from_numpy(draw.integers(-1, 2, (n, 2, 1)).astype(np.float32)),
-                          torch.from_numpy(draw.integers(0, 2, (n, 2)).astype(np.float32)), ("head", "legs"))
+        return Embeddings(
+            torch.from_numpy(draw.integers(-1, 2, (n, 2, 1)).astype(np.float32)),
+            torch.from_numpy(draw.integers(0, 2, (n, 2)).astype(np.float32)),
+            ("head", "legs"),
+        )
+
     return side(len(query)), side(len(gallery))
 
 
 def run(q: Embeddings, g: Embeddings, query: Set, gallery: Set, **more: object) -> Ranking:
     ids = np.array([*query, *gallery])
     n = len(query)
-    return evaluate(PartDistance("euclidean"), q, g, ids[:n, 0], ids[:n, 1], ids[n:, 0], ids[n:, 1],
-                    **more)  # type: ignore[arg-type]
+    return evaluate(
+        PartDistance("euclidean"), q, g, ids[:n, 0], ids[:n, 1], ids[n:, 0], ids[n:, 1], **more
+    )  # type: ignore[arg-type]
 
 
 @settings(max_examples=200, deadline=None)
@@ -67,16 +82,34 @@ def test_matches_plain_evaluation(query: Set, gallery: Set, seed: int) -> None:
 def small() -> tuple[Set, Set, Ranking]:
     query = [(1, 1), (2, 1), (9, 1), (0, 1)]
     gallery = [(1, 1), (1, 2), (2, 2), (0, 2), (-1, 3), (2, 3)]
-    distances = torch.tensor([[0.0, 0.5, 0.1, 0.9, 0.0, 1.0], [0.9, 0.8, 0.1, 0.2, 0.0, 0.3],
-                              [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.1, 0.2, 0.3, 0.0, 0.5, 0.6]])
+    distances = torch.tensor(
+        [
+            [0.0, 0.5, 0.1, 0.9, 0.0, 1.0],
+            [0.9, 0.8, 0.1, 0.2, 0.0, 0.3],
+            [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+            [0.1, 0.2, 0.3, 0.0, 0.5, 0.6],
+        ]
+    )
     q, g = np.array(query), torch.tensor(gallery)
-    return query, gallery, rank([(slice(0, 2), distances[:2]), (slice(2, 4), distances[2:])],
-                                q[:, 0], q[:, 1].tolist(), g[:, 0], g[:, 1], ks=(1, 2), top=4)
+    return (
+        query,
+        gallery,
+        rank(
+            [(slice(0, 2), distances[:2]), (slice(2, 4), distances[2:])],
+            q[:, 0],
+            q[:, 1].tolist(),
+            g[:, 0],
+            g[:, 1],
+            ks=(1, 2),
+            top=4,
+        ),
+    )
 
 
 def test_by_hand() -> None:
     _, _, result = small()
-    # query 1: own shot 0 and junk 4 are gone, so 2 1 3 5; query 2: 2 3 5 1 0. Identity 9 and distractors: skipped.
+    # query 1: own shot 0 and junk 4 are gone, so 2 1 3 5; query 2: 2 3 5 1 0. Identity 9 and
+    # distractors: skipped.
     assert [r.tolist() for r in result.ranks] == [[2], [1, 3], [], []]
     assert result.top.tolist() == [[2, 1, 3, 5], [2, 3, 5, 1], [0, 1, 2, 3], [3, 0, 1, 2]]
     assert result.skipped == 2 and result.protocol == "market1501"
@@ -84,7 +117,9 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(result.ap, [1 / 2, (1 + 2 / 3) / 2, np.nan, np.nan])
     np.testing.assert_allclose(result.inp, [1 / 2, 2 / 3, np.nan, np.nan])
     assert result.scores == pytest.approx({"mAP": 2 / 3, "mINP": 7 / 12, "R1": 1 / 2, "R2": 1})
-    assert {name: values.mean() for name, values in result.per_query().items()} == pytest.approx(result.scores)
+    assert {name: values.mean() for name, values in result.per_query().items()} == pytest.approx(
+        result.scores
+    )
 
 
 def test_wrong_shapes_and_broken_numbers() -> None:
@@ -95,14 +130,23 @@ def test_wrong_shapes_and_broken_numbers() -> None:
     with pytest.raises(ArgumentError, match="query_ids must be .* each a whole number, got"):
         evaluate(PartDistance("cosine"), one, one, [0.5, 1, 2], ids, ids, ids)  # type: ignore[list-item]
     with pytest.raises(ShapeError, match="queries from 1 on"):
-        rank([(slice(0, 1), torch.rand(1, 3)), (slice(2, 3), torch.rand(1, 3))], ids, ids, ids, [4, 4, 4])
+        rank(
+            [(slice(0, 1), torch.rand(1, 3)), (slice(2, 3), torch.rand(1, 3))],
+            ids,
+            ids,
+            ids,
+            [4, 4, 4],
+        )
     with pytest.raises(ShapeError, match="1 of 3"):
         rank([(slice(0, 1), torch.rand(1, 3))], ids, ids, ids, [4, 4, 4])
     with pytest.raises(DataError, match="diverged"):
         rank([(slice(0, 3), torch.full((3, 3), torch.nan))], ids, ids, ids, [4, 4, 4])
     with pytest.raises(DataError, match="one camera"):
         evaluate(PartDistance("cosine"), one, one, ids, [1] * 3, ids, [1] * 3)
-    assert evaluate(PartDistance("cosine"), one, one, ids, [1] * 3, ids, [1] * 3, ANY_CAMERA).cmc[1] == 1
+    assert (
+        evaluate(PartDistance("cosine"), one, one, ids, [1] * 3, ids, [1] * 3, ANY_CAMERA).cmc[1]
+        == 1
+    )
 
 
 def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() -> None:
@@ -112,22 +156,40 @@ def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() ->
     g_ids[-1] = JUNK
     q_ids, q_cameras = np.array([1, 3, 6, 9]), np.array([1, 2, 1, 1])
     distances = torch.from_numpy(random.random((4, 24)).astype(np.float32))
-    found = rank([(slice(0, 3), distances[:3]), (slice(3, 4), distances[3:])], q_ids, q_cameras, g_ids, g_cameras,
-                 SINGLE_SHOT, top=3)
-    assert found.draws == 10 and len(found.ranks) == 40 and found.identities.tolist() == q_ids.tolist() * 10
+    found = rank(
+        [(slice(0, 3), distances[:3]), (slice(3, 4), distances[3:])],
+        q_ids,
+        q_cameras,
+        g_ids,
+        g_cameras,
+        SINGLE_SHOT,
+        top=3,
+    )
+    assert (
+        found.draws == 10
+        and len(found.ranks) == 40
+        and found.identities.tolist() == q_ids.tolist() * 10
+    )
     first = found.first.reshape(10, 4)
-    assert (first[:, 3] == 0).all() and (first[:, :3] > 0).all() and len(set(first[:, 0].tolist())) > 1
+    assert (
+        (first[:, 3] == 0).all() and (first[:, :3] > 0).all() and len(set(first[:, 0].tolist())) > 1
+    )
     for draw in range(10):
         order = np.random.default_rng([20, draw]).permutation(24).tolist()
         for query in range(3):
             may = [i for i in order if g_cameras[i] != q_cameras[query] and g_ids[i] != JUNK]
-            one = [next(i for i in may if g_ids[i] == person) for person in sorted({g_ids[i] for i in may})]
+            one = [
+                next(i for i in may if g_ids[i] == person)
+                for person in sorted({g_ids[i] for i in may})
+            ]
             nearer = sorted(one, key=lambda i: (float(distances[query, i]), i))
             assert first[draw, query] == 1 + [g_ids[i] for i in nearer].index(q_ids[query])
             if draw == 0:
                 assert found.top[query].tolist() == nearer[:3]
     np.testing.assert_allclose(found.ap_of_query[:3], (1 / first[:, :3]).mean(0))
-    assert np.isnan(found.ap_of_query[3]) and found.mAP == pytest.approx(float((1 / first[:, :3]).mean()))
+    assert np.isnan(found.ap_of_query[3]) and found.mAP == pytest.approx(
+        float((1 / first[:, :3]).mean())
+    )
     again = rank([(slice(0, 4), distances)], q_ids, q_cameras, g_ids, g_cameras, SINGLE_SHOT, top=3)
     assert all(np.array_equal(a, b) for a, b in zip(found.ranks, again.ranks, strict=True))
 
@@ -135,7 +197,12 @@ def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() ->
 def test_right_entries_come_with_their_place_in_the_gallery_and_their_distance() -> None:
     _, _, result = small()
     assert [h.tolist() for h in result.hits] == [[1], [2, 5], [], []]
-    assert [d.tolist() for d in result.distances] == [[0.5], np.float32([0.1, 0.3]).tolist(), [], []]
+    assert [d.tolist() for d in result.distances] == [
+        [0.5],
+        np.float32([0.1, 0.3]).tolist(),
+        [],
+        [],
+    ]
     assert result.size.tolist() == [4, 5, 5, 5]  # without junk and the own shot
 
 
@@ -147,8 +214,11 @@ def test_hits_follow_from_the_distances(query: Set, gallery: Set, seed: int) -> 
         return
     result, far = run(q, g, query, gallery), PartDistance("euclidean")(q, g).numpy()
     for row, (identity, camera), ranks, hits, distances, size in zip(
-            far, query, result.ranks, result.hits, result.distances, result.size, strict=True):
-        seen = [j for j, other in enumerate(gallery) if other[0] != JUNK and other != (identity, camera)]
+        far, query, result.ranks, result.hits, result.distances, result.size, strict=True
+    ):
+        seen = [
+            j for j, other in enumerate(gallery) if other[0] != JUNK and other != (identity, camera)
+        ]
         listed = sorted(seen, key=lambda j: (row[j], j))
         assert size == len(listed)
         assert hits.tolist() == [j for j in listed if gallery[j][0] == identity > 0]
@@ -156,23 +226,39 @@ def test_hits_follow_from_the_distances(query: Set, gallery: Set, seed: int) -> 
         assert distances.tolist() == row[hits].tolist()
 
 
-def looked_at(threads: int, blocks: list[tuple[slice, torch.Tensor]], ids: np.ndarray) -> tuple[object, ...]:
+def looked_at(
+    threads: int, blocks: list[tuple[slice, torch.Tensor]], ids: np.ndarray
+) -> tuple[object, ...]:
     torch.set_num_threads(threads)
     pairs, watchlist = Pairs(least=50, share=0.01), Watchlist(ids[:150, 0], ids[150:, 0])
-    ranking = rank(blocks, ids[:150, 0], ids[:150, 1], ids[150:, 0], ids[150:, 1], watchers=[pairs, watchlist])
+    ranking = rank(
+        blocks, ids[:150, 0], ids[:150, 1], ids[150:, 0], ids[150:, 1], watchers=[pairs, watchlist]
+    )
     roc, found = pairs.result(), watchlist.result()
-    return (ranking.scores, ranking.top.tolist(), [h.tolist() for h in ranking.hits], roc.scores, roc.own.tolist(),
-            roc.near.tolist(), roc.counts.tolist(), found.scores, found.own.tolist(), found.first.tolist())
+    return (
+        ranking.scores,
+        ranking.top.tolist(),
+        [h.tolist() for h in ranking.hits],
+        roc.scores,
+        roc.own.tolist(),
+        roc.near.tolist(),
+        roc.counts.tolist(),
+        found.scores,
+        found.own.tolist(),
+        found.first.tolist(),
+    )
 
 
 def test_neither_threads_nor_blocks_change_anything() -> None:
-    """More queries than a thread takes at once, many ties, and pairs of strangers mostly counted in bins."""
+    """More queries than a thread takes at once, many ties, and pairs of strangers mostly counted
+    in bins.
+    """
     draw = np.random.default_rng(0)
     ids = draw.integers((-1, 1), (12, 4), (350, 2))
     far = torch.from_numpy(draw.normal(size=(150, 200)).round(1).astype(np.float32))
 
     def cut(rows: int) -> list[tuple[slice, torch.Tensor]]:
-        return [(slice(at, min(at + rows, 150)), far[at:at + rows]) for at in range(0, 150, rows)]
+        return [(slice(at, min(at + rows, 150)), far[at : at + rows]) for at in range(0, 150, rows)]
 
     want = looked_at(1, cut(150), ids)
     for threads, rows in ((4, 150), (3, 70), (1, 7), (2, 1)):
@@ -181,7 +267,9 @@ def test_neither_threads_nor_blocks_change_anything() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_distances_of_other_precision(dtype: torch.dtype) -> None:
-    """Steps that float64 tells apart and float32 does not are ranked as they are; watchers see float32."""
+    """Steps that float64 tells apart and float32 does not are ranked as they are; watchers see
+    float32.
+    """
     far = torch.tensor([[1 + 1e-12, 1.0, 2.0, -1e-60]], dtype=torch.float64).to(dtype)
     pairs = Pairs()
     result = rank([(slice(0, 1), far)], [1], [1], [2, 1, 3, 4], [2, 2, 2, 2], watchers=[pairs])
@@ -201,8 +289,14 @@ def test_an_empty_gallery_or_no_query_is_said() -> None:
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_cuda_ranks_as_the_cpu_does(metric: str) -> None:
     draw = torch.Generator().manual_seed(0)
-    q, g = (Embeddings(torch.randn(n, 4, 32, generator=draw), torch.rand(n, 4, generator=draw).gt(0.3).float(),
-                       ("a", "b", "c", "d")) for n in (40, 300))
+    q, g = (
+        Embeddings(
+            torch.randn(n, 4, 32, generator=draw),
+            torch.rand(n, 4, generator=draw).gt(0.3).float(),
+            ("a", "b", "c", "d"),
+        )
+        for n in (40, 300)
+    )
     ids = np.random.default_rng(0).integers((0, 1), (20, 5), (340, 2))
     asked = (ids[:40, 0], ids[:40, 1], ids[40:, 0], ids[40:, 1])
     distance = PartDistance(metric)  # type: ignore[arg-type]
@@ -220,4 +314,8 @@ def test_short_and_empty_lists_of_single_shot() -> None:
     far = torch.tensor([[0.3, 0.1, 0.2], [0.1, 0.2, 0.3]])
     found = rank([(slice(0, 2), far)], [1, 2], [1, 2], [1, 2, -1], [2, 2, 2], SINGLE_SHOT, top=4)
     assert found.top.tolist() == [[1, 0, -1, -1], [-1] * 4]
-    assert found.size.tolist() == [2, 0] * 10 and found.first.tolist() == [2, 0] * 10 and found.skipped == 10
+    assert (
+        found.size.tolist() == [2, 0] * 10
+        and found.first.tolist() == [2, 0] * 10
+        and found.skipped == 10
+    )

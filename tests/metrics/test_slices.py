@@ -34,15 +34,22 @@ NAMES = ("foreground", "head", "torso", "legs")
 
 
 def described(n: int, draw: np.random.Generator) -> Embeddings:
-    """Coarse values and hidden parts: ties and infinite distances; the foreground is always there."""
+    """Coarse values and hidden parts: ties and infinite distances; the foreground is always
+    there.
+    """
     shown = draw.choice([0.0, 0.4, 1.0], (n, 4))
     shown[:, 0] = draw.choice([0.0, 1.0], n, p=(0.1, 0.9))
-    return Embeddings(torch.from_numpy(draw.integers(-1, 2, (n, 4, 2)).astype(np.float32)),
-                      torch.from_numpy(shown.astype(np.float32)), NAMES)
+    return Embeddings(
+        torch.from_numpy(draw.integers(-1, 2, (n, 4, 2)).astype(np.float32)),
+        torch.from_numpy(shown.astype(np.float32)),
+        NAMES,
+    )
 
 
 class World:
-    """Query and gallery images, their embeddings and the ranking; ``None`` where nothing can be ranked."""
+    """Query and gallery images, their embeddings and the ranking; ``None`` where nothing can be
+    ranked.
+    """
 
     def __init__(self, query: Set, gallery: Set, seed: int, protocol: Protocol) -> None:
         draw = np.random.default_rng(seed)
@@ -62,7 +69,9 @@ def whole(slices: Sequence[Slice], name: str) -> float:
 
 
 DRAWN = replace(SINGLE_SHOT, draws=2)
-WORLD = st.builds(World, IMAGES, IMAGES, st.integers(0, 999), st.sampled_from([MARKET, MARKET, DRAWN]))
+WORLD = st.builds(
+    World, IMAGES, IMAGES, st.integers(0, 999), st.sampled_from([MARKET, MARKET, DRAWN])
+)
 
 
 @settings(max_examples=80)
@@ -82,11 +91,18 @@ def test_camera_pairs_add_up(world: World) -> None:
             for k, (place, hit) in enumerate(zip(ranks, hits), 1):
                 if (world.q_cameras[i % n], world.g_cameras[hit]) == s.key:
                     share = 1 / (len(ranks) * scored)
-                    pairs, weight, precision = pairs + 1, weight + share, precision + share * k / place
+                    pairs, weight, precision = (
+                        pairs + 1,
+                        weight + share,
+                        precision + share * k / place,
+                    )
                     first += share * (place == 1)
         assert s.pairs == pairs and s.weight == pytest.approx(weight)
         assert s.scores["mAP"] == pytest.approx(precision / weight)
-        assert s.scores["found@1"] == pytest.approx(first / weight) and s.scores["found@5"] >= s.scores["found@1"]
+        assert (
+            s.scores["found@1"] == pytest.approx(first / weight)
+            and s.scores["found@5"] >= s.scores["found@1"]
+        )
 
 
 @settings(max_examples=80)
@@ -99,10 +115,19 @@ def test_shared_parts_add_up(world: World) -> None:
     both = ((world.q.visibility[:, None] * world.g.visibility[None]) > 0).sum(2).numpy()
     n = len(world.q_ids)
     for s in found:
-        pairs = [(i, h) for i, hits in enumerate(world.ranking.hits) for h in hits if both[i % n, h] == s.key[0]]
+        pairs = [
+            (i, h)
+            for i, hits in enumerate(world.ranking.hits)
+            for h in hits
+            if both[i % n, h] == s.key[0]
+        ]
         assert s.pairs == len(pairs) and s.queries == len({i for i, _ in pairs})
-    bodies = by_shared_parts(world.ranking, world.q.select(*parts(NAMES)), world.g.select(*parts(NAMES)))
-    assert max(s.key[0] for s in bodies) <= 3 and sum(s.pairs for s in bodies) == sum(s.pairs for s in found)
+    bodies = by_shared_parts(
+        world.ranking, world.q.select(*parts(NAMES)), world.g.select(*parts(NAMES))
+    )
+    assert max(s.key[0] for s in bodies) <= 3 and sum(s.pairs for s in bodies) == sum(
+        s.pairs for s in found
+    )
 
 
 @settings(max_examples=60)
@@ -111,17 +136,24 @@ def test_queries_add_up(world: World) -> None:
     """Every score, not only the mAP."""
     assume(world.ranking is not None)
     assert world.ranking is not None
-    for found in (by_occlusion(world.ranking, world.q.visibility, 20), by_identity_size(world.ranking, 20)):
+    for found in (
+        by_occlusion(world.ranking, world.q.visibility, 20),
+        by_identity_size(world.ranking, 20),
+    ):
         assert sum(s.queries for s in found) == world.ranking.scored.sum()
         assert sum(s.pairs for s in found) == sum(len(r) for r in world.ranking.ranks)
         for name, value in world.ranking.scores.items():
             assert whole(found, name) == pytest.approx(value, abs=1e-12)
         for s in found:
-            assert all(i.low <= s.scores[name] == i.value <= i.high for name, i in s.intervals.items())
+            assert all(
+                i.low <= s.scores[name] == i.value <= i.high for name, i in s.intervals.items()
+            )
 
 
 def by_hand() -> tuple[Ranking, np.ndarray, np.ndarray]:
-    """Two queries of camera 1. The first has right images of cameras 2 and 3 at ranks 1 and 4, the second at 2."""
+    """Two queries of camera 1. The first has right images of cameras 2 and 3 at ranks 1 and 4,
+    the second at 2.
+    """
     far = torch.tensor([[0.1, 0.4, 0.2, 0.3, 0.9], [0.2, 0.3, 0.1, 0.4, 0.5]])
     cameras = np.array([2, 3, 2, 2, 3])
     ids = np.array([1, 1, 7, 8, 9])
@@ -134,13 +166,26 @@ def test_by_hand() -> None:
     assert [r.tolist() for r in ranking.ranks] == [[1, 4], [2]]
     two, three = by_camera_pair(ranking, of_query, of_gallery)
     # weights: 1/4 and 1/4 for the first query's, 1/2 for the second's; precisions 1, 2/4 and 1/2
-    assert (two.name, two.key, two.queries, two.pairs, two.weight) == ("camera 1 -> 2", (1, 2), 2, 2, 0.75)
-    assert two.scores == pytest.approx({"mAP": (1 / 4 + 1 / 4) / 0.75, "found@1": 1 / 3, "found@10": 1})
+    assert (two.name, two.key, two.queries, two.pairs, two.weight) == (
+        "camera 1 -> 2",
+        (1, 2),
+        2,
+        2,
+        0.75,
+    )
+    assert two.scores == pytest.approx(
+        {"mAP": (1 / 4 + 1 / 4) / 0.75, "found@1": 1 / 3, "found@10": 1}
+    )
     assert (three.name, three.queries, three.pairs, three.weight) == ("camera 1 -> 3", 1, 1, 0.25)
     assert three.scores == pytest.approx({"mAP": 0.5, "found@1": 0, "found@10": 1})
     few, more = by_identity_size(ranking)
     assert (few.name, few.key, few.queries, few.scores["mAP"]) == ("1 right image", (1, 1), 1, 0.5)
-    assert (more.name, more.key, more.pairs, more.scores["mAP"]) == ("2-3 right images", (2, 3), 2, 0.75)
+    assert (more.name, more.key, more.pairs, more.scores["mAP"]) == (
+        "2-3 right images",
+        (2, 3),
+        2,
+        0.75,
+    )
     least, most = by_occlusion(ranking, torch.tensor([[0.0, 0.2, 1.0], [0, 1, 0]]))
     assert (least.name, least.weight, least.scores["R1"]) == ("1 part shown", 0.5, 0)
     assert (most.name, most.weight, most.scores["R1"]) == ("2 parts shown", 0.5, 1)
@@ -160,8 +205,12 @@ def thinned(ranking: Ranking, size: int) -> dict[str, float]:
         total = np.zeros(4)
         for kept in ways:
             places = [k + sum(w < r for w in kept) for k, r in enumerate(ranks, 1)]
-            total += (np.mean([k / p for k, p in enumerate(places, 1)]), len(places) / places[-1], places[0] <= 1,
-                      places[0] <= 5)
+            total += (
+                np.mean([k / p for k, p in enumerate(places, 1)]),
+                len(places) / places[-1],
+                places[0] <= 1,
+                places[0] <= 5,
+            )
         lists.append(total / len(ways))
     return dict(zip(("mAP", "mINP", "R1", "R5"), np.mean(lists, 0)))
 
@@ -175,7 +224,9 @@ def test_smaller_galleries_match_every_way_to_draw_them(world: World, size: int)
     assert found.scores == pytest.approx(thinned(world.ranking, size), abs=1e-9)
     full = by_gallery_size(world.ranking)[-1]
     assert full.scores == pytest.approx(world.ranking.scores, abs=1e-9)
-    assert by_gallery_size(world.ranking, [0])[0].scores == pytest.approx({"mAP": 1, "mINP": 1, "R1": 1, "R5": 1})
+    assert by_gallery_size(world.ranking, [0])[0].scores == pytest.approx(
+        {"mAP": 1, "mINP": 1, "R1": 1, "R5": 1}
+    )
 
 
 def test_expected_precision_of_long_lists() -> None:
@@ -190,9 +241,17 @@ def test_expected_precision_of_long_lists() -> None:
         ways = [math.lgamma(a + 1) for a in (before, total - before, total, kept, total - kept)]
         want = chance = 0.0
         for x in range(max(0, kept - (total - before)), min(before, kept) + 1):
-            p = math.exp(ways[0] - math.lgamma(x + 1) - math.lgamma(before - x + 1) + ways[1]
-                         - math.lgamma(kept - x + 1) - math.lgamma(total - before - kept + x + 1)
-                         - ways[2] + ways[3] + ways[4])
+            p = math.exp(
+                ways[0]
+                - math.lgamma(x + 1)
+                - math.lgamma(before - x + 1)
+                + ways[1]
+                - math.lgamma(kept - x + 1)
+                - math.lgamma(total - before - kept + x + 1)
+                - ways[2]
+                + ways[3]
+                + ways[4]
+            )
             want, chance = want + p * nth / (nth + x), chance + p
         assert chance == pytest.approx(1, abs=1e-7)
         assert found == pytest.approx(want / chance, abs=1e-10), case
@@ -208,8 +267,10 @@ def test_sizes_by_default() -> None:
     assert [s.key[0] for s in found] == [100, 1000, 2499] and found[0].name == "100 wrong images"
     assert all(a.scores["mAP"] > b.scores["mAP"] for a, b in zip(found, found[1:]))
     for first, s in zip(ranking.first, by_gallery_size(ranking, [100])):  # C(W - w, n) / C(W, n)
-        assert s.scores["R1"] == pytest.approx(np.mean([math.comb(2499 - (r - 1), 100) / math.comb(2499, 100)
-                                                        for r in ranking.first]), abs=1e-9), first
+        assert s.scores["R1"] == pytest.approx(
+            np.mean([math.comb(2499 - (r - 1), 100) / math.comb(2499, 100) for r in ranking.first]),
+            abs=1e-9,
+        ), first
     with pytest.raises(ShapeError, match="0 or more, got -1"):
         by_gallery_size(ranking, [-1])
 
@@ -225,29 +286,53 @@ def test_every_part_alone() -> None:
     assert [s.name for s in found] == [*NAMES, "parts together", "all together"]
     assert [s.key for s in found] == [(0,), (1,), (2,), (3,), (1, 2, 3), (0, 1, 2, 3)]
     for m, (name, s) in enumerate(zip(NAMES, found)):
-        plain = evaluate(PartDistance("cosine"), world.q.select(name), world.g.select(name), *world.asked, ks=(1, 5))
+        plain = evaluate(
+            PartDistance("cosine"),
+            world.q.select(name),
+            world.g.select(name),
+            *world.asked,
+            ks=(1, 5),
+        )
         assert s.scores == plain.scores and s.intervals == bootstrap(plain, 50)
         shown = [(e.visibility[:, m] > 0).tolist() for e in (world.q, world.g)]
-        right = [(i, j) for i in range(4) for j in range(7)
-                 if world.q_ids[i] == world.g_ids[j] > 0 and world.q_cameras[i] != world.g_cameras[j]]
+        right = [
+            (i, j)
+            for i in range(4)
+            for j in range(7)
+            if world.q_ids[i] == world.g_ids[j] > 0 and world.q_cameras[i] != world.g_cameras[j]
+        ]
         assert s.pairs == sum(shown[0][i] and shown[1][j] for i, j in right)
         assert s.queries == sum(shown[0][i] for i in {i for i, _ in right})
-    together = evaluate(PartDistance("cosine", weights=(0.5, 0.5, 0.25)), world.q.select(*NAMES[1:]),
-                        world.g.select(*NAMES[1:]), *world.asked, ks=(1, 5))
+    together = evaluate(
+        PartDistance("cosine", weights=(0.5, 0.5, 0.25)),
+        world.q.select(*NAMES[1:]),
+        world.g.select(*NAMES[1:]),
+        *world.asked,
+        ks=(1, 5),
+    )
     assert found[4].scores == together.scores
     everything = evaluate(distance, world.q, world.g, *world.asked, ks=(1, 5))
     assert found[5].scores == everything.scores
 
 
 def test_a_hidden_part_ranks_last_in_the_gallery_s_order() -> None:
-    """The query that hides it ranks the gallery as it stands; a right image that hides it comes after all that show."""
+    """The query that hides it ranks the gallery as it stands; a right image that hides it comes
+    after all that show.
+    """
     vectors = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     q = Embeddings(vectors, torch.tensor([[1.0], [0.0]]), ("head",))
-    g = Embeddings(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.1]]]), torch.tensor([[0.0], [1.0], [1.0]]),
-                   ("head",))
-    (found,) = by_part(PartDistance("cosine", shrink=1.0), q, g, [1, 2], [1, 1], [1, 2, 3], [2, 2, 2], ks=(1, 3))
+    g = Embeddings(
+        torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.1]]]),
+        torch.tensor([[0.0], [1.0], [1.0]]),
+        ("head",),
+    )
+    (found,) = by_part(
+        PartDistance("cosine", shrink=1.0), q, g, [1, 2], [1, 1], [1, 2, 3], [2, 2, 2], ks=(1, 3)
+    )
     # the first finds its image after the two that show the head, the second its own at place 2
-    assert found.scores == pytest.approx({"mAP": (1 / 3 + 1 / 2) / 2, "mINP": (1 / 3 + 1 / 2) / 2, "R1": 0, "R3": 1})
+    assert found.scores == pytest.approx(
+        {"mAP": (1 / 3 + 1 / 2) / 2, "mINP": (1 / 3 + 1 / 2) / 2, "R1": 0, "R3": 1}
+    )
     assert (found.queries, found.pairs, found.weight) == (1, 0, 0)
 
 

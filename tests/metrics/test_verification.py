@@ -1,4 +1,6 @@
-"""ROC curves of pairs against going through every pair at every threshold, and streams against whole matrices."""
+"""ROC curves of pairs against going through every pair at every threshold, and streams against
+whole matrices.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from partreid.errors import DataError
 from partreid.metrics import ANY_CAMERA, Pairs, Roc, rank, verification
 from partreid.metrics.protocols import MARKET, Protocol
 
-# few values, so that ties are the rule: near and far, nothing shared, the same image, rounding below zero
+# few values, so that ties are the rule: near and far, nothing shared, the same image, rounding
+# below zero
 VALUES = (-0.5, -0.0, 0.0, 0.25, 0.5, 1.0, np.inf)
 RATES = (0.0, 1e-2, 0.1, 0.3, 0.5, 0.9, 1.0)
 SHAPE = st.tuples(st.integers(1, 6), st.integers(1, 12))
@@ -27,19 +30,23 @@ def streamed(pairs: Pairs, made: Case, rows: int) -> Roc:
     """As ``rank`` shows them: removed entries NaN, -0 made 0."""
     far, relevant, valid = made
     for at in range(0, len(far), rows):
-        part = far[at:at + rows] + np.float32(0)
-        part[~valid[at:at + rows]] = np.nan
-        right = [np.flatnonzero(row) for row in (relevant & valid)[at:at + rows]]
+        part = far[at : at + rows] + np.float32(0)
+        part[~valid[at : at + rows]] = np.nan
+        right = [np.flatnonzero(row) for row in (relevant & valid)[at : at + rows]]
         pairs.add(pairs.look(at, part, np.sort(part, 1), right))
     return pairs.result()
 
 
 def plainly(made: Case) -> list[tuple[float, float, float]]:
-    """(threshold, FPR, TPR) at every distance that occurs, and below them all; infinity never matches."""
+    """(threshold, FPR, TPR) at every distance that occurs, and below them all; infinity never
+    matches.
+    """
     far, relevant, valid = made
     own, other = far[relevant & valid].tolist(), far[~relevant & valid].tolist()
-    return [(t, sum(d <= t for d in other) / len(other), sum(d <= t for d in own) / len(own))
-            for t in sorted({-np.inf, *own, *other})]
+    return [
+        (t, sum(d <= t for d in other) / len(other), sum(d <= t for d in own) / len(own))
+        for t in sorted({-np.inf, *own, *other})
+    ]
 
 
 def both_kinds(made: Case) -> bool:
@@ -75,14 +82,28 @@ def test_rates_match_counting(shape: tuple[int, int], seed: int, coarse: bool) -
     for rate in RATES:
         assert roc.tpr_at(rate) == pytest.approx(best_within(curve, rate), abs=1e-12)
         assert roc.rates(roc.threshold_at(rate))[0] <= rate + 1e-12  # never more than allowed
-    assert roc.scores == {"TPR@1e-4": roc.tpr_at(1e-4), "TPR@1e-3": roc.tpr_at(1e-3), "TPR@1e-2": roc.tpr_at(1e-2),
-                          "EER": roc.eer}
+    assert roc.scores == {
+        "TPR@1e-4": roc.tpr_at(1e-4),
+        "TPR@1e-3": roc.tpr_at(1e-3),
+        "TPR@1e-2": roc.tpr_at(1e-2),
+        "EER": roc.eer,
+    }
 
 
 @settings(max_examples=200)
-@given(SHAPE, st.integers(0, 9999), st.booleans(), st.integers(1, 4), st.sampled_from([0, 1, 4, 1 << 20]))
-def test_streams_are_the_whole(shape: tuple[int, int], seed: int, coarse: bool, rows: int, least: int) -> None:
-    """All pairs kept: the same. Few kept: counts in bins, every point exact, and no threshold lets too many pass."""
+@given(
+    SHAPE,
+    st.integers(0, 9999),
+    st.booleans(),
+    st.integers(1, 4),
+    st.sampled_from([0, 1, 4, 1 << 20]),
+)
+def test_streams_are_the_whole(
+    shape: tuple[int, int], seed: int, coarse: bool, rows: int, least: int
+) -> None:
+    """All pairs kept: the same. Few kept: counts in bins, every point exact, and no threshold
+    lets too many pass.
+    """
     made = case(shape, seed, coarse)
     whole, found = verification(*made), streamed(Pairs(least, 0), made, rows)
     np.testing.assert_array_equal(found.own, whole.own)
@@ -93,7 +114,9 @@ def test_streams_are_the_whole(shape: tuple[int, int], seed: int, coarse: bool, 
     np.testing.assert_array_equal(found.near, whole.near[:kept])
     if least == 1 << 20:
         assert kept == found.others and not len(found.edges)
-        assert sorted(zip(found.near, found.near_query)) == sorted(zip(whole.near, whole.near_query))
+        assert sorted(zip(found.near, found.near_query)) == sorted(
+            zip(whole.near, whole.near_query)
+        )
     else:
         assert np.all(np.diff(found.edges) > 0) and (found.counts > 0).all()
     if not both_kinds(made):
@@ -107,7 +130,9 @@ def test_streams_are_the_whole(shape: tuple[int, int], seed: int, coarse: bool, 
         if allowed < kept or coarse:  # among those kept, or one value to a bin
             assert found.tpr_at(rate) == whole.tpr_at(rate)
         threshold = found.threshold_at(rate)
-        assert whole.rates(threshold)[0] <= rate + 1e-12 and found.tpr_at(rate) <= whole.tpr_at(rate)
+        assert whole.rates(threshold)[0] <= rate + 1e-12 and found.tpr_at(rate) <= whole.tpr_at(
+            rate
+        )
     if coarse:
         assert found.eer == pytest.approx(whole.eer, abs=1e-12)
 
@@ -117,13 +142,17 @@ def test_streams_are_the_whole(shape: tuple[int, int], seed: int, coarse: bool, 
 def test_a_curve_rises_from_nothing_to_all(shape: tuple[int, int], seed: int, least: int) -> None:
     fpr, tpr, thresholds = streamed(Pairs(least, 0), case(shape, seed, False), 2).points
     assert (fpr[0], tpr[0], thresholds[0]) == (0, 0, -np.inf)
-    assert (np.diff(fpr) >= 0).all() and (np.diff(tpr) >= 0).all() and (np.diff(thresholds) > 0).all()
+    assert (
+        (np.diff(fpr) >= 0).all() and (np.diff(tpr) >= 0).all() and (np.diff(thresholds) > 0).all()
+    )
     if both_kinds(case(shape, seed, False)):
         assert (fpr[-1], tpr[-1]) == (1, 1)
 
 
 def test_the_nearest_are_kept_one_by_one_and_the_rest_counted_narrowly() -> None:
-    """40,000 pairs of strangers: at least 1 % are exact, fewer than 2 x 1 % and a bin stay, rates agree to a bin."""
+    """40,000 pairs of strangers: at least 1 % are exact, fewer than 2 x 1 % and a bin stay,
+    rates agree to a bin.
+    """
     draw = np.random.default_rng(0)
     far = draw.normal(3, 1, (100, 404)).astype(np.float32)
     relevant = np.zeros(far.shape, bool)
@@ -133,7 +162,9 @@ def test_the_nearest_are_kept_one_by_one_and_the_rest_counted_narrowly() -> None
     whole, found = verification(*made), streamed(Pairs(least=100, share=0.01), made, 7)
     assert 400 <= len(found.near) < 1000 and found.others == 40_000
     for rate in (1e-4, 1e-3, 1e-2):
-        assert found.threshold_at(rate) == whole.threshold_at(rate) and found.tpr_at(rate) == whole.tpr_at(rate)
+        assert found.threshold_at(rate) == whole.threshold_at(rate) and found.tpr_at(
+            rate
+        ) == whole.tpr_at(rate)
     assert found.eer == pytest.approx(whole.eer, abs=5e-3)
     for threshold in (0.5, 1.5, 3.0):
         assert found.rates(threshold) == pytest.approx(whole.rates(threshold), abs=5e-3)
@@ -141,21 +172,40 @@ def test_the_nearest_are_kept_one_by_one_and_the_rest_counted_narrowly() -> None
 
 
 def four_by_six(protocol: Protocol = MARKET) -> Roc:
-    """Query 1 of camera 1, 2 of camera 1, 9 that nobody is, and a distractor; the gallery's fifth image is junk."""
+    """Query 1 of camera 1, 2 of camera 1, 9 that nobody is, and a distractor; the gallery's
+    fifth image is junk.
+    """
     pairs = Pairs()
-    far = torch.tensor([[0.0, 0.5, 0.1, 0.9, 0.0, 1.0], [0.9, 0.8, 0.1, 0.2, 0.0, 0.3],
-                        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.1, 0.2, 0.3, 0.0, 0.5, 0.6]])
-    rank([(slice(0, 4), far)], [1, 2, 9, 0], [1, 1, 1, 1], [1, 1, 2, 0, -1, 2], [1, 2, 2, 2, 3, 3], protocol,
-         watchers=[pairs])
+    far = torch.tensor(
+        [
+            [0.0, 0.5, 0.1, 0.9, 0.0, 1.0],
+            [0.9, 0.8, 0.1, 0.2, 0.0, 0.3],
+            [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+            [0.1, 0.2, 0.3, 0.0, 0.5, 0.6],
+        ]
+    )
+    rank(
+        [(slice(0, 4), far)],
+        [1, 2, 9, 0],
+        [1, 1, 1, 1],
+        [1, 1, 2, 0, -1, 2],
+        [1, 2, 2, 2, 3, 3],
+        protocol,
+        watchers=[pairs],
+    )
     return pairs.result()
 
 
 def test_by_hand() -> None:
-    """16 pairs of strangers: 0 .1 .1 .1 .2 .2 .2 .3 .3 .4 .6 .6 .8 .9 .9 1; of one person .1 .3 .5."""
+    """16 pairs of strangers: 0 .1 .1 .1 .2 .2 .2 .3 .3 .4 .6 .6 .8 .9 .9 1; of one person .1 .3
+    .5.
+    """
     roc = four_by_six()
     np.testing.assert_allclose(roc.own, [0.1, 0.3, 0.5])
     assert roc.own_query.tolist() == [1, 1, 0]
-    np.testing.assert_allclose(roc.near, [0, .1, .1, .1, .2, .2, .2, .3, .3, .4, .6, .6, .8, .9, .9, 1])
+    np.testing.assert_allclose(
+        roc.near, [0, 0.1, 0.1, 0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0.4, 0.6, 0.6, 0.8, 0.9, 0.9, 1]
+    )
     assert roc.others_of_query.tolist() == [3, 3, 5, 5]
     assert roc.tpr_at(0.2) == 0  # 3 may pass; at .1 it would be 4
     assert roc.tpr_at(0.25) == pytest.approx(1 / 3) and 0.1 <= roc.threshold_at(0.25) < 0.2
@@ -186,10 +236,23 @@ def test_only_one_kind_of_pairs() -> None:
     assert nothing.others == 0 and np.isnan(nothing.eer) and nothing.points[0].tolist() == [0]
 
 
-@pytest.mark.parametrize("gallery_ids, gallery_cameras, message", [
-    ([], [], "gallery set is empty"), ([1, 1], [1, 1], "one camera"), ([0, -1], [2, 2], "share no identity")])
-def test_what_cannot_be_ranked_cannot_be_verified(gallery_ids: list[int], gallery_cameras: list[int],
-                                                  message: str) -> None:
+@pytest.mark.parametrize(
+    "gallery_ids, gallery_cameras, message",
+    [
+        ([], [], "gallery set is empty"),
+        ([1, 1], [1, 1], "one camera"),
+        ([0, -1], [2, 2], "share no identity"),
+    ],
+)
+def test_what_cannot_be_ranked_cannot_be_verified(
+    gallery_ids: list[int], gallery_cameras: list[int], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
-        rank([(slice(0, 1), torch.zeros(1, len(gallery_ids)))], [1], [1], gallery_ids, gallery_cameras,
-             watchers=[Pairs()])
+        rank(
+            [(slice(0, 1), torch.zeros(1, len(gallery_ids)))],
+            [1],
+            [1],
+            gallery_ids,
+            gallery_cameras,
+            watchers=[Pairs()],
+        )

@@ -16,12 +16,24 @@ from partreid.recipes import ROWS, Spec, find
 from partreid.recipes.costs import FLOPS, TRAINING, WITHDRAWN, Training, gmac, hours
 
 COUNTED = (
-    "bot/bpbreid-table1/market1501", "pcb/market1501", "bpbreid/table1/resnet50_ibn_a/market1501",
-    "isp/table1/dukemtmc", "isp/table6/seresnet50",
-    "hcga/table10/resnet50/occluded_duke", "dsa/table2/market1501", "dsa/table3/baseline",
-    "dsa/table3/baseline-two-branches", "dsa/table3/global-single", "dsa/table3/local-single",
-    "magnifier/table1/cuhk03_labeled", "magnifier/table2/cuhk03_labeled/g", "magnifier/tails/none",
-    "magnifier/tails/shared_all", "magnifier/tails/separate", "synthetic/demo/bot", "synthetic/demo/dsa",
+    "bot/bpbreid-table1/market1501",
+    "pcb/market1501",
+    "bpbreid/table1/resnet50_ibn_a/market1501",
+    "isp/table1/dukemtmc",
+    "isp/table6/seresnet50",
+    "hcga/table10/resnet50/occluded_duke",
+    "dsa/table2/market1501",
+    "dsa/table3/baseline",
+    "dsa/table3/baseline-two-branches",
+    "dsa/table3/global-single",
+    "dsa/table3/local-single",
+    "magnifier/table1/cuhk03_labeled",
+    "magnifier/table2/cuhk03_labeled/g",
+    "magnifier/tails/none",
+    "magnifier/tails/shared_all",
+    "magnifier/tails/separate",
+    "synthetic/demo/bot",
+    "synthetic/demo/dsa",
     "synthetic/demo/magnifier",
 )
 
@@ -32,12 +44,18 @@ def test_multiply_adds_are_those_of_the_model(name: str) -> None:
     cues = build.cues(recipe, empty(recipe.train))
     scheme = cues["parts"].scheme if "parts" in cues else None
     with torch.device("meta"), torch.no_grad():
-        method = build.method(replace(recipe, backbone=build.unfetched(recipe.backbone)), 10, scheme).train()
+        method = build.method(
+            replace(recipe, backbone=build.unfetched(recipe.backbone)), 10, scheme
+        ).train()
         for module in method.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.forward = same  # type: ignore[method-assign]
-        given = {cue: torch.zeros((2, 24, 4, 32, 32) if cue == "uv_tiles" else (2, *recipe.size), dtype=torch.uint8)
-                 for cue in cues}
+        given = {
+            cue: torch.zeros(
+                (2, 24, 4, 32, 32) if cue == "uv_tiles" else (2, *recipe.size), dtype=torch.uint8
+            )
+            for cue in cues
+        }
         with FlopCounterMode(display=False) as counter:
             method(torch.zeros(2, 3, *recipe.size), given)
     assert gmac(recipe) == pytest.approx(counter.get_total_flops() / 2 / 2 / 1e9, rel=0.02)
@@ -64,7 +82,11 @@ def test_every_row_has_a_cost_of_images_epochs_and_passes() -> None:
 def test_counts_and_status_are_those_of_the_loaders() -> None:
     for name, counted in TRAINING.items():
         if name.startswith("synthetic-"):
-            shots = [s for s in plan(PRESETS[name.removeprefix("synthetic-")]) if s.split == "bounding_box_train"]
+            shots = [
+                s
+                for s in plan(PRESETS[name.removeprefix("synthetic-")])
+                if s.split == "bounding_box_train"
+            ]
             assert counted == Training(len({s.identity for s in shots}), len(shots))
         else:
             assert tuple(counted) == tuple(BENCHMARKS[name].counts["train"])

@@ -1,4 +1,6 @@
-"""Rows at the size of the synthetic benchmark: what makes the row a row survives, all else is the base's."""
+"""Rows at the size of the synthetic benchmark: what makes the row a row survives, all else is
+the base's.
+"""
 
 import pytest
 
@@ -30,16 +32,23 @@ def test_a_paper_s_main_row_is_the_synthetic_recipe_itself() -> None:
 
 def test_arguments_that_the_row_changes_survive_and_others_are_the_base_s() -> None:
     row = find("isp/table2/occluded_duke/no-visibility@tiny")
-    assert row.method == Spec("isp", dim=128, matching="concat")  # dim of the base, matching of the row
-    assert find("bpbreid/table2/no-visibility@tiny").method == Spec("bpbreid", reduce="none", visibility="none")
+    # dim of the base, matching of the row
+    assert row.method == Spec("isp", dim=128, matching="concat")
+    assert find("bpbreid/table2/no-visibility@tiny").method == Spec(
+        "bpbreid", reduce="none", visibility="none"
+    )
     bare = find("hcga/table1/occluded_duke/no-gam@tiny").method.args
     assert bare == {"dim": 128, "t": None, "visibility": "argmax"}
 
 
 def test_labels_of_any_parser_become_surfaces_with_the_row_s_parts() -> None:
-    assert find("bpbreid/table1/resnet50/market1501@tiny").cues["parts"] == Spec("surfaces", parts="five")
+    assert find("bpbreid/table1/resnet50/market1501@tiny").cues["parts"] == Spec(
+        "surfaces", parts="five"
+    )
     assert find("bpbreid/table3/legs@tiny").cues["parts"] == Spec("surfaces", parts="six_new")
-    assert find("hcga/table6/occluded_duke/extra-info@tiny").cues["parts"] == Spec("surfaces", parts="three")
+    assert find("hcga/table6/occluded_duke/extra-info@tiny").cues["parts"] == Spec(
+        "surfaces", parts="three"
+    )
     assert find("magnifier/table1/dukemtmc@tiny").cues["parts"] == Spec("surfaces", parts="seven")
     assert find("pcb/bpbreid-table4/gilt@tiny").cues["parts"] == Spec("stripes", stripes=6)
 
@@ -47,8 +56,10 @@ def test_labels_of_any_parser_become_surfaces_with_the_row_s_parts() -> None:
 def test_cues_that_learn_keep_what_a_small_trunk_needs() -> None:
     base = find("synthetic/demo/isp").cues["parts"].args
     assert find("isp/figure5/variant1-one-step@demo").cues["parts"] == Spec(
-        "isp_clusters", **{**base, "clustering": "one_step"})
-    other = find("hcga/table6/occluded_duke/isp@demo").cues["parts"]  # ISP's labels for HCGA's network
+        "isp_clusters", **{**base, "clustering": "one_step"}
+    )
+    # ISP's labels for HCGA's network
+    other = find("hcga/table6/occluded_duke/isp@demo").cues["parts"]
     assert other == Spec("isp_clusters", parts=3, every=2, central=True)
     tiles = find("synthetic/demo/dsa").cues["uv_tiles"]
     assert find("dsa/noise/heavy@demo").cues["uv_tiles"] == tiles.but(noise="heavy")
@@ -56,14 +67,18 @@ def test_cues_that_learn_keep_what_a_small_trunk_needs() -> None:
 
 def test_weights_scale_with_the_base_s() -> None:
     base = find("synthetic/demo/bpbreid").stages[0].weights
-    row = find("bpbreid/released/occluded_reid@demo").stages[0].weights  # parsing 0.7, where the main row has 0.35
+    # parsing 0.7, where the main row has 0.35
+    row = find("bpbreid/released/occluded_reid@demo").stages[0].weights
     assert row["parsing"] == pytest.approx(2 * base["parsing"])
     assert row["triplet_foreground"] == 1.0  # a term that neither the main row nor the base has
 
 
 def test_stages_share_the_base_s_epochs() -> None:
     base = find("synthetic/demo/magnifier").stages
-    two, one = find("magnifier/table1/dukemtmc@demo").stages, find("magnifier/table2/dukemtmc/g+m@demo").stages
+    two, one = (
+        find("magnifier/table1/dukemtmc@demo").stages,
+        find("magnifier/table2/dukemtmc/g+m@demo").stages,
+    )
     assert [s.epochs for s in two] == [s.epochs for s in base]
     assert [s.epochs for s in one] == [sum(s.epochs for s in base)] and one[0].lr == base[0].lr
     off = find("magnifier/control/no-sd@demo").stages
@@ -71,26 +86,40 @@ def test_stages_share_the_base_s_epochs() -> None:
 
 
 def test_augmentation_loses_what_the_row_drops() -> None:
-    kinds = {name: [s.name for s in find(f"dsa/table3/{name}@demo").augment] for name in ("baseline", "baseline-re")}
+    kinds = {
+        name: [s.name for s in find(f"dsa/table3/{name}@demo").augment]
+        for name in ("baseline", "baseline-re")
+    }
     assert kinds == {"baseline": ["crop", "mirror"], "baseline-re": ["crop", "mirror", "erase"]}
 
 
 def test_sizes_are_named_and_synthetic_rows_have_theirs() -> None:
     with pytest.raises(RecipeError, match="unknown size: 'dmo'. Did you mean 'demo'"):
         find("isp/table1/dukemtmc@dmo")
-    with pytest.raises(RecipeError, match="is a recipe of the synthetic benchmark already; leave out '@demo'"):
+    with pytest.raises(
+        RecipeError, match="is a recipe of the synthetic benchmark already; leave out '@demo'"
+    ):
         find("synthetic/tiny/bot@demo")
 
 
 def test_rows_that_become_one_at_this_size_say_so() -> None:
-    for name in ("isp/table4/dukemtmc/k6", "isp/section4.2/every-2", "bpbreid/table1/hrnet_w32/market1501"):
+    for name in (
+        "isp/table4/dukemtmc/k6",
+        "isp/section4.2/every-2",
+        "bpbreid/table1/hrnet_w32/market1501",
+    ):
         small = find(f"{name}@small")
         main = MAIN[small.method.name]
         assert small.digest == find(f"{main.name}@small").digest
         assert f"so this row and {main.name} are one and the same at this size" in small.notes
-    assert "the cue's parts: parts = 5 is what synthetic/small/isp has anyway" in find(
-        "isp/table4/dukemtmc/k6@small").notes
-    assert "the cue's parts: parts is 5 at this size, not 6" in find("isp/table4/dukemtmc/k7@small").notes
+    assert (
+        "the cue's parts: parts = 5 is what synthetic/small/isp has anyway"
+        in find("isp/table4/dukemtmc/k6@small").notes
+    )
+    assert (
+        "the cue's parts: parts is 5 at this size, not 6"
+        in find("isp/table4/dukemtmc/k7@small").notes
+    )
     other = find("isp/section4.2/every-5@small")
     assert not any("one and the same" in note for note in other.notes)
     for recipe in (r for r in ROWS if not r.name.startswith("synthetic/")):

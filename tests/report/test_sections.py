@@ -6,7 +6,16 @@ import pytest
 from partreid.evaluation.rows import Arm, rows
 from partreid.metrics import bootstrap_difference, difference_over_seeds
 from partreid.report.content import Forest, Plot, Table
-from partreid.report.sections import compared, differences, found, headline, searched, slots, title, verified
+from partreid.report.sections import (
+    compared,
+    differences,
+    found,
+    headline,
+    searched,
+    slots,
+    title,
+    verified,
+)
 from tests.evaluate.made_up import arms, scored
 
 
@@ -38,16 +47,30 @@ def test_the_cmc_starts_at_rank_1_and_is_the_mean_over_seeds(all_arms):
 def test_threshold_metrics_leave_re_ranked_rows_out(all_arms):
     of, colours = rows(all_arms), slots(all_arms)
     for section in (verified(all_arms, of, colours), searched(all_arms, of, colours)):
-        assert {s.name for plot in items(section, Plot) for s in plot.series} == {"plain_one", "parts"}
-        assert {name for table in items(section, Table) for name, _, _ in table.rows} == {"plain_one", "parts"}
-        assert all(words != "re-ranked" for table in items(section, Table) for _, words, _ in table.rows)
-    assert verified(all_arms[2:], of, colours) is None and searched(all_arms[2:], of, colours) is None
+        assert {s.name for plot in items(section, Plot) for s in plot.series} == {
+            "plain_one",
+            "parts",
+        }
+        assert {name for table in items(section, Table) for name, _, _ in table.rows} == {
+            "plain_one",
+            "parts",
+        }
+        assert all(
+            words != "re-ranked" for table in items(section, Table) for _, words, _ in table.rows
+        )
+    assert (
+        verified(all_arms[2:], of, colours) is None and searched(all_arms[2:], of, colours) is None
+    )
 
 
 def test_the_roc_goes_through_its_scores(all_arms):
     roc = all_arms[1].runs[0][0].roc
     series = items(verified(all_arms, rows(all_arms), slots(all_arms)), Plot)[0].series[1]
-    assert list(series.x) == sorted(series.x) and list(series.y) == sorted(series.y) and series.y[-1] == 1
+    assert (
+        list(series.x) == sorted(series.x)
+        and list(series.y) == sorted(series.y)
+        and series.y[-1] == 1
+    )
     for x, y in zip(series.x[::20], series.y[::20]):
         assert y == pytest.approx(roc.tpr_at(x))
     marks = {m.x: m.y for m in series.marks[:-1]}
@@ -75,14 +98,19 @@ def test_tables_mark_the_best_and_less_is_better_where_it_is(all_arms):
 def test_differences_are_those_of_the_statistics(all_arms):
     reference, parts, ranked = all_arms
     gains = differences(reference, (parts, ranked))
-    assert list(gains) == [(n, q) for n in ("parts", "parts, re-ranked") for q in ("holistic", "occluded")]
-    over = difference_over_seeds([parts.runs[0][0].ranking], [s.ranking for s in reference.on("holistic")])
+    assert list(gains) == [
+        (n, q) for n in ("parts", "parts, re-ranked") for q in ("holistic", "occluded")
+    ]
+    over = difference_over_seeds(
+        [parts.runs[0][0].ranking], [s.ranking for s in reference.on("holistic")]
+    )
     assert gains["parts", "holistic"] == over and over["mAP"].value > 0
     alone = differences(parts, (ranked,))["parts, re-ranked", "occluded"]
     assert alone == bootstrap_difference(ranked.runs[0][1].ranking, parts.runs[0][1].ranking)
     forest = items(compared(reference, gains, slots(all_arms)), Forest)[0]
     assert [(g.of, g.name) for g in forest.gains] == [
-        (s, n) for s in ("Rank-1", "mAP", "mINP") for n in ("parts", "parts, re-ranked")]
+        (s, n) for s in ("Rank-1", "mAP", "mINP") for n in ("parts", "parts, re-ranked")
+    ]
     mean = forest.gains[2]
     assert (mean.value, mean.low, mean.high, mean.p, mean.slot) == (*vars(over["mAP"]).values(), 1)
 
@@ -90,7 +118,10 @@ def test_differences_are_those_of_the_statistics(all_arms):
 def test_the_headline_says_what_chance_could_explain(all_arms):
     reference, parts, _ = all_arms
     said = headline(reference, differences(reference, (parts,)))
-    assert said.startswith("parts is on holistic queries ") and "points of mAP ahead of plain_one" in said
+    assert (
+        said.startswith("parts is on holistic queries ")
+        and "points of mAP ahead of plain_one" in said
+    )
     same = Arm("twin", True, (4,), (scored(4, 0.8),))
     assert "which chance could explain" in headline(parts, differences(parts, (same,)))
     assert headline(parts, {}).startswith("parts is right for ")

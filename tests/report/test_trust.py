@@ -1,4 +1,6 @@
-"""Risk over coverage is of the very answers given; a calibration is judged on people it was not fitted on."""
+"""Risk over coverage is of the very answers given; a calibration is judged on people it was not
+fitted on.
+"""
 
 import json
 from dataclasses import replace
@@ -16,12 +18,18 @@ from partreid.types import Embeddings
 from tests.evaluate.made_up import BENCHMARK, DISTANCE, described, scored
 
 MADE, SCORED = described(3, 0.8), scored(3, 0.8)
-CHECK = Check(Slice(10, 5, 20, 100, 3), Interval(0.0008, 0.0002, 0.002), Interval(0.4, 0.3, 0.5),
-              Reliability((0.0, 0.5), (0.1, 0.6), (0.5, 0.5), (0.05, 0.55), (0.10, 0.50), (70, 50)))
+CHECK = Check(
+    Slice(10, 5, 20, 100, 3),
+    Interval(0.0008, 0.0002, 0.002),
+    Interval(0.4, 0.3, 0.5),
+    Reliability((0.0, 0.5), (0.1, 0.6), (0.5, 0.5), (0.05, 0.55), (0.10, 0.50), (70, 50)),
+)
 
 
 class Settled:
-    """What of a calibration is asked for: probabilities that fall with the distance, and a check."""
+    """What of a calibration is asked for: probabilities that fall with the distance, and a
+    check.
+    """
 
     rate, checked = 0.001, CHECK
 
@@ -56,14 +64,19 @@ def test_a_calibration_is_checked_on_these_data_unless_they_are_its_own(monkeypa
     other = Settled("others")
     found = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, other)
     assert not found.own_data and found.check.fmr.value == 0.5
-    assert len(other.asked) == 2 * 36 * (72 - 2)  # all pairs but those of the query's own person and camera
+    # all pairs but those of the query's own person and camera
+    assert len(other.asked) == 2 * 36 * (72 - 2)
     plain = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, None)
-    assert found.answers["holistic"].risk == pytest.approx(plain.answers["holistic"].risk)  # it falls with distance
+    # it falls with distance
+    assert found.answers["holistic"].risk == pytest.approx(plain.answers["holistic"].risk)
 
 
 def test_of_many_pairs_the_sampled_people_keep_their_embeddings(monkeypatch):
-    fewer = replace(BENCHMARK, queries={n: s[5:9] for n, s in BENCHMARK.queries.items()},
-                    gallery=BENCHMARK.gallery[4:40])
+    fewer = replace(
+        BENCHMARK,
+        queries={n: s[5:9] for n, s in BENCHMARK.queries.items()},
+        gallery=BENCHMARK.gallery[4:40],
+    )
     seen = {}
 
     def known(distance, queries, gallery, benchmark, protocol):
@@ -89,9 +102,14 @@ def test_the_section_draws_risk_and_where_there_is_a_calibration_reliability(mon
     section = trusted({"a": plain, "b": sure}, {"a": 0, "b": 1})
     plots = [i for b in section.blocks for i in b.items if isinstance(i, Plot)]
     assert [p.title for p in plots] == ["Holistic queries", "Occluded queries", "Match probability"]
-    assert plots[0].series[0].y[-1] == pytest.approx(1 - SCORED[0].ranking.cmc[1]) and plots[0].series[0].x[-1] == 1
+    assert (
+        plots[0].series[0].y[-1] == pytest.approx(1 - SCORED[0].ranking.cmc[1])
+        and plots[0].series[0].x[-1] == 1
+    )
     (line,) = plots[2].series
-    assert (line.name, line.x, line.y, line.slot) == ("b", (0.05, 0.55), (0.10, 0.50), 1) and plots[2].even
+    assert (line.name, line.x, line.y, line.slot) == ("b", (0.05, 0.55), (0.10, 0.50), 1) and plots[
+        2
+    ].even
     assert [m.label for m in line.marks] == ["70 pairs", "50 pairs"]
     table = [i for b in section.blocks for i in b.items if isinstance(i, Table)][-1]
     assert [c.value for c in table.rows[0][2]] == pytest.approx([0.001, 0.0008, 0.4, CHECK.ece])

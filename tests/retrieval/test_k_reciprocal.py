@@ -1,4 +1,6 @@
-"""Re-ranking on part distances: it brings friends of friends nearer, bears hidden parts, and says what it cannot do."""
+"""Re-ranking on part distances: it brings friends of friends nearer, bears hidden parts, and
+says what it cannot do.
+"""
 
 from itertools import pairwise
 
@@ -21,7 +23,9 @@ def people(n: int, images: int, noise: float, seed: int) -> tuple[Embeddings, li
     vectors = (centres + noise * torch.randn(n, images, 2, 8, generator=draw)).flatten(0, 1)
     visibility = (torch.rand(n * images, 2, generator=draw) > 0.2).float()
     visibility[:, 0] = 1
-    return Embeddings(vectors, visibility, ("a", "b")), [i for i in range(1, n + 1) for _ in range(images)]
+    return Embeddings(vectors, visibility, ("a", "b")), [
+        i for i in range(1, n + 1) for _ in range(images)
+    ]
 
 
 def test_it_helps_where_people_have_several_images() -> None:
@@ -31,8 +35,9 @@ def test_it_helps_where_people_have_several_images() -> None:
     args = (q_ids, [1] * 12, g_ids, [2] * 84)
     plain = evaluate(PartDistance("cosine"), query, gallery, *args)
     done: list[tuple[int, int]] = []
-    blocks = KReciprocal(k1=7, k2=3)(PartDistance("cosine"), query, gallery, rows=10,
-                                     progress=lambda i, n: done.append((i, n)))
+    blocks = KReciprocal(k1=7, k2=3)(
+        PartDistance("cosine"), query, gallery, rows=10, progress=lambda i, n: done.append((i, n))
+    )
     again = rank(blocks, *args, shape=(12, 84))
     assert again.mAP > plain.mAP + 0.02
     assert done[-1] == (111, 111) and done == sorted(done)
@@ -40,13 +45,19 @@ def test_it_helps_where_people_have_several_images() -> None:
 
 def settings(draw: np.random.Generator) -> KReciprocal:
     k1 = int(draw.integers(1, 26))
-    return KReciprocal(k1, int(draw.integers(1, min(k1 + 1, 8) + 1)), float(draw.choice([0, 0.3, 1])),
-                       int(draw.choice([1, 2, 3])))
+    return KReciprocal(
+        k1,
+        int(draw.integers(1, min(k1 + 1, 8) + 1)),
+        float(draw.choice([0, 0.3, 1])),
+        int(draw.choice([1, 2, 3])),
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_any_matrix_of_distances_against_the_dense_definition(seed: int) -> None:
-    """Few distinct distances, so that nearly everything ties; not symmetric, with +inf, galleries of one image."""
+    """Few distinct distances, so that nearly everything ties; not symmetric, with +inf,
+    galleries of one image.
+    """
     draw = np.random.default_rng(seed)
     for _ in range(25):
         n = int(draw.integers(2, 40))
@@ -60,14 +71,19 @@ def test_any_matrix_of_distances_against_the_dense_definition(seed: int) -> None
         rerank = settings(draw)
         blocks = rerank.blocks(far.__getitem__, queries, n, rows=int(draw.choice([3, 7, 64])))
         found = np.concatenate([block for _, block in blocks])
-        np.testing.assert_allclose(found, dense(rerank, far, queries), atol=1e-5, err_msg=str(rerank))
+        np.testing.assert_allclose(
+            found, dense(rerank, far, queries), atol=1e-5, err_msg=str(rerank)
+        )
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "unit_euclidean"])
 @pytest.mark.parametrize("seed", range(3))
 def test_embeddings_with_ties_and_hidden_parts_against_the_dense_definition(
-        metric: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors of +1 and -1, four wide: every distance is exact, many tie, some images are the same."""
+    metric: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors of +1 and -1, four wide: every distance is exact, many tie, some images are the
+    same.
+    """
     draw = np.random.default_rng(seed)
     for _ in range(12):
         monkeypatch.setattr(neighbours, "_SIDE", int(draw.choice([6, 11, 64])))
@@ -75,14 +91,22 @@ def test_embeddings_with_ties_and_hidden_parts_against_the_dense_definition(
         n = int(draw.integers(2, 30))
         queries = int(draw.integers(1, n))
         vectors = torch.from_numpy(draw.choice([-1, 1], (n, 3, 4)).astype(np.float32))
-        visibility = torch.from_numpy((draw.random((n, 3)) >= draw.choice([0, 0.5])).astype(np.float32))
+        visibility = torch.from_numpy(
+            (draw.random((n, 3)) >= draw.choice([0, 0.5])).astype(np.float32)
+        )
         e = Embeddings(vectors, visibility, ("a", "b", "c"))
         distance = PartDistance(metric, (1.0, 0.5, 0.5) if draw.random() < 0.5 else None)  # type: ignore[arg-type]
         rerank = settings(draw)
-        blocks = rerank(distance, e.rows(slice(0, queries)), e.rows(slice(queries, n)), int(draw.choice([1, 7, 64])))
+        blocks = rerank(
+            distance,
+            e.rows(slice(0, queries)),
+            e.rows(slice(queries, n)),
+            int(draw.choice([1, 7, 64])),
+        )
         found = torch.cat([block for _, block in blocks]).numpy()
-        np.testing.assert_allclose(found, dense(rerank, distance(e, e).numpy(), queries), atol=1e-5,
-                                   err_msg=str(rerank))
+        np.testing.assert_allclose(
+            found, dense(rerank, distance(e, e).numpy(), queries), atol=1e-5, err_msg=str(rerank)
+        )
 
 
 def dense(rerank: KReciprocal, far: np.ndarray, queries: int) -> np.ndarray:
@@ -92,8 +116,13 @@ def dense(rerank: KReciprocal, far: np.ndarray, queries: int) -> np.ndarray:
 def test_progress_tells_of_the_result_as_well_and_blocks_come_as_they_are_asked_for() -> None:
     e, _ = people(10, 4, 0.6, 0)
     done: list[tuple[int, int]] = []
-    blocks = KReciprocal()(PartDistance("cosine"), e.rows(slice(0, 16)), e.rows(slice(16, 40)), rows=5,
-                           progress=lambda *told: done.append(told))
+    blocks = KReciprocal()(
+        PartDistance("cosine"),
+        e.rows(slice(0, 16)),
+        e.rows(slice(16, 40)),
+        rows=5,
+        progress=lambda *told: done.append(told),
+    )
     assert not done  # nothing is computed before it is asked for
     assert [at for at, _ in blocks] == [slice(0, 5), slice(5, 10), slice(10, 15), slice(15, 16)]
     assert all(a <= b for a, b in pairwise(done)) and {everything for _, everything in done} == {59}
@@ -106,16 +135,22 @@ def test_the_same_twice_and_in_any_tiles(monkeypatch: pytest.MonkeyPatch) -> Non
     once, twice = (torch.cat([block for _, block in KReciprocal(7, 3)(*sides)]) for _ in range(2))
     assert torch.equal(once, twice)
     monkeypatch.setattr(neighbours, "_SIDE", 7)
-    torch.testing.assert_close(torch.cat([block for _, block in KReciprocal(7, 3)(*sides, rows=3)]), once, rtol=0,
-                               atol=1e-5)
+    torch.testing.assert_close(
+        torch.cat([block for _, block in KReciprocal(7, 3)(*sides, rows=3)]),
+        once,
+        rtol=0,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_as_on_a_cpu() -> None:
     e, _ = people(40, 8, 0.6, 2)
     query, gallery = e.rows(slice(0, 60)), e.rows(slice(60, 320))
-    here, there = (torch.cat([block for _, block in KReciprocal()(PartDistance("cosine"), q, g)])
-                   for q, g in ((query, gallery), (query.to("cuda"), gallery.to("cuda"))))
+    here, there = (
+        torch.cat([block for _, block in KReciprocal()(PartDistance("cosine"), q, g)])
+        for q, g in ((query, gallery), (query.to("cuda"), gallery.to("cuda")))
+    )
     torch.testing.assert_close(there, here, atol=1e-4, rtol=0)
 
 
@@ -138,8 +173,9 @@ def test_images_that_share_nothing_come_last_and_no_number_is_lost() -> None:
     e.visibility[:] = 1
     e.visibility[3], e.visibility[5] = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     for weight in (0.3, 1.0):  # 1: the original distance alone
-        blocks = KReciprocal(k1=3, k2=2, weight=weight)(PartDistance("euclidean"), e.rows(slice(0, 4)),
-                                                        e.rows(slice(4, 16)))
+        blocks = KReciprocal(k1=3, k2=2, weight=weight)(
+            PartDistance("euclidean"), e.rows(slice(0, 4)), e.rows(slice(4, 16))
+        )
         found = torch.cat([block for _, block in blocks])
         assert found.isfinite().all()
     assert found[3, 1] == found[3].max() == 1
@@ -147,7 +183,7 @@ def test_images_that_share_nothing_come_last_and_no_number_is_lost() -> None:
 
 def test_a_gallery_smaller_than_k1() -> None:
     e, _ = people(2, 2, 0.1, 1)
-    (_, block), = KReciprocal()(PartDistance("cosine"), e.rows([0]), e.rows([1, 2, 3]))
+    ((_, block),) = KReciprocal()(PartDistance("cosine"), e.rows([0]), e.rows([1, 2, 3]))
     assert block.shape == (1, 3) and block.isfinite().all()
 
 

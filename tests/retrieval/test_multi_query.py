@@ -18,16 +18,24 @@ NAMES = ("head", "legs")
 
 
 def described(n: int, draw: np.random.Generator) -> Embeddings:
-    return Embeddings(torch.from_numpy(draw.normal(size=(n, 2, 3)).astype(np.float32)),
-                      torch.from_numpy(draw.choice([0, 0, 0.25, 1], (n, 2)).astype(np.float32)), NAMES)
+    return Embeddings(
+        torch.from_numpy(draw.normal(size=(n, 2, 3)).astype(np.float32)),
+        torch.from_numpy(draw.choice([0, 0, 0.25, 1], (n, 2)).astype(np.float32)),
+        NAMES,
+    )
 
 
-def plainly(query: Embeddings, asked: Set, more: Embeddings, given_: Set, how: str, unit: bool) -> tuple[list, list]:
+def plainly(
+    query: Embeddings, asked: Set, more: Embeddings, given_: Set, how: str, unit: bool
+) -> tuple[list, list]:
     vectors, visibility = query.vectors.tolist(), query.visibility.tolist()
     for i, who in enumerate(asked):
         for m in range(2):
-            looks = [(more.vectors[j, m].numpy().astype(float), float(more.visibility[j, m]))
-                     for j, other in enumerate(given_) if other == who and who[0] > 0 and more.visibility[j, m] > 0]
+            looks = [
+                (more.vectors[j, m].numpy().astype(float), float(more.visibility[j, m]))
+                for j, other in enumerate(given_)
+                if other == who and who[0] > 0 and more.visibility[j, m] > 0
+            ]
             if not looks:
                 continue
             if unit:
@@ -51,29 +59,62 @@ def test_matches_loops(asked: Set, given_: Set, how: How, unit: bool, seed: int)
     vectors, visibility = plainly(query, asked, more, given_, how, unit)
     np.testing.assert_allclose(found.vectors, vectors, atol=1e-5)
     np.testing.assert_allclose(found.visibility, visibility, atol=1e-6)
-    assert found.names == NAMES and torch.equal(query.vectors, before[0]) and torch.equal(query.visibility, before[1])
-    alone = pooled(query, *columns[:2], how=how, unit=unit)  # without further images queries are grouped
-    np.testing.assert_allclose(alone.vectors, plainly(query, asked, query, asked, how, unit)[0], atol=1e-5)
+    assert (
+        found.names == NAMES
+        and torch.equal(query.vectors, before[0])
+        and torch.equal(query.visibility, before[1])
+    )
+    # without further images queries are grouped
+    alone = pooled(query, *columns[:2], how=how, unit=unit)
+    np.testing.assert_allclose(
+        alone.vectors, plainly(query, asked, query, asked, how, unit)[0], atol=1e-5
+    )
 
 
 def test_by_hand() -> None:
-    """Two images of person 1 from camera 1; the head is seen in one of them, the legs in both, differently well."""
-    query = Embeddings(torch.tensor([[[9.0, 9.0], [9.0, 9.0]], [[5.0, 5.0], [5.0, 5.0]]]),
-                       torch.tensor([[0.0, 1.0], [1.0, 0.0]]), NAMES)
-    more = Embeddings(torch.tensor([[[2.0, 4.0], [1.0, 0.0]], [[8.0, 8.0], [0.0, 4.0]], [[7.0, 7.0], [7.0, 7.0]]]),
-                      torch.tensor([[1.0, 0.25], [0.0, 0.75], [1.0, 1.0]]), NAMES)
+    """Two images of person 1 from camera 1; the head is seen in one of them, the legs in both,
+    differently well.
+    """
+    query = Embeddings(
+        torch.tensor([[[9.0, 9.0], [9.0, 9.0]], [[5.0, 5.0], [5.0, 5.0]]]),
+        torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
+        NAMES,
+    )
+    more = Embeddings(
+        torch.tensor(
+            [[[2.0, 4.0], [1.0, 0.0]], [[8.0, 8.0], [0.0, 4.0]], [[7.0, 7.0], [7.0, 7.0]]]
+        ),
+        torch.tensor([[1.0, 0.25], [0.0, 0.75], [1.0, 1.0]]),
+        NAMES,
+    )
     mean = pooled(query, [1, 2], [1, 1], more, [1, 1, 1], [1, 1, 2])
-    assert mean.vectors[0].tolist() == [[2, 4], [0.25, 3]] and mean.visibility[0].tolist() == [1, 0.75]
+    assert mean.vectors[0].tolist() == [[2, 4], [0.25, 3]] and mean.visibility[0].tolist() == [
+        1,
+        0.75,
+    ]
     assert torch.equal(mean.vectors[1], query.vectors[1])  # nobody of person 2
     largest = pooled(query, [1, 2], [1, 1], more, [1, 1, 1], [1, 1, 2], how="max")
-    assert largest.vectors[0].tolist() == [[2, 4], [1, 4]] and largest.visibility[0].tolist() == [1, 0.75]
+    assert largest.vectors[0].tolist() == [[2, 4], [1, 4]] and largest.visibility[0].tolist() == [
+        1,
+        0.75,
+    ]
 
 
 def test_a_hidden_part_is_found_through_another_image() -> None:
-    """Alone the query shares nothing with its right image; together with the second look it is the nearest."""
+    """Alone the query shares nothing with its right image; together with the second look it is
+    the nearest.
+    """
     query = Embeddings(torch.tensor([[[1.0], [0.0]]]), torch.tensor([[1.0, 0.0]]), NAMES)
-    more = Embeddings(torch.tensor([[[1.0], [0.0]], [[0.0], [3.0]]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]), NAMES)
-    gallery = Embeddings(torch.tensor([[[0.0], [3.0]], [[1.5], [9.0]]]), torch.tensor([[0.0, 1.0], [1.0, 1.0]]), NAMES)
+    more = Embeddings(
+        torch.tensor([[[1.0], [0.0]], [[0.0], [3.0]]]),
+        torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        NAMES,
+    )
+    gallery = Embeddings(
+        torch.tensor([[[0.0], [3.0]], [[1.5], [9.0]]]),
+        torch.tensor([[0.0, 1.0], [1.0, 1.0]]),
+        NAMES,
+    )
     asked = ([1], [1], [1, 2], [2, 2])
     assert evaluate(PartDistance("euclidean"), query, gallery, *asked).first.tolist() == [2]
     together = pooled(query, [1], [1], more, [1, 1], [1, 1])
@@ -85,7 +126,10 @@ def test_precision_stays(dtype: torch.dtype) -> None:
     e = Embeddings(torch.full((3, 2, 4), 0.5, dtype=dtype), torch.ones(3, 2, dtype=dtype), NAMES)
     for how in ("mean", "max"):
         found = pooled(e, [1, 1, 1], [1, 1, 2], how=how)  # type: ignore[arg-type]
-        assert torch.equal(found.vectors, e.vectors) and found.visibility.dtype == found.vectors.dtype == dtype
+        assert (
+            torch.equal(found.vectors, e.vectors)
+            and found.visibility.dtype == found.vectors.dtype == dtype
+        )
 
 
 def test_what_does_not_fit_is_said() -> None:

@@ -1,4 +1,6 @@
-"""Nearest neighbours from tiles: the same as sorting whole rows, in whatever order the tiles come."""
+"""Nearest neighbours from tiles: the same as sorting whole rows, in whatever order the tiles
+come.
+"""
 
 import numpy as np
 import pytest
@@ -26,12 +28,15 @@ def test_against_sorting(seed: int) -> None:
     near = Nearest(n, k)
     for at in draw.permutation(len(tiles)):
         rows, columns = tiles[at]
-        whole = torch.from_numpy(far if draw.random() < 0.5 else np.ascontiguousarray(far.T).T)  # also turned round
+        # also turned round
+        whole = torch.from_numpy(far if draw.random() < 0.5 else np.ascontiguousarray(far.T).T)
         near.see(rows, columns, whole[rows, columns])
     index = by_sorting(far, k)
     np.testing.assert_array_equal(near.index, index)
     np.testing.assert_array_equal(near.distance, np.maximum(np.take_along_axis(far, index, 1), 0))
-    np.testing.assert_array_equal(near.largest, np.maximum(np.where(np.isfinite(far), far, 0).max(1), 0))
+    np.testing.assert_array_equal(
+        near.largest, np.maximum(np.where(np.isfinite(far), far, 0).max(1), 0)
+    )
 
 
 def test_distances_that_keep_falling() -> None:

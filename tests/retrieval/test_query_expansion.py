@@ -1,4 +1,6 @@
-"""Expansion averages an image with its nearest from other cameras, part by part, and lets no protocol be got round."""
+"""Expansion averages an image with its nearest from other cameras, part by part, and lets no
+protocol be got round.
+"""
 
 import numpy as np
 import pytest
@@ -11,19 +13,36 @@ from partreid.retrieval.query_expansion import Expansion
 from partreid.types import Embeddings
 
 
-def people(n: int, identities: int, seed: int, noise: float = 1.0) -> tuple[Embeddings, np.ndarray, np.ndarray]:
-    """Embeddings of two parts, the second hidden in a third of the images, identities and cameras 1..3."""
+def people(
+    n: int, identities: int, seed: int, noise: float = 1.0
+) -> tuple[Embeddings, np.ndarray, np.ndarray]:
+    """Embeddings of two parts, the second hidden in a third of the images, identities and
+    cameras 1..3.
+    """
     draw = np.random.default_rng(seed)
     centres = np.random.default_rng(0).normal(size=(identities, 2, 8))
     ids = draw.integers(0, identities, n)
     vectors = centres[ids] + noise * draw.normal(size=(n, 2, 8))
     visibility = np.stack([np.ones(n), draw.random(n) > 0.33], 1)
-    return (Embeddings(torch.from_numpy(vectors).float(), torch.from_numpy(visibility).float(), ("a", "b")), ids + 1,
-            draw.integers(1, 4, n))
+    return (
+        Embeddings(
+            torch.from_numpy(vectors).float(), torch.from_numpy(visibility).float(), ("a", "b")
+        ),
+        ids + 1,
+        draw.integers(1, 4, n),
+    )
 
 
-def by_loops(distance: PartDistance, e: Embeddings, cameras: np.ndarray, sources: Embeddings, theirs: np.ndarray,
-             k: int, own: float = 2.0, without: int | None = None) -> torch.Tensor:
+def by_loops(
+    distance: PartDistance,
+    e: Embeddings,
+    cameras: np.ndarray,
+    sources: Embeddings,
+    theirs: np.ndarray,
+    k: int,
+    own: float = 2.0,
+    without: int | None = None,
+) -> torch.Tensor:
     """Image by image and part by part; ``without``: one more camera that nothing is taken from."""
     far = distance(e, sources)
 
@@ -32,10 +51,18 @@ def by_loops(distance: PartDistance, e: Embeddings, cameras: np.ndarray, sources
 
     found = torch.empty_like(e.vectors)
     for i in range(len(e)):
-        friends = [j for j in range(len(sources)) if theirs[j] not in (cameras[i], without) and far[i, j] < torch.inf]
+        friends = [
+            j
+            for j in range(len(sources))
+            if theirs[j] not in (cameras[i], without) and far[i, j] < torch.inf
+        ]
         friends = sorted(friends, key=lambda j: (float(far[i, j]), j))[:k]
         for m in range(len(e.names)):
-            shown = [ready(sources.vectors[j, m]) for j in friends if sources.visibility[j, m] and e.visibility[i, m]]
+            shown = [
+                ready(sources.vectors[j, m])
+                for j in friends
+                if sources.visibility[j, m] and e.visibility[i, m]
+            ]
             found[i, m] = (own * ready(e.vectors[i, m]) + sum(shown)) / (own + len(shown))
     return found
 
@@ -48,8 +75,9 @@ def test_against_loops(metric: Metric, k: int, own: float) -> None:
     sources, _, theirs = people(20, 4, 2)
     e.visibility[3] = 0  # shares nothing with anybody
     found = Expansion(k, own)(distance, e, cameras.tolist(), sources, theirs.tolist())
-    torch.testing.assert_close(found.vectors, by_loops(distance, e, cameras, sources, theirs, k, own),
-                               atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        found.vectors, by_loops(distance, e, cameras, sources, theirs, k, own), atol=1e-6, rtol=1e-5
+    )
     assert torch.equal(found.visibility, e.visibility) and found.names == e.names
 
 
@@ -60,14 +88,22 @@ def test_scores_rest_on_nothing_from_the_queries_camera(rows: int) -> None:
     order = np.argsort(cameras, kind="stable")
     query, cameras = query.rows(torch.from_numpy(order)), cameras[order]
     gallery, _, theirs = people(25, 4, 2)
-    blocks = list(Expansion(2).blocks(distance, query, cameras.tolist(), gallery, theirs.tolist(), rows))
+    blocks = list(
+        Expansion(2).blocks(distance, query, cameras.tolist(), gallery, theirs.tolist(), rows)
+    )
     expanded = by_loops(distance, query, cameras, gallery, theirs, 2)
-    assert [at.start for at, _ in blocks] == [0, *(at.stop for at, _ in blocks)][:-1] and blocks[-1][0].stop == 12
+    assert [at.start for at, _ in blocks] == [0, *(at.stop for at, _ in blocks)][:-1] and blocks[
+        -1
+    ][0].stop == 12
     for at, block in blocks:
         for i, row in zip(range(at.start, at.stop), block, strict=True):
-            against = by_loops(distance, gallery, theirs, gallery, theirs, 2, without=int(cameras[i]))
-            one = Embeddings(expanded[i:i + 1], query.visibility[i:i + 1], query.names)
-            torch.testing.assert_close(row, distance(one, Embeddings(against, gallery.visibility, gallery.names))[0])
+            against = by_loops(
+                distance, gallery, theirs, gallery, theirs, 2, without=int(cameras[i])
+            )
+            one = Embeddings(expanded[i : i + 1], query.visibility[i : i + 1], query.names)
+            torch.testing.assert_close(
+                row, distance(one, Embeddings(against, gallery.visibility, gallery.names))[0]
+            )
 
 
 def test_it_helps_where_people_have_several_images() -> None:
@@ -77,7 +113,9 @@ def test_it_helps_where_people_have_several_images() -> None:
     gallery, g_ids, g_cameras = people(240, 12, 4, noise=0.7)
     known = ids, cameras, g_ids.tolist(), g_cameras.tolist()
     plain = evaluate(PartDistance("cosine"), e, gallery, *known)
-    again = rank(Expansion().blocks(PartDistance("cosine"), e, cameras, gallery, g_cameras.tolist()), *known)
+    again = rank(
+        Expansion().blocks(PartDistance("cosine"), e, cameras, gallery, g_cameras.tolist()), *known
+    )
     assert again.mAP > plain.mAP + 0.05
 
 
@@ -85,7 +123,7 @@ def test_with_one_camera_nothing_changes() -> None:
     e, _, _ = people(6, 2, 0)
     found = Expansion()(PartDistance("euclidean"), e, [1] * 6, e, [1] * 6)
     assert torch.equal(found.vectors, e.vectors)
-    (_, block), = Expansion().blocks(PartDistance("euclidean"), e, [1] * 6, e, [1] * 6)
+    ((_, block),) = Expansion().blocks(PartDistance("euclidean"), e, [1] * 6, e, [1] * 6)
     torch.testing.assert_close(block, PartDistance("euclidean")(e, e))
     assert len(Expansion()(PartDistance("cosine"), e.rows(slice(0, 0)), [], e, [1] * 6)) == 0
 

@@ -1,4 +1,6 @@
-"""The nearest k are those of sorting whole rows, for every metric, with ties and with pairs that share nothing."""
+"""The nearest k are those of sorting whole rows, for every metric, with ties and with pairs that
+share nothing.
+"""
 
 import numpy as np
 import pytest
@@ -19,35 +21,67 @@ def some(n: int, seed: int, hidden: float = 0.4, values: int = 3) -> Embeddings:
     """Few values and much hidden: many ties and many pairs that share nothing."""
     draw = torch.Generator().manual_seed(seed)
     visibility = (torch.rand(n, 2, generator=draw) >= hidden).float()
-    return Embeddings(torch.randint(-1, values - 1, (n, 2, 2), generator=draw).float(), visibility, ("head", "legs"))
+    return Embeddings(
+        torch.randint(-1, values - 1, (n, 2, 2), generator=draw).float(),
+        visibility,
+        ("head", "legs"),
+    )
 
 
-def sorted_whole(distance: PartDistance, q: Embeddings, g: Embeddings, k: int) -> tuple[np.ndarray, np.ndarray]:
+def sorted_whole(
+    distance: PartDistance, q: Embeddings, g: Embeddings, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     order = torch.argsort(distance(q, g), dim=1, stable=True)[:, :k]
     return order.numpy(), distance(q, g).gather(1, order).numpy()
 
 
-@given(st.integers(1, 12), st.integers(1, 60), st.integers(1, 70), st.integers(0, 999), st.sampled_from(METRICS),
-       st.sampled_from([0.0, 0.4, 1.0]), st.sampled_from([(4, 7), (3, 64), (64, 2)]))
-def test_nearest_is_a_sort_of_whole_rows(queries: int, gallery: int, k: int, seed: int, metric: Metric, hidden: float,
-                                         tile: tuple[int, int]) -> None:
+@given(
+    st.integers(1, 12),
+    st.integers(1, 60),
+    st.integers(1, 70),
+    st.integers(0, 999),
+    st.sampled_from(METRICS),
+    st.sampled_from([0.0, 0.4, 1.0]),
+    st.sampled_from([(4, 7), (3, 64), (64, 2)]),
+)
+def test_nearest_is_a_sort_of_whole_rows(
+    queries: int,
+    gallery: int,
+    k: int,
+    seed: int,
+    metric: Metric,
+    hidden: float,
+    tile: tuple[int, int],
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "TILE_CPU", tile)
         q, g = some(queries, seed, hidden), some(gallery, seed + 1, hidden)
         index, far = nearest(PartDistance(metric), q, g, k)
         expected = sorted_whole(PartDistance(metric), q, g, k)
-    assert index.shape == (queries, min(k, gallery)) and index.dtype == np.int64 and far.dtype == np.float32
+    assert (
+        index.shape == (queries, min(k, gallery))
+        and index.dtype == np.int64
+        and far.dtype == np.float32
+    )
     np.testing.assert_array_equal(far, expected[1])
     np.testing.assert_array_equal(index, expected[0])
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("k", [1, 3, 50, 500])
-def test_many_tiles_of_real_numbers_and_duplicates(metric: Metric, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_tiles_of_real_numbers_and_duplicates(
+    metric: Metric, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "TILE_CPU", (16, 64))
     draw = torch.Generator().manual_seed(0)
-    q, g = (Embeddings(torch.randn(n, 3, 8, generator=draw), (torch.rand(n, 3, generator=draw) > 0.5).float(),
-                       ("a", "b", "c")) for n in (40, 400))
+    q, g = (
+        Embeddings(
+            torch.randn(n, 3, 8, generator=draw),
+            (torch.rand(n, 3, generator=draw) > 0.5).float(),
+            ("a", "b", "c"),
+        )
+        for n in (40, 400)
+    )
     index, far = nearest(PartDistance(metric, shrink=0.0), q, g, k)
     expected = sorted_whole(PartDistance(metric), q, g, k)
     np.testing.assert_array_equal(index, expected[0])
@@ -64,7 +98,9 @@ def test_double_precision_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_is_that_of_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No tensor or array of queries x gallery is ever made: the largest that the tiles give is counted."""
+    """No tensor or array of queries x gallery is ever made: the largest that the tiles give is
+    counted.
+    """
     monkeypatch.setattr(module, "TILE_CPU", (8, 32))
     seen = [tile.numel() for _, _, tile in PartDistance("cosine").tiles(some(64, 1), some(1024, 2))]
     assert max(seen) <= 8 * 32 and sum(seen) == 64 * 1024

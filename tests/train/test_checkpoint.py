@@ -1,4 +1,6 @@
-"""Files are whole or not there, broken and foreign ones are named, and an optimiser survives the way to disk."""
+"""Files are whole or not there, broken and foreign ones are named, and an optimiser survives the
+way to disk.
+"""
 
 import errno
 import os
@@ -9,7 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 from partreid.errors import DataError
-from partreid.train.checkpoint import flatten_optimiser, load_tensors, save_tensors, unflatten_optimiser
+from partreid.train.checkpoint import (
+    flatten_optimiser,
+    load_tensors,
+    save_tensors,
+    unflatten_optimiser,
+)
 
 OLD, NEW = {"w": torch.zeros(3)}, {"w": torch.ones(3)}
 
@@ -17,16 +24,25 @@ OLD, NEW = {"w": torch.zeros(3)}, {"w": torch.ones(3)}
 def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "x.safetensors"
     strided = torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last)
-    tensors = {"a": strided, "b": torch.tensor(7), "c": torch.randn(2).bfloat16(), "d": torch.arange(3).byte()}
+    tensors = {
+        "a": strided,
+        "b": torch.tensor(7),
+        "c": torch.randn(2).bfloat16(),
+        "d": torch.arange(3).byte(),
+    }
     save_tensors(path, tensors, {"place": [1, 2], "none": None})
     found, meta = load_tensors(path)
     assert meta == {"place": [1, 2], "none": None}
     assert set(found) == set(tensors)
-    assert all(torch.equal(found[k], tensors[k]) and found[k].dtype == tensors[k].dtype for k in tensors)
+    assert all(
+        torch.equal(found[k], tensors[k]) and found[k].dtype == tensors[k].dtype for k in tensors
+    )
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_a_full_disk_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     path = tmp_path / "checkpoint.safetensors"
     save_tensors(path, OLD, {"step": 1})
 
@@ -35,14 +51,19 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(DataError, match=r"disk is full: checkpoint\.safetensors.*free some space.*--resume"):
+        with pytest.raises(
+            DataError, match=r"disk is full: checkpoint\.safetensors.*free some space.*--resume"
+        ):
             save_tensors(path, NEW, {"step": 2})
     tensors, meta = load_tensors(path)
     assert meta == {"step": 1} and torch.equal(tensors["w"], OLD["w"])
-    assert os.listdir(tmp_path) == [path.name]  # no half-written file stays behind and fills the disk
+    # no half-written file stays behind and fills the disk
+    assert os.listdir(tmp_path) == [path.name]
 
 
-def test_a_kill_between_writing_and_naming_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_between_writing_and_naming_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.safetensors"
     save_tensors(path, OLD, {})
 
@@ -73,7 +94,9 @@ def test_missing_broken_and_foreign_files_are_told_apart(tmp_path: Path) -> None
     (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-4])
     torch.save(NEW, tmp_path / "pickle.safetensors")
     for name in ("cut", "pickle"):
-        with pytest.raises(DataError, match=rf"{name}\.safetensors is not a readable safetensors file"):
+        with pytest.raises(
+            DataError, match=rf"{name}\.safetensors is not a readable safetensors file"
+        ):
             load_tensors(tmp_path / f"{name}.safetensors")
     save_file(NEW, tmp_path / "foreign.safetensors")
     with pytest.raises(DataError, match=r"foreign\.safetensors was not written by partreid"):
@@ -81,7 +104,9 @@ def test_missing_broken_and_foreign_files_are_told_apart(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
-def test_an_optimiser_goes_on_as_if_it_had_never_been_saved(kind: type[torch.optim.Optimizer], tmp_path: Path) -> None:
+def test_an_optimiser_goes_on_as_if_it_had_never_been_saved(
+    kind: type[torch.optim.Optimizer], tmp_path: Path
+) -> None:
     def start() -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
         own = [torch.ones(2, 3, requires_grad=True), torch.full((4,), 2.0, requires_grad=True)]
         extra = {"momentum": 0.9} if kind is torch.optim.SGD else {}

@@ -19,12 +19,25 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def together(world: Path, partreid: Run, toy_options: tuple[str, ...],
-             tmp_path_factory: pytest.TempPathFactory) -> Path:
+def together(
+    world: Path,
+    partreid: Run,
+    toy_options: tuple[str, ...],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A run that two processes trained."""
     folder = tmp_path_factory.mktemp("ddp") / "run"
-    done = partreid("train", "synthetic/tiny/bpbreid", "--data", world, "--out", folder, "--devices", "2",
-                    *toy_options)
+    done = partreid(
+        "train",
+        "synthetic/tiny/bpbreid",
+        "--data",
+        world,
+        "--out",
+        folder,
+        "--devices",
+        "2",
+        *toy_options,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("trained: ") == 1
     return folder
@@ -33,36 +46,62 @@ def together(world: Path, partreid: Run, toy_options: tuple[str, ...],
 def test_two_processes_train(together: Path, trained: Callable[[str], Path]) -> None:
     entries = [e for e in read(together / "journal.jsonl") if "loss" in e]
     alone = [e for e in read(trained("bpbreid") / "journal.jsonl") if "loss" in e]
-    assert [e["step"] for e in entries] == [e["step"] for e in alone]  # as many steps, each line written once
+    # as many steps, each line written once
+    assert [e["step"] for e in entries] == [e["step"] for e in alone]
     assert entries[-1]["parsing"] < entries[0]["parsing"]
     tensors, meta = load_tensors(together / "model.safetensors")
     assert meta["steps"] == len(entries) and all(t.isfinite().all() for t in tensors.values())
-    assert set(tensors) == set(load_tensors(trained("bpbreid") / "model.safetensors")[0])  # no wrapper in the names
+    # no wrapper in the names
+    assert set(tensors) == set(load_tensors(trained("bpbreid") / "model.safetensors")[0])
 
 
-def test_evaluates_to_the_numbers_of_one_process(world: Path, trained: Callable[[str], Path], partreid: Run,
-                                                 tmp_path: Path) -> None:
+def test_evaluates_to_the_numbers_of_one_process(
+    world: Path, trained: Callable[[str], Path], partreid: Run, tmp_path: Path
+) -> None:
     alone = evaluate_runs([trained("bpbreid")], world, options=Options(device="cpu"))
     assert alone is not None
     one = alone.plain()["results"]
-    done = partreid("eval", trained("bpbreid"), "--data", world, "--devices", "2", "--json", tmp_path / "two.json",
-                    "--no-ledger")
+    done = partreid(
+        "eval",
+        trained("bpbreid"),
+        "--data",
+        world,
+        "--devices",
+        "2",
+        "--json",
+        tmp_path / "two.json",
+        "--no-ledger",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Pairs and open set") == 1  # one process speaks
     two = json.loads((tmp_path / "two.json").read_text())["results"]
-    assert [row["queries"] for row in two] == [row["queries"] for row in one] == ["holistic", "occluded"]
+    assert (
+        [row["queries"] for row in two]
+        == [row["queries"] for row in one]
+        == ["holistic", "occluded"]
+    )
     for a, b in zip(one, two):
         assert a["queries_scored"] == b["queries_scored"] == 16
         for number in ("rank1", "rank5", "mAP", "mINP"):
             assert a[number] == pytest.approx(b[number], abs=1e-6)
 
 
-def test_a_mistake_that_one_process_meets_ends_both_in_words(own_world: Path, partreid: Run,
-                                                             toy_options: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_mistake_that_one_process_meets_ends_both_in_words(
+    own_world: Path, partreid: Run, toy_options: tuple[str, ...], tmp_path: Path
+) -> None:
     image = sorted((own_world / "bounding_box_train").iterdir())[4]
     image.write_text("no picture")
-    done = partreid("train", "synthetic/tiny/bot", "--data", own_world, "--out", tmp_path / "run", "--devices", "2",
-                    *toy_options)
+    done = partreid(
+        "train",
+        "synthetic/tiny/bot",
+        "--data",
+        own_world,
+        "--out",
+        tmp_path / "run",
+        "--devices",
+        "2",
+        *toy_options,
+    )
     said = [line for line in done.stderr.splitlines() if line.startswith("partreid: ")]
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert any(image.name in line and "cannot be read as an image" in line for line in said)

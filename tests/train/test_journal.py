@@ -1,4 +1,6 @@
-"""The journal keeps what was written, forgets what is run again, and survives a kill in the middle of a line."""
+"""The journal keeps what was written, forgets what is run again, and survives a kill in the
+middle of a line.
+"""
 
 import csv
 import errno
@@ -28,7 +30,12 @@ def test_a_resumed_run_forgets_what_it_will_do_again(tmp_path: Path) -> None:
     journal = written(tmp_path / "journal.jsonl", 5)
     journal.rewind(3)
     journal.write({"step": 4, "loss": 9.0})
-    assert [(e["step"], e["loss"]) for e in read(journal.path)] == [(1, 1), (2, 1 / 2), (3, 1 / 3), (4, 9)]
+    assert [(e["step"], e["loss"]) for e in read(journal.path)] == [
+        (1, 1),
+        (2, 1 / 2),
+        (3, 1 / 3),
+        (4, 9),
+    ]
 
 
 def test_a_line_that_a_kill_cut_short_is_dropped(tmp_path: Path) -> None:
@@ -47,7 +54,10 @@ def test_a_run_without_a_journal_has_no_entries(tmp_path: Path) -> None:
 
 
 def test_the_table_has_the_training_steps_and_all_terms(tmp_path: Path) -> None:
-    write_csv([{"step": 1, "loss": 2.5, "id": 1.0}, {"step": 1, "event": "finished"}], tmp_path / "metrics.csv")
+    write_csv(
+        [{"step": 1, "loss": 2.5, "id": 1.0}, {"step": 1, "event": "finished"}],
+        tmp_path / "metrics.csv",
+    )
     with open(tmp_path / "metrics.csv", newline="") as file:
         assert list(csv.DictReader(file)) == [{"step": "1", "loss": "2.5", "id": "1.0"}]
 
@@ -55,7 +65,10 @@ def test_the_table_has_the_training_steps_and_all_terms(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").symlink_to("/dev/full")
-    with pytest.raises(DataError, match=rf"journal\.jsonl cannot be written \({os.strerror(errno.ENOSPC)}\).*--resume"):
+    with pytest.raises(
+        DataError,
+        match=rf"journal\.jsonl cannot be written \({os.strerror(errno.ENOSPC)}\).*--resume",
+    ):
         written(tmp_path / "journal.jsonl", 1)
 
 

@@ -1,4 +1,6 @@
-"""What cannot learn is refused before training; a run goes on with a longer plan, and never with other people."""
+"""What cannot learn is refused before training; a run goes on with a longer plan, and never with
+other people.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,20 +20,39 @@ Toy = Callable[..., Recipe]
 
 
 def people(root: str, count: int, images: int = 2) -> Benchmark:
-    return Benchmark("own", Path(root), tuple(Sample(Path(root) / f"{i}_{k}.jpg", i, k) for i in range(1, count + 1)
-                                              for k in range(1, images + 1)), {}, ())
+    return Benchmark(
+        "own",
+        Path(root),
+        tuple(
+            Sample(Path(root) / f"{i}_{k}.jpg", i, k)
+            for i in range(1, count + 1)
+            for k in range(1, images + 1)
+        ),
+        {},
+        (),
+    )
 
 
-@pytest.mark.parametrize(("ids", "change", "processes", "said"), [
-    ([0] * 8, "stages.batch=[1,4]", 1, "one person alone"),
-    ([0] * 8, "stages.batch=[4,2]", 1, "one person alone"),
-    ([0, 0, 1, 1], "stages.batch=[1,4]", 1, r"two people in a batch; batch is \[1,4\]: set .*batch=\[2,4\]"),
-    ([0, 0, 1, 1], "stages.batch=[2,1]", 1, r"two images of a person .*batch=\[2,2\]"),
-    ([0, 0, 1, 1], "stages.batch=[2,2]", 2, r"each of 2 processes; .*batch=\[4,2\]"),
-    ([0, 0, 1, 1], "stages.batch=[1,1]", 1, "one image"),
-    ([0, 1, 2, 3], "stages.batch=[4,2]", 1, "one of each of its 4 people"),
-])
-def test_what_cannot_learn_is_refused(ids: list[int], change: str, processes: int, said: str, toy: Toy) -> None:
+@pytest.mark.parametrize(
+    ("ids", "change", "processes", "said"),
+    [
+        ([0] * 8, "stages.batch=[1,4]", 1, "one person alone"),
+        ([0] * 8, "stages.batch=[4,2]", 1, "one person alone"),
+        (
+            [0, 0, 1, 1],
+            "stages.batch=[1,4]",
+            1,
+            r"two people in a batch; batch is \[1,4\]: set .*batch=\[2,4\]",
+        ),
+        ([0, 0, 1, 1], "stages.batch=[2,1]", 1, r"two images of a person .*batch=\[2,2\]"),
+        ([0, 0, 1, 1], "stages.batch=[2,2]", 2, r"each of 2 processes; .*batch=\[4,2\]"),
+        ([0, 0, 1, 1], "stages.batch=[1,1]", 1, "one image"),
+        ([0, 1, 2, 3], "stages.batch=[4,2]", 1, "one of each of its 4 people"),
+    ],
+)
+def test_what_cannot_learn_is_refused(
+    ids: list[int], change: str, processes: int, said: str, toy: Toy
+) -> None:
     with pytest.raises(PartReidError, match=said):
         require_learnable(toy("bot", change), ids, processes)
 
@@ -43,8 +64,13 @@ def test_without_a_triplet_one_image_of_each_person_is_enough(toy: Toy) -> None:
         require_learnable(recipe, [0, 0, 0])
 
 
-def test_a_set_of_one_person_is_said_before_anything_is_written(benchmark: Benchmark, toy: Toy, tmp_path: Path) -> None:
-    one = replace(benchmark, train=tuple(s for s in benchmark.train if s.identity == benchmark.train[0].identity))
+def test_a_set_of_one_person_is_said_before_anything_is_written(
+    benchmark: Benchmark, toy: Toy, tmp_path: Path
+) -> None:
+    one = replace(
+        benchmark,
+        train=tuple(s for s in benchmark.train if s.identity == benchmark.train[0].identity),
+    )
     with pytest.raises(DataError, match="one person alone"):
         train(toy("bot", "stages.batch=[1,4]"), one, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -52,30 +78,53 @@ def test_a_set_of_one_person_is_said_before_anything_is_written(benchmark: Bench
 
 def test_the_digest_of_data_does_not_depend_on_where_they_lie() -> None:
     here = data_digest(people("/a", 3))
-    assert here == data_digest(people("/b/c", 3)) and (here["people"], here["images"], here["cameras"]) == (3, 6, 2)
+    assert here == data_digest(people("/b/c", 3)) and (
+        here["people"],
+        here["images"],
+        here["cameras"],
+    ) == (3, 6, 2)
     first = people("/a", 3).train[0]
-    for other in (replace(first, identity=9), replace(first, camera=2), replace(first, path=Path("/a/other.jpg"))):
+    for other in (
+        replace(first, identity=9),
+        replace(first, camera=2),
+        replace(first, path=Path("/a/other.jpg")),
+    ):
         changed = replace(people("/a", 3), train=(other, *people("/a", 3).train[1:]))
         assert data_digest(changed)["digest"] != here["digest"], other
 
 
-@pytest.mark.parametrize(("now", "said"), [
-    (people("/a", 4), "3 people then, 4 now; 6 images then, 8 now"),
-    (people("/a", 3, 3), "6 images then, 9 now; 2 cameras then, 3 now"),
-    (replace(people("/a", 3), root=Path("/"), ), "as many people, images and cameras, but other names or identities"),
-])
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (people("/a", 4), "3 people then, 4 now; 6 images then, 8 now"),
+        (people("/a", 3, 3), "6 images then, 9 now; 2 cameras then, 3 now"),
+        (
+            replace(
+                people("/a", 3),
+                root=Path("/"),
+            ),
+            "as many people, images and cameras, but other names or identities",
+        ),
+    ],
+)
 def test_other_data_are_told_by_what_changed(now: Benchmark, said: str) -> None:
     with pytest.raises(DataError, match=said):
         require_same_data(Path("runs/x"), data_digest(people("/a", 3)), data_digest(now))
 
 
 @pytest.mark.parametrize("added", [True, False])
-def test_a_run_does_not_go_on_with_other_people(added: bool, benchmark: Benchmark, toy: Toy, tmp_path: Path) -> None:
+def test_a_run_does_not_go_on_with_other_people(
+    added: bool, benchmark: Benchmark, toy: Toy, tmp_path: Path
+) -> None:
     train(toy("bot"), benchmark, tmp_path, Options(stop_after=2))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     first = benchmark.train[0]
-    others = tuple(replace(s, identity=999) if s.identity == first.identity and (not added or s == first) else s
-                   for s in benchmark.train)
+    others = tuple(
+        replace(s, identity=999)
+        if s.identity == first.identity and (not added or s == first)
+        else s
+        for s in benchmark.train
+    )
     with pytest.raises(DataError, match="begun with other training data"):
         train(toy("bot"), replace(benchmark, train=others), tmp_path, Options(resume=True))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
@@ -94,11 +143,16 @@ def test_a_run_does_not_go_on_with_other_people(added: bool, benchmark: Benchmar
     (("stages.epochs=9", "stages.warmup=3"), ("stages.epochs=12", "stages.warmup=3"), Place(0, 3, 0, 9), True),
 ])  # fmt: skip
 @pytest.mark.parametrize("schedule", ["step", "cosine"])
-def test_a_plan_may_change_only_what_has_not_come_yet(schedule: str, before: tuple[str, ...], now: tuple[str, ...],
-                                                      place: Place, fine: bool, toy: Toy) -> None:
+def test_a_plan_may_change_only_what_has_not_come_yet(
+    schedule: str, before: tuple[str, ...], now: tuple[str, ...], place: Place, fine: bool, toy: Toy
+) -> None:
     common = [f"stages.schedule={schedule}", "stages.drop_at=[]", "stages.warmup=1"]
     a, b = (toy("bot", *common, *change) for change in (before, now))
-    if schedule == "cosine" and a.stages[0].epochs != b.stages[0].epochs and a.stages[0].warmup < place.epoch:
+    if (
+        schedule == "cosine"
+        and a.stages[0].epochs != b.stages[0].epochs
+        and a.stages[0].warmup < place.epoch
+    ):
         fine = False  # it falls towards the planned end
     if fine:
         require_same_past(Path("runs/x"), a, b, place)
@@ -108,14 +162,20 @@ def test_a_plan_may_change_only_what_has_not_come_yet(schedule: str, before: tup
 
 
 def test_a_cosine_names_the_way_that_is_left(toy: Toy) -> None:
-    short, long = (toy("bot", "stages.schedule=cosine", "stages.warmup=0", f"stages.epochs={n}") for n in (2, 4))
-    with pytest.raises(RecipeError, match="a cosine falls towards the planned end.*--out NEW --set start=runs/x"):
+    short, long = (
+        toy("bot", "stages.schedule=cosine", "stages.warmup=0", f"stages.epochs={n}")
+        for n in (2, 4)
+    )
+    with pytest.raises(
+        RecipeError, match="a cosine falls towards the planned end.*--out NEW --set start=runs/x"
+    ):
         require_same_past(Path("runs/x"), short, long, Place(0, 1, 0, 5))
     require_same_past(Path("runs/x"), short, long, Place())  # nothing trained yet
 
 
-def test_a_finished_run_goes_on_to_the_longer_plan_as_if_that_had_been_the_plan(benchmark: Benchmark, toy: Toy,
-                                                                              tmp_path: Path) -> None:
+def test_a_finished_run_goes_on_to_the_longer_plan_as_if_that_had_been_the_plan(
+    benchmark: Benchmark, toy: Toy, tmp_path: Path
+) -> None:
     short = toy("bot", "stages.epochs=1", "stages.schedule=step")
     long = toy("bot", "stages.epochs=2", "stages.schedule=step")
     train(short, benchmark, tmp_path / "grown")
@@ -125,4 +185,9 @@ def test_a_finished_run_goes_on_to_the_longer_plan_as_if_that_had_been_the_plan(
     assert all(a[0][name].equal(tensor) for name, tensor in b[0].items()) and a[1] == b[1]
     assert a[1]["data"] == data_digest(benchmark)
     with pytest.raises(RecipeError, match="begun with another recipe"):
-        train(replace(long, augment=(Spec("mirror"),)), benchmark, tmp_path / "grown", Options(resume=True))
+        train(
+            replace(long, augment=(Spec("mirror"),)),
+            benchmark,
+            tmp_path / "grown",
+            Options(resume=True),
+        )

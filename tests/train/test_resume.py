@@ -1,4 +1,6 @@
-"""A run that is interrupted anywhere and taken up again is the run that was never interrupted, bit for bit."""
+"""A run that is interrupted anywhere and taken up again is the run that was never interrupted,
+bit for bit.
+"""
 
 import random
 import signal
@@ -24,7 +26,11 @@ Toy = Callable[..., Recipe]
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     """The journal's training steps without what a clock says."""
-    return [{k: v for k, v in e.items() if k != "seconds"} for e in read(folder / "journal.jsonl") if "loss" in e]
+    return [
+        {k: v for k, v in e.items() if k != "seconds"}
+        for e in read(folder / "journal.jsonl")
+        if "loss" in e
+    ]
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -36,12 +42,31 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.mark.slow  # two processes of their own, each of which imports torch
-def test_sigkill_at_a_random_step(world: Path, benchmark: Benchmark, toy: Toy, toy_options: tuple[str, ...],
-                                  environment: dict[str, str], tmp_path: Path) -> None:
+def test_sigkill_at_a_random_step(
+    world: Path,
+    benchmark: Benchmark,
+    toy: Toy,
+    toy_options: tuple[str, ...],
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
     kill_after = random.Random(20).randint(3, 14)  # of some 55 steps
     longer = ("--set", "stages.epochs=10")
-    command = [sys.executable, "-m", "partreid", "train", "synthetic/tiny/bpbreid", "--data", str(world), "--out",
-               str(tmp_path / "killed"), "--save-every", "4", *toy_options, *longer]
+    command = [
+        sys.executable,
+        "-m",
+        "partreid",
+        "train",
+        "synthetic/tiny/bpbreid",
+        "--data",
+        str(world),
+        "--out",
+        str(tmp_path / "killed"),
+        "--save-every",
+        "4",
+        *toy_options,
+        *longer,
+    ]
     journal = tmp_path / "killed" / "journal.jsonl"
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as child:
         while not (journal.is_file() and len(journal.read_bytes().splitlines()) >= kill_after):
@@ -69,8 +94,15 @@ def test_sigkill_at_a_random_step(world: Path, benchmark: Benchmark, toy: Toy, t
         ("pcb", (), 6, 0),  # where an epoch ends
     ],
 )  # fmt: skip
-def test_stopped_and_resumed(method: str, changes: tuple[str, ...], stop: int, workers: int, benchmark: Benchmark,
-                             toy: Toy, tmp_path: Path) -> None:
+def test_stopped_and_resumed(
+    method: str,
+    changes: tuple[str, ...],
+    stop: int,
+    workers: int,
+    benchmark: Benchmark,
+    toy: Toy,
+    tmp_path: Path,
+) -> None:
     recipe = toy(method, *changes)
     train(recipe, benchmark, tmp_path / "whole")
     left = train(recipe, benchmark, tmp_path / "parts", Options(stop_after=stop, workers=workers))
@@ -89,14 +121,19 @@ def test_checkpoints_come_within_an_epoch(benchmark: Benchmark, toy: Toy, tmp_pa
 
     train(toy("bot"), benchmark, tmp_path / "run", Options(save_every=2, progress=look))
     # progress comes before the step's own checkpoint: at step 3 the one of step 2 is there
-    assert seen[0] == {"stage": 0, "epoch": 0, "within": 0, "step": 0}  # so that a kill before the first can go on
+    # so that a kill before the first can go on
+    assert seen[0] == {"stage": 0, "epoch": 0, "within": 0, "step": 0}
     assert seen[2] == {"stage": 0, "epoch": 0, "within": 2, "step": 2}
     assert {place["step"] for place in seen} >= {2, 4}
 
 
-def test_a_step_that_still_accumulates_is_not_saved(benchmark: Benchmark, toy: Toy, tmp_path: Path) -> None:
+def test_a_step_that_still_accumulates_is_not_saved(
+    benchmark: Benchmark, toy: Toy, tmp_path: Path
+) -> None:
     """A checkpoint holds no gradients, so it may only be written where none are pending."""
-    left = train(toy("bot", "stages.accumulate=2"), benchmark, tmp_path, Options(save_every=1, stop_after=3))
+    left = train(
+        toy("bot", "stages.accumulate=2"), benchmark, tmp_path, Options(save_every=1, stop_after=3)
+    )
     assert load_tensors(left)[1]["place"]["step"] == 2
     assert len(curve(tmp_path)) == 3
     train(toy("bot", "stages.accumulate=2"), benchmark, tmp_path, Options(resume=True))
@@ -104,8 +141,9 @@ def test_a_step_that_still_accumulates_is_not_saved(benchmark: Benchmark, toy: T
     assert_same_run(tmp_path, tmp_path / "whole")
 
 
-def test_two_runs_of_one_seed_are_the_same_and_another_seed_is_not(benchmark: Benchmark, toy: Toy,
-                                                                   tmp_path: Path) -> None:
+def test_two_runs_of_one_seed_are_the_same_and_another_seed_is_not(
+    benchmark: Benchmark, toy: Toy, tmp_path: Path
+) -> None:
     for name, seed in (("one", 1), ("two", 1), ("other", 2)):
         torch.manual_seed(len(name))  # what came before must not matter
         train(toy("bpbreid", "stages.epochs=1", f"seed={seed}"), benchmark, tmp_path / name)
@@ -121,7 +159,9 @@ def test_a_finished_run_resumes_to_itself(benchmark: Benchmark, toy: Toy, tmp_pa
     assert len(events) == 1
 
 
-def test_stages_follow_one_another_across_a_stop(benchmark: Benchmark, toy: Toy, tmp_path: Path) -> None:
+def test_stages_follow_one_another_across_a_stop(
+    benchmark: Benchmark, toy: Toy, tmp_path: Path
+) -> None:
     from dataclasses import replace
 
     first = toy("bpbreid", "stages.epochs=1").stages[0]
@@ -137,8 +177,9 @@ def test_stages_follow_one_another_across_a_stop(benchmark: Benchmark, toy: Toy,
         assert_same_run(folder, tmp_path / "whole")
 
 
-def test_a_folder_is_not_overwritten_nor_resumed_with_other_settings(benchmark: Benchmark, toy: Toy,
-                                                                     tmp_path: Path) -> None:
+def test_a_folder_is_not_overwritten_nor_resumed_with_other_settings(
+    benchmark: Benchmark, toy: Toy, tmp_path: Path
+) -> None:
     train(toy("bot"), benchmark, tmp_path, Options(stop_after=2))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     with pytest.raises(DataError, match="already holds a run of synthetic/tiny/bot.*--resume"):

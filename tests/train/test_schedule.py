@@ -37,7 +37,9 @@ def test_cosine_falls_from_the_peak_to_zero() -> None:
 def test_only_a_stage_that_moves_per_step_looks_inside_the_epoch() -> None:
     per_epoch, per_step = stage(warmup=10), stage(warmup=10, per="step")
     assert factor(per_epoch, 3, 0.5) == factor(per_epoch, 3)
-    assert factor(per_step, 3, 0.5) == pytest.approx((factor(per_step, 3) + factor(per_step, 4)) / 2)
+    assert factor(per_step, 3, 0.5) == pytest.approx(
+        (factor(per_step, 3) + factor(per_step, 4)) / 2
+    )
 
 
 @pytest.mark.parametrize("schedule", ["step", "cosine"])

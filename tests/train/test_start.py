@@ -20,21 +20,34 @@ from partreid.types import Benchmark, PartScheme
 
 def renamed(benchmark: Benchmark) -> Benchmark:
     """As many people with as many images, none of them the same."""
-    return replace(benchmark, train=tuple(replace(s, path=s.path.with_name(f"x{s.path.name}"))
-                                          for s in benchmark.train))
+    return replace(
+        benchmark,
+        train=tuple(replace(s, path=s.path.with_name(f"x{s.path.name}")) for s in benchmark.train),
+    )
 
 
 def scheme(name: str) -> PartScheme:
     return scheme_of(SURFACES["seven" if name == "magnifier" else "five"])
 
 
-def test_the_digest_is_of_the_people_and_not_of_the_place(benchmark: Benchmark, tmp_path: Path) -> None:
-    moved = replace(benchmark, root=tmp_path, train=tuple(
-        replace(s, path=tmp_path / s.path.relative_to(benchmark.root)) for s in reversed(benchmark.train)))
+def test_the_digest_is_of_the_people_and_not_of_the_place(
+    benchmark: Benchmark, tmp_path: Path
+) -> None:
+    moved = replace(
+        benchmark,
+        root=tmp_path,
+        train=tuple(
+            replace(s, path=tmp_path / s.path.relative_to(benchmark.root))
+            for s in reversed(benchmark.train)
+        ),
+    )
     assert people_digest(moved) == people_digest(benchmark)
     first, *rest = benchmark.train
-    for other in (renamed(benchmark), replace(benchmark, train=(*rest,)),
-                  replace(benchmark, train=(replace(first, identity=first.identity + 1), *rest))):
+    for other in (
+        renamed(benchmark),
+        replace(benchmark, train=(*rest,)),
+        replace(benchmark, train=(replace(first, identity=first.identity + 1), *rest)),
+    ):
         assert people_digest(other) != people_digest(benchmark)
 
 
@@ -50,7 +63,11 @@ def test_classifiers_are_copied_between_the_same_people_only(name: str, tmp_path
     before = {n: t.clone() for n, t in method.state_dict().items()}
     for people in ("abd", None):
         found = start_from(method, tmp_path, people)
-        assert set(found.classifiers) == counted and found.copied == len(state) - len(counted) and not found.fresh
+        assert (
+            set(found.classifiers) == counted
+            and found.copied == len(state) - len(counted)
+            and not found.fresh
+        )
         for n, t in method.state_dict().items():
             assert torch.equal(t, before[n] if n in counted else state[n]), n
     assert start_from(method, tmp_path, "abc").classifiers == ()
@@ -59,11 +76,14 @@ def test_classifiers_are_copied_between_the_same_people_only(name: str, tmp_path
 
 def test_a_file_that_does_not_say_whose_it_is_gives_no_classifier(tmp_path: Path) -> None:
     method = build.method(find("synthetic/tiny/bot"), 7, None)
-    save_tensors(tmp_path / "a.safetensors", method.state_dict(), {"identities": 7})  # as they were before
+    # as they were before
+    save_tensors(tmp_path / "a.safetensors", method.state_dict(), {"identities": 7})
     assert start_from(method, tmp_path / "a.safetensors", "abc").classifiers == ("id.classifier",)
 
 
-def test_a_run_says_what_its_start_gave(benchmark: Benchmark, toy: object, trained: object, tmp_path: Path) -> None:
+def test_a_run_says_what_its_start_gave(
+    benchmark: Benchmark, toy: object, trained: object, tmp_path: Path
+) -> None:
     source = trained("bot")  # type: ignore[operator]
     options = (f"start={source}", "stages.epochs=1", "stages.lr=0.0", "stages.warmup=0")
     other = replace(benchmark, root=Path(shutil.copytree(benchmark.root, tmp_path / "data")))
@@ -71,8 +91,13 @@ def test_a_run_says_what_its_start_gave(benchmark: Benchmark, toy: object, train
     for path, new in swap.items():
         old = other.root / path.relative_to(benchmark.root)
         old.rename(old.with_name(new.name))
-    other = replace(other, train=tuple(replace(s, path=other.root / swap[s.path].relative_to(benchmark.root))
-                                       for s in benchmark.train))
+    other = replace(
+        other,
+        train=tuple(
+            replace(s, path=other.root / swap[s.path].relative_to(benchmark.root))
+            for s in benchmark.train
+        ),
+    )
     for data, kept in ((benchmark, []), (other, ["id.classifier"])):
         folder = tmp_path / f"run{len(kept)}"
         train(toy("bot", *options), data, folder)  # type: ignore[operator]

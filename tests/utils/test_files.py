@@ -12,16 +12,38 @@ import pytest
 
 from partreid.errors import DataError
 from partreid.utils.arrays import read_array, read_arrays
-from partreid.utils.files import parse_json, read_bytes, read_json, read_text, regular, writable, write_atomically
+from partreid.utils.files import (
+    parse_json,
+    read_bytes,
+    read_json,
+    read_text,
+    regular,
+    writable,
+    write_atomically,
+)
 
 
 def test_only_regular_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/zero")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for name, what in (("pipe", "a named pipe"), ("device", "a device"), (".", "a folder"), ("none", "there is no"),
-                       ("loop", "cannot be reached"), ("nul\0", "cannot be reached"), ("n" * 300, "cannot be reached")):
-        for reader in (regular, read_text, read_json, read_array, read_arrays, lambda p: read_bytes(p, 9)):
+    for name, what in (
+        ("pipe", "a named pipe"),
+        ("device", "a device"),
+        (".", "a folder"),
+        ("none", "there is no"),
+        ("loop", "cannot be reached"),
+        ("nul\0", "cannot be reached"),
+        ("n" * 300, "cannot be reached"),
+    ):
+        for reader in (
+            regular,
+            read_text,
+            read_json,
+            read_array,
+            read_arrays,
+            lambda p: read_bytes(p, 9),
+        ):
             with pytest.raises(DataError, match=what):
                 reader(tmp_path / name)
 
@@ -41,12 +63,23 @@ def test_text_of_any_marked_encoding(tmp_path: Path) -> None:
         read_text(path, limit=3)
 
 
-@pytest.mark.parametrize("text, why", [
-    ("[" * 100_000 + "]" * 100_000, "nests more than 64"), ('{"a":' * 100 + "1" + "}" * 100, "nests more than 64"),
-    ("[1e400]", "not finite"), ("[-1e400]", "not finite"), ("[NaN]", "not finite"), ("[Infinity]", "not finite"),
-    ("[1" + "0" * 400 + "]", "401 digits"), ("[1" + "0" * 5000 + "]", "digits"), ("{", "line 1"), ("", "line 1"),
-    (b'"\xff"', "UTF-8"), ("[1] x", "line 1"),
-])
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("[" * 100_000 + "]" * 100_000, "nests more than 64"),
+        ('{"a":' * 100 + "1" + "}" * 100, "nests more than 64"),
+        ("[1e400]", "not finite"),
+        ("[-1e400]", "not finite"),
+        ("[NaN]", "not finite"),
+        ("[Infinity]", "not finite"),
+        ("[1" + "0" * 400 + "]", "401 digits"),
+        ("[1" + "0" * 5000 + "]", "digits"),
+        ("{", "line 1"),
+        ("", "line 1"),
+        (b'"\xff"', "UTF-8"),
+        ("[1] x", "line 1"),
+    ],
+)
 def test_json_is_bounded(text: str | bytes, why: str) -> None:
     with pytest.raises(DataError, match=f"^here.*{why}"):
         parse_json(text, "here")
@@ -100,10 +133,14 @@ def test_permissions_of_a_replaced_file_stay(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    """A process that dies while it writes; the next one that writes the same file cleans up, a living one's stays."""
-    code = ("import os, sys; from pathlib import Path; import partreid.utils.files as f\n"
-            "os.fsync = lambda n: os.kill(os.getpid(), 9)\n"
-            "f.write_atomically(Path(sys.argv[1]), b'half')\n")
+    """A process that dies while it writes; the next one that writes the same file cleans up, a
+    living one's stays.
+    """
+    code = (
+        "import os, sys; from pathlib import Path; import partreid.utils.files as f\n"
+        "os.fsync = lambda n: os.kill(os.getpid(), 9)\n"
+        "f.write_atomically(Path(sys.argv[1]), b'half')\n"
+    )
     path = tmp_path / "file"
     assert subprocess.run([sys.executable, "-c", code, path]).returncode == -9
     (left,) = tmp_path.iterdir()
@@ -111,15 +148,21 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     alive = tmp_path / left.name.replace(left.name.split(".")[3], str(os.getpid()))
     alive.write_bytes(b"")
     write_atomically(path, b"whole")
-    assert {p.name for p in tmp_path.iterdir()} == {"file", alive.name} and path.read_bytes() == b"whole"
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "file",
+        alive.name,
+    } and path.read_bytes() == b"whole"
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"before")
-    code = ("import resource, signal, sys; from pathlib import Path; import partreid.utils.files as f\n"
-            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-            "f.write_atomically(Path(sys.argv[1]), b'x' * 5000)\n")
+    code = (
+        "import resource, signal, sys; from pathlib import Path; import partreid.utils.files as f\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, "
+        "(1000, 1000))\n"
+        "f.write_atomically(Path(sys.argv[1]), b'x' * 5000)\n"
+    )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert done.returncode == 1 and "DataError: the disk is full" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["file"] and path.read_bytes() == b"before"
@@ -128,12 +171,23 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 def test_targets_are_looked_at_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    writable(tmp_path / "file", None, tmp_path / "new" / "deep" / "b", Path("/dev/null"), Path("/dev/null"))
+    writable(
+        tmp_path / "file",
+        None,
+        tmp_path / "new" / "deep" / "b",
+        Path("/dev/null"),
+        Path("/dev/null"),
+    )
     assert not (tmp_path / "new").exists()
-    for paths, why in (((tmp_path / "file", tmp_path / "link"), "two outputs"),
-                       ((tmp_path / "a", tmp_path / "x" / ".." / "a"), "two outputs"), ((tmp_path,), "is a folder"),
-                       ((tmp_path / "file" / "below",), "is not a folder"), ((tmp_path / ("n" * 300),), "written"),
-                       ((Path("/proc/none/x"),), "written"), ((tmp_path / "nul\0",), "written")):
+    for paths, why in (
+        ((tmp_path / "file", tmp_path / "link"), "two outputs"),
+        ((tmp_path / "a", tmp_path / "x" / ".." / "a"), "two outputs"),
+        ((tmp_path,), "is a folder"),
+        ((tmp_path / "file" / "below",), "is not a folder"),
+        ((tmp_path / ("n" * 300),), "written"),
+        ((Path("/proc/none/x"),), "written"),
+        ((tmp_path / "nul\0",), "written"),
+    ):
         with pytest.raises(DataError, match=why):
             writable(*paths)
 

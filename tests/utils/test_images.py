@@ -1,4 +1,6 @@
-"""Every picture comes out upright, at its own depth, over a stated ground, or is refused in a sentence."""
+"""Every picture comes out upright, at its own depth, over a stated ground, or is refused in a
+sentence.
+"""
 
 import io
 import os
@@ -13,7 +15,15 @@ from PIL import Image, PngImagePlugin
 
 from partreid.errors import DataError
 from partreid.utils import images
-from partreid.utils.images import UNDER, read_channels, read_image, read_index, save_image, size_of, turned
+from partreid.utils.images import (
+    UNDER,
+    read_channels,
+    read_image,
+    read_index,
+    save_image,
+    size_of,
+    turned,
+)
 
 GREY = np.linspace(0, 255, 24 * 12).round().astype(np.uint8).reshape(24, 12)
 COLOURS = np.random.default_rng(0).integers(0, 256, (24, 12, 3), dtype=np.uint8)
@@ -25,31 +35,46 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(image)
 
 
-@pytest.mark.parametrize("name, image", [
-    ("wide.png", Image.fromarray(GREY.astype(np.uint16) * 257)),
-    ("wide.tif", Image.fromarray(GREY.astype(np.uint16) * 257)),
-    ("wide.pgm", Image.fromarray(GREY.astype(np.uint16) * 257)),
-    ("float.tif", Image.fromarray((GREY / 255).astype(np.float32))),
-    ("grey.png", Image.fromarray(GREY)), ("grey.bmp", Image.fromarray(GREY)), ("grey.gif", Image.fromarray(GREY)),
-    ("grey.jfif", Image.fromarray(GREY).convert("RGB")), ("alpha.png", Image.fromarray(GREY).convert("LA")),
-    ("palette.png", Image.fromarray(GREY).convert("P")),
-])
-def test_greys_of_any_depth_are_the_same_picture(tmp_path: Path, name: str, image: Image.Image) -> None:
+@pytest.mark.parametrize(
+    "name, image",
+    [
+        ("wide.png", Image.fromarray(GREY.astype(np.uint16) * 257)),
+        ("wide.tif", Image.fromarray(GREY.astype(np.uint16) * 257)),
+        ("wide.pgm", Image.fromarray(GREY.astype(np.uint16) * 257)),
+        ("float.tif", Image.fromarray((GREY / 255).astype(np.float32))),
+        ("grey.png", Image.fromarray(GREY)),
+        ("grey.bmp", Image.fromarray(GREY)),
+        ("grey.gif", Image.fromarray(GREY)),
+        ("grey.jfif", Image.fromarray(GREY).convert("RGB")),
+        ("alpha.png", Image.fromarray(GREY).convert("LA")),
+        ("palette.png", Image.fromarray(GREY).convert("P")),
+    ],
+)
+def test_greys_of_any_depth_are_the_same_picture(
+    tmp_path: Path, name: str, image: Image.Image
+) -> None:
     """16-bit greys once became white and floats black: two people at distance 0."""
     path = tmp_path / name
-    image.save(path, format="JPEG" if name.endswith("jfif") else None, **({"quality": 100} if "jf" in name else {}))
+    image.save(
+        path,
+        format="JPEG" if name.endswith("jfif") else None,
+        **({"quality": 100} if "jf" in name else {}),
+    )
     assert np.abs(pixels(path).astype(int) - GREY[..., None]).max() <= (3 if "jf" in name else 0)
 
 
-@pytest.mark.parametrize("image, why", [
-    (Image.fromarray(GREY.astype(np.int32) * 1000), "do not say where white is"),
-    (Image.fromarray(GREY.astype(np.int32)), "do not say where white is"),
-    (Image.fromarray(GREY.astype(np.float32)), "floats from 0 to 255"),
-    (Image.fromarray(GREY / np.float32(255) - np.float32(0.2)), "floats from -0.2"),
-    (Image.fromarray(np.full((4, 4), np.nan, np.float32)), "floats from nan"),
-    (Image.fromarray(GREY.astype(np.uint16)), "16 bits of grey but none above 255"),
-    (Image.fromarray(GREY.astype(np.uint16) * 16), "16 bits of grey but none above 4080"),
-])
+@pytest.mark.parametrize(
+    "image, why",
+    [
+        (Image.fromarray(GREY.astype(np.int32) * 1000), "do not say where white is"),
+        (Image.fromarray(GREY.astype(np.int32)), "do not say where white is"),
+        (Image.fromarray(GREY.astype(np.float32)), "floats from 0 to 255"),
+        (Image.fromarray(GREY / np.float32(255) - np.float32(0.2)), "floats from -0.2"),
+        (Image.fromarray(np.full((4, 4), np.nan, np.float32)), "floats from nan"),
+        (Image.fromarray(GREY.astype(np.uint16)), "16 bits of grey but none above 255"),
+        (Image.fromarray(GREY.astype(np.uint16) * 16), "16 bits of grey but none above 4080"),
+    ],
+)
 def test_what_states_no_white_is_refused(tmp_path: Path, image: Image.Image, why: str) -> None:
     path = tmp_path / "deep.tif"
     image.save(path)
@@ -69,10 +94,13 @@ def test_orientation_is_applied(tmp_path: Path, ending: str, turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
     path = tmp_path / f"turned{ending}"
-    Image.fromarray(stored).save(path, exif=exif, quality=95, **({"lossless": True} if ending == ".webp" else {}))
+    Image.fromarray(stored).save(
+        path, exif=exif, quality=95, **({"lossless": True} if ending == ".webp" else {})
+    )
     assert size_of(path) == (24, 48)
     assert np.abs(pixels(path).astype(int) - upright).max() <= (12 if ending == ".jpg" else 0)
-    assert read_image(path, (12, 6)).size in ((24, 48), (12, 24), (6, 12))  # decoded smaller, never lying down
+    # decoded smaller, never lying down
+    assert read_image(path, (12, 6)).size in ((24, 48), (12, 24), (6, 12))
 
 
 def test_nothing_shows_through_transparency(tmp_path: Path) -> None:
@@ -84,15 +112,21 @@ def test_nothing_shows_through_transparency(tmp_path: Path) -> None:
         Image.fromarray(np.concatenate([hidden, shapes], 2)).save(tmp_path / name)
     a, b = pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png")
     assert (a == b).all() and (a[0, 0] == UNDER).all() and (a[10] == COLOURS[10]).all()
-    Image.fromarray(COLOURS).save(tmp_path / "key.png", transparency=tuple(int(c) for c in COLOURS[0, 0]))
+    Image.fromarray(COLOURS).save(
+        tmp_path / "key.png", transparency=tuple(int(c) for c in COLOURS[0, 0])
+    )
     assert (pixels(tmp_path / "key.png")[0, 0] == UNDER).all()
 
 
 def test_only_listed_formats_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostScript under the name of a JPEG would start Ghostscript."""
-    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    monkeypatch.setattr(
+        "PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started")
+    )
     path = tmp_path / "crop.jpg"
-    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 20\n%%EndComments\nshowpage\n")
+    path.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 20\n%%EndComments\nshowpage\n"
+    )
     with pytest.raises(DataError, match="none of JPEG, PNG"):
         read_image(path)
 
@@ -102,8 +136,13 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "device.jpg").symlink_to("/dev/zero")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
-    for name, what in (("pipe", "a named pipe"), ("folder", "a folder"), ("device", "a device"),
-                       ("gone", "there is no image"), ("nothing", "there is no image")):
+    for name, what in (
+        ("pipe", "a named pipe"),
+        ("folder", "a folder"),
+        ("device", "a device"),
+        ("gone", "there is no image"),
+        ("nothing", "there is no image"),
+    ):
         for reader in (read_image, read_index, read_channels, size_of):
             with pytest.raises(DataError, match=what):
                 reader(tmp_path / f"{name}.jpg")
@@ -115,15 +154,27 @@ def png(width: int, height: int, extra: bytes = b"") -> bytes:
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + extra
+        + chunk(b"IDAT", b"")
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_sizes_are_bounded_before_pixels_are_decoded(tmp_path: Path) -> None:
-    for width, height, why in ((50_000, 50_000, "more than 64 million pixels"), (10_000, 9_000, "more than 64 million"),
-                               (1, 100_000, "over 256 times"), (100_000, 1, "over 256 times")):
+    for width, height, why in (
+        (50_000, 50_000, "more than 64 million pixels"),
+        (10_000, 9_000, "more than 64 million"),
+        (1, 100_000, "over 256 times"),
+        (100_000, 1, "over 256 times"),
+    ):
         path = tmp_path / "bomb.png"
         path.write_bytes(png(width, height))
         with warnings.catch_warnings():
@@ -139,10 +190,15 @@ def test_a_file_asks_for_no_more_than_it_has(tmp_path: Path) -> None:
     os.truncate(tmp_path / "long.jpg", 2**35)
     with pytest.raises(DataError, match="more than 256 MiB"):
         read_image(tmp_path / "long.jpg")
-    code = ("import resource, sys; from partreid.utils.images import read_image; import PIL.Image, numpy\n"
-            "resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))\nread_image(sys.argv[1])")
+    code = (
+        "import resource, sys; from partreid.utils.images import read_image; import PIL.Image, "
+        "numpy\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))\nread_image(sys.argv[1])"
+    )
     (tmp_path / "chunk.png").write_bytes(png(4, 8, b"\x7f\xff\xff\xfftEXtabc"))
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "chunk.png"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "chunk.png"], capture_output=True, text=True
+    )
     assert "DataError" in done.stderr and "memory" not in done.stderr
 
 
@@ -197,13 +253,17 @@ def test_a_picture_from_memory() -> None:
     assert (np.asarray(read_image(data)) == COLOURS).all()
 
 
-def test_pictures_are_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_saved_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = Image.fromarray(COLOURS)
     save_image(picture, tmp_path / "new" / "a.png")
     assert (pixels(tmp_path / "new" / "a.png") == COLOURS).all()
     with pytest.raises(DataError, match="no ending of a picture"):
         save_image(picture, tmp_path / "a.eps")
-    monkeypatch.setattr(images, "write_atomically", lambda *_: (_ for _ in ()).throw(DataError("the disk is full")))
+    monkeypatch.setattr(
+        images, "write_atomically", lambda *_: (_ for _ in ()).throw(DataError("the disk is full"))
+    )
     with pytest.raises(DataError):
         save_image(picture, tmp_path / "b.png")
     assert not (tmp_path / "b.png").exists()

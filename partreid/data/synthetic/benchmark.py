@@ -1,10 +1,10 @@
 """Writing a synthetic world to disk in Market-1501's layout.
 
 root/bounding_box_train, bounding_box_test, query, query_occluded   JPEG, 0001_c1s1_000000_00.jpg
-root/labels/<split>/<stem>.png   label map: palette PNG, index = label
-root/iuv/<split>/<stem>.png      on request: RGB PNG of I, trunc(255 U), trunc(255 V); I is 1..24 or 0
-root/annotations.jsonl           one line per image
-root/world.json                  settings, counts; "complete": true is written last
+root/labels/<split>/<stem>.png   label map: palette PNG, index = label root/iuv/<split>/<stem>.png
+on request: RGB PNG of I, trunc(255 U), trunc(255 V); I is 1..24 or 0 root/annotations.jsonl
+one line per image root/world.json                  settings, counts; "complete": true is written
+last
 """
 
 import json
@@ -20,8 +20,21 @@ import numpy as np
 from PIL import Image
 
 from partreid.data.synthetic.render import Rendered, render
-from partreid.data.synthetic.surfaces import JOINTS, LABEL_NAMES, SURFACES, TARGET_LABELS, label_palette
-from partreid.data.synthetic.world import FIRST_DISTRACTOR, GENERATOR_VERSION, SPLITS, Shot, World, plan
+from partreid.data.synthetic.surfaces import (
+    JOINTS,
+    LABEL_NAMES,
+    SURFACES,
+    TARGET_LABELS,
+    label_palette,
+)
+from partreid.data.synthetic.world import (
+    FIRST_DISTRACTOR,
+    GENERATOR_VERSION,
+    SPLITS,
+    Shot,
+    World,
+    plan,
+)
 from partreid.errors import DataError
 from partreid.utils.files import read_json
 from partreid.utils.lock import LOCK, alone_in
@@ -29,8 +42,14 @@ from partreid.utils.text import brief
 
 Progress = Callable[[int, int], None]
 _PALETTE: Final = label_palette().ravel().tolist()
-_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_CHUNK: Final = 24  # images of one person are drawn together, because building a person costs two images
+_THREADS: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+# images of one person are drawn together, because building a person costs two images
+_CHUNK: Final = 24
 
 
 def write(
@@ -43,11 +62,11 @@ def write(
 ) -> Path:
     """Writes the world to `root` and gives `root` back.
 
-    iuv: also write DensePose-style IUV maps. workers: processes; None = one per core, 1 = none but this one.
-    progress: called with (images done, images in all).
-    Processes are spawned, so a script must call this under `if __name__ == "__main__":` unless workers=1.
-    An interrupted run continues where it stopped; a finished root with the same settings is left as it is.
-    Raises DataError if `root` holds anything else.
+    iuv: also write DensePose-style IUV maps. workers: processes; None = one per core, 1 = none but
+    this one. progress: called with (images done, images in all). Processes are spawned, so a script
+    must call this under `if __name__ == "__main__":` unless workers=1. An interrupted run continues
+    where it stopped; a finished root with the same settings is left as it is. Raises DataError if
+    `root` holds anything else.
     """
     root = Path(root)
     shots = list(plan(world))
@@ -62,12 +81,21 @@ def write(
     return root
 
 
-def _draw(world: World, root: Path, shots: list[Shot], header: dict[str, Any], iuv: bool, workers: int | None,
-          progress: Progress | None) -> None:
+def _draw(
+    world: World,
+    root: Path,
+    shots: list[Shot],
+    header: dict[str, Any],
+    iuv: bool,
+    workers: int | None,
+    progress: Progress | None,
+) -> None:
     for split in SPLITS:
         for folder in (split, f"labels/{split}", *((f"iuv/{split}",) if iuv else ())):
             (root / folder).mkdir(parents=True, exist_ok=True)
-    _write_text(root / "world.json", json.dumps({**header, "iuv": iuv, "complete": False}, indent=1))
+    _write_text(
+        root / "world.json", json.dumps({**header, "iuv": iuv, "complete": False}, indent=1)
+    )
 
     scratch = root / ".annotations"
     scratch.mkdir(exist_ok=True)
@@ -82,7 +110,9 @@ def _draw(world: World, root: Path, shots: list[Shot], header: dict[str, Any], i
     lines: dict[tuple[str, str], str] = {}
     for start, members in chunks:
         text = (scratch / f"{start:07d}.jsonl").read_text().splitlines(keepends=True)
-        lines.update({(shot.split, shot.stem): line for shot, line in zip(members, text, strict=True)})
+        lines.update(
+            {(shot.split, shot.stem): line for shot, line in zip(members, text, strict=True)}
+        )
     _write_text(root / "annotations.jsonl", "".join(lines[shot.split, shot.stem] for shot in shots))
     for path in scratch.iterdir():
         path.unlink()
@@ -107,16 +137,21 @@ def _state(root: Path, header: dict[str, Any]) -> dict[str, Any]:
     record = root / "world.json"
     if not record.exists():
         if any(path.name != LOCK for path in root.iterdir()):
-            raise DataError(f"{root} is not empty and holds no synthetic world. Give an empty or a new folder")
+            raise DataError(
+                f"{root} is not empty and holds no synthetic world. Give an empty or a new folder"
+            )
         return {}
     state = read_json(record)
     if not isinstance(state, dict):
-        raise DataError(f"{record} does not describe a synthetic world. Give an empty or a new folder")
+        raise DataError(
+            f"{record} does not describe a synthetic world. Give an empty or a new folder"
+        )
     for key in ("generator_version", "world"):
         if state.get(key) != header[key]:
             raise DataError(
-                f"{root} holds another synthetic world ({brief(_difference(state.get(key), header[key]), 300)}). "
-                "Remove it or give another folder"
+                f"{root} holds another synthetic world "
+                f"({brief(_difference(state.get(key), header[key]), 300)}). Remove it or give "
+                "another folder"
             )
     return state
 
@@ -136,7 +171,8 @@ def _map(job: Callable[[Chunk], int], chunks: list[Chunk], workers: int | None) 
     if workers <= 1:
         yield from map(job, chunks)
         return
-    # NumPy reads these when a worker imports it; more threads than processes only get in each other's way.
+    # NumPy reads these when a worker imports it; more threads than processes only get in each
+    # other's way.
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
@@ -164,14 +200,23 @@ def _all_there(root: Path, shots: Iterable[Shot], iuv: bool) -> bool:
 
 
 def _paths(root: Path, shot: Shot, iuv: bool) -> list[Path]:
-    paths = [root / shot.split / f"{shot.stem}.jpg", root / "labels" / shot.split / f"{shot.stem}.png"]
+    paths = [
+        root / shot.split / f"{shot.stem}.jpg",
+        root / "labels" / shot.split / f"{shot.stem}.png",
+    ]
     return [*paths, root / "iuv" / shot.split / f"{shot.stem}.png"] if iuv else paths
 
 
 def _write_shot(world: World, root: Path, iuv: bool, shot: Shot) -> str:
     rendered = render(world, shot.identity, shot.camera, shot.index, shot.occluded)
     paths = _paths(root, shot, iuv)
-    _save(Image.fromarray(rendered.image), paths[0], "JPEG", quality=rendered.jpeg_quality, subsampling=2)
+    _save(
+        Image.fromarray(rendered.image),
+        paths[0],
+        "JPEG",
+        quality=rendered.jpeg_quality,
+        subsampling=2,
+    )
     labels = Image.fromarray(rendered.labels)
     labels.putpalette(_PALETTE)
     _save(labels, paths[1], "PNG", optimize=False)
@@ -195,7 +240,9 @@ def annotation(shot: Shot, rendered: Rendered) -> dict[str, Any]:
         "split": shot.split,
         "identity": 0 if shot.identity >= FIRST_DISTRACTOR else shot.identity,
         "camera": shot.camera,
-        "keypoints": [[round(float(x), 1), round(float(y), 1), int(v)] for x, y, v in rendered.joints],
+        "keypoints": [
+            [round(float(x), 1), round(float(y), 1), int(v)] for x, y, v in rendered.joints
+        ],
         "yaw": round(rendered.yaw, 1),
         "occlusion": round(rendered.occlusion, 4),
         "occluder": rendered.occluder,

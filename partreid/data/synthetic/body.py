@@ -7,7 +7,17 @@ from typing import Final
 import numpy as np
 
 from partreid.data.synthetic import mesh as m
-from partreid.data.synthetic.mesh import FloatArray, Mesh, blend, join, loft, mirrored, patch, rigid, rows
+from partreid.data.synthetic.mesh import (
+    FloatArray,
+    Mesh,
+    blend,
+    join,
+    loft,
+    mirrored,
+    patch,
+    rigid,
+    rows,
+)
 
 REST_HEIGHT: Final = 1.765  # metres, barefoot
 # Pivots of the 16 bones at rest. A bag's pivot is moved to the carrying hand when a pose is made.
@@ -80,7 +90,8 @@ _HAND = (
     (0.715, 0.013, 0.026, 0.026, 0.250, 0.006), (0.693, 0.006, 0.010, 0.010, 0.248, 0.008),
     (0.692, 0.001, 0.001, 0.001, 0.248, 0.008),
 )  # fmt: skip
-_FOOT = (  # distance from the ankle towards the toes, half width, height of the instep, height of the sole
+# distance from the ankle towards the toes, half width, height of the instep, height of the sole
+_FOOT = (
     (-0.0785, 0.001, 0.012, 0.001), (-0.078, 0.014, 0.034, 0.012), (-0.068, 0.030, 0.055, 0.026),
     (-0.03, 0.037, 0.072, 0.028),
     (0.02, 0.040, 0.070, 0.028), (0.07, 0.044, 0.046, 0.028), (0.12, 0.048, 0.030, 0.028),
@@ -88,8 +99,21 @@ _FOOT = (  # distance from the ankle towards the toes, half width, height of the
     (0.1945, 0.001, 0.001, 0.001),
 )  # fmt: skip
 
-LEFT_TO_RIGHT: Final = {4: 3, 5: 6, 8: 7, 10: 9, 12: 11, 14: 13, 15: 16, 17: 18, 19: 20, 21: 22, 24: 23}
-Offset = Callable[[FloatArray], FloatArray]  # heights [n] -> how much thicker clothes make the body there, metres
+LEFT_TO_RIGHT: Final = {
+    4: 3,
+    5: 6,
+    8: 7,
+    10: 9,
+    12: 11,
+    14: 13,
+    15: 16,
+    17: 18,
+    19: 20,
+    21: 22,
+    24: 23,
+}
+# heights [n] -> how much thicker clothes make the body there, metres
+Offset = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -100,7 +124,8 @@ class Fit:
     arm: Offset
     leg: Offset
     shoe: float  # metres
-    hair: Callable[[FloatArray, FloatArray], FloatArray]  # (along [n, 1], across [1, m]) -> metres [n, m]
+    # (along [n, 1], across [1, m]) -> metres [n, m]
+    hair: Callable[[FloatArray, FloatArray], FloatArray]
     width: float  # 1 = average; scales trunk and limbs sideways
     belly: float  # metres forward at the waist
     hips: float  # scale of the hips against the shoulders
@@ -116,16 +141,22 @@ def _torso(fit: Fit) -> list[Mesh]:
     p = rows(_TORSO, at)
     profile = np.stack([at, p[:, 1], p[:, 2], p[:, 3], np.zeros_like(at), p[:, 4]], 1)
     wide = 1 + (fit.width - 1) * np.interp(at, [1.40, 1.48], [1.0, 0.4])
-    wide *= np.interp(at, [0.86, 0.95, 1.15, 1.3], [fit.hips, fit.hips, 1.0, 1.0 / np.sqrt(fit.hips)])
+    wide *= np.interp(
+        at, [0.86, 0.95, 1.15, 1.3], [fit.hips, fit.hips, 1.0, 1.0 / np.sqrt(fit.hips)]
+    )
     profile[:, 1:4] *= wide[:, None]
     profile[:, 2] += fit.belly * np.exp(-(((at - 1.08) / 0.12) ** 2))
     profile[:, 1:4] += fit.torso(at)[:, None]
     profile[:, 3] += fit.hood * np.exp(-(((at - 1.45) / 0.035) ** 2))
-    weights = blend(at, (1.505, m.HEAD), (1.465, m.CHEST), (1.12, m.CHEST), (0.99, m.PELVIS), (0.8, m.PELVIS))
+    weights = blend(
+        at, (1.505, m.HEAD), (1.465, m.CHEST), (1.12, m.CHEST), (0.99, m.PELVIS), (0.8, m.PELVIS)
+    )
     along = np.interp(at, [0.805, 1.505], [1.0, 0.0])
     shade = np.interp(at, [0.80, 0.90, 1.44, 1.50], [0.6, 0.9, 1.0, 0.85])[:, None]
     side = np.abs(np.cos(np.linspace(0, np.pi, 10)))[None]
-    shade = shade * (1 - 0.30 * side**3 * np.exp(-(((at - 1.25) / 0.14) ** 2))[:, None])  # under the arms
+    shade = shade * (
+        1 - 0.30 * side**3 * np.exp(-(((at - 1.25) / 0.14) ** 2))[:, None]
+    )  # under the arms
     out = []
     for surface, sign in ((2, 1.0), (1, -1.0)):
         positions, normals = loft(profile, sign * np.linspace(0, 180, 10), 2.35)
@@ -144,8 +175,14 @@ def _head(fit: Fit) -> list[Mesh]:
     out = []
     for surface, sign in ((24, -1.0), (23, 1.0)):
         positions, normals = loft(profile, 90 + sign * 180 * across, 2.1)
-        nose = np.exp(-(((along - 0.475) / 0.045) ** 2))[:, None] * np.exp(-((across / 0.055) ** 2))[None]
-        ear = np.exp(-(((along - 0.43) / 0.07) ** 2))[:, None] * np.exp(-(((across - 0.52) / 0.05) ** 2))[None]
+        nose = (
+            np.exp(-(((along - 0.475) / 0.045) ** 2))[:, None]
+            * np.exp(-((across / 0.055) ** 2))[None]
+        )
+        ear = (
+            np.exp(-(((along - 0.43) / 0.07) ** 2))[:, None]
+            * np.exp(-(((across - 0.52) / 0.05) ** 2))[None]
+        )
         bump = 0.020 * nose + 0.012 * ear + fit.hair(along[:, None], across[None])
         positions = positions + normals * bump[..., None]
         out.append(patch(positions, normals, along, across, surface, weights, shade))
@@ -171,27 +208,89 @@ def _limb(
         positions, normals = loft(profile, turn + sign * np.linspace(0, 180, 7))
         for pair, part in ((surfaces[0], slice(0, cut + 1)), (surfaces[1], slice(cut, None))):
             along = (at[part][0] - at[part]) / (at[part][0] - at[part][-1])
-            out.append(patch(positions[part], normals[part], along, _halves(6), pair[half], weights[part], shade[part]))
+            out.append(
+                patch(
+                    positions[part],
+                    normals[part],
+                    along,
+                    _halves(6),
+                    pair[half],
+                    weights[part],
+                    shade[part],
+                )
+            )
     return out
 
 
 def _left_limbs(fit: Fit) -> list[Mesh]:
-    at = np.array([0.94, 0.90, 0.86, 0.80, 0.72, 0.63, 0.55, 0.495, 0.45, 0.40, 0.34, 0.27, 0.20, 0.13, 0.09, 0.055])
-    hip = blend(at, (0.98, m.PELVIS), (0.84, m.THIGH[0]), (0.545, m.THIGH[0]), (0.455, m.SHIN[0]), (0.0, m.SHIN[0]))
-    shade = np.interp(at, [0.05, 0.6, 0.72, 0.86], [0.9, 0.95, 0.82, 0.62])[:, None] * np.ones((1, 7))
-    shade = shade + (1 - shade) * np.linspace(1, 0, 7)[None] ** 1.5  # only the inside of the thigh is dark
+    at = np.array(
+        [
+            0.94,
+            0.90,
+            0.86,
+            0.80,
+            0.72,
+            0.63,
+            0.55,
+            0.495,
+            0.45,
+            0.40,
+            0.34,
+            0.27,
+            0.20,
+            0.13,
+            0.09,
+            0.055,
+        ]
+    )
+    hip = blend(
+        at,
+        (0.98, m.PELVIS),
+        (0.84, m.THIGH[0]),
+        (0.545, m.THIGH[0]),
+        (0.455, m.SHIN[0]),
+        (0.0, m.SHIN[0]),
+    )
+    shade = np.interp(at, [0.05, 0.6, 0.72, 0.86], [0.9, 0.95, 0.82, 0.62])[:, None] * np.ones(
+        (1, 7)
+    )
+    # only the inside of the thigh is dark
+    shade = shade + (1 - shade) * np.linspace(1, 0, 7)[None] ** 1.5
     out = _limb(_LEG, at, fit.leg(at), (1 + fit.width) / 2, 7, 0.0, ((10, 8), (14, 12)), hip, shade)
 
-    at = np.array([1.447, 1.437, 1.418, 1.385, 1.33, 1.27, 1.21, 1.15, 1.115, 1.07, 1.02, 0.96, 0.90, 0.855])
-    bones = blend(at, (1.46, m.CHEST), (1.37, m.ARM[0]), (1.155, m.ARM[0]), (1.075, m.FOREARM[0]), (0.5, m.FOREARM[0]))
+    at = np.array(
+        [1.447, 1.437, 1.418, 1.385, 1.33, 1.27, 1.21, 1.15, 1.115, 1.07, 1.02, 0.96, 0.90, 0.855]
+    )
+    bones = blend(
+        at,
+        (1.46, m.CHEST),
+        (1.37, m.ARM[0]),
+        (1.155, m.ARM[0]),
+        (1.075, m.FOREARM[0]),
+        (0.5, m.FOREARM[0]),
+    )
     shade = np.linspace(1.0, 0.78, 7)[None] * np.ones((len(at), 1))
     taper = np.interp(at, [1.385, 1.447], [1.0, 0.35])  # the cap of the shoulder must not puff up
     # The front half of an arm is the inner one: it is turned 60 degrees towards the trunk.
-    out += _limb(_ARM, at, fit.arm(at) * taper, (1 + fit.width) / 2, 8, 60.0, ((15, 17), (19, 21)), bones, shade)
+    out += _limb(
+        _ARM,
+        at,
+        fit.arm(at) * taper,
+        (1 + fit.width) / 2,
+        8,
+        60.0,
+        ((15, 17), (19, 21)),
+        bones,
+        shade,
+    )
 
     at = np.array([y for y, *_ in _HAND])
     positions, normals = loft(rows(_HAND, at), np.linspace(180, -180, 9), 2.3)
-    out.append(patch(positions, normals, np.linspace(0, 1, len(at)), _halves(8), 4, rigid(m.HAND[0], len(at))))
+    out.append(
+        patch(
+            positions, normals, np.linspace(0, 1, len(at)), _halves(8), 4, rigid(m.HAND[0], len(at))
+        )
+    )
 
     p = np.asarray(_FOOT)
     ring = np.stack([p[:, 0], p[:, 1], p[:, 2], p[:, 3], np.zeros(len(p)), np.zeros(len(p))], 1)
@@ -201,7 +300,17 @@ def _left_limbs(fit: Fit) -> list[Mesh]:
     positions, normals = positions[..., [0, 2, 1]], normals[..., [0, 2, 1]]
     positions = positions + np.array([0.095, 0.03, -0.012])
     shade = np.interp(positions[..., 1], [0.0, 0.06], [0.6, 1.0])
-    out.append(patch(positions, normals, (p[:, 0] + 0.0785) / 0.273, _halves(10), 5, rigid(m.FOOT[0], len(p)), shade))
+    out.append(
+        patch(
+            positions,
+            normals,
+            (p[:, 0] + 0.0785) / 0.273,
+            _halves(10),
+            5,
+            rigid(m.FOOT[0], len(p)),
+            shade,
+        )
+    )
     return out
 
 
@@ -209,4 +318,6 @@ def figure(fit: Fit) -> Mesh:
     """The dressed body without extra garments, about 1,400 vertices."""
     left = _left_limbs(fit)
     bones = dict([m.ARM, m.FOREARM, m.HAND, m.THIGH, m.SHIN, m.FOOT])
-    return join([*_torso(fit), *_head(fit), *left, *(mirrored(part, LEFT_TO_RIGHT, bones) for part in left)])
+    return join(
+        [*_torso(fit), *_head(fit), *left, *(mirrored(part, LEFT_TO_RIGHT, bones) for part in left)]
+    )

@@ -1,4 +1,6 @@
-"""Clothes, hair and belongings as geometry: thickness added to the body, and separate pieces of mesh."""
+"""Clothes, hair and belongings as geometry: thickness added to the body, and separate pieces of
+mesh.
+"""
 
 from typing import Final
 
@@ -7,7 +9,17 @@ from numpy.typing import NDArray
 
 from partreid.data.synthetic import mesh as m
 from partreid.data.synthetic.body import PIVOTS, Fit
-from partreid.data.synthetic.mesh import BONE_COUNT, FloatArray, Mesh, blend, box, loft, patch, rigid, unit
+from partreid.data.synthetic.mesh import (
+    BONE_COUNT,
+    FloatArray,
+    Mesh,
+    blend,
+    box,
+    loft,
+    patch,
+    rigid,
+    unit,
+)
 from partreid.data.synthetic.surfaces import BACKPACK, HANDBAG, HAT
 from partreid.data.synthetic.wardrobe import STYLES, Attributes, Bag, Lower, Shoe, Upper
 
@@ -116,7 +128,9 @@ def drape(top: float, hem: float, width: float, flare: float, opening: bool) -> 
     for side, surfaces in enumerate(((10, 8, 14, 12), (9, 7, 13, 11))):
         for half_index, turn in ((0, 1.0), (1, -1.0)):
             start = 0.0 if side == 0 else 180.0
-            angles = np.linspace(start, 90.0 if half_index == 0 else (-90.0 if side == 0 else 270.0), 7)
+            angles = np.linspace(
+                start, 90.0 if half_index == 0 else (-90.0 if side == 0 else 270.0), 7
+            )
             if opening and half_index == 0:
                 angles = angles[:-1]
             positions, normals = loft(profile, angles, 2.2)
@@ -165,7 +179,9 @@ def _hanging_hair(style: str) -> list[Mesh]:
     if style not in tables:
         return []
     table = np.array(tables[style])
-    profile = np.stack([table[:, 0], table[:, 1], table[:, 2], table[:, 3], np.zeros(len(table)), table[:, 4]], 1)
+    profile = np.stack(
+        [table[:, 0], table[:, 1], table[:, 2], table[:, 3], np.zeros(len(table)), table[:, 4]], 1
+    )
     if style == "long":
         weights = blend(table[:, 0], (1.60, m.HEAD), (1.40, m.CHEST))
     else:
@@ -188,7 +204,9 @@ def _hanging_hair(style: str) -> list[Mesh]:
 def _hat(kind: int) -> list[Mesh]:
     edge = {1: 1.685, 2: 1.668, 3: 1.685, 4: 1.685}[kind]
     at = np.array([edge, edge + 0.018, edge + 0.022, 1.72, 1.745, 1.765, 1.775, 1.778])
-    grow = np.array([0.020, 0.022, 0.016, 0.015, 0.014, 0.012, 0.010, 0.0]) + (0.010 if kind == 2 else 0.0)
+    grow = np.array([0.020, 0.022, 0.016, 0.015, 0.014, 0.012, 0.010, 0.0]) + (
+        0.010 if kind == 2 else 0.0
+    )
     base_y = np.array([1.66, 1.68, 1.71, 1.735, 1.752, 1.7615, 1.78])
     half = np.interp(at - 0.010, base_y, [0.075, 0.0745, 0.071, 0.061, 0.045, 0.025, 0.0]) + grow
     deep = np.interp(at - 0.010, base_y, [0.098, 0.098, 0.093, 0.080, 0.058, 0.032, 0.0]) + grow
@@ -203,13 +221,21 @@ def _hat(kind: int) -> list[Mesh]:
         return out
     span = {1: (25.0, 155.0), 3: (-90.0, 270.0), 4: (205.0, 335.0)}[kind]
     angles = np.linspace(*span, 15)
-    reach = 0.062 if kind == 3 else 0.080 * np.sin(np.radians((angles - span[0]) / (span[1] - span[0]) * 180)) ** 0.6
+    reach = (
+        0.062
+        if kind == 3
+        else 0.080 * np.sin(np.radians((angles - span[0]) / (span[1] - span[0]) * 180)) ** 0.6
+    )
     c, s = np.cos(np.radians(angles)), np.sin(np.radians(angles))
     inner = np.stack([half[0] * c, np.full(15, edge + 0.006), deep[0] * s], 1)
     outward = np.stack([c, np.full(15, -0.22), s], 1)
     brim = np.stack([inner, inner + outward * np.broadcast_to(reach, 15)[:, None]])
     up = np.broadcast_to(unit(np.array([0.0, 1.0, 0.05])), brim.shape)
-    out.append(patch(brim, up, np.array([0.85, 1.0]), np.linspace(0, 1, 15), HAT, rigid(m.HEAD, 2), 0.9, True))
+    out.append(
+        patch(
+            brim, up, np.array([0.85, 1.0]), np.linspace(0, 1, 15), HAT, rigid(m.HEAD, 2), 0.9, True
+        )
+    )
     return out
 
 
@@ -219,7 +245,16 @@ def _strap(points: FloatArray, width: FloatArray, label: int, bone: int) -> Mesh
     normal = unit(np.cross(np.gradient(points, axis=0), width))
     normals = np.broadcast_to(normal[:, None], band.shape)
     along = np.full(len(points), 0.02)
-    return patch(band, normals, along, np.array([0.0, 0.1]), label, rigid(bone, len(points)), 0.9, two_sided=True)
+    return patch(
+        band,
+        normals,
+        along,
+        np.array([0.0, 0.1]),
+        label,
+        rigid(bone, len(points)),
+        0.9,
+        two_sided=True,
+    )
 
 
 def _bag(bag: Bag, cloth: float, width: float) -> list[Mesh]:
@@ -240,21 +275,35 @@ def _bag(bag: Bag, cloth: float, width: float) -> list[Mesh]:
         ]
     if bag.kind == "tote":
         x = side * (0.215 + cloth) * width
-        loop = np.stack([x - side * 0.075 * np.sin(arch), 1.10 + 0.36 * np.sin(arch), -0.09 * np.cos(arch)], 1)
+        loop = np.stack(
+            [x - side * 0.075 * np.sin(arch), 1.10 + 0.36 * np.sin(arch), -0.09 * np.cos(arch)], 1
+        )
         return [
             box((x, 0.96, -0.02), (0.045, 0.165, 0.155), HANDBAG, m.CHEST, 6.0),
             _strap(loop, np.array([0.0, 0, 0.024]), HANDBAG, m.CHEST),
         ]
     if bag.kind == "crossbody":
-        return [box((side * (0.185 + cloth) * width, 0.955, 0.055), (0.040, 0.080, 0.115), HANDBAG, m.PELVIS, 5.0)]
+        return [
+            box(
+                (side * (0.185 + cloth) * width, 0.955, 0.055),
+                (0.040, 0.080, 0.115),
+                HANDBAG,
+                m.PELVIS,
+                5.0,
+            )
+        ]
     return []
 
 
 def extras(person: Attributes, upper: Upper, lower: Lower, bag: Bag) -> list[Mesh]:
-    """Everything worn that is more than a thicker body: skirts, coat tails, hanging hair, hats, bags."""
+    """Everything worn that is more than a thicker body: skirts, coat tails, hanging hair, hats,
+    bags.
+    """
     pieces: list[Mesh] = []
     if "skirt" in lower.kind:
-        pieces += drape(1.0, LEGS_END[lower.kind], person.width, 0.075 if lower.kind == "skirt" else 0.09, False)
+        pieces += drape(
+            1.0, LEGS_END[lower.kind], person.width, 0.075 if lower.kind == "skirt" else 0.09, False
+        )
     elif upper.kind == "coat":
         pieces += drape(1.01, 0.56, person.width * 1.10, 0.05, True)
     if not (person.hat and STYLES[person.style] == "bun"):

@@ -25,8 +25,8 @@ def degrade(
 ) -> NDArray[np.uint8]:
     """A noisy copy of a label map; the same seed gives the same noise.
 
-    labels: uint8 [H, W], as in the files. Independent chances, each in [0, 1]:
-    drop: nobody is detected, all labels become 0; swap: left and right are exchanged; lose: one limb, the head or
+    labels: uint8 [H, W], as in the files. Independent chances, each in [0, 1]: drop: nobody is
+    detected, all labels become 0; swap: left and right are exchanged; lose: one limb, the head or
     the belongings are missing; grow: all labels spill over the background by 1 .. reach pixels.
     """
     stream = Stream(seed, "degrade")

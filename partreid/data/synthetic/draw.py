@@ -88,14 +88,18 @@ def drawn(figure: Figure, view: View, eye: Camera, height: int, width: int) -> L
     """Draws a person on a screen of height x width pixels."""
     mesh, atlas = figure.who.mesh, figure.who.atlas
     hits = rasterise(view(figure.points), mesh.triangles, mesh.two_sided, height, width)
-    attributes = np.concatenate([mesh.coords, _lit(figure, view, eye)], 1, dtype=np.float32, casting="same_kind")
+    attributes = np.concatenate(
+        [mesh.coords, _lit(figure, view, eye)], 1, dtype=np.float32, casting="same_kind"
+    )
     corners = mesh.triangles[hits.triangle]
     mixed = attributes[corners[:, 0]] * hits.weights[:, 0, None]
     mixed += attributes[corners[:, 1]] * hits.weights[:, 1, None]
     mixed += attributes[corners[:, 2]] * hits.weights[:, 2, None]
     coords = np.clip(mixed[:, :2], 0.0, 1.0)
     texel = np.minimum((coords * SIZE).astype(np.int32), SIZE - 1)
-    texel_index = (mesh.page[hits.triangle].astype(np.int32) * SIZE + texel[:, 0]) * SIZE + texel[:, 1]
+    texel_index = (mesh.page[hits.triangle].astype(np.int32) * SIZE + texel[:, 0]) * SIZE + texel[
+        :, 1
+    ]
     painted = atlas.labels.reshape(-1)[texel_index]
     label = np.where(painted > 0, painted, mesh.surface[hits.triangle])
     albedo = LINEAR[atlas.colours.reshape(-1, 3)[texel_index]]
@@ -103,7 +107,9 @@ def drawn(figure: Figure, view: View, eye: Camera, height: int, width: int) -> L
 
 
 def box(stream: Stream, world: World, spot: FloatArray) -> tuple[View, float, str | None]:
-    """An imperfect detection box around the projected points: scale, offset, and what it cuts off."""
+    """An imperfect detection box around the projected points: scale, offset, and what it cuts
+    off.
+    """
     low, high = spot[:, :2].min(0), spot[:, :2].max(0)
     tall = high[1] - low[1]
     top, bottom, cut = low[1], high[1], None
@@ -116,8 +122,16 @@ def box(stream: Stream, world: World, spot: FloatArray) -> tuple[View, float, st
     pad = stream.uniform(1.03, 1.16)
     extra = (bottom - top) * (pad - 1)
     shift = stream.normal(0, 0.022)
-    top = top - (0 if cut == "head" else extra * stream.uniform(0.3, 0.7)) + shift * tall * (cut is None)
-    bottom = bottom + (0 if cut == "legs" else extra * stream.uniform(0.3, 0.7)) + shift * tall * (cut is None)
+    top = (
+        top
+        - (0 if cut == "head" else extra * stream.uniform(0.3, 0.7))
+        + shift * tall * (cut is None)
+    )
+    bottom = (
+        bottom
+        + (0 if cut == "legs" else extra * stream.uniform(0.3, 0.7))
+        + shift * tall * (cut is None)
+    )
     wide = (bottom - top) * stream.uniform(0.43, 0.54)
     middle = (low[0] + high[0]) / 2 + stream.normal(0, 0.035) * wide
     h, w = world.height * world.supersample, world.width * world.supersample
@@ -126,21 +140,30 @@ def box(stream: Stream, world: World, spot: FloatArray) -> tuple[View, float, st
     return View(0.0, 0.0, scale, offset), float(tall), cut
 
 
-def backdrop(stream: Stream, eye: Camera, feet: float, person_rows: float, h: int, w: int, aspect: float) -> Picture:
+def backdrop(
+    stream: Stream, eye: Camera, feet: float, person_rows: float, h: int, w: int, aspect: float
+) -> Picture:
     """The piece of the camera's canvas behind the person, linear [H, W, 3]."""
-    scale = stream.uniform(0.92, 1.12) * 1.72 * PIXELS_PER_METRE / person_rows  # canvas pixels per image row
+    # canvas pixels per image row
+    scale = stream.uniform(0.92, 1.12) * 1.72 * PIXELS_PER_METRE / person_rows
     tall, wide = h * scale, h * scale * aspect
-    foot = stream.uniform(eye.ground + 0.12 * tall, max(eye.ground + 0.2 * tall, eye.canvas.height - 6))
+    foot = stream.uniform(
+        eye.ground + 0.12 * tall, max(eye.ground + 0.2 * tall, eye.canvas.height - 6)
+    )
     top = min(max(0.0, foot - feet * scale), eye.canvas.height - tall)
     left = stream.uniform(0, eye.canvas.width - wide)
     piece = eye.canvas.resize(
-        (w, h), Image.Resampling.BILINEAR, box=(left, max(0.0, top), left + wide, max(0.0, top) + tall)
+        (w, h),
+        Image.Resampling.BILINEAR,
+        box=(left, max(0.0, top), left + wide, max(0.0, top) + tall),
     )
     out: Picture = LINEAR[np.asarray(piece)]
     return out
 
 
-def shadow(ground: Picture, eye: Camera, row: float, column: float, scale: float, width: float) -> None:
+def shadow(
+    ground: Picture, eye: Camera, row: float, column: float, scale: float, width: float
+) -> None:
     """Darkens the floor under and beside a person."""
     h, w = ground.shape[:2]
     flat = max(0.10, np.sin(np.radians(eye.pitch)) * 0.9)

@@ -41,7 +41,9 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
         coords=np.concatenate([m.coords for m in meshes]),
         shade=np.concatenate([m.shade for m in meshes]),
         weights=np.concatenate([m.weights for m in meshes]),
-        triangles=np.concatenate([m.triangles + np.int32(s) for m, s in zip(meshes, starts, strict=True)]),
+        triangles=np.concatenate(
+            [m.triangles + np.int32(s) for m, s in zip(meshes, starts, strict=True)]
+        ),
         surface=np.concatenate([m.surface for m in meshes]),
         page=np.concatenate([m.page for m in meshes]),
         two_sided=np.concatenate([m.two_sided for m in meshes]),
@@ -49,17 +51,23 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def rows(table: Sequence[Sequence[float]], at: FloatArray) -> FloatArray:
-    """A profile table (first column = height, falling or rising) interpolated at the heights `at`."""
+    """A profile table (first column = height, falling or rising) interpolated at the heights
+    `at`.
+    """
     known = np.asarray(table, np.float64)
     known = known[np.argsort(known[:, 0])]
-    return np.stack([at, *(np.interp(at, known[:, 0], known[:, k]) for k in range(1, known.shape[1]))], 1)
+    return np.stack(
+        [at, *(np.interp(at, known[:, 0], known[:, k]) for k in range(1, known.shape[1]))], 1
+    )
 
 
-def loft(profile: FloatArray, degrees: FloatArray, power: float = 2.0) -> tuple[FloatArray, FloatArray]:
+def loft(
+    profile: FloatArray, degrees: FloatArray, power: float = 2.0
+) -> tuple[FloatArray, FloatArray]:
     """Rings of superellipses. Gives positions and normals, each [n, m, 3].
 
-    profile: [n, 6] of y, half width, depth forward, depth backward, centre x, centre z.
-    degrees: [m] angles on the ring: 0 = the person's left, 90 = front, 180 = right, 270 or -90 = back.
+    profile: [n, 6] of y, half width, depth forward, depth backward, centre x, centre z. degrees:
+    [m] angles on the ring: 0 = the person's left, 90 = front, 180 = right, 270 or -90 = back.
     """
 
     def ring(angles: FloatArray) -> FloatArray:
@@ -68,7 +76,9 @@ def loft(profile: FloatArray, degrees: FloatArray, power: float = 2.0) -> tuple[
         z = np.sign(s) * np.abs(s) ** (2.0 / power)
         y, a, front, back, cx, cz = (profile[:, k, None] for k in range(6))
         depth = np.where(s[None] >= 0, front, back)
-        return np.stack([cx + a * x, np.broadcast_to(y, (len(profile), len(angles))), cz + depth * z], -1)
+        return np.stack(
+            [cx + a * x, np.broadcast_to(y, (len(profile), len(angles))), cz + depth * z], -1
+        )
 
     positions = ring(degrees)
     around = ring(degrees + 2.0) - ring(degrees - 2.0)
@@ -96,8 +106,8 @@ def patch(
 ) -> Mesh:
     """A grid of n x m vertices as triangles.
 
-    positions, normals: [n, m, 3]; along: [n]; across: [m]; weights: [n, 16] or [n, m, 16]; shade: broadcast to
-    [n, m].
+    positions, normals: [n, m, 3]; along: [n]; across: [m]; weights: [n, 16] or [n, m, 16]; shade:
+    broadcast to [n, m].
     """
     n, m = positions.shape[:2]
     index = np.arange(n * m).reshape(n, m)
@@ -153,7 +163,9 @@ def mirrored(mesh: Mesh, surfaces: dict[int, int], bones: dict[int, int]) -> Mes
 
 
 def blend(at: FloatArray, *stops: tuple[float, int]) -> FloatArray:
-    """Bone weights [n, 16] along a limb: from stop to stop (height, bone), with smooth changes between them."""
+    """Bone weights [n, 16] along a limb: from stop to stop (height, bone), with smooth changes
+    between them.
+    """
     ordered = sorted(stops)
     heights = np.array([h for h, _ in ordered])
     position = np.interp(at, heights, np.arange(len(ordered), dtype=np.float64))
@@ -184,7 +196,9 @@ def box(
 ) -> Mesh:
     """A rounded box: a superellipse tube with closed ends; `taper` narrows its top."""
     heights = np.array([1.0, 0.995, 0.94, 0.3, -0.3, -0.94, -0.995, -1.0])
-    size = np.array([0.02, 0.80, 1.0, 1.0, 1.0, 1.0, 0.85, 0.02]) * np.interp(heights, [-1, 1], [1.0, taper])
+    size = np.array([0.02, 0.80, 1.0, 1.0, 1.0, 1.0, 0.85, 0.02]) * np.interp(
+        heights, [-1, 1], [1.0, taper]
+    )
     profile = np.stack(
         [
             centre[1] + heights * half[1],
@@ -199,4 +213,6 @@ def box(
     angles = np.linspace(-90.0, 270.0, 17)
     positions, normals = loft(profile, angles, power)
     shade = np.interp(heights, [-1, 1], [0.75, 1.0])[:, None]
-    return patch(positions, normals, (1 - heights) / 2, np.linspace(0, 1, 17), surface, rigid(bone, 8), shade)
+    return patch(
+        positions, normals, (1 - heights) / 2, np.linspace(0, 1, 17), surface, rigid(bone, 8), shade
+    )

@@ -1,7 +1,7 @@
 """Objects that stand in front of a person, drawn in the picture's own space.
 
-Each painter gets the share of the person it should roughly hide and draws an RGBA picture whose alpha is the
-object's exact outline; `place` repeats until the hidden share is within bounds.
+Each painter gets the share of the person it should roughly hide and draws an RGBA picture whose
+alpha is the object's exact outline; `place` repeats until the hidden share is within bounds.
 """
 
 import colorsys
@@ -59,7 +59,10 @@ def _wall(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float)
     elif kind == "planks":
         for x in np.arange(0, w, max(4.0, 0.09 * w)):
             draw.line((x, top + abs(slope), x, h), fill=_tone(colour, 0.7), width=max(1, w // 64))
-    draw.polygon((0, top + slope, w, top - slope, w, top - slope + cap, 0, top + slope + cap), fill=_tone(colour, 1.2))
+    draw.polygon(
+        (0, top + slope, w, top - slope, w, top - slope + cap, 0, top + slope + cap),
+        fill=_tone(colour, 1.2),
+    )
 
 
 def _car(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) -> None:
@@ -76,9 +79,16 @@ def _car(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) 
             (0.88, 0.36), (0.98, 0.42), (1, 0.6), (1, 1)]  # fmt: skip
     draw.polygon([at(*p) for p in body], fill=paint)
     glass = (52, 60, 68, 255)
-    draw.polygon([at(*p) for p in ((0.26, 0.34), (0.38, 0.07), (0.53, 0.06), (0.53, 0.34))], fill=glass)
-    draw.polygon([at(*p) for p in ((0.56, 0.34), (0.56, 0.06), (0.68, 0.07), (0.80, 0.34))], fill=glass)
-    draw.polygon([at(*p) for p in ((0.30, 0.30), (0.38, 0.10), (0.42, 0.09), (0.34, 0.30))], fill=(96, 108, 118, 255))
+    draw.polygon(
+        [at(*p) for p in ((0.26, 0.34), (0.38, 0.07), (0.53, 0.06), (0.53, 0.34))], fill=glass
+    )
+    draw.polygon(
+        [at(*p) for p in ((0.56, 0.34), (0.56, 0.06), (0.68, 0.07), (0.80, 0.34))], fill=glass
+    )
+    draw.polygon(
+        [at(*p) for p in ((0.30, 0.30), (0.38, 0.10), (0.42, 0.09), (0.34, 0.30))],
+        fill=(96, 108, 118, 255),
+    )
     draw.line([at(0.01, 0.46), at(0.99, 0.46)], fill=_tone(paint, 1.3), width=max(1, h // 90))
     draw.line([at(0.545, 0.36), at(0.545, 0.92)], fill=_tone(paint, 0.7), width=max(1, h // 128))
     draw.line([at(0.02, 0.86), at(0.98, 0.86)], fill=_tone(paint, 0.55), width=max(1, h // 40))
@@ -99,11 +109,22 @@ def _plant(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float
         arch = 1 - ((x - middle) / (radius * 1.02)) ** 2
         y = h - (h - top) * b**0.8 * np.sqrt(max(arch, 0.0)) + 0.03 * h
         d = (0.045 + 0.05 * size) * w
-        r, g, blue = colorsys.hsv_to_rgb(hue + 0.03 * (turn - 0.5), 0.5, 0.16 + 0.40 * tone * (1.15 - 0.5 * (y / h)))
+        r, g, blue = colorsys.hsv_to_rgb(
+            hue + 0.03 * (turn - 0.5), 0.5, 0.16 + 0.40 * tone * (1.15 - 0.5 * (y / h))
+        )
         fill = (int(r * 255), int(g * 255), int(blue * 255), 255)
         c, si = np.cos(turn * np.pi) * d * 1.5, np.sin(turn * np.pi) * d * 1.5
         draw.polygon(
-            (x - c, y - si, x + si * 0.45, y - c * 0.45, x + c, y + si, x - si * 0.45, y + c * 0.45),
+            (
+                x - c,
+                y - si,
+                x + si * 0.45,
+                y - c * 0.45,
+                x + c,
+                y + si,
+                x - si * 0.45,
+                y + c * 0.45,
+            ),
             fill=fill,
         )
 
@@ -124,7 +145,10 @@ def _pole(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float)
         y = s.uniform(0.2, 0.5) * h
         draw.rectangle((low, y, high, y + 0.14 * h), fill=_tone(_colour(s, (0.7, 0.95), 0.25), 1.0))
         for k in range(3):
-            draw.line((low + 2, y + (k + 1) * 0.035 * h, high - 2, y + (k + 1) * 0.035 * h), fill=(70, 70, 74, 255))
+            draw.line(
+                (low + 2, y + (k + 1) * 0.035 * h, high - 2, y + (k + 1) * 0.035 * h),
+                fill=(70, 70, 74, 255),
+            )
 
 
 def _bin(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) -> None:
@@ -144,10 +168,14 @@ def _bin(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) 
     lid = 0.05 * h
     draw.rounded_rectangle((middle - half * 1.08, top - lid, middle + half * 1.08, top + lid), radius=int(lid),
                            fill=_tone(colour, 0.62))  # fmt: skip
-    draw.line((middle - half, top - lid * 0.5, middle + half, top - lid * 0.5), fill=_tone(colour, 1.3))
+    draw.line(
+        (middle - half, top - lid * 0.5, middle + half, top - lid * 0.5), fill=_tone(colour, 1.3)
+    )
     for k in (0.35, 0.7):
         y = top + k * (h - top)
-        draw.line((middle - half, y, middle + half, y), fill=_tone(colour, 0.5), width=max(1, h // 100))
+        draw.line(
+            (middle - half, y, middle + half, y), fill=_tone(colour, 0.5), width=max(1, h // 100)
+        )
 
 
 def _board(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) -> None:
@@ -167,7 +195,9 @@ def _board(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float
     draw.rectangle((low + edge, top + edge, high - edge, bottom - edge), fill=face)
     accent = _colour(s, (0.25, 0.8), 0.7)
     wide, tall = high - low, bottom - top
-    draw.rectangle((low + 0.12 * wide, top + 0.10 * tall, high - 0.12 * wide, top + 0.32 * tall), fill=accent)
+    draw.rectangle(
+        (low + 0.12 * wide, top + 0.10 * tall, high - 0.12 * wide, top + 0.32 * tall), fill=accent
+    )
     for k in range(4):
         y = top + (0.46 + 0.12 * k) * tall
         draw.line((low + 0.14 * wide, y, low + (0.5 + 0.35 * s.uniform()) * wide, y), fill=_tone(face, 0.5),
@@ -179,7 +209,9 @@ PAINTERS: Final[dict[str, Painter]] = {
 }  # fmt: skip
 
 
-def place(s: Stream, person: BoolArray, coverage: tuple[float, float]) -> tuple[str, NDArray[np.uint8]]:
+def place(
+    s: Stream, person: BoolArray, coverage: tuple[float, float]
+) -> tuple[str, NDArray[np.uint8]]:
     """An object that hides a share of the person within `coverage`.
 
     person: bool [H, W]. Gives the object's kind and uint8 [H, W, 4] RGBA with alpha 0 or 255.

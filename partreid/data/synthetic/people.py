@@ -47,7 +47,9 @@ def person(world: World, identity: int) -> Person:
     shoe, bag = clothes.shoes[look.shoes], clothes.bags[look.bag]
     mesh = join([figure(fit(look, upper, lower, shoe)), *extras(look, upper, lower, bag)])
     atlas = paint(Stream(world.seed, "paint", identity), look, upper, lower, shoe, bag)
-    narrow = {"skirt": 0.75, "long skirt": 0.6}.get(lower.kind, 0.9 if upper.kind == "coat" else 1.0)
+    narrow = {"skirt": 0.75, "long skirt": 0.6}.get(
+        lower.kind, 0.9 if upper.kind == "coat" else 1.0
+    )
     carrying = bag.side if bag.kind in ("handbag", "tote") else None
     return Person(look, mesh, atlas, Manner(narrow, carrying, bag.kind == "handbag"))
 

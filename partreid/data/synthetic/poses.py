@@ -12,7 +12,9 @@ from partreid.data.synthetic.streams import Stream
 
 @dataclass(frozen=True)
 class Manner:
-    """What a person's clothes and belongings allow: how wide the steps are, which hand carries a bag."""
+    """What a person's clothes and belongings allow: how wide the steps are, which hand carries a
+    bag.
+    """
 
     stride: float = 1.0  # 1 = full; skirts shorten it
     carrying: int | None = None  # 0 left, 1 right hand, None nothing
@@ -47,21 +49,31 @@ def pose(stream: Stream, manner: Manner, walking: bool) -> FloatArray:
     twist = 0.16 * np.sin(phase) * (amplitude / 0.45) + stream.normal(0, 0.03)
     local[m.PELVIS] = turn(-0.5 * twist)
     local[m.CHEST] = turn(1.5 * twist) @ _forward(-lean)
-    local[m.HEAD] = turn(stream.normal(0, 0.30) - 0.5 * twist) @ _forward(-abs(stream.normal(0.02, 0.12)))
-    gesture = stream.choice(("none", "phone", "pocket", "strap", "raised"), (0.66, 0.12, 0.12, 0.05, 0.05))
+    local[m.HEAD] = turn(stream.normal(0, 0.30) - 0.5 * twist) @ _forward(
+        -abs(stream.normal(0.02, 0.12))
+    )
+    gesture = stream.choice(
+        ("none", "phone", "pocket", "strap", "raised"), (0.66, 0.12, 0.12, 0.05, 0.05)
+    )
     active = stream.integer(0, 2)
     for side in (0, 1):
         angle = phase + np.pi * side
         swing = amplitude * np.sin(angle)
         if walking:
-            knee = 0.10 + 1.0 * amplitude / 0.45 * max(0.0, np.cos(angle)) ** 1.6 * stream.uniform(0.75, 1.05)
+            knee = 0.10 + 1.0 * amplitude / 0.45 * max(0.0, np.cos(angle)) ** 1.6 * stream.uniform(
+                0.75, 1.05
+            )
             ankle = -0.35 * max(0.0, -np.sin(angle)) * (amplitude / 0.45)
         else:
             knee, swing, ankle = abs(stream.normal(0, 0.06)), stream.normal(0, 0.05), 0.0
             ankle = knee - swing
-        local[m.THIGH[side]] = _outward(stream.uniform(0.0, 0.05 if walking else 0.10), side) @ _forward(swing + 0.06)
+        local[m.THIGH[side]] = _outward(
+            stream.uniform(0.0, 0.05 if walking else 0.10), side
+        ) @ _forward(swing + 0.06)
         local[m.SHIN[side]] = _forward(-knee)
-        local[m.FOOT[side]] = turn((0.12, -0.12)[side]) @ _forward(ankle + (0.4 * knee - 0.5 * swing if walking else 0))
+        local[m.FOOT[side]] = turn((0.12, -0.12)[side]) @ _forward(
+            ankle + (0.4 * knee - 0.5 * swing if walking else 0)
+        )
         arm = -0.85 * swing * stream.uniform(0.7, 1.2) if walking else stream.normal(0.0, 0.08)
         elbow = stream.uniform(0.12, 0.35) + max(0.0, arm) * 0.8
         spread, inward = stream.uniform(0.02, 0.14), 0.0
@@ -97,7 +109,9 @@ def _motions(local: list[FloatArray], manner: Manner) -> FloatArray:
         hand = m.HAND[manner.carrying]
         grip = PIVOTS[hand] + np.array([0.0, -0.085, 0.012])
         motions[m.BAG, :, :3] = motions[m.PELVIS][:, :3]
-        motions[m.BAG, :, 3] = motions[hand, :, :3] @ grip + motions[hand, :, 3] - motions[m.BAG, :, :3] @ grip
+        motions[m.BAG, :, 3] = (
+            motions[hand, :, :3] @ grip + motions[hand, :, 3] - motions[m.BAG, :, :3] @ grip
+        )
     return motions
 
 

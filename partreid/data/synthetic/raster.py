@@ -29,8 +29,9 @@ def rasterise(
 ) -> Hits:
     """Draws triangles.
 
-    points: [N, 3] of column, row (pixels; pixel centres lie at .5) and depth (positive, growing away).
-    Triangles that appear clockwise on the screen are seen from behind and skipped unless two-sided.
+    points: [N, 3] of column, row (pixels; pixel centres lie at .5) and depth (positive, growing
+    away). Triangles that appear clockwise on the screen are seen from behind and skipped unless
+    two-sided.
     """
     corner = points[triangles]
     x, y, z = corner[..., 0], corner[..., 1], corner[..., 2]
@@ -38,10 +39,15 @@ def rasterise(
     y0, y1, y2 = y[:, 0], y[:, 1], y[:, 2]
     area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
     left = np.maximum(np.ceil(np.minimum(np.minimum(x0, x1), x2) - 0.5), 0).astype(np.int64)
-    right = np.minimum(np.floor(np.maximum(np.maximum(x0, x1), x2) - 0.5), width - 1).astype(np.int64)
+    right = np.minimum(np.floor(np.maximum(np.maximum(x0, x1), x2) - 0.5), width - 1).astype(
+        np.int64
+    )
     top = np.maximum(np.ceil(np.minimum(np.minimum(y0, y1), y2) - 0.5), 0).astype(np.int64)
-    bottom = np.minimum(np.floor(np.maximum(np.maximum(y0, y1), y2) - 0.5), height - 1).astype(np.int64)
-    # Rows grow downwards on the screen, so what is counter-clockwise in space has negative area here.
+    bottom = np.minimum(np.floor(np.maximum(np.maximum(y0, y1), y2) - 0.5), height - 1).astype(
+        np.int64
+    )
+    # Rows grow downwards on the screen, so what is counter-clockwise in space has negative area
+    # here.
     seen = ((area < -1e-9) | (two_sided & (area > 1e-9))) & (right >= left) & (bottom >= top)
     kept = np.flatnonzero(seen)
     if not len(kept):
@@ -53,7 +59,8 @@ def rasterise(
     columns = right[kept] - left + 1
     counts = columns * (bottom[kept] - top + 1)
 
-    # Each barycentric weight and the depth are planes over the screen: value = gx * column + gy * row + c.
+    # Each barycentric weight and the depth are planes over the screen: value = gx * column + gy *
+    # row + c.
     inverse = 1.0 / area
     ax, ay = (y1 - y2) * inverse, (x2 - x1) * inverse
     bx, by = (y2 - y0) * inverse, (x0 - x2) * inverse
@@ -65,7 +72,8 @@ def rasterise(
 
     owner = np.repeat(np.arange(len(kept), dtype=np.int32), counts)
     inner = np.arange(len(owner), dtype=np.float32) - spread(np.cumsum(counts) - counts)
-    # Half a pixel in the middle keeps the quotient clear of rounding; all numbers are far below 2^24.
+    # Half a pixel in the middle keeps the quotient clear of rounding; all numbers are far below
+    # 2^24.
     row = np.floor((inner + 0.5) * spread(1.0 / columns))
     column = inner - row * spread(columns)
     wa = spread(a0) + spread(ax) * column + spread(ay) * row

@@ -9,7 +9,18 @@ from PIL import Image, ImageFilter
 from partreid.data.synthetic import occluders
 from partreid.data.synthetic import scene as scenes
 from partreid.data.synthetic.body import JOINT_RADII
-from partreid.data.synthetic.draw import LINEAR, Figure, Layer, Picture, View, backdrop, box, drawn, posed, shadow
+from partreid.data.synthetic.draw import (
+    LINEAR,
+    Figure,
+    Layer,
+    Picture,
+    View,
+    backdrop,
+    box,
+    drawn,
+    posed,
+    shadow,
+)
 from partreid.data.synthetic.people import PASSERS_BY, passer_by, person
 from partreid.data.synthetic.scene import Camera
 from partreid.data.synthetic.streams import Stream
@@ -24,11 +35,14 @@ class Rendered:
     """An image and everything that is true of it."""
 
     image: NDArray[np.uint8]  # [H, W, 3] RGB, before JPEG compression
-    labels: NDArray[np.uint8]  # [H, W] what is visible: 0, 1..27, 30 or 31 (see surfaces.LABEL_NAMES)
+    # [H, W] what is visible: 0, 1..27, 30 or 31 (see surfaces.LABEL_NAMES)
+    labels: NDArray[np.uint8]
     amodal: NDArray[np.uint8]  # [H, W] 0..27: the person as if nothing stood in front
     uv: NDArray[np.float32]  # [H, W, 2] DensePose's U, V in [0, 1]; 0 where the label is not 1..24
-    joints: NDArray[np.float32]  # [17, 3] x, y in pixels and v: 2 visible, 1 hidden, 0 outside the image
-    yaw: float  # degrees [0, 360): 0 faces the camera, 90 faces the image's right, 180 shows the back
+    # [17, 3] x, y in pixels and v: 2 visible, 1 hidden, 0 outside the image
+    joints: NDArray[np.float32]
+    # degrees [0, 360): 0 faces the camera, 90 faces the image's right, 180 shows the back
+    yaw: float
     occlusion: float  # share of the amodal silhouette that is hidden, [0, 1]
     occluder: str | None  # "board" "car" "plant" "wall" "pole" "bin" "pedestrian", or None
     truncated: str | None  # "legs" or "head" cut off by the box, or None
@@ -61,7 +75,9 @@ def render(world: World, identity: int, camera: int, index: int, occluded: bool)
     stream = Stream(world.seed, "image", identity, camera, index, int(occluded))
     yaw = _yaw(stream, world, eye)
     target = posed(who, stream, yaw, world.walking)
-    view = View(np.radians(eye.pitch + stream.normal(0, 1.0)), eye.distance * stream.uniform(0.85, 1.2))
+    view = View(
+        np.radians(eye.pitch + stream.normal(0, 1.0)), eye.distance * stream.uniform(0.85, 1.2)
+    )
     placed, tall, truncated = box(stream, world, view(target.points))
     view = replace(view, scale=placed.scale, offset=placed.offset)
     h, w = world.height * world.supersample, world.width * world.supersample
@@ -127,8 +143,16 @@ def _bystander(
     figure = replace(figure, points=figure.points + away)
     h, w = labels.shape
     foot = view(away[None])[0]
-    # A person's height is about 1.7 metres wherever he stands, which gives the pixels of a metre at his depth.
-    shadow(scene, eye, float(foot[1]), float(foot[0]), view.scale[1] / foot[2], view.scale[0] / view.scale[1])
+    # A person's height is about 1.7 metres wherever he stands, which gives the pixels of a metre at
+    # his depth.
+    shadow(
+        scene,
+        eye,
+        float(foot[1]),
+        float(foot[0]),
+        view.scale[1] / foot[2],
+        view.scale[0] / view.scale[1],
+    )
     _lay(scene, labels, drawn(figure, view, eye, h, w), PEDESTRIAN)
 
 
@@ -142,7 +166,9 @@ def _occlude(
     amodal: NDArray[np.uint8],
 ) -> str:
     """Puts a pedestrian or an object in front; gives its kind."""
-    if stream.chance(world.pedestrian_occluder_p) and _walk_past(stream, world, eye, view, scene, labels, amodal):
+    if stream.chance(world.pedestrian_occluder_p) and _walk_past(
+        stream, world, eye, view, scene, labels, amodal
+    ):
         return "pedestrian"
     kind, picture = occluders.place(stream, amodal > 0, world.coverage)
     covered = picture[..., 3] > 0
@@ -163,7 +189,9 @@ def _walk_past(
     labels: NDArray[np.uint8],
     amodal: NDArray[np.uint8],
 ) -> bool:
-    """Tries to let a pedestrian hide a share of the person within bounds; False if no place was found."""
+    """Tries to let a pedestrian hide a share of the person within bounds; False if no place was
+    found.
+    """
     other = passer_by(world, stream.integer(0, PASSERS_BY))
     figure = posed(other, stream, stream.uniform(0, 360), 0.8)
     figure = replace(figure, points=figure.points + np.array([0.0, 0.0, stream.uniform(0.35, 0.9)]))
@@ -213,9 +241,13 @@ def _photograph(stream: Stream, world: World, eye: Camera, scene: Picture) -> ND
         picture = picture.filter(ImageFilter.GaussianBlur(blur))
     pixels = np.asarray(picture, np.float32)
     noise = _grain(stream, eye, pixels.shape[:2])[..., None] * 0.7
-    colour_noise = _grain(stream, eye, (pixels.shape[0], pixels.shape[1] * 3)).reshape(pixels.shape) * 0.5
+    colour_noise = (
+        _grain(stream, eye, (pixels.shape[0], pixels.shape[1] * 3)).reshape(pixels.shape) * 0.5
+    )
     strength = np.float32(eye.noise * stream.uniform(0.7, 1.3))
-    out: NDArray[np.uint8] = np.clip(pixels + (noise + colour_noise) * strength + 0.5, 0, 255).astype(np.uint8)
+    out: NDArray[np.uint8] = np.clip(
+        pixels + (noise + colour_noise) * strength + 0.5, 0, 255
+    ).astype(np.uint8)
     return out
 
 
@@ -223,12 +255,18 @@ def _uv(labels: NDArray[np.uint8], coords: NDArray[np.float32]) -> NDArray[np.fl
     uv = np.zeros((*labels.shape, 2), np.float32)
     on_body = (labels > 0) & (labels <= len(SURFACES))
     chart, at = CHARTS[labels[on_body]], coords[on_body]
-    uv[on_body] = np.clip(chart[..., 0] * at[:, :1] + chart[..., 1] * at[:, 1:] + chart[..., 2], 0.0, 1.0)
+    uv[on_body] = np.clip(
+        chart[..., 0] * at[:, :1] + chart[..., 1] * at[:, 1:] + chart[..., 2], 0.0, 1.0
+    )
     return uv
 
 
-def _joints(view: View, target: Figure, labels: NDArray[np.uint8], depth: FloatArray, step: int) -> NDArray[np.float32]:
-    """Projects the joints; one is visible if the person's surface is drawn there and no thicker than the flesh."""
+def _joints(
+    view: View, target: Figure, labels: NDArray[np.uint8], depth: FloatArray, step: int
+) -> NDArray[np.float32]:
+    """Projects the joints; one is visible if the person's surface is drawn there and no thicker
+    than the flesh.
+    """
     spots = view(target.joints)
     columns, rows = spots[:, 0] / step, spots[:, 1] / step
     h, w = labels.shape

@@ -70,7 +70,9 @@ def _ground(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int, h: int) -> s
         for _ in range(s.integer(1, 3)):
             x = w * s.uniform(0.1, 0.9)
             x_top = vanish_x + (x - vanish_x) * (top - vanish_y) / (h - vanish_y)
-            draw.polygon((x_top - 3, top, x_top + 3, top, x + 16, h, x - 16, h), fill=_shade(base, 1.35))
+            draw.polygon(
+                (x_top - 3, top, x_top + 3, top, x + 16, h, x - 16, h), fill=_shade(base, 1.35)
+            )
         kerb = top + int((h - top) * 0.06)
         draw.rectangle((0, top, w, kerb), fill=_shade(base, 1.18))
         draw.line((0, kerb, w, kerb), fill=_shade(base, 0.65), width=4)
@@ -97,12 +99,17 @@ def _wall(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int) -> str:
             draw.rectangle((x, foot - 210, x + wide, foot), fill=glass)
             draw.polygon((x, foot - 60, x + wide * 0.6, foot - 210, x + wide, foot - 210, x, foot - 10),
                          fill=_shade(glass, 1.22))  # fmt: skip
-            draw.line((x + wide // 2, foot - 210, x + wide // 2, foot), fill=_shade(base, 1.1), width=5)
+            draw.line(
+                (x + wide // 2, foot - 210, x + wide // 2, foot), fill=_shade(base, 1.1), width=5
+            )
             if kind == "shops":
                 sign = _muted(s, (0.35, 0.75), 0.55)
                 draw.rectangle((x - 6, foot - 262, x + wide + 6, foot - 222), fill=sign)
                 for k in range(4):
-                    draw.rectangle((x + 16 + k * 26, foot - 250, x + 32 + k * 26, foot - 234), fill=_shade(sign, 1.5))
+                    draw.rectangle(
+                        (x + 16 + k * 26, foot - 250, x + 32 + k * 26, foot - 234),
+                        fill=_shade(sign, 1.5),
+                    )
         draw.rectangle((0, top - 14, w, top), fill=_shade(base, 0.72))
     elif kind == "concrete":
         for x in range(s.integer(0, 150), w, s.integer(160, 300)):
@@ -113,12 +120,18 @@ def _wall(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int) -> str:
     return kind
 
 
-def _leaves(draw: ImageDraw.ImageDraw, s: Stream, x: float, y: float, radius: float, count: int) -> None:
+def _leaves(
+    draw: ImageDraw.ImageDraw, s: Stream, x: float, y: float, radius: float, count: int
+) -> None:
     green = _shade((74, 98, 56), s.uniform(0.7, 1.15))
     spots = s.array(count, 4)
     for a, r, size, tone in spots[np.argsort(spots[:, 3])].tolist():
         angle, far = a * 2 * np.pi, radius * np.sqrt(r)
-        px, py, d = x + far * np.cos(angle), y + 0.8 * far * np.sin(angle), radius * (0.07 + 0.10 * size)
+        px, py, d = (
+            x + far * np.cos(angle),
+            y + 0.8 * far * np.sin(angle),
+            radius * (0.07 + 0.10 * size),
+        )
         light = 0.55 + 0.45 * tone + 0.25 * (y - py) / radius
         draw.ellipse((px - d, py - d * 0.8, px + d, py + d * 0.8), fill=_shade(green, light))
 
@@ -131,12 +144,19 @@ def _car(draw: ImageDraw.ImageDraw, s: Stream, x: float, foot: float, size: floa
     draw.polygon([(x + w * a, foot + h * b) for a, b in roof], fill=_shade(paint, 0.9))
     pane = [(0.22, -0.56), (0.32, -0.93), (0.64, -0.93), (0.76, -0.56)]
     draw.polygon([(x + w * a, foot + h * b) for a, b in pane], fill=(58, 66, 74))
-    draw.rounded_rectangle((x, foot - 0.58 * h, x + w, foot - 0.12 * h), radius=int(20 * size), fill=paint)
-    draw.line((x + 8, foot - 0.40 * h, x + w - 8, foot - 0.40 * h), fill=_shade(paint, 1.25), width=3)
+    draw.rounded_rectangle(
+        (x, foot - 0.58 * h, x + w, foot - 0.12 * h), radius=int(20 * size), fill=paint
+    )
+    draw.line(
+        (x + 8, foot - 0.40 * h, x + w - 8, foot - 0.40 * h), fill=_shade(paint, 1.25), width=3
+    )
     for a in (0.2, 0.8):
         r = 0.25 * h
         draw.ellipse((x + w * a - r, foot - 2 * r, x + w * a + r, foot), fill=(28, 28, 30))
-        draw.ellipse((x + w * a - r / 2, foot - 1.5 * r, x + w * a + r / 2, foot - r / 2), fill=(120, 122, 124))
+        draw.ellipse(
+            (x + w * a - r / 2, foot - 1.5 * r, x + w * a + r / 2, foot - r / 2),
+            fill=(120, 122, 124),
+        )
 
 
 def _props(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int, h: int) -> None:
@@ -155,7 +175,10 @@ def _props(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int, h: int) -> No
         elif kind == "bench":
             wood = _shade((128, 98, 70), s.uniform(0.7, 1.1))
             for k in range(3):
-                draw.rectangle((x, foot - 80 + 16 * k, x + 170, foot - 70 + 16 * k), fill=_shade(wood, 1 - 0.1 * k))
+                draw.rectangle(
+                    (x, foot - 80 + 16 * k, x + 170, foot - 70 + 16 * k),
+                    fill=_shade(wood, 1 - 0.1 * k),
+                )
             for leg in (12, 150):
                 draw.rectangle((x + leg, foot - 34, x + leg + 8, foot), fill=(56, 56, 58))
         elif kind == "poster":
@@ -164,7 +187,11 @@ def _props(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int, h: int) -> No
             draw.rectangle((x, top - 228, x + 100, top - 80), fill=paper)
             draw.rectangle((x + 12, top - 216, x + 88, top - 150), fill=_muted(s, (0.3, 0.8), 0.55))
             for k in range(3):
-                draw.line((x + 14, top - 130 + 16 * k, x + 84, top - 130 + 16 * k), fill=_shade(paper, 0.6), width=5)
+                draw.line(
+                    (x + 14, top - 130 + 16 * k, x + 84, top - 130 + 16 * k),
+                    fill=_shade(paper, 0.6),
+                    width=5,
+                )
         elif kind == "hedge":
             for k in range(6):
                 _leaves(draw, s, x + 50 * k, foot - 36, 48, 40)
@@ -197,7 +224,12 @@ def _background(s: Stream, pitch: float) -> tuple[Image.Image, int]:
     broad = value_noise(s, (CANVAS[1], CANVAS[0]), (3, 5), 4)
     fine = s.array(CANVAS[1], CANVAS[0]) + s.array(CANVAS[1], CANVAS[0]) - 1
     floor = np.arange(CANVAS[1])[:, None] > top / _FINE
-    pixels = pixels * (1 + 0.07 * broad + np.where(floor, 0.11 if ground == "grass" else 0.05, 0.02) * fine)[..., None]
+    pixels = (
+        pixels
+        * (1 + 0.07 * broad + np.where(floor, 0.11 if ground == "grass" else 0.05, 0.02) * fine)[
+            ..., None
+        ]
+    )
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)), top // _FINE
 
 
@@ -208,7 +240,9 @@ def camera(world: World, number: int) -> Camera:
     pitch, direction = s.uniform(4, 24), s.uniform(0, 360)
     canvas, ground = _background(s, pitch)
     azimuth, height = s.uniform(-1.3, 1.3), s.uniform(0.5, 1.1)
-    sun = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])
+    sun = np.array(
+        [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
+    )
     sun_strength = s.uniform(0.25, 0.75)
     warm = s.uniform(-1, 1) * world.tint_limit / 2
     tint = (s.array(3) * 2 - 1) * world.tint_limit / 2 + np.array([warm, 0, -warm])

@@ -1,7 +1,8 @@
 """Random numbers that depend on nothing but their names.
 
-Every draw of the synthetic world comes from a stream that is keyed by the world's seed, a tag and integers.
-Only `Generator.random` is used below, because NumPy may change its other distributions between releases.
+Every draw of the synthetic world comes from a stream that is keyed by the world's seed, a tag and
+integers. Only `Generator.random` is used below, because NumPy may change its other distributions
+between releases.
 """
 
 import zlib
@@ -16,7 +17,9 @@ FloatArray = NDArray[np.float64]
 
 
 class Stream:
-    """A named sequence of random numbers: the same `(seed, tag, *ids)` gives the same draws, in any process."""
+    """A named sequence of random numbers: the same `(seed, tag, *ids)` gives the same draws, in
+    any process.
+    """
 
     def __init__(self, seed: int, tag: str, *ids: int) -> None:
         key = [seed, zlib.crc32(tag.encode()), *ids]
@@ -56,11 +59,13 @@ class Stream:
         return [items[int(i)] for i in order]
 
 
-def value_noise(stream: Stream, shape: tuple[int, int], cells: tuple[int, int], octaves: int = 3) -> FloatArray:
+def value_noise(
+    stream: Stream, shape: tuple[int, int], cells: tuple[int, int], octaves: int = 3
+) -> FloatArray:
     """Smooth noise: float64 of `shape`, mean about 0, mostly within [-1, 1].
 
-    `cells` counts the coarsest lattice cells along each axis; each further octave doubles them and halves its
-    weight.
+    `cells` counts the coarsest lattice cells along each axis; each further octave doubles them and
+    halves its weight.
     """
     total = np.zeros(shape)
     weight, sum_of_squares = 1.0, 0.0

@@ -1,7 +1,8 @@
 """The label map's numbers, and how DensePose's charts lie on the body.
 
-Labels of a pixel: 0 background · 1..24 body surfaces, numbered as DensePose does · 25 backpack · 26 handbag ·
-27 hat (25..27 belong to the person) · 30 object in front of the person · 31 other pedestrian, in front or behind.
+Labels of a pixel: 0 background · 1..24 body surfaces, numbered as DensePose does · 25 backpack · 26
+handbag · 27 hat (25..27 belong to the person) · 30 object in front of the person · 31 other
+pedestrian, in front or behind.
 """
 
 from typing import Final
@@ -29,7 +30,8 @@ LABEL_NAMES: Final[dict[int, str]] = {
 }
 TARGET_LABELS: Final = 28  # labels 1 .. 27 are the person to be recognised
 
-RIGHT_LEFT: Final[tuple[tuple[int, int], ...]] = (  # feet and arms: DensePose numbers the left one first
+# feet and arms: DensePose numbers the left one first
+RIGHT_LEFT: Final[tuple[tuple[int, int], ...]] = (
     (3, 4), (6, 5), (7, 8), (9, 10), (11, 12), (13, 14), (16, 15), (18, 17), (20, 19), (22, 21), (23, 24),
 )  # fmt: skip
 
@@ -43,9 +45,10 @@ BONES: Final[tuple[tuple[int, int], ...]] = (
     (11, 13), (13, 15), (12, 14), (14, 16),
 )  # fmt: skip
 
-# On the body a surface is drawn with two plain coordinates: `along` (head to toe, or shoulder to fingers) and
-# `across` (torso: the person's left to right; limbs: outside to inside; head: face to nape). DensePose turns some
-# charts: U = along or 1 - along, V = across or 1 - across, and hands, feet and head have U across and V along.
+# On the body a surface is drawn with two plain coordinates: `along` (head to toe, or shoulder to
+# fingers) and `across` (torso: the person's left to right; limbs: outside to inside; head: face to
+# nape). DensePose turns some charts: U = along or 1 - along, V = across or 1 - across, and hands,
+# feet and head have U across and V along.
 _U_REVERSED = (9, 10, 11, 12, 19, 20)
 _V_REVERSED = (9, 10, 19, 20)
 _TURNED = (3, 4, 5, 6, 23, 24)
@@ -68,7 +71,9 @@ CHARTS: Final = _chart_matrix()  # float32 [28, 2, 3]: (U, V) = CHARTS[label] @ 
 
 
 def label_palette() -> NDArray[np.uint8]:
-    """Colours of the label map: uint8 [256, 3]. Warm on the person's left, cool on the right, background black."""
+    """Colours of the label map: uint8 [256, 3]. Warm on the person's left, cool on the right,
+    background black.
+    """
     palette = np.zeros((256, 3), np.uint8)
     named = {
         1: (128, 70, 60), 2: (120, 220, 130), 3: (70, 60, 190), 4: (250, 200, 60), 5: (255, 120, 60),

@@ -20,7 +20,17 @@ from partreid.data.synthetic.clothes import (
 )
 from partreid.data.synthetic.streams import Stream, value_noise
 from partreid.data.synthetic.surfaces import BACKPACK, HANDBAG, HAT
-from partreid.data.synthetic.wardrobe import HAIRS, SKINS, STYLES, Attributes, Bag, Colour, Lower, Shoe, Upper
+from partreid.data.synthetic.wardrobe import (
+    HAIRS,
+    SKINS,
+    STYLES,
+    Attributes,
+    Bag,
+    Colour,
+    Lower,
+    Shoe,
+    Upper,
+)
 
 SIZE: Final = 64
 _TEXEL: Final = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE
@@ -38,7 +48,9 @@ class Atlas:
     labels: NDArray[np.uint8]  # [31, 64, 64] label painted over the surface (straps), 0 = none
 
 
-def _mix(page: FloatArray, where: FloatArray | BoolArray, colour: Colour, strength: float = 1.0) -> None:
+def _mix(
+    page: FloatArray, where: FloatArray | BoolArray, colour: Colour, strength: float = 1.0
+) -> None:
     share = np.asarray(where, np.float32)[..., None] * np.float32(strength)
     page += share * (np.asarray(colour, np.float32) - page)
 
@@ -53,15 +65,21 @@ def _bump(value: FloatArray, centre: float, width: float) -> FloatArray:
     return out
 
 
-def _pattern(kind: str, down: FloatArray, round_: FloatArray, scale: float, trunk: bool) -> FloatArray | BoolArray:
-    """Where the second colour is; `down` and `round_` in centimetres from the shoulder and from the side seam."""
+def _pattern(
+    kind: str, down: FloatArray, round_: FloatArray, scale: float, trunk: bool
+) -> FloatArray | BoolArray:
+    """Where the second colour is; `down` and `round_` in centimetres from the shoulder and from
+    the side seam.
+    """
     p, nothing = 6.5 * scale, np.zeros(np.broadcast_shapes(down.shape, round_.shape), bool)
     if kind == "stripes":
         return ((down % p) < 0.45 * p) | nothing
     if kind == "vertical":
         return ((round_ % (0.8 * p)) < 0.3 * p) | nothing
     if kind == "check":
-        return np.float32(0.45) * ((round_ % p) < 0.45 * p) + np.float32(0.45) * ((down % p) < 0.45 * p)
+        return np.float32(0.45) * ((round_ % p) < 0.45 * p) + np.float32(0.45) * (
+            (down % p) < 0.45 * p
+        )
     if kind == "dots":
         p = 0.75 * p
         return (((round_ % p) - p / 2) ** 2 + ((down % p) - p / 2) ** 2) < (0.3 * p) ** 2
@@ -74,7 +92,9 @@ def _pattern(kind: str, down: FloatArray, round_: FloatArray, scale: float, trun
     return nothing
 
 
-def paint(stream: Stream, person: Attributes, upper: Upper, lower: Lower, shoe: Shoe, bag: Bag) -> Atlas:
+def paint(
+    stream: Stream, person: Attributes, upper: Upper, lower: Lower, shoe: Shoe, bag: Bag
+) -> Atlas:
     """Paints all pages of one person."""
     pages = np.empty((PAGES, SIZE, SIZE, 3), np.float32)
     pages[:] = SKINS[person.skin]
@@ -99,13 +119,17 @@ def paint(stream: Stream, person: Attributes, upper: Upper, lower: Lower, shoe: 
 
 @lru_cache(maxsize=1)
 def _folds() -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
-    """Brightness of creased cloth, for the trunk and for limbs: [64, 64] around 1. The same in every world."""
+    """Brightness of creased cloth, for the trunk and for limbs: [64, 64] around 1. The same in
+    every world.
+    """
     out = []
     for tag, cells in (("trunk", (3, 5)), ("limbs", (6, 2))):
         pages = []
         for k in range(12):
             s = Stream(0, tag, k)
-            creases = 0.06 * value_noise(s, (SIZE, SIZE), cells) + 0.03 * (s.array(SIZE, SIZE) - 0.5)
+            creases = 0.06 * value_noise(s, (SIZE, SIZE), cells) + 0.03 * (
+                s.array(SIZE, SIZE) - 0.5
+            )
             pages.append((1 + creases).astype(np.float32))
         out.append(tuple(pages))
     return out[0], out[1]
@@ -154,7 +178,12 @@ def _torso(pages: FloatArray, upper: Upper, lower: Lower) -> None:
 
 def _arms(pages: FloatArray, upper: Upper) -> None:
     end = SLEEVE[upper.sleeve]
-    for page, top, bottom in ((15, 1.447, 1.115), (17, 1.447, 1.115), (19, 1.115, 0.855), (21, 1.115, 0.855)):
+    for page, top, bottom in (
+        (15, 1.447, 1.115),
+        (17, 1.447, 1.115),
+        (19, 1.115, 0.855),
+        (21, 1.115, 0.855),
+    ):
         height = top - ALONG * (top - bottom)
         down, round_ = (1.477 - height) * 100 + 0 * ACROSS, ACROSS * 15 + 0 * ALONG
         covered = height > end
@@ -163,7 +192,9 @@ def _arms(pages: FloatArray, upper: Upper) -> None:
         _mix(cloth, _pattern(upper.pattern, down, round_, upper.scale, False), upper.second)
         if upper.kind == "puffer":
             _mix(cloth, _bump(down % 7.5, 0.6, 0.9), _scaled(upper.colour, 0.55), 0.8)
-        pages[page] = np.where(np.broadcast_to(covered, (SIZE, SIZE))[..., None], cloth, pages[page])
+        pages[page] = np.where(
+            np.broadcast_to(covered, (SIZE, SIZE))[..., None], cloth, pages[page]
+        )
         _mix(pages[page], _bump(height, end + 0.008, 0.010), _scaled(upper.colour, 0.6), 0.5)
     _mix(pages[4], ALONG > 0.55, _scaled(tuple(pages[4, 0, 0]), 0.86))
     fingers = _bump((ACROSS * 16) % 1.0, 0.5, 0.2) * (ALONG > 0.6)
@@ -173,7 +204,12 @@ def _arms(pages: FloatArray, upper: Upper) -> None:
 def _legs(pages: FloatArray, lower: Lower, shoe: Shoe) -> None:
     end = LEGS_END[lower.kind]
     skirt = "skirt" in lower.kind
-    for page, top, bottom in ((10, 0.94, 0.495), (8, 0.94, 0.495), (14, 0.495, 0.055), (12, 0.495, 0.055)):
+    for page, top, bottom in (
+        (10, 0.94, 0.495),
+        (8, 0.94, 0.495),
+        (14, 0.495, 0.055),
+        (12, 0.495, 0.055),
+    ):
         p = pages[page]
         height = top - ALONG * (top - bottom)
         covered = height > end
@@ -181,7 +217,12 @@ def _legs(pages: FloatArray, lower: Lower, shoe: Shoe) -> None:
         if lower.pattern == "side":
             _mix(p, covered & (ACROSS < 0.14), lower.second)
         elif lower.pattern == "check":
-            _mix(p, _pattern("check", height * 100, ACROSS * 24, 0.9, False) * covered, lower.second, 0.6)
+            _mix(
+                p,
+                _pattern("check", height * 100, ACROSS * 24, 0.9, False) * covered,
+                lower.second,
+                0.6,
+            )
         if lower.kind == "jeans":
             _mix(
                 p,
@@ -193,13 +234,22 @@ def _legs(pages: FloatArray, lower: Lower, shoe: Shoe) -> None:
             _mix(p, _bump(height, end + 0.006, 0.008), _scaled(lower.colour, 0.6), 0.6)
             _mix(p, covered * _bump(height, 0.50, 0.02), _scaled(lower.colour, 0.8), 0.5)
         if shoe.kind == "boot":
-            _mix(p, (height < 0.26) & ~(covered & (not skirt) & (lower.kind in ("wide", "jeans"))), shoe.colour)
+            _mix(
+                p,
+                (height < 0.26) & ~(covered & (not skirt) & (lower.kind in ("wide", "jeans"))),
+                shoe.colour,
+            )
         elif shoe.kind == "sneaker":
             _mix(p, (height < 0.125) & ~covered, (0.88, 0.87, 0.85))
     for page in (DRAPE_FRONT, DRAPE_BACK):
         pages[page] = lower.colour
         if lower.pattern == "check":
-            _mix(pages[page], _pattern("check", ALONG * 44, ACROSS * 30, 0.9, False), lower.second, 0.6)
+            _mix(
+                pages[page],
+                _pattern("check", ALONG * 44, ACROSS * 30, 0.9, False),
+                lower.second,
+                0.6,
+            )
         pleats = 0.5 + 0.5 * np.cos(ACROSS * 2 * np.pi * 5)
         _mix(pages[page], pleats * np.ones((SIZE, 1)), _scaled(lower.colour, 0.62), 0.45)
     foot = pages[5]
@@ -215,7 +265,9 @@ def _legs(pages: FloatArray, lower: Lower, shoe: Shoe) -> None:
 def _straps(pages: FloatArray, labels: NDArray[np.uint8], bag: Bag) -> None:
     if bag.kind == "backpack":
         for centre in (0.25, 0.75):
-            where = (np.abs(ACROSS - centre - 0.10 * (0.5 - centre) * ALONG) < 0.038) & (ALONG < 0.52)
+            where = (np.abs(ACROSS - centre - 0.10 * (0.5 - centre) * ALONG) < 0.038) & (
+                ALONG < 0.52
+            )
             _mix(pages[2], where, bag.colour)
             labels[2][where] = BACKPACK
             upper_back = where & (ALONG < 0.16)
@@ -234,12 +286,27 @@ def _head(pages: FloatArray, stream: Stream, person: Attributes) -> None:
     skin, hair = SKINS[person.skin], HAIRS[person.hair]
     style = STYLES[person.style]
     head = pages[24]
-    _mix(head, _bump(ALONG, 0.53, 0.07) * _bump(ACROSS, 0.22, 0.10), _scaled(skin, 1.02, 0.86, 0.84), 0.45)
+    _mix(
+        head,
+        _bump(ALONG, 0.53, 0.07) * _bump(ACROSS, 0.22, 0.10),
+        _scaled(skin, 1.02, 0.86, 0.84),
+        0.45,
+    )
     _mix(head, _bump(ALONG, 0.395, 0.035) * _bump(ACROSS, 0.14, 0.07), _scaled(skin, 0.78), 0.55)
     brow = (np.abs(ALONG - 0.352) < 0.010) & (ACROSS > 0.075) & (ACROSS < 0.215)
     _mix(head, brow, _scaled(hair, 0.8), 0.6)
-    _mix(head, (np.abs(ALONG - 0.398) < 0.014) & (np.abs(ACROSS - 0.143) < 0.042), (0.83, 0.81, 0.79), 0.55)
-    _mix(head, (np.abs(ALONG - 0.398) < 0.014) & (np.abs(ACROSS - 0.143) < 0.019), (0.16, 0.12, 0.10), 0.85)
+    _mix(
+        head,
+        (np.abs(ALONG - 0.398) < 0.014) & (np.abs(ACROSS - 0.143) < 0.042),
+        (0.83, 0.81, 0.79),
+        0.55,
+    )
+    _mix(
+        head,
+        (np.abs(ALONG - 0.398) < 0.014) & (np.abs(ACROSS - 0.143) < 0.019),
+        (0.16, 0.12, 0.10),
+        0.85,
+    )
     _mix(head, _bump(ALONG, 0.512, 0.012) * _bump(ACROSS, 0.03, 0.03), _scaled(skin, 0.66), 0.5)
     _mix(
         head,
@@ -249,9 +316,15 @@ def _head(pages: FloatArray, stream: Stream, person: Attributes) -> None:
     )
     _mix(head, _bump(ALONG, 0.72, 0.03) * (ACROSS < 0.5), _scaled(skin, 0.75), 0.5)
     if not person.female and stream.chance(0.3):
-        beard = (ALONG > 0.53) & (ALONG < 0.70) & (ACROSS < 0.42) & (ALONG > 0.70 - 0.5 * ACROSS - 0.10)
+        beard = (
+            (ALONG > 0.53) & (ALONG < 0.70) & (ACROSS < 0.42) & (ALONG > 0.70 - 0.5 * ACROSS - 0.10)
+        )
         _mix(head, beard, hair, 0.5)
-    strands = 1 + 0.16 * value_noise(stream, (SIZE, SIZE), (3, 16), 2) + 0.10 * (stream.array(SIZE, SIZE) - 0.5)
+    strands = (
+        1
+        + 0.16 * value_noise(stream, (SIZE, SIZE), (3, 16), 2)
+        + 0.10 * (stream.array(SIZE, SIZE) - 0.5)
+    )
     locks = np.asarray(hair) * strands[..., None]
     covered = np.clip((hairline(style, ACROSS) - ALONG) / 0.02 + 0.5, 0, 1)[..., None]
     strength = 0.80 if style == "crop" else 1.0
@@ -271,7 +344,9 @@ def _things(pages: FloatArray, stream: Stream, person: Attributes, bag: Bag) -> 
             _mix(p, (ALONG > 0.10) & (ALONG < 0.34), _scaled(bag.colour, 0.72))
             _mix(
                 p,
-                (np.abs(ALONG - 0.34) < 0.04) & ((ACROSS * 4 % 1.0) > 0.42) & ((ACROSS * 4 % 1.0) < 0.58),
+                (np.abs(ALONG - 0.34) < 0.04)
+                & ((ACROSS * 4 % 1.0) > 0.42)
+                & ((ACROSS * 4 % 1.0) < 0.58),
                 bag.second,
             )
         p *= (1 + 0.05 * value_noise(stream, (SIZE, SIZE), (4, 4)))[..., None]
@@ -287,7 +362,12 @@ def _things(pages: FloatArray, stream: Stream, person: Attributes, bag: Bag) -> 
     hat[:] = colour
     if person.hat == 2:
         _mix(hat, (ALONG > 0.56) * np.ones((1, SIZE)), _scaled(colour, 0.78))
-        _mix(hat, _bump((ACROSS * 20) % 1.0, 0.5, 0.25) * np.ones((SIZE, 1)), _scaled(colour, 0.8), 0.5)
+        _mix(
+            hat,
+            _bump((ACROSS * 20) % 1.0, 0.5, 0.25) * np.ones((SIZE, 1)),
+            _scaled(colour, 0.8),
+            0.5,
+        )
     else:
         _mix(hat, (ALONG > 0.60) & (ALONG < 0.72), _scaled(colour, 0.6), 0.6)
         _mix(hat, ALONG > 0.84, _scaled(colour, 0.85), 0.8)

@@ -1,7 +1,7 @@
 """Who wears what: garments of a world, and the people who share them.
 
-A wardrobe is much smaller than the number of people, so that single garments do not give a person away. Upper
-garments come in pairs that differ in nothing but the pattern.
+A wardrobe is much smaller than the number of people, so that single garments do not give a person
+away. Upper garments come in pairs that differ in nothing but the pattern.
 """
 
 import colorsys
@@ -14,7 +14,8 @@ from partreid.data.synthetic.world import World
 
 Colour = tuple[float, float, float]  # RGB in [0, 1], gamma-encoded
 
-_CLOTH: Final[tuple[tuple[float, float, float, float], ...]] = (  # hue, saturation, value, how common
+# hue, saturation, value, how common
+_CLOTH: Final[tuple[tuple[float, float, float, float], ...]] = (
     (0.62, 0.10, 0.15, 5), (0.60, 0.06, 0.35, 4), (0.58, 0.04, 0.60, 3), (0.10, 0.05, 0.88, 4),
     (0.62, 0.55, 0.28, 4), (0.60, 0.55, 0.52, 3), (0.56, 0.35, 0.70, 2), (0.98, 0.70, 0.48, 2),
     (0.00, 0.75, 0.68, 2), (0.04, 0.50, 0.38, 2), (0.08, 0.45, 0.60, 2), (0.11, 0.30, 0.76, 2),
@@ -37,7 +38,17 @@ STYLES: Final = ("bald", "crop", "short", "swept", "bob", "long", "ponytail", "b
 UPPERS: Final = ("tee", "shirt", "sweater", "hoodie", "jacket", "coat", "puffer", "tank")
 LOWERS: Final = ("jeans", "slim", "shorts", "skirt", "wide", "jeans", "slim", "shorts", "jeans", "long skirt", "wide",
                  "skirt")  # fmt: skip
-PATTERNS: Final = ("plain", "stripes", "check", "block", "print", "raglan", "band", "dots", "vertical")
+PATTERNS: Final = (
+    "plain",
+    "stripes",
+    "check",
+    "block",
+    "print",
+    "raglan",
+    "band",
+    "dots",
+    "vertical",
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,9 @@ class Wardrobe:
 
 @dataclass(frozen=True)
 class Attributes:
-    """One person. The first seven are indices; the distance of two people counts how many of them differ."""
+    """One person. The first seven are indices; the distance of two people counts how many of
+    them differ.
+    """
 
     upper: int
     lower: int
@@ -139,8 +152,15 @@ def wardrobe(world: World) -> Wardrobe:
         base = Stream(world.seed, "upper", index // 2)  # a pair shares kind and colours
         kind = base.choice(UPPERS, (5, 3, 4, 3, 3, 2, 2, 1))
         colour = _cloth(base, world.saturation)
-        second, inner = _contrast(base, colour, world.saturation), _contrast(base, colour, world.saturation)
-        allowed = PATTERNS if kind in ("tee", "shirt", "sweater") else ("plain", "block", "band", "raglan", "vertical")
+        second, inner = (
+            _contrast(base, colour, world.saturation),
+            _contrast(base, colour, world.saturation),
+        )
+        allowed = (
+            PATTERNS
+            if kind in ("tee", "shirt", "sweater")
+            else ("plain", "block", "band", "raglan", "vertical")
+        )
         patterns = base.shuffled(allowed)
         sleeve = {"tank": "none", "tee": "short"}.get(kind, "long")
         scale = base.uniform(0.7, 1.5)
@@ -150,14 +170,18 @@ def wardrobe(world: World) -> Wardrobe:
         s = Stream(world.seed, "lower", index)
         kind = LOWERS[index % len(LOWERS)]
         colour = _hsv(s, s.choice(_DENIM if kind == "jeans" or s.chance(0.2) else _DULL))
-        pattern = s.choice(("plain", "side", "check"), (0.76, 0.14, 0.10)) if kind != "jeans" else "plain"
+        pattern = (
+            s.choice(("plain", "side", "check"), (0.76, 0.14, 0.10)) if kind != "jeans" else "plain"
+        )
         lowers.append(Lower(kind, pattern, colour, _contrast(s, colour, world.saturation)))
     shoes = []
     for index in range(world.shoes):
         s = Stream(world.seed, "shoes", index)
         kind = ("sneaker", "leather", "sneaker", "boot")[index % 4]
         colour = _cloth(s, world.saturation) if kind == "sneaker" else _hsv(s, s.choice(_DULL[:5]))
-        shoes.append(Shoe(kind, colour, (0.86, 0.85, 0.82) if kind == "sneaker" else (0.10, 0.09, 0.09)))
+        shoes.append(
+            Shoe(kind, colour, (0.86, 0.85, 0.82) if kind == "sneaker" else (0.10, 0.09, 0.09))
+        )
     bags = [Bag("none", (0, 0, 0), (0, 0, 0), 0)]
     for index in range(world.bags):
         s = Stream(world.seed, "bag", index)
@@ -175,7 +199,11 @@ def _draw(world: World, stream: Stream) -> Attributes:
         if female or "skirt" not in clothes.lowers[lower].kind:
             break
         lower = stream.integer(0, world.lowers)
-    weights = (0.3, 1, 1.5, 1.2, 2.5, 3, 2.5, 1.2, 0.5) if female else (1.2, 3, 4, 2.5, 0.2, 0.2, 0.2, 0.1, 0.6)
+    weights = (
+        (0.3, 1, 1.5, 1.2, 2.5, 3, 2.5, 1.2, 0.5)
+        if female
+        else (1.2, 3, 4, 2.5, 0.2, 0.2, 0.2, 0.1, 0.6)
+    )
     skin = stream.choice(range(6), (3, 4, 3, 2, 2, 2))
     dark_hair = (7, 4, 1.5, 0.2, 0.2, 1.5)
     return Attributes(
@@ -212,7 +240,8 @@ def _twin(world: World, model: Attributes, stream: Stream) -> Attributes:
 def roster(world: World, group: int, count: int) -> tuple[Attributes, ...]:
     """The first `count` people of a group (0 train, 1 test, 2 distractors, 3 passers-by).
 
-    No two of a group look alike in all seven attributes, unless the wardrobe is too small to avoid it.
+    No two of a group look alike in all seven attributes, unless the wardrobe is too small to avoid
+    it.
     """
     people: list[Attributes] = []
     for index in range(count):

@@ -46,7 +46,8 @@ class World:
     min_distance: int = 2  # attributes of seven in which any other two people differ at least
     saturation: float = 1.15
 
-    yaw_uniform: float = 0.35  # share of images with any yaw; others follow the camera's two main directions
+    # share of images with any yaw; others follow the camera's two main directions
+    yaw_uniform: float = 0.35
     walking: float = 0.82
     truncation_p: float = 0.10
     bystander_p: float = 0.25
@@ -55,17 +56,27 @@ class World:
 
     train_occluded: float = 0.09
     gallery_occluded: float = 0.10
-    coverage: tuple[float, float] = (0.30, 0.70)  # share of the person an occluder hides (to 0.5 % if supersampled)
+    # share of the person an occluder hides (to 0.5 % if supersampled)
+    coverage: tuple[float, float] = (0.30, 0.70)
     pedestrian_occluder_p: float = 0.30
 
     def __post_init__(self) -> None:
         if type(self.seed) is not int or not 0 <= self.seed < 2**63:
-            raise DataError(f"the seed of a world must be a whole number from 0 to {2**63 - 1}, not {self.seed}")
+            raise DataError(
+                f"the seed of a world must be a whole number from 0 to {2**63 - 1}, not {self.seed}"
+            )
         if not 0 <= self.train_occluded <= 1:
-            raise DataError(f"the share of occluded images must lie from 0 to 1, not {self.train_occluded}")
+            raise DataError(
+                f"the share of occluded images must lie from 0 to 1, not {self.train_occluded}"
+            )
         if not 1 <= self.cameras <= 9:
-            raise ValueError(f"a world has 1 to 9 cameras (one digit in the file name), not {self.cameras}")
-        if self.train_identities > FIRST_TEST - 1 or self.test_identities > FIRST_DISTRACTOR - FIRST_TEST:
+            raise ValueError(
+                f"a world has 1 to 9 cameras (one digit in the file name), not {self.cameras}"
+            )
+        if (
+            self.train_identities > FIRST_TEST - 1
+            or self.test_identities > FIRST_DISTRACTOR - FIRST_TEST
+        ):
             raise ValueError("file names hold 5000 training and 3000 test identities at most")
         if not 0.0 < self.coverage[0] < self.coverage[1] <= 0.9:
             raise ValueError(f"coverage must rise within (0, 0.9], not {self.coverage}")
@@ -110,7 +121,10 @@ class Shot:
 def plan(world: World) -> Iterator[Shot]:
     """All images of a world, in the order in which annotations.jsonl lists them."""
     cameras = range(1, world.cameras + 1)
-    train, test = range(1, world.train_identities + 1), range(FIRST_TEST, FIRST_TEST + world.test_identities)
+    train, test = (
+        range(1, world.train_identities + 1),
+        range(FIRST_TEST, FIRST_TEST + world.test_identities),
+    )
     for identity in train:
         for camera in cameras:
             for index in range(world.train_per_camera):

@@ -1,4 +1,6 @@
-"""The demo's threshold: so that ``partreid compare`` and ``rank`` answer yes or no as soon as the demo has run."""
+"""The demo's threshold: so that ``partreid compare`` and ``rank`` answer yes or no as soon as
+the demo has run.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,18 @@ RATE = 1e-3  # pairs of strangers that may be taken for one person
 
 
 def decided(judged: Judged, benchmark: Benchmark, run: Path) -> Calibration | None:
-    """Fit on half of the test people, check on the others, keep it beside the model. None if they are too few."""
+    """Fit on half of the test people, check on the others, keep it beside the model. None if
+    they are too few.
+    """
     protocol = build.protocol(benchmark)
     try:
         decision.require_slice(benchmark, protocol, RATE, share=0.5)
     except DataError:  # as of the quick demo's eight people
         return None
     described, model = judged.described, judged.model
-    pairs = decision.known_pairs(model.method.distance, described.queries, described.gallery, benchmark, protocol)
+    pairs = decision.known_pairs(
+        model.method.distance, described.queries, described.gallery, benchmark, protocol
+    )
     made = calibrate(pairs, decision.source_of(model.bound, benchmark, model.recipe.test[0]), RATE)
     decision.save(made, run / decision.FILE)
     return made
@@ -32,22 +38,39 @@ def decided(judged: Judged, benchmark: Benchmark, run: Path) -> Calibration | No
 def said(made: Calibration) -> str:
     """What the threshold did to people that it was not put on."""
     fmr, tpr = made.checked.fmr, made.checked.tpr
-    return (f"Threshold of BPBreID, put on {made.fitted.people} people for {1000 * made.rate:g} false match in 1,000 "
-            f"pairs of strangers: on the {made.checked.slice.people} others it makes {1000 * fmr.value:.1f} "
-            f"[{1000 * fmr.low:.1f}, {1000 * fmr.high:.1f}] and finds {tpr.value:.0%} of the pairs of one person "
-            f"[{tpr.low:.0%}, {tpr.high:.0%}]. partreid compare and rank decide by it.")
+    return (
+        f"Threshold of BPBreID, put on {made.fitted.people} people for {1000 * made.rate:g} false "
+        f"match in 1,000 pairs of strangers: on the {made.checked.slice.people} others it makes "
+        f"{1000 * fmr.value:.1f} [{1000 * fmr.low:.1f}, {1000 * fmr.high:.1f}] and finds "
+        f"{tpr.value:.0%} of the pairs of one person [{tpr.low:.0%}, {tpr.high:.0%}]. partreid "
+        "compare and rank decide by it."
+    )
 
 
 def plain(made: Calibration) -> dict[str, Any]:
     """For JSON: shares in 0..1, with ranges."""
-    found: dict[str, Any] = decision.plain({"rate": made.rate, "expected": made.expected, "fitted": made.fitted,
-                                            "checked": made.checked.slice, "fmr": made.checked.fmr,
-                                            "tpr": made.checked.tpr, "ece": made.checked.ece})
+    found: dict[str, Any] = decision.plain(
+        {
+            "rate": made.rate,
+            "expected": made.expected,
+            "fitted": made.fitted,
+            "checked": made.checked.slice,
+            "fmr": made.checked.fmr,
+            "tpr": made.checked.tpr,
+            "ece": made.checked.ece,
+        }
+    )
     return found
 
 
 def section(judged: Judged, benchmark: Benchmark, made: Calibration) -> Section:
     """The report's section on how sure the answers are, and rightly."""
-    found = trust(judged.model.method.distance, judged.described, benchmark, build.protocol(benchmark), judged.scored,
-                  made)
+    found = trust(
+        judged.model.method.distance,
+        judged.described,
+        benchmark,
+        build.protocol(benchmark),
+        judged.scored,
+        made,
+    )
     return trusted({judged.name: found}, {judged.name: 0})

@@ -1,4 +1,6 @@
-"""What the demo says about labels that a network made for itself: how good they are and how they came about."""
+"""What the demo says about labels that a network made for itself: how good they are and how they
+came about.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,19 +39,30 @@ def print_quality(quality: Mapping[str, Mapping[str, float]]) -> None:
     """The table of label quality in percent, if there is any."""
     if quality:
         names = list(next(iter(quality.values())))
-        ui.table("Labels found without a parser, overlap with the exact truth in %", ("method", *names),
-                 [(method, *(f"{100 * row[name]:.1f}" for name in names)) for method, row in quality.items()])
+        ui.table(
+            "Labels found without a parser, overlap with the exact truth in %",
+            ("method", *names),
+            [
+                (method, *(f"{100 * row[name]:.1f}" for name in names))
+                for method, row in quality.items()
+            ],
+        )
 
 
 def rounds(folder: Path) -> list[dict[str, Any]]:
-    """The journal's lines on every round of labelling, with the number of people who needed a fallback."""
+    """The journal's lines on every round of labelling, with the number of people who needed a
+    fallback.
+    """
     entries = read_journal(folder / "journal.jsonl")
     needed: dict[int, int] = {}
     for entry in entries:
         if entry.get("event") == "fallback":
             needed[entry["epoch"]] = needed.get(entry["epoch"], 0) + entry["people"]
-    return [{**entry, "fallbacks": needed.get(entry["epoch"], 0)} for entry in entries
-            if entry.get("event") == "labels"]
+    return [
+        {**entry, "fallbacks": needed.get(entry["epoch"], 0)}
+        for entry in entries
+        if entry.get("event") == "labels"
+    ]
 
 
 def stories(method: str, folder: Path, benchmark: Benchmark, world: Path) -> list[LabelStory]:
@@ -61,8 +74,13 @@ def stories(method: str, folder: Path, benchmark: Benchmark, world: Path) -> lis
     told = []
     for i, row in enumerate(kept[0][0]["rows"].tolist()):
         sample = benchmark.train[row]
-        pictures = [(f"epoch {meta['epoch'] + 1}", _as_maps(sample, tensors["labels"][i].numpy(), 0, "part"))
-                    for tensors, meta in kept]
+        pictures = [
+            (
+                f"epoch {meta['epoch'] + 1}",
+                _as_maps(sample, tensors["labels"][i].numpy(), 0, "part"),
+            )
+            for tensors, meta in kept
+        ]
         pictures.append(("truth", _as_maps(sample, truth_table[exact(sample)], 5, "")))
         told.append(LabelStory(method, tuple(pictures)))
     return told

@@ -1,4 +1,6 @@
-"""Pictures of what only training sees: DSA-reID's unwrapped surfaces, the regions that MagnifierNet hides."""
+"""Pictures of what only training sees: DSA-reID's unwrapped surfaces, the regions that
+MagnifierNet hides.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +21,9 @@ PEOPLE, DRAWS = 2, 4
 
 
 def lessons(models: Mapping[str, Model], benchmark: Benchmark) -> tuple[Lesson, ...]:
-    """One for each method that has something to show; a few people of the training images, always the same."""
+    """One for each method that has something to show; a few people of the training images,
+    always the same.
+    """
     step = max(1, len(benchmark.train) // (PEOPLE + 1))
     samples = benchmark.train[step::step][:PEOPLE]
     found = []
@@ -34,12 +38,23 @@ def _unwrapped(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) ->
     few = replace(benchmark, train=tuple(samples))
     spec = model.recipe.cues["uv_tiles"].but(cache=False)
     tiles, paths = build.cue(spec, few), surfaces_of(benchmark.root, samples)
-    pictures = [(f"identity {s.identity}, camera {s.camera}",
-                 tiles_picture(s.path, read_iuv(path, order="iuv").labels, np.asarray(tiles[i], np.uint8)))
-                for i, (s, path) in enumerate(zip(samples, paths, strict=True)) if path is not None]
-    return Lesson("DSA-reID: the surface unwrapped", "Every pixel of a body is copied to its place on one of 24 "
-                  "surfaces, so that the same place means the same spot on everybody. A second network that sees only "
-                  "these guides the one that sees the picture; at test time it is gone.", tuple(pictures))
+    pictures = [
+        (
+            f"identity {s.identity}, camera {s.camera}",
+            tiles_picture(
+                s.path, read_iuv(path, order="iuv").labels, np.asarray(tiles[i], np.uint8)
+            ),
+        )
+        for i, (s, path) in enumerate(zip(samples, paths, strict=True))
+        if path is not None
+    ]
+    return Lesson(
+        "DSA-reID: the surface unwrapped",
+        "Every pixel of a body is copied to its place on one of 24 surfaces, so that the same "
+        "place means the same spot on everybody. A second network that sees only these guides the "
+        "one that sees the picture; at test time it is gone.",
+        tuple(pictures),
+    )
 
 
 def _hidden(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Lesson:
@@ -50,9 +65,21 @@ def _hidden(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Le
         torch.manual_seed(model.recipe.seed)
         drawn = model.method.hide.draw(DRAWS, regions)  # type: ignore[union-attr, operator]
     draws = [row.nonzero().flatten().tolist() for row in drawn]
-    pictures = [(f"identity {s.identity}, camera {s.camera}: what four steps of training left over",
-                 hidden_regions(read_image(s.path, (256, 128)), np.asarray(labels[i], np.uint8), model.scheme.names,
-                                draws)) for i, s in enumerate(samples)]
-    return Lesson("MagnifierNet: regions hidden on purpose", "In every step one branch sees only some regions of all "
-                  "people in the batch, so that it has to learn from each of them. At test time it sees them all.",
-                  tuple(pictures))
+    pictures = [
+        (
+            f"identity {s.identity}, camera {s.camera}: what four steps of training left over",
+            hidden_regions(
+                read_image(s.path, (256, 128)),
+                np.asarray(labels[i], np.uint8),
+                model.scheme.names,
+                draws,
+            ),
+        )
+        for i, s in enumerate(samples)
+    ]
+    return Lesson(
+        "MagnifierNet: regions hidden on purpose",
+        "In every step one branch sees only some regions of all people in the batch, so that it "
+        "has to learn from each of them. At test time it sees them all.",
+        tuple(pictures),
+    )

@@ -41,29 +41,43 @@ from partreid.types import Benchmark
 from partreid.utils import ui
 from partreid.utils.files import writable, write_json
 
-NAMES = {"bot": "BoT", "pcb": "PCB", "bpbreid": "BPBreID", "isp": "ISP", "hcga": "HCGA", "dsa": "DSA-reID",
-         "magnifier": "MagnifierNet"}
+NAMES = {
+    "bot": "BoT",
+    "pcb": "PCB",
+    "bpbreid": "BPBreID",
+    "isp": "ISP",
+    "hcga": "HCGA",
+    "dsa": "DSA-reID",
+    "magnifier": "MagnifierNet",
+}
 CORE = ("bot", "pcb", "bpbreid")
 SELF_TAUGHT = ("isp", "hcga")  # methods that label the training images themselves
 
 
-def run(out: Path, quick: bool = False, results: Path | None = None, seed: int = 1,
-        every: bool = False) -> dict[str, Any]:
+def run(
+    out: Path, quick: bool = False, results: Path | None = None, seed: int = 1, every: bool = False
+) -> dict[str, Any]:
     """The whole demo into the folder ``out``; returns (and writes to ``results``) its numbers.
 
-    every: the other four papers too. Drawn people and finished runs that are already there with the same settings are
-    used again.
+    every: the other four papers too. Drawn people and finished runs that are already there with the
+    same settings are used again.
     """
     began = time.perf_counter()
     seconds: dict[str, float] = {}
     preset = "tiny" if quick else "demo"
-    recipes = {("tiny", False): QUICK, ("tiny", True): QUICK_ALL, ("demo", False): DEMO, ("demo", True): DEMO_ALL}[
-        preset, every]
+    recipes = {
+        ("tiny", False): QUICK,
+        ("tiny", True): QUICK_ALL,
+        ("demo", False): DEMO,
+        ("demo", True): DEMO_ALL,
+    }[preset, every]
     recipes = tuple(replace(r, seed=seed) for r in recipes)
     writable(results, out / "report.html", out / "demo.json")
     for r in recipes:
         _finished(r, out)  # another run there is said before the first is trained
-    world = _world(out / f"world-{preset}", preset, any("uv_tiles" in r.cues for r in recipes), seconds)
+    world = _world(
+        out / f"world-{preset}", preset, any("uv_tiles" in r.cues for r in recipes), seconds
+    )
     benchmark = read_benchmark(recipes[0].train, world)
     models = {r.method.name: _model(r, benchmark, out, seconds) for r in recipes}
 
@@ -72,11 +86,16 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
     truths: list[Truth] = []
     bot = judge("BoT", models["bot"], benchmark)
     pcb = judge("PCB", models["pcb"], benchmark)
-    seeing = judge("BPBreID", models["bpbreid"], benchmark, True, watch(models["bpbreid"], labels, truths))
+    seeing = judge(
+        "BPBreID", models["bpbreid"], benchmark, True, watch(models["bpbreid"], labels, truths)
+    )
     blind = ignoring_visibility(seeing, benchmark)
     oracle = with_exact_masks(models["bpbreid"], benchmark, labels)
-    others = [judge(NAMES[m], models[m], benchmark, True if m in SELF_TAUGHT else None) for m in models
-              if m not in CORE]
+    others = [
+        judge(NAMES[m], models[m], benchmark, True if m in SELF_TAUGHT else None)
+        for m in models
+        if m not in CORE
+    ]
     judged = (bot, pcb, blind, seeing, oracle, *others)
     leak = leak_check(benchmark, labels)
     seconds["evaluate"] = time.perf_counter() - clock
@@ -86,11 +105,15 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
     gains = {j.name: gain_over(bot, j) for j in (seeing, *others)}
     headline = _headline("BPBreID", gains["BPBreID"])
     ui.show("", *(_headline(name, gain) for name, gain in gains.items()))
-    ui.show("Leak check: Rank-1 by background colour alone is "
-          + ", ".join(f"{100 * leak[s.queries]:.1f} % ({s.queries})" for s in bot.scored)
-          + f"; chance is {100 * leak['chance']:.1f} %.")
+    ui.show(
+        "Leak check: Rank-1 by background colour alone is "
+        + ", ".join(f"{100 * leak[s.queries]:.1f} % ({s.queries})" for s in bot.scored)
+        + f"; chance is {100 * leak['chance']:.1f} %."
+    )
 
-    quality = {NAMES[m]: quality_of(out / "runs" / m, benchmark, world) for m in SELF_TAUGHT if m in models}
+    quality = {
+        NAMES[m]: quality_of(out / "runs" / m, benchmark, world) for m in SELF_TAUGHT if m in models
+    }
     print_quality(quality)
     clock = time.perf_counter()
     made = decide.decided(seeing, benchmark, out / "runs" / "bpbreid")
@@ -98,7 +121,10 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
         ui.show(decide.said(made))
     part_iou, seen = truths[-1].iou(), truths[-1].visibility_accuracy()
     numbers: dict[str, Any] = {
-        "results": [plain(row) for row in rows], "part_iou": part_iou, "visibility_accuracy": seen, "leak": leak,
+        "results": [plain(row) for row in rows],
+        "part_iou": part_iou,
+        "visibility_accuracy": seen,
+        "leak": leak,
         "gain_over_bot": _plain_gain(gains["BPBreID"]),
     }
     if others:
@@ -109,32 +135,53 @@ def run(out: Path, quick: bool = False, results: Path | None = None, seed: int =
         numbers["threshold"] = decide.plain(made)
     who = "Five papers and two baselines" if every else "BPBreID against BoT and PCB"
     report = Report(
-        "Finding people who are half hidden", subtitle=f"{who}, all trained on this machine from scratch on made-up "
-        "people", headline=headline, scores=rows,
-        examples=_examples(bot, seeing, benchmark), part_iou=part_iou, visibility_accuracy=seen, leak=leak,
-        curves={NAMES[m]: [e for e in read_journal(out / "runs" / m / "journal.jsonl") if "loss" in e] for m in models},
-        labels=tuple(story for m in SELF_TAUGHT if m in models
-                     for story in stories(NAMES[m], out / "runs" / m, benchmark, world)),
+        "Finding people who are half hidden",
+        subtitle=f"{who}, all trained on this machine from scratch on made-up people",
+        headline=headline,
+        scores=rows,
+        examples=_examples(bot, seeing, benchmark),
+        part_iou=part_iou,
+        visibility_accuracy=seen,
+        leak=leak,
+        curves={
+            NAMES[m]: [e for e in read_journal(out / "runs" / m / "journal.jsonl") if "loss" in e]
+            for m in models
+        },
+        labels=tuple(
+            story
+            for m in SELF_TAUGHT
+            if m in models
+            for story in stories(NAMES[m], out / "runs" / m, benchmark, world)
+        ),
         label_quality=quality,
         label_rounds={NAMES[m]: rounds(out / "runs" / m) for m in SELF_TAUGHT if m in models},
         lessons=lessons(models, benchmark),
         sections=() if made is None else (decide.section(seeing, benchmark, made),),
-        facts=facts(models["bpbreid"], benchmark) | {
-            "training": ", ".join(f"{NAMES[m]} {seconds[NAMES[m]]:.0f} s" for m in models)},
-        notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS))
+        facts=facts(models["bpbreid"], benchmark)
+        | {"training": ", ".join(f"{NAMES[m]} {seconds[NAMES[m]]:.0f} s" for m in models)},
+        notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS),
+    )
     path = write_report(report, out / "report.html")
     seconds["report"] = time.perf_counter() - clock
     seconds["total"] = time.perf_counter() - began
-    numbers |= {"seconds": {k: round(v, 2) for k, v in seconds.items()}, "peak_rss_bytes": peak_memory(), "seed": seed,
-                "preset": preset}
+    numbers |= {
+        "seconds": {k: round(v, 2) for k, v in seconds.items()},
+        "peak_rss_bytes": peak_memory(),
+        "seed": seed,
+        "preset": preset,
+    }
     for file in (out / "demo.json", *([results] if results else [])):
         write_json(file, numbers)
-    ui.show(f"{seconds['total']:.0f} seconds, {peak_memory() / 2**30:.1f} GiB at most. Report: {path}")
+    ui.show(
+        f"{seconds['total']:.0f} seconds, {peak_memory() / 2**30:.1f} GiB at most. Report: {path}"
+    )
     return numbers
 
 
-_WORLD = ("These people, clothes and streets are drawn by a program. The numbers rank ways of handling hidden and "
-          "misaligned bodies; they do not predict scores on photographs.")
+_WORLD = (
+    "These people, clothes and streets are drawn by a program. The numbers rank ways of handling "
+    "hidden and misaligned bodies; they do not predict scores on photographs."
+)
 _QUICK = "This is the quick demo: everything runs, but at a size at which the scores mean nothing."
 
 
@@ -156,7 +203,9 @@ def _model(recipe: Recipe, benchmark: Benchmark, out: Path, seconds: dict[str, f
     else:
         with ui.training(f"training {NAMES[name]}") as shown:
             train(recipe, benchmark, folder, Options(resume=has_checkpoint(folder), progress=shown))
-    spent = sum(entry["seconds"] for entry in read_journal(folder / "journal.jsonl") if "seconds" in entry)
+    spent = sum(
+        entry["seconds"] for entry in read_journal(folder / "journal.jsonl") if "seconds" in entry
+    )
     seconds[NAMES[name]] = spent
     ui.say(f"{NAMES[name]}: {folder} ({spent:.0f} s)")
     return load(folder)
@@ -168,14 +217,19 @@ def _finished(recipe: Recipe, out: Path) -> bool:
     if not (folder / "model.safetensors").is_file():
         return False
     if load(folder).recipe.digest != recipe.digest:
-        raise DataError(f"{folder} holds a run with other settings; delete it, or choose another folder with --out")
+        raise DataError(
+            f"{folder} holds a run with other settings; delete it, or choose another folder with "
+            "--out"
+        )
     return True
 
 
 def gain_over(rival: Judged, own: Judged) -> dict[str, Interval]:
     """What ``own`` gains in mAP over ``rival`` per query set, with 95 % intervals."""
-    return {s.queries: bootstrap_difference(s.ranking, r.ranking)["mAP"]
-            for s, r in zip(own.scored, rival.scored, strict=True)}
+    return {
+        s.queries: bootstrap_difference(s.ranking, r.ranking)["mAP"]
+        for s, r in zip(own.scored, rival.scored, strict=True)
+    }
 
 
 def _plain_gain(gain: Mapping[str, Interval]) -> dict[str, Any]:
@@ -187,8 +241,10 @@ def _headline(method: str, gain: Mapping[str, Interval]) -> str:
     for queries, g in gain.items():
         better = "ahead of" if g.value > 0 else "behind"
         sure = "" if g.low > 0 or g.high < 0 else ", which chance could explain"
-        said.append(f"on {queries} queries {method} is {abs(100 * g.value):.1f} points of mAP {better} BoT "
-                    f"(95 % interval {100 * g.low:.1f} to {100 * g.high:.1f}{sure})")
+        said.append(
+            f"on {queries} queries {method} is {abs(100 * g.value):.1f} points of mAP {better} BoT "
+            f"(95 % interval {100 * g.low:.1f} to {100 * g.high:.1f}{sure})"
+        )
     sentence = "; ".join(said)
     return sentence[0].upper() + sentence[1:] + "."
 
@@ -198,11 +254,27 @@ def _examples(bot: Judged, own: Judged, benchmark: Benchmark) -> tuple[Any, ...]
     rescued, failed = telling_queries(rival, mine)
     found = []
     for row in rescued:
-        found.append(example(
-            "Half hidden, found", f"BPBreID's first answer is right; BoT's first right answer comes at place "
-            f"{rival.ranking.first[row]}.", (bot, own), benchmark, "occluded", row))
+        found.append(
+            example(
+                "Half hidden, found",
+                "BPBreID's first answer is right; BoT's first right answer comes at place "
+                f"{rival.ranking.first[row]}.",
+                (bot, own),
+                benchmark,
+                "occluded",
+                row,
+            )
+        )
     for row in failed:
-        found.append(example(
-            "Half hidden, missed", f"BPBreID's first right answer comes at place {mine.ranking.first[row]}, BoT's at "
-            f"{rival.ranking.first[row]}.", (bot, own), benchmark, "occluded", row))
+        found.append(
+            example(
+                "Half hidden, missed",
+                f"BPBreID's first right answer comes at place {mine.ranking.first[row]}, BoT's at "
+                f"{rival.ranking.first[row]}.",
+                (bot, own),
+                benchmark,
+                "occluded",
+                row,
+            )
+        )
     return tuple(found)

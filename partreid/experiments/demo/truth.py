@@ -1,4 +1,6 @@
-"""What the demo can check because its people are drawn: part maps, visibility, and whether scenery gives them away."""
+"""What the demo can check because its people are drawn: part maps, visibility, and whether
+scenery gives them away.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,9 +31,14 @@ def exact_labels(world: Path, model: Model) -> Labels:
     return lambda sample: read_labels(label_path(world, sample.path), table)
 
 
-def watch(model: Model, labels: Labels, truths: list[Truth],
-          ) -> Callable[[Sequence[Sample]], Callable[[slice, Output], Any]]:
-    """Score part maps and visibility against the exact labels; the last entry counts every image seen."""
+def watch(
+    model: Model,
+    labels: Labels,
+    truths: list[Truth],
+) -> Callable[[Sequence[Sample]], Callable[[slice, Output], Any]]:
+    """Score part maps and visibility against the exact labels; the last entry counts every image
+    seen.
+    """
     assert model.scheme is not None
     scheme, size = model.scheme, model.recipe.size
 
@@ -49,10 +56,20 @@ def with_exact_masks(model: Model, benchmark: Benchmark, labels: Labels) -> Judg
     """The same weights, but pooled with the exact masks and told exactly which parts show."""
     exact = model.method.seeing(attention="given", visibility="threshold", visible_above=0.0)  # type: ignore[operator]
     with ui.progress("embedding with exact masks") as step:
-        described = describe(benchmark, lambda samples: extract(
-            exact, samples, model.recipe.size, cues={"parts": on_grid(labels, model.recipe.size)}, device=model.device,
-            progress=step))
-    return Judged("BPBreID", "oracle", model, described, score(exact.distance, described, benchmark))
+        described = describe(
+            benchmark,
+            lambda samples: extract(
+                exact,
+                samples,
+                model.recipe.size,
+                cues={"parts": on_grid(labels, model.recipe.size)},
+                device=model.device,
+                progress=step,
+            ),
+        )
+    return Judged(
+        "BPBreID", "oracle", model, described, score(exact.distance, described, benchmark)
+    )
 
 
 def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
@@ -62,7 +79,9 @@ def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
         found = []
         for sample in samples:
             truth = labels(sample)
-            found.append(background_colour(read_image(sample.path, (truth.shape[0], truth.shape[1])), truth))
+            found.append(
+                background_colour(read_image(sample.path, (truth.shape[0], truth.shape[1])), truth)
+            )
         return Embeddings.one("background", torch.from_numpy(np.stack(found)))
 
     described: Described = describe(benchmark, look)

@@ -1,4 +1,6 @@
-"""Part labels before training: import other tools' files, check, count and draw them, cache them, make them."""
+"""Part labels before training: import other tools' files, check, count and draw them, cache
+them, make them.
+"""
 
 from partreid.labels.tools.base import crops
 from partreid.labels.tools.caching import cache

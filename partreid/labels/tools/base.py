@@ -1,4 +1,6 @@
-"""Which crops labels are for, and where labels lie: a data set's training images, or all crops below a folder."""
+"""Which crops labels are for, and where labels lie: a data set's training images, or all crops
+below a folder.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +18,8 @@ from partreid.utils import files
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
-FOLDERS = ("cache", "iuv", "keypoints", "labels", "masks", "parsing")  # where cues look for labels: no crops in them
+# where cues look for labels: no crops in them
+FOLDERS = ("cache", "iuv", "keypoints", "labels", "masks", "parsing")
 ORIGIN = "origin.json"  # beside labels that we wrote: what they were made of
 NAMED = 3  # names in a sentence
 CHUNK = 64  # items read ahead by threads
@@ -24,7 +27,9 @@ CHUNK = 64  # items read ahead by threads
 
 @dataclass(frozen=True)
 class Written:
-    """What an import or a making has done: a sentence about coverage, and the cue that reads it in training."""
+    """What an import or a making has done: a sentence about coverage, and the cue that reads it
+    in training.
+    """
 
     sentence: str
     cue: Spec
@@ -34,14 +39,17 @@ class Written:
         """For ``partreid train`` and ``partreid labels check``."""
         shown = [f"cues.parts={self.cue.name}"]
         shown += [f"cues.parts.{name}={value}" for name, value in self.cue.args.items()]
-        return " ".join(f"--set {setting}" if " " not in setting else f"--set '{setting}'" for setting in shown)
+        return " ".join(
+            f"--set {setting}" if " " not in setting else f"--set '{setting}'" for setting in shown
+        )
 
 
 def crops(root: Path, name: str | None = None) -> Benchmark:
-    """The data set ``name``, whose training images cues are for; without a name, all crops below a folder as such.
+    """The data set ``name``, whose training images cues are for; without a name, all crops below a
+    folder as such.
 
-    Folders of labels (``FOLDERS`` directly in ``root``, and wherever ``origin.json`` lies) hold no crops. DataError if
-    there are none.
+    Folders of labels (``FOLDERS`` directly in ``root``, and wherever ``origin.json`` lies) hold no
+    crops. DataError if there are none.
     """
     if name is not None:
         found = build.benchmark(name, root)
@@ -50,27 +58,42 @@ def crops(root: Path, name: str | None = None) -> Benchmark:
     elif root.is_dir():
         found = Benchmark("crops", root, tuple(Sample(path, 0, 0) for path in _below(root)), {}, ())
     else:
-        raise DataError(f"there is no folder {root}; give a folder of crops, or with --name the root of a data set")
+        raise DataError(
+            f"there is no folder {root}; give a folder of crops, or with --name the root of a data "
+            "set"
+        )
     if not found.train:
-        raise DataError(f"{root} holds no {'training images' if name else 'crops'}; labels are made for those")
+        raise DataError(
+            f"{root} holds no {'training images' if name else 'crops'}; labels are made for those"
+        )
     return found
 
 
 def _below(root: Path) -> Iterator[Path]:
     yield from images_in(root)
-    for folder in sorted(entry.name for entry in os.scandir(root)
-                         if is_folder(entry) and entry.name not in FOLDERS and not is_image(entry.name)
-                         and not entry.name.startswith(".") and not (root / entry.name / ORIGIN).is_file()):
+    for folder in sorted(
+        entry.name
+        for entry in os.scandir(root)
+        if is_folder(entry)
+        and entry.name not in FOLDERS
+        and not is_image(entry.name)
+        and not entry.name.startswith(".")
+        and not (root / entry.name / ORIGIN).is_file()
+    ):
         yield from images_in(root / folder, recursive=True)
 
 
 def as_labels(spec: Spec) -> Spec:
-    """The cue of labels, where ``spec`` asks for soft masks: what wins in them is what can be looked at."""
+    """The cue of labels, where ``spec`` asks for soft masks: what wins in them is what can be
+    looked at.
+    """
     return Spec(spec.name, **spec.args.without("masks"))
 
 
 def place_of(root: Path, image: Path) -> Path:
-    """The folders of an image below ``root``, under which its label lies too; at least the one it lies in."""
+    """The folders of an image below ``root``, under which its label lies too; at least the one
+    it lies in.
+    """
     inside = image.is_relative_to(root) and image.parent != root
     return image.parent.relative_to(root) if inside else Path(image.parent.name)
 
@@ -81,15 +104,21 @@ def refuse_shared(targets: Sequence[Path], images: Sequence[Path]) -> None:
     for target, image in zip(targets, images, strict=True):
         other = seen.setdefault(target, image)
         if other != image:
-            raise DataError(f"{other} and {image} would share the label {target}; rename one of them, or label one "
-                            f"folder at a time")
+            raise DataError(
+                f"{other} and {image} would share the label {target}; rename one of them, or label "
+                "one folder at a time"
+            )
 
 
 def in_order(job: Callable[[int], T], count: int, progress: Progress | None = None) -> Iterator[T]:
-    """``job(0)``, ``job(1)``, ... by threads, a few ahead of who asks. progress: called with (done, in all)."""
+    """``job(0)``, ``job(1)``, ... by threads, a few ahead of who asks. progress: called with
+    (done, in all).
+    """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, count, CHUNK):
-            for done, found in enumerate(pool.map(job, range(start, min(start + CHUNK, count))), start + 1):
+            for done, found in enumerate(
+                pool.map(job, range(start, min(start + CHUNK, count))), start + 1
+            ):
                 yield found
                 if progress:
                     progress(done, count)
@@ -102,15 +131,19 @@ def some(names: Sequence[str]) -> str:
 
 
 def claim(folder: Path, about: dict[str, Any], overwrite: bool) -> None:
-    """Says in ``folder`` what its labels are made of. DataError if it holds others, which none may be mixed with."""
+    """Says in ``folder`` what its labels are made of. DataError if it holds others, which none
+    may be mixed with.
+    """
     path, about = folder / ORIGIN, {**about, "partreid": __version__}
     if path.is_file() and not overwrite:
         before = read_json(path)
         differ = [key for key in about if key != "partreid" and before.get(key) != about[key]]
         if differ:
             what = ", ".join(f"{key} {before.get(key)!r} and not {about[key]!r}" for key in differ)
-            raise DataError(f"{folder} already holds other labels ({what}); choose another folder with --out, or "
-                            f"replace them with --overwrite")
+            raise DataError(
+                f"{folder} already holds other labels ({what}); choose another folder with --out, "
+                "or replace them with --overwrite"
+            )
         return
     files.write_json(path, about)
 
@@ -119,6 +152,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of ours. DataError if it is broken."""
     found = files.read_json(path)
     if not isinstance(found, dict):
-        raise DataError(f"{path} should say where labels come from, it holds a {type(found).__name__}; remove it, or "
-                        f"make the labels anew with --overwrite")
+        raise DataError(
+            f"{path} should say where labels come from, it holds a {type(found).__name__}; remove "
+            "it, or make the labels anew with --overwrite"
+        )
     return found

@@ -39,16 +39,19 @@ class Findings:
         """How much is labelled."""
         if self.stats is None:
             return f"No label of {self.images:,} images could be read."
-        return (f"{self.stats.labelled:,} of {self.images:,} images ({100 * self.stats.coverage:.1f} %) show at least "
-                f"one part, on {100 * self.stats.person:.0f} % of their pixels.")
+        return (
+            f"{self.stats.labelled:,} of {self.images:,} images ({100 * self.stats.coverage:.1f} "
+            f"%) show at least one part, on {100 * self.stats.person:.0f} % of their pixels."
+        )
 
 
 @door
 def check(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Findings:
     """Builds a cue for the training images and reads every item.
 
-    RecipeError for names and arguments that do not exist; everything else is a finding. Parts that the source cannot
-    give and images without a file are counted, then left out, so that the rest is looked at too.
+    RecipeError for names and arguments that do not exist; everything else is a finding. Parts that
+    the source cannot give and images without a file are counted, then left out, so that the rest is
+    looked at too.
     """
     problems: list[Problem] = []
     build.look_up("cue", CUES, spec.name)
@@ -68,13 +71,15 @@ def check(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Findin
     if cue is None:
         return Findings(spec, len(of.train), None, tuple(problems))
     stats = measure(cue, of.train, progress)
-    told = bool(problems[len(cannot):])
+    told = bool(problems[len(cannot) :])
     problems += _turned(spec, of)
     return Findings(spec, len(of.train), stats, (*problems, *_wrong(spec, stats, told=told)))
 
 
 def _turned(spec: Spec, of: Benchmark) -> list[Problem]:
-    """Images whose EXIF turns them, where nothing tells whether their labels were made of the upright picture."""
+    """Images whose EXIF turns them, where nothing tells whether their labels were made of the
+    upright picture.
+    """
     if spec.name in FITTED:
         return []
 
@@ -86,11 +91,19 @@ def _turned(spec: Spec, of: Benchmark) -> list[Problem]:
             return False
 
     found = [of.train[i].path.name for i, odd in enumerate(in_order(look, len(of.train))) if odd]
-    return [] if not found else [Problem(
-        f"{len(found):,} of {len(of.train):,} images are turned or mirrored by their EXIF orientation and the size of "
-        f"a label does not tell whether it is too: {some(found)}",
-        "their labels are taken to be of the upright picture; if they were made of the picture as stored, make them "
-        "again")]
+    return (
+        []
+        if not found
+        else [
+            Problem(
+                f"{len(found):,} of {len(of.train):,} images are turned or mirrored by their EXIF "
+                "orientation and the size of a label does not tell whether it is too: "
+                f"{some(found)}",
+                "their labels are taken to be of the upright picture; if they were made of the "
+                "picture as stored, make them again",
+            )
+        ]
+    )
 
 
 def _possible(spec: Spec) -> tuple[Spec, list[Problem]]:
@@ -102,10 +115,13 @@ def _possible(spec: Spec) -> tuple[Spec, list[Problem]]:
     if found.absent or not found.missing:
         return spec, []
     others = [name for name in SOURCES if not report(name, parts).missing]
-    return spec.but(allow_missing_parts=True), [Problem(
-        f"source '{source}' cannot give {', '.join(found.missing)} of the part set '{parts}'",
-        f"take another source ({', '.join(others)}) or set ({', '.join(_sets(source))}), or train without these parts: "
-        f"--set cues.parts.allow_missing_parts=true")]
+    return spec.but(allow_missing_parts=True), [
+        Problem(
+            f"source '{source}' cannot give {', '.join(found.missing)} of the part set '{parts}'",
+            f"take another source ({', '.join(others)}) or set ({', '.join(_sets(source))}), or "
+            "train without these parts: --set cues.parts.allow_missing_parts=true",
+        )
+    ]
 
 
 def _sets(source: str) -> list[str]:
@@ -117,36 +133,73 @@ def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
     n, found = stats.images, []
     if stats.broken:
         first = _split(stats.broken[0][1])
-        found.append(Problem(f"{len(stats.broken):,} of {n:,} labels cannot be used, the first is that of "
-                             f"{stats.broken[0][0]}: {first.what}", first.fix or "make these labels again"))
+        found.append(
+            Problem(
+                f"{len(stats.broken):,} of {n:,} labels cannot be used, the first is that of "
+                f"{stats.broken[0][0]}: {first.what}",
+                first.fix or "make these labels again",
+            )
+        )
     if stats.stretched and spec.name not in FITTED:
-        found.append(Problem(f"{len(stats.stretched):,} of {n:,} labels have other proportions than their crops: "
-                             f"{some(stats.stretched)}", "make them again from these crops"))
+        found.append(
+            Problem(
+                f"{len(stats.stretched):,} of {n:,} labels have other proportions than their "
+                f"crops: {some(stats.stretched)}",
+                "make them again from these crops",
+            )
+        )
     if stats.unknown and not told:
-        found.append(Problem(f"of {len(stats.unknown):,} of {n:,} images nothing is known: {some(stats.unknown)}",
-                             "the part loss leaves them out; make labels for them if they are many"))
+        found.append(
+            Problem(
+                f"of {len(stats.unknown):,} of {n:,} images nothing is known: "
+                f"{some(stats.unknown)}",
+                "the part loss leaves them out; make labels for them if they are many",
+            )
+        )
     if stats.nobody:
-        found.append(Problem(f"{len(stats.nobody):,} of {n:,} images show no part at all: {some(stats.nobody)}",
-                             "look at them with 'partreid labels preview'; if they do show a person, label them again"
-                             + (" or remove their labels and train with missing=unknown"
-                                if "missing" in inspect.signature(CUES[spec.name]).parameters else "")))
+        found.append(
+            Problem(
+                f"{len(stats.nobody):,} of {n:,} images show no part at all: {some(stats.nobody)}",
+                "look at them with 'partreid labels preview'; if they do show a person, label them "
+                "again"
+                + (
+                    " or remove their labels and train with missing=unknown"
+                    if "missing" in inspect.signature(CUES[spec.name]).parameters
+                    else ""
+                ),
+            )
+        )
     never = [part.name for part in stats.parts if part.images == 0]
     if never and stats.labelled:
-        found.append(Problem(f"{', '.join(never)} occur{'s' if len(never) == 1 else ''} in no image",
-                             "take a part set without, or a source that shows them: a part that is never labelled is "
-                             "never learned"))
+        found.append(
+            Problem(
+                f"{', '.join(never)} occur{'s' if len(never) == 1 else ''} in no image",
+                "take a part set without, or a source that shows them: a part that is never "
+                "labelled is never learned",
+            )
+        )
     rare = [part for part in stats.parts if 0 < part.images < RARE * stats.labelled]
     if rare:
         shown = ", ".join(f"{part.name} ({part.images})" for part in rare)
-        found.append(Problem(f"fewer than 1 % of the images show {shown}", "take a coarser part set"))
-    found += [Problem(f"{100 * share:.0f} % of what shows {name}s is left: sides look mixed up",
-                      "check that the labels were not mirrored, and that the parser's classes are read as its own")
-              for name, share in stats.balance.items() if not LEAN[0] <= share <= LEAN[1]]
+        found.append(
+            Problem(f"fewer than 1 % of the images show {shown}", "take a coarser part set")
+        )
+    found += [
+        Problem(
+            f"{100 * share:.0f} % of what shows {name}s is left: sides look mixed up",
+            "check that the labels were not mirrored, and that the parser's classes are read as "
+            "its own",
+        )
+        for name, share in stats.balance.items()
+        if not LEAN[0] <= share <= LEAN[1]
+    ]
     return found
 
 
 def _split(message: str) -> Problem:
-    """What is wrong and what to do, from a sentence that separates them by a semicolon or a full stop."""
+    """What is wrong and what to do, from a sentence that separates them by a semicolon or a full
+    stop.
+    """
     for mark in ("; the first", "; expected"):  # more of what is wrong
         message = message.replace(mark, f", {mark[2:]}")
     what, fix = [*re.split(r"; |\. (?=[A-Z])", message, maxsplit=1), ""][:2]

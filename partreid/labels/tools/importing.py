@@ -1,4 +1,6 @@
-"""Other tools' label files to ours: every file is read before the first is written, names are matched, gaps counted."""
+"""Other tools' label files to ours: every file is read before the first is written, names are
+matched, gaps counted.
+"""
 
 import io
 import json
@@ -22,37 +24,78 @@ from partreid.labels.pifpaf import read_fields
 from partreid.labels.places import MISSING, Missing, fitted, image_size
 from partreid.labels.schemes import PIFPAF, SURFACES, find
 from partreid.labels.sources import SOURCES, require
-from partreid.labels.tools.base import Progress, Written, claim, in_order, place_of, refuse_shared, some
+from partreid.labels.tools.base import (
+    Progress,
+    Written,
+    claim,
+    in_order,
+    place_of,
+    refuse_shared,
+    some,
+)
 from partreid.recipes.base import Spec, unknown
 from partreid.types import Benchmark
 from partreid.utils.arguments import Axes, door
 from partreid.utils.files import write_atomically
 
 Kind = Literal["densepose", "pifpaf", "keypoints", "parsing", "parts"]
-HOME: dict[str, str] = {"densepose": "iuv", "pifpaf": "masks/pifpaf", "keypoints": "keypoints", "parsing": "parsing",
-                        "parts": "parsing"}
-PARTS: dict[str, str] = {"densepose": "five", "pifpaf": "eight", "keypoints": "eight", "parsing": "five",
-                         "parts": "seven"}
-ENDINGS: dict[str, tuple[str, ...]] = {  # of label files, the longer first; what is before them is the crop's name
-    "densepose": ("_IUV.png", ".png"), "pifpaf": (".confidence_fields.npy", ".npy", ".npz"),
-    "keypoints": ("_keypoints.json", ".predictions.json", ".json"), "parsing": ("_seg.npy", ".png", ".npy"),
-    "parts": (".png", ".npy")}
-SUFFIX = {"densepose": ".png", "pifpaf": ".npy", "keypoints": ".json", "parsing": ".png", "parts": ".png"}
+HOME: dict[str, str] = {
+    "densepose": "iuv",
+    "pifpaf": "masks/pifpaf",
+    "keypoints": "keypoints",
+    "parsing": "parsing",
+    "parts": "parsing",
+}
+PARTS: dict[str, str] = {
+    "densepose": "five",
+    "pifpaf": "eight",
+    "keypoints": "eight",
+    "parsing": "five",
+    "parts": "seven",
+}
+# of label files, the longer first; what is before them is the crop's name
+ENDINGS: dict[str, tuple[str, ...]] = {
+    "densepose": ("_IUV.png", ".png"),
+    "pifpaf": (".confidence_fields.npy", ".npy", ".npz"),
+    "keypoints": ("_keypoints.json", ".predictions.json", ".json"),
+    "parsing": ("_seg.npy", ".png", ".npy"),
+    "parts": (".png", ".npy"),
+}
+SUFFIX = {
+    "densepose": ".png",
+    "pifpaf": ".npy",
+    "keypoints": ".json",
+    "parsing": ".png",
+    "parts": ".png",
+}
 
 
 @door
-def import_labels(kind: Kind, given: Path, of: Benchmark, out: Path | None = None, *, parser: str | None = None,
-                  parts: str | None = None, missing: Missing = "error", select: Select = "target",
-                  overwrite: bool = False, checking: Progress | None = None,
-                  writing: Progress | None = None) -> Written:
-    """Writes a label for every training image of ``of`` that ``given`` has one for, under the image's own name.
+def import_labels(
+    kind: Kind,
+    given: Path,
+    of: Benchmark,
+    out: Path | None = None,
+    *,
+    parser: str | None = None,
+    parts: str | None = None,
+    missing: Missing = "error",
+    select: Select = "target",
+    overwrite: bool = False,
+    checking: Progress | None = None,
+    writing: Progress | None = None,
+) -> Written:
+    """Writes a label for every training image of ``of`` that ``given`` has one for, under the
+    image's own name.
 
-    given: a file (a dump of detectron2, COCO's JSON for all) or a folder of files. out: default ``HOME[kind]`` below
-    the data set's root. parser: whose classes the images of kind "parsing" hold. parts: the part set to train with.
-    missing: what to do about files that cannot be used, "error", or "unknown": leave their images unlabelled and count
-    them. select: whom of several people in a dump, see :func:`partreid.labels.imported.choose`. Labels that are there
-    are kept unless ``overwrite``, so an interrupted import goes on. Nothing is written before every file has been read.
-    DataError counts those that are broken and names the first few, or says that none belongs here.
+    given: a file (a dump of detectron2, COCO's JSON for all) or a folder of files. out: default
+    ``HOME[kind]`` below the data set's root. parser: whose classes the images of kind "parsing"
+    hold. parts: the part set to train with. missing: what to do about files that cannot be used,
+    "error", or "unknown": leave their images unlabelled and count them. select: whom of several
+    people in a dump, see :func:`partreid.labels.imported.choose`. Labels that are there are kept
+    unless ``overwrite``, so an interrupted import goes on. Nothing is written before every file has
+    been read. DataError counts those that are broken and names the first few, or says that none
+    belongs here.
     """
     if missing not in MISSING:
         raise RecipeError(unknown("rule for missing labels", missing, MISSING))
@@ -64,28 +107,53 @@ def import_labels(kind: Kind, given: Path, of: Benchmark, out: Path | None = Non
     cue = cue_of(kind, of.root, out, parser, parts or PARTS[kind])
     about = {"kind": kind, "from": given.name, "parser": parser}
     if kind == "densepose" and given.is_file() and given.suffix.lower() != ".png":
-        found = import_dump(given, of.train, out, select, overwrite, missing, writing, checking,
-                            before=lambda: claim(out, about, overwrite))
+        found = import_dump(
+            given,
+            of.train,
+            out,
+            select,
+            overwrite,
+            missing,
+            writing,
+            checking,
+            before=lambda: claim(out, about, overwrite),
+        )
         return Written(found.sentence(), cue.but(missing="unknown") if found.missing else cue)
     labels, strangers = _found(kind, given, of, cue)
     lost = [sample.path.name for sample in of.train if sample.path not in labels]
     if not labels:
-        raise DataError(f"none of the {len(of.train)} images has a label in {given}: the first image is "
-                        f"{of.train[0].path.name}, the first label {strangers[0] if strangers else 'not there'}. Give "
-                        f"the labels of these images, named as they are")
-    targets = {image: out / _place(kind, of.root, image) / f"{image.stem}{SUFFIX[kind]}" for image in labels}
+        raise DataError(
+            f"none of the {len(of.train)} images has a label in {given}: the first image is "
+            f"{of.train[0].path.name}, the first label "
+            f"{strangers[0] if strangers else 'not there'}. Give the labels of these images, named "
+            "as they are"
+        )
+    targets = {
+        image: out / _place(kind, of.root, image) / f"{image.stem}{SUFFIX[kind]}"
+        for image in labels
+    }
     refuse_shared(list(targets.values()), list(targets))
     todo = [image for image in labels if overwrite or not targets[image].is_file()]
-    broken = {todo[i]: said for i, said in enumerate(in_order(lambda i: fault_of(labels[todo[i]]), len(todo), checking))
-              if said}
+    broken = {
+        todo[i]: said
+        for i, said in enumerate(in_order(lambda i: fault_of(labels[todo[i]]), len(todo), checking))
+        if said
+    }
     if broken and (missing == "error" or len(broken) == len(labels)):
-        raise DataError(f"{faults(broken, len(todo))} Nothing was written. Mend or remove these files"
-                        + (", or leave their images without a label with --missing unknown" if missing == "error"
-                           else "; not one label is left"))
+        raise DataError(
+            f"{faults(broken, len(todo))} Nothing was written. Mend or remove these files"
+            + (
+                ", or leave their images without a label with --missing unknown"
+                if missing == "error"
+                else "; not one label is left"
+            )
+        )
     todo = [image for image in todo if image not in broken]
     lost += [image.name for image in broken]
     claim(out, about, overwrite)
-    for _ in in_order(lambda i: write_atomically(targets[todo[i]], labels[todo[i]]()), len(todo), writing):
+    for _ in in_order(
+        lambda i: write_atomically(targets[todo[i]], labels[todo[i]]()), len(todo), writing
+    ):
         pass
     for image in broken:
         targets[image].unlink(missing_ok=True)  # with --overwrite: what was there before was to go
@@ -96,9 +164,13 @@ def import_labels(kind: Kind, given: Path, of: Benchmark, out: Path | None = Non
 
 
 @door
-def coverage(labelled: int, images: int, out: Path, lost: Sequence[str], strangers: Sequence[str] = ()) -> str:
+def coverage(
+    labelled: int, images: int, out: Path, lost: Sequence[str], strangers: Sequence[str] = ()
+) -> str:
     """How many images have a label now, which have none, and which files were for none."""
-    said = f"Labels for {labelled:,} of {images:,} images ({100 * labelled / images:.1f} %) in {out}."
+    said = (
+        f"Labels for {labelled:,} of {images:,} images ({100 * labelled / images:.1f} %) in {out}."
+    )
     said += f" None for {some(lost)}." if lost else ""
     return said + (f" For no image here: {some(strangers)}." if strangers else "")
 
@@ -122,8 +194,10 @@ def cue_of(kind: Kind, root: Path, out: Path, parser: str | None, parts: str) ->
     find(PIFPAF, parts, "PifPaf grouping")
     if kind == "pifpaf":
         if not out.is_relative_to(root / "masks") or out == root / "masks":
-            raise RecipeError(f"fields are read from a folder below {root / 'masks'}, --out is {out}; leave it out, or "
-                              f"name a folder there")
+            raise RecipeError(
+                f"fields are read from a folder below {root / 'masks'}, --out is {out}; leave it "
+                "out, or name a folder there"
+            )
         where = {"folder": out.relative_to(root / "masks").as_posix()}
     return Spec(kind, parts=parts, **where)
 
@@ -132,49 +206,82 @@ def _place(kind: Kind, root: Path, image: Path) -> Path:
     return Path(image.parent.name) if kind == "densepose" else place_of(root, image)
 
 
-def _found(kind: Kind, given: Path, of: Benchmark, cue: Spec
-           ) -> tuple[dict[Path, Callable[[], bytes]], tuple[str, ...]]:
-    """For every image that has a label, what reads, checks and rewrites it; and the names of labels for no image."""
+def _found(
+    kind: Kind, given: Path, of: Benchmark, cue: Spec
+) -> tuple[dict[Path, Callable[[], bytes]], tuple[str, ...]]:
+    """For every image that has a label, what reads, checks and rewrites it; and the names of
+    labels for no image.
+    """
     images = [sample.path for sample in of.train]
     if kind == "keypoints" and given.is_file():
         people = read_coco(given)
         names = {Path(name): _without_image_ending(name) for name in people}
         placed = {name.name for name in names if len(name.parts) > 1}  # these have a bare name too
-        pairs = pair({name: crop for name, crop in names.items() if len(name.parts) > 1 or name.name not in placed},
-                     images, of.root)
-        return ({image: partial(_people, people[name.as_posix()], given, image) for image, name in pairs.items()},
-                tuple(sorted({name.name for name in names} - {name.name for name in pairs.values()})))
+        pairs = pair(
+            {
+                name: crop
+                for name, crop in names.items()
+                if len(name.parts) > 1 or name.name not in placed
+            },
+            images,
+            of.root,
+        )
+        return (
+            {
+                image: partial(_people, people[name.as_posix()], given, image)
+                for image, name in pairs.items()
+            },
+            tuple(sorted({name.name for name in names} - {name.name for name in pairs.values()})),
+        )
     files = dict(_files(kind, given, cue))
     read = {"densepose": _iuv, "pifpaf": _fields, "keypoints": _file_of_people}.get(
-        kind, partial(_classes, cue.args.get("source", ""), cue.args["parts"]))
+        kind, partial(_classes, cue.args.get("source", ""), cue.args["parts"])
+    )
     pairs = pair(files, images, of.root)
-    return ({image: partial(read, file, image) for image, file in pairs.items()},
-            tuple(sorted(file.name for file in files.keys() - set(pairs.values()))))
+    return (
+        {image: partial(read, file, image) for image, file in pairs.items()},
+        tuple(sorted(file.name for file in files.keys() - set(pairs.values()))),
+    )
 
 
 def _files(kind: Kind, given: Path, cue: Spec) -> Iterator[tuple[Path, Path]]:
     """Label files and the names of the crops they seem to belong to, folders included."""
     for file in [given] if given.is_file() else sorted(given.rglob("*")):
         ending = next((e for e in ENDINGS[kind] if file.name.endswith(e)), None)
-        if ending is None or file.name.startswith(".") or file.name.endswith("_INDS.png") or not file.is_file():
+        if (
+            ending is None
+            or file.name.startswith(".")
+            or file.name.endswith("_INDS.png")
+            or not file.is_file()
+        ):
             continue
         if ending == ".npy" and cue.args.get("source") == "sapiens":
             continue  # a foreground mask; the classes are in ..._seg.npy
-        inside = Path(file.parent.name) if file.parent == given or file == given else file.parent.relative_to(given)
-        yield file, inside / _without_image_ending(file.name[:-len(ending)]).name
+        inside = (
+            Path(file.parent.name)
+            if file.parent == given or file == given
+            else file.parent.relative_to(given)
+        )
+        yield file, inside / _without_image_ending(file.name[: -len(ending)]).name
 
 
 def _without_image_ending(name: str) -> Path:
     path = Path(name)
-    return path.with_suffix("") if is_image(path.name) else path.with_name(path.name.rstrip(".") or path.name)
+    return (
+        path.with_suffix("")
+        if is_image(path.name)
+        else path.with_name(path.name.rstrip(".") or path.name)
+    )
 
 
 @door
 def pair(labels: Mapping[Path, Path], images: Sequence[Path], root: Path) -> dict[Path, Path]:
-    """Image to label. labels: label to the crop that its name speaks of, without ending, with what folders are known.
+    """Image to label. labels: label to the crop that its name speaks of, without ending, with what
+    folders are known.
 
-    An image takes the label that agrees in all its folders below ``root``, else in those without the last, else in the
-    last alone, else in none. DataError where two fit, or one would be taken twice.
+    An image takes the label that agrees in all its folders below ``root``, else in those without
+    the last, else in the last alone, else in none. DataError where two fit, or one would be taken
+    twice.
     """
     tails: dict[tuple[str, ...], list[Path]] = {}
     for label, crop in labels.items():
@@ -184,17 +291,25 @@ def pair(labels: Mapping[Path, Path], images: Sequence[Path], root: Path) -> dic
     taken: dict[Path, Path] = {}
     for image in images:
         steps = place_of(root, image)
-        stems = dict.fromkeys((image.stem, image.name.split(".")[0]))  # DensePose cuts names at the first dot
-        known = (tails.get((*folders, stem), []) for stem in stems
-                 for folders in (steps.parts, steps.parent.parts, steps.parts[-1:], ()))
+        # DensePose cuts names at the first dot
+        stems = dict.fromkeys((image.stem, image.name.split(".")[0]))
+        known = (
+            tails.get((*folders, stem), [])
+            for stem in stems
+            for folders in (steps.parts, steps.parent.parts, steps.parts[-1:], ())
+        )
         fits = next((candidates for candidates in known if candidates), [])
         if len(fits) > 1:
-            raise DataError(f"{image} may have {fits[0]} or {fits[1]} for a label; give one folder of labels, laid out "
-                            f"as the images are")
+            raise DataError(
+                f"{image} may have {fits[0]} or {fits[1]} for a label; give one folder of labels, "
+                "laid out as the images are"
+            )
         for label in fits:
             if label in taken:
-                raise DataError(f"{label} fits {taken[label]} and {image}; lay the labels out in folders as the images "
-                                f"are")
+                raise DataError(
+                    f"{label} fits {taken[label]} and {image}; lay the labels out in folders as "
+                    "the images are"
+                )
             found[image], taken[label] = label, image
     return found
 
@@ -229,14 +344,21 @@ def _file_of_people(file: Path, image: Path) -> bytes:
 
 
 def _people(people: Sequence[Person], file: Path, image: Path) -> bytes:
-    """JSON that the cue ``keypoints`` reads. DataError if the joints are pixels of another picture."""
+    """JSON that the cue ``keypoints`` reads. DataError if the joints are pixels of another
+    picture.
+    """
     return encode_people(in_pixels(people, image, image_size(image), file))
 
 
 @door
 def encode_people(people: Sequence[Person]) -> bytes:
     """People as JSON: keypoints as 51 numbers, score, and who is the target."""
-    rows = [{"keypoints": np.round(person.keypoints, 3).reshape(-1).tolist(), "score": round(person.score, 4),
-             **({"is_target": True} if person.is_target else {})} for person in people]
+    rows = [
+        {
+            "keypoints": np.round(person.keypoints, 3).reshape(-1).tolist(),
+            "score": round(person.score, 4),
+            **({"is_target": True} if person.is_target else {}),
+        }
+        for person in people
+    ]
     return (json.dumps(rows) + "\n").encode()
-

@@ -1,4 +1,6 @@
-"""Labels for crops that have none, by a model: in batches, a file for each crop, and on with what is left next time."""
+"""Labels for crops that have none, by a model: in batches, a file for each crop, and on with
+what is left next time.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +10,16 @@ import numpy as np
 
 from partreid.labels.keypoints import SEEN
 from partreid.labels.target import only_target
-from partreid.labels.tools.base import Progress, Written, claim, crops, in_order, place_of, refuse_shared, some
+from partreid.labels.tools.base import (
+    Progress,
+    Written,
+    claim,
+    crops,
+    in_order,
+    place_of,
+    refuse_shared,
+    some,
+)
 from partreid.labels.tools.importing import HOME, encode_classes, encode_people
 from partreid.labels.tools.models import Parser, Pose
 from partreid.recipes.base import Spec
@@ -21,37 +32,64 @@ Target = Literal["centre", "all"]
 
 
 @door
-def make(model: Parser | Pose, folder: Path, out: Path, name: str = "", target: Target = "centre", batch: int = 16,
-         overwrite: bool = False, progress: Progress | None = None) -> Written:
-    """A label for every crop below ``folder``: ``out/<folders of the crop>/<stem>`` as .png of classes or as .json.
+def make(
+    model: Parser | Pose,
+    folder: Path,
+    out: Path,
+    name: str = "",
+    target: Target = "centre",
+    batch: int = 16,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Written:
+    """A label for every crop below ``folder``: ``out/<folders of the crop>/<stem>`` as .png of
+    classes or as .json.
 
-    Crops that have a label there are passed over unless ``overwrite``. name: of the model, kept in ``out/origin.json``
-    so that labels of two models are never mixed. target: whose foreground a parser's labels keep, that of the person in
-    the centre (see :func:`partreid.labels.target.only_target`) or everybody's; keypoints are always of the one person
-    that the model sees in the whole crop. Crops in which nobody is found get no label. DataError names the first crop
-    that cannot be read; those before it are done.
+    Crops that have a label there are passed over unless ``overwrite``. name: of the model, kept in
+    ``out/origin.json`` so that labels of two models are never mixed. target: whose foreground a
+    parser's labels keep, that of the person in the centre (see
+    :func:`partreid.labels.target.only_target`) or everybody's; keypoints are always of the one
+    person that the model sees in the whole crop. Crops in which nobody is found get no label.
+    DataError names the first crop that cannot be read; those before it are done.
     """
     with alone_in(out):
         return _make(model, folder, out, name, target, batch, overwrite, progress)
 
 
-def _make(model: Parser | Pose, folder: Path, out: Path, name: str, target: Target, batch: int, overwrite: bool,
-          progress: Progress | None) -> Written:
+def _make(
+    model: Parser | Pose,
+    folder: Path,
+    out: Path,
+    name: str,
+    target: Target,
+    batch: int,
+    overwrite: bool,
+    progress: Progress | None,
+) -> Written:
     of = crops(folder)
     parser = isinstance(model, Parser)
-    claim(out, {"kind": "parsing" if isinstance(model, Parser) else "keypoints", "from": name, "parser":
-                model.source if isinstance(model, Parser) else None, "target": target if parser else None}, overwrite)
+    claim(
+        out,
+        {
+            "kind": "parsing" if isinstance(model, Parser) else "keypoints",
+            "from": name,
+            "parser": model.source if isinstance(model, Parser) else None,
+            "target": target if parser else None,
+        },
+        overwrite,
+    )
     suffix = ".png" if parser else ".json"
     every = [sample.path for sample in of.train]
     targets = [out / place_of(folder, image) / f"{image.stem}{suffix}" for image in every]
     refuse_shared(targets, every)
     left = [i for i, path in enumerate(targets) if overwrite or not path.is_file()]
-    encode: Callable[[Any], bytes | None] = _people if isinstance(model, Pose) else (
-        lambda labels: _classes(labels, target))
+    encode: Callable[[Any], bytes | None] = (
+        _people if isinstance(model, Pose) else (lambda labels: _classes(labels, target))
+    )
     nobody: list[str] = []
     ahead = in_order(lambda i: read_image(every[left[i]]), len(left))
     for start in range(0, len(left), batch):
-        here = left[start:start + batch]
+        here = left[start : start + batch]
         for i, found in zip(here, model([next(ahead) for _ in here]), strict=True):
             data = encode(found)
             if data is None:
@@ -61,7 +99,9 @@ def _make(model: Parser | Pose, folder: Path, out: Path, name: str, target: Targ
         if progress:
             progress(len(every) - len(left) + start + len(here), len(every))
     made = len(every) - len(nobody)
-    said = f"Labels for {made:,} of {len(every):,} crops ({100 * made / len(every):.1f} %) in {out}."
+    said = (
+        f"Labels for {made:,} of {len(every):,} crops ({100 * made / len(every):.1f} %) in {out}."
+    )
     said += f" Nobody was found in {some(nobody)}." if nobody else ""
     kind = "parsing" if parser else "keypoints"
     args: dict[str, Any] = {"parts": "eight"}

@@ -1,4 +1,6 @@
-"""A contact sheet of crops with their labels drawn over them, so that a person can see whether they are right."""
+"""A contact sheet of crops with their labels drawn over them, so that a person can see whether
+they are right.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,26 +30,34 @@ TILE = 64  # width of a tile
 
 
 def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
-    """Training crops, evenly chosen, each beside itself with the labels of a cue on: an RGB picture with a legend.
+    """Training crops, evenly chosen, each beside itself with the labels of a cue on: an RGB picture
+    with a legend.
 
-    What is unknown is hatched; what cannot be read says so in its place. For ``uv_tiles`` a crop takes a row.
+    What is unknown is hatched; what cannot be read says so in its place. For ``uv_tiles`` a crop
+    takes a row.
     """
     cue, samples = build.cue(as_labels(spec), of), of.train
     names = names_of(cue)
     settings = (f"{name} {value}" for name, value in spec.args.items() if name != "digest")
     title = f"{of.name}: {', '.join([spec.name, *settings])}"
     if isinstance(cue, UvTiles):
-        return _tiles(cue, samples, surfaces_of(of.root, samples, spec.args.get("folder", "iuv")), title, rows)
+        return _tiles(
+            cue, samples, surfaces_of(of.root, samples, spec.args.get("folder", "iuv")), title, rows
+        )
     if isinstance(cue, UvMaps):
-        raise RecipeError("tiles that are warped after augmentation cannot be drawn before; draw those of "
-                          "sync=flip_only, they come from the same surfaces")
+        raise RecipeError(
+            "tiles that are warped after augmentation cannot be drawn before; draw those of "
+            "sync=flip_only, they come from the same surfaces"
+        )
     width = max(photo(sample.path, TALL).width for sample in samples[:8])
     columns = min(max(1, (WIDE - 2 * EDGE + GAP) // (2 * width + NEAR + GAP)), len(samples))
     chosen = spread(len(samples), rows * columns)
     rows = -(-len(chosen) // columns)
     step = 2 * width + NEAR + GAP
     top = EDGE + 40
-    sheet = Image.new("RGB", (2 * EDGE + columns * step - GAP, top + rows * (TALL + CAPTION + 8) + 44), PAPER)
+    sheet = Image.new(
+        "RGB", (2 * EDGE + columns * step - GAP, top + rows * (TALL + CAPTION + 8) + 44), PAPER
+    )
     draw = ImageDraw.Draw(sheet)
     said, font = written(title, 20)
     draw.text((EDGE, EDGE - 6), said, INK, font)
@@ -59,7 +69,9 @@ def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
             crop = photo(sample.path, TALL)
             sheet.paste(crop.resize((width, TALL)) if crop.width > width else crop, (x, y))
             drawn, unknown = _labelled(cue, index, sample, names)
-            sheet.paste(drawn.resize((width, TALL)) if drawn.width > width else drawn, (x + width + NEAR, y))
+            sheet.paste(
+                drawn.resize((width, TALL)) if drawn.width > width else drawn, (x + width + NEAR, y)
+            )
             hatched |= unknown
             caption, ink = sample.path.stem, QUIET
         except DataError:
@@ -75,7 +87,10 @@ def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
         draw.text((x + 18, y), name.replace("_", " "), QUIET, _font(14))
         x += wide
     if hatched:
-        sheet.paste(Image.fromarray(_hatch(np.full((14, 20, 3), 200, np.uint8), np.ones((14, 20), bool))), (x, y + 2))
+        sheet.paste(
+            Image.fromarray(_hatch(np.full((14, 20, 3), 200, np.uint8), np.ones((14, 20), bool))),
+            (x, y + 2),
+        )
         draw.text((x + 27, y), "unknown", QUIET, _font(14))
     return sheet
 
@@ -85,7 +100,9 @@ def spread(count: int, wanted: int) -> list[int]:
     return sorted({int((i + 0.5) * count / min(wanted, count)) for i in range(min(wanted, count))})
 
 
-def _labelled(cue: Cue, index: int, sample: Sample, names: tuple[str, ...]) -> tuple[Image.Image, bool]:
+def _labelled(
+    cue: Cue, index: int, sample: Sample, names: tuple[str, ...]
+) -> tuple[Image.Image, bool]:
     """The crop with its parts in colour, and whether anything is unknown."""
     item = cue[index]
     labels = item.astype(np.int64)
@@ -98,7 +115,7 @@ def _labelled(cue: Cue, index: int, sample: Sample, names: tuple[str, ...]) -> t
 
 def _hatch(picture: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """A picture uint8 [H, W, 3] with dark diagonal lines where asked."""
-    y, x = np.mgrid[:picture.shape[0], :picture.shape[1]]
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
     lines = where & ((x + y) % 7 < 2)
     out = picture.copy()
     out[lines] = (0.35 * out[lines] + 0.65 * 96).astype(np.uint8)
@@ -114,8 +131,9 @@ def _fitted(text: str, font: Font, width: float) -> str:
     return f"{text}..."
 
 
-def _tiles(cue: UvTiles, samples: Sequence[Sample], surfaces: Sequence[Path | None], title: str,
-           rows: int) -> Image.Image:
+def _tiles(
+    cue: UvTiles, samples: Sequence[Sample], surfaces: Sequence[Path | None], title: str, rows: int
+) -> Image.Image:
     """Crops with their 24 tiles, one below the other."""
     found = [i for i in range(len(samples)) if cue.known[i]]
     if not found:
@@ -126,7 +144,9 @@ def _tiles(cue: UvTiles, samples: Sequence[Sample], surfaces: Sequence[Path | No
         charts = read_iuv(path).labels if path else np.zeros((2, 1), np.uint8)
         pictures.append(tiles_picture(samples[i].path, charts, cue[i], TILE))
     top = 44
-    sheet = Image.new("RGB", (max(p.width for p in pictures), top + sum(p.height for p in pictures)), PAPER)
+    sheet = Image.new(
+        "RGB", (max(p.width for p in pictures), top + sum(p.height for p in pictures)), PAPER
+    )
     said, font = written(title, 20)
     ImageDraw.Draw(sheet).text((EDGE, EDGE - 6), said, INK, font)
     for picture in pictures:

@@ -1,4 +1,6 @@
-"""What part labels show: how often each part occurs, how large it is, and whether left and right are in balance."""
+"""What part labels show: how often each part occurs, how large it is, and whether left and right
+are in balance.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +23,9 @@ STRETCH = 1.25  # labels may be this much wider or narrower than their crop: gri
 
 @dataclass(frozen=True)
 class Part:
-    """One part. images: number that show it. pixels: mean share, 0 to 1, of the crop in those that do (of tiles: of
-    their cells)."""
+    """One part. images: number that show it. pixels: mean share, 0 to 1, of the crop in those that
+    do (of tiles: of their cells).
+    """
 
     name: str
     images: int
@@ -33,10 +36,11 @@ class Part:
 class Stats:
     """What the labels of a data set show.
 
-    images: number. labelled: those with at least one part. nobody, unknown: names of those that are background
-    throughout, and of those of which nothing is known. person: mean share of the crop on a part, 0 to 1, where
-    labelled. broken: image name and sentence of those that could not be read. stretched: names of those whose label
-    has other proportions. balance: of each pair of left and right parts, the left one's share of the pixels.
+    images: number. labelled: those with at least one part. nobody, unknown: names of those that are
+    background throughout, and of those of which nothing is known. person: mean share of the crop on
+    a part, 0 to 1, where labelled. broken: image name and sentence of those that could not be read.
+    stretched: names of those whose label has other proportions. balance: of each pair of left and
+    right parts, the left one's share of the pixels.
     """
 
     images: int
@@ -61,8 +65,9 @@ class Stats:
 
 @dataclass(frozen=True, eq=False)
 class _Item:
-    """shares: float [K] of the crop that each part covers (of a tile: of its cells). known: share about which anything
-    is known. person: share of the crop, or of all cells, on any part."""
+    """shares: float [K] of the crop that each part covers (of a tile: of its cells). known: share
+    about which anything is known. person: share of the crop, or of all cells, on any part.
+    """
 
     shares: NDArray[np.float64]
     known: float
@@ -73,11 +78,15 @@ class _Item:
 
 @door
 def names_of(cue: Cue) -> tuple[str, ...]:
-    """What the items of a cue tell apart: its parts, or DensePose's 24 surfaces. RecipeError for labels that are made
-    while training."""
+    """What the items of a cue tell apart: its parts, or DensePose's 24 surfaces. RecipeError for
+    labels that are made while training.
+    """
     if isinstance(cue, PseudoLabels):
-        raise RecipeError("these labels are made while training from the network's own features, so there are none to "
-                          "look at before; choose a cue with labels on disk (parsing, densepose, pifpaf, keypoints)")
+        raise RecipeError(
+            "these labels are made while training from the network's own features, so there are "
+            "none to look at before; choose a cue with labels on disk (parsing, densepose, pifpaf, "
+            "keypoints)"
+        )
     return cue.scheme.names if cue.scheme else tuple(chart.replace(" ", "_") for chart in CHARTS)
 
 
@@ -93,23 +102,46 @@ def measure(cue: Cue, samples: Sequence[Sample], progress: Progress | None = Non
             return _Item(np.zeros(len(names)), 0.0, broken=str(error))
 
     items = list(in_order(look, len(samples), progress))
-    whole = [(sample.path.name, item) for sample, item in zip(samples, items, strict=True) if not item.broken]
+    whole = [
+        (sample.path.name, item)
+        for sample, item in zip(samples, items, strict=True)
+        if not item.broken
+    ]
     shares = np.array([item.shares for _, item in whole]).reshape(-1, len(names))
     shown = shares > 0
     people = shown.sum(1) > 0
-    sizes = [float(shares[shown[:, k], k].mean()) if shown[:, k].any() else 0.0 for k in range(len(names))]
+    sizes = [
+        float(shares[shown[:, k], k].mean()) if shown[:, k].any() else 0.0
+        for k in range(len(names))
+    ]
     areas = dict(zip(names, shares.sum(0).tolist(), strict=True))
-    pairs = [(n.removeprefix("left_"), a, areas[f"right_{n.removeprefix('left_')}"]) for n, a in areas.items()
-             if n.startswith("left_") and f"right_{n.removeprefix('left_')}" in areas]
+    pairs = [
+        (n.removeprefix("left_"), a, areas[f"right_{n.removeprefix('left_')}"])
+        for n, a in areas.items()
+        if n.startswith("left_") and f"right_{n.removeprefix('left_')}" in areas
+    ]
     return Stats(
-        len(samples), int(people.sum()),
-        tuple(name for (name, item), person in zip(whole, people, strict=True) if item.known > 0 and not person),
+        len(samples),
+        int(people.sum()),
+        tuple(
+            name
+            for (name, item), person in zip(whole, people, strict=True)
+            if item.known > 0 and not person
+        ),
         tuple(name for name, item in whole if item.known == 0),
         float(np.mean([item.person for _, item in whole if item.person] or [0.0])),
-        tuple(Part(name, int(n), size) for name, n, size in zip(names, shown.sum(0), sizes, strict=True)),
+        tuple(
+            Part(name, int(n), size)
+            for name, n, size in zip(names, shown.sum(0), sizes, strict=True)
+        ),
         {name: left / (left + right) for name, left, right in pairs if left + right},
-        tuple((sample.path.name, item.broken) for sample, item in zip(samples, items, strict=True) if item.broken),
-        tuple(name for name, item in whole if item.stretched))
+        tuple(
+            (sample.path.name, item.broken)
+            for sample, item in zip(samples, items, strict=True)
+            if item.broken
+        ),
+        tuple(name for name, item in whole if item.stretched),
+    )
 
 
 def _look(cue: Cue, index: int, sample: Sample, K: int) -> _Item:
@@ -120,14 +152,22 @@ def _look(cue: Cue, index: int, sample: Sample, K: int) -> _Item:
     if cue.scheme is None:  # maps uint8 [H, W, 6], a pixel large where nobody was found
         counts = np.bincount(item[..., 0].reshape(-1), minlength=256)
         person = float(1 - counts[0] / counts.sum())
-        return _Item(counts[1:K + 1] / counts.sum(), person, person)
+        return _Item(counts[1 : K + 1] / counts.sum(), person, person)
     counts = np.bincount(item.reshape(-1), minlength=256)
-    strange = np.flatnonzero(counts[K + 1:UNKNOWN])
+    strange = np.flatnonzero(counts[K + 1 : UNKNOWN])
     if len(strange):
-        raise DataError(f"the label of {sample.path.name} holds {K + 1 + strange[0]}; there are {K} parts, 0 is "
-                        f"background and 255 unknown. Make it again")
+        raise DataError(
+            f"the label of {sample.path.name} holds {K + 1 + strange[0]}; there are {K} parts, 0 "
+            "is background and 255 unknown. Make it again"
+        )
     (width, height), (h, w) = image_size(sample.path), item.shape
     wider = w * height / (h * width)
     known = 1 - counts[UNKNOWN] / item.size
     stretched = known > 0 and not 1 / STRETCH <= wider <= STRETCH
-    return _Item(counts[1:K + 1] / item.size, float(known), float(counts[1:K + 1].sum() / item.size), "", stretched)
+    return _Item(
+        counts[1 : K + 1] / item.size,
+        float(known),
+        float(counts[1 : K + 1].sum() / item.size),
+        "",
+        stretched,
+    )

@@ -1,4 +1,6 @@
-"""BoT: Luo et al., Bag of Tricks and a Strong Baseline for Deep Person Re-identification, CVPR Workshops 2019."""
+"""BoT: Luo et al., Bag of Tricks and a Strong Baseline for Deep Person Re-identification, CVPR
+Workshops 2019.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,17 +16,27 @@ from partreid.types import NONE, Batch, Embeddings, Output
 
 
 class BoT(Method):
-    """One global embedding: identity loss behind the BN-neck, triplet loss before it, optional centre loss.
+    """One global embedding: identity loss behind the BN-neck, triplet loss before it, optional
+    centre loss.
 
-    centre_lr: rate of the SGD that moves the identity centres. centre_weight: what the embeddings feel of them
-    (the weight in the recipe multiplies both; leave it at 1).
+    centre_lr: rate of the SGD that moves the identity centres. centre_weight: what the embeddings
+    feel of them (the weight in the recipe multiplies both; leave it at 1).
     """
 
     distance = PartDistance("cosine")
     TERMS = ("id_global", "triplet_global", "centre")
 
-    def __init__(self, trunk: nn.Module, identities: int, terms: Sequence[str], *, smoothing: float = 0.1,
-                 margin: float = 0.3, centre_lr: float = 0.5, centre_weight: float = 5e-4) -> None:
+    def __init__(
+        self,
+        trunk: nn.Module,
+        identities: int,
+        terms: Sequence[str],
+        *,
+        smoothing: float = 0.1,
+        margin: float = 0.3,
+        centre_lr: float = 0.5,
+        centre_weight: float = 5e-4,
+    ) -> None:
         self.check_arguments(locals())
         super().__init__()
         D = int(trunk.channels)  # type: ignore[arg-type]
@@ -41,10 +53,14 @@ class BoT(Method):
     def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         e = out.groups["global"]
         every = {
-            "id_global": lambda: id_loss(self.id(e), batch.ids, self.smoothing),  # L_ID, on the BN-necked f_i
+            # L_ID, on the BN-necked f_i
+            "id_global": lambda: id_loss(self.id(e), batch.ids, self.smoothing),
             "triplet_global": lambda: hard_triplet(e, batch.ids, self.margin),  # L_Triplet, on f_t
-            "centre": lambda: centre_loss(e.vectors[:, 0], self.centres, batch.ids, self.centre_weight)  # L_C
-            if self.centres is not None else e.vectors.sum() * 0.0,
+            "centre": lambda: (
+                centre_loss(e.vectors[:, 0], self.centres, batch.ids, self.centre_weight)  # L_C
+                if self.centres is not None
+                else e.vectors.sum() * 0.0
+            ),
         }
         return {name: every[name]() for name in self.terms}
 

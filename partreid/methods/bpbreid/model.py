@@ -1,4 +1,6 @@
-"""BPBreID: Somers et al., Body Part-Based Representation Learning for Occluded Person Re-ID, WACV 2023."""
+"""BPBreID: Somers et al., Body Part-Based Representation Learning for Occluded Person Re-ID,
+WACV 2023.
+"""
 
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -23,35 +25,61 @@ HOLISTIC = ("global", "foreground", "joined")  # f_g, f_f, f_c
 
 
 class BPBreID(Method):
-    """K learned part maps pool a feature map into K + 3 embeddings; identity losses on the holistic ones, one
-    triplet loss on the average over the parts (GiLt); matching by mutually visible parts.
+    """K learned part maps pool a feature map into K + 3 embeddings; identity losses on the holistic
+    ones, one triplet loss on the average over the parts (GiLt); matching by mutually visible parts.
 
-    dim: D of every embedding; ``reduce`` from the trunk's C to D "after" pooling, "before" it, "both" or "none".
-    pool, foreground_pool: Eq. 3 is "weighted"; the released code averages the foreground over all pixels ("mean").
-    attention: "learned" maps, or "given" ones from the cue ``parts``, else ``masks``. Both may be soft masks
-    float [B, K+1, h, w], as released, or labels.
-    visibility: "threshold" is Eq. 4 with ``visible_above`` = lambda_v, "argmax" the released rule, "soft" its
-    continuous form, "none" sees everything. visibility_in_training also drops hidden parts from the losses.
-    target: at test time the cue ``masks`` may confine the parts to the person meant, by a "soft" product or "hard",
-    by leaving out the pixels it calls background (released code). described: what a gallery stores, of global,
-    foreground, joined, parts and the parts' own names; holistic ones leave through their BN-neck if they have one.
-    triplet: how part distances combine.
+    dim: D of every embedding; ``reduce`` from the trunk's C to D "after" pooling, "before" it,
+    "both" or "none". pool, foreground_pool: Eq. 3 is "weighted"; the released code averages the
+    foreground over all pixels ("mean"). attention: "learned" maps, or "given" ones from the cue
+    ``parts``, else ``masks``. Both may be soft masks float [B, K+1, h, w], as released, or labels.
+    visibility: "threshold" is Eq. 4 with ``visible_above`` = lambda_v, "argmax" the released rule,
+    "soft" its continuous form, "none" sees everything. visibility_in_training also drops hidden
+    parts from the losses. target: at test time the cue ``masks`` may confine the parts to the
+    person meant, by a "soft" product or "hard", by leaving out the pixels it calls background
+    (released code). described: what a gallery stores, of global, foreground, joined, parts and the
+    parts' own names; holistic ones leave through their BN-neck if they have one. triplet: how part
+    distances combine.
     """
 
     needs = frozenset({"parts"})
     takes_masks = frozenset({"parts", "masks"})
-    distance = PartDistance("unit_euclidean")  # Eq. 9; the released code normalises each embedding, the text is silent
-    TERMS = ("id_global", "id_foreground", "id_joined", "id_parts", "triplet_global", "triplet_foreground",
-             "triplet_joined", "triplet_parts", "triplet_each_part", "parsing")
+    # the released code normalises each embedding, the text is silent
+    distance = PartDistance("unit_euclidean")  # Eq. 9
+    TERMS = (
+        "id_global",
+        "id_foreground",
+        "id_joined",
+        "id_parts",
+        "triplet_global",
+        "triplet_foreground",
+        "triplet_joined",
+        "triplet_parts",
+        "triplet_each_part",
+        "parsing",
+    )
 
-    def __init__(self, trunk: nn.Module, identities: int, scheme: PartScheme, terms: Sequence[str], *,
-                 dim: int = 512, reduce: Literal["after", "before", "both", "none"] = "after",
-                 pool: Pool = "weighted", foreground_pool: Pool = "weighted",
-                 attention: Attention = "learned", visibility: Visibility = "threshold",
-                 visible_above: float = 0.4, visibility_in_training: bool = False,
-                 target: Literal["none", "soft", "hard"] = "none",
-                 described: Sequence[str] = ("foreground", "parts"), shared_id: bool = False,
-                 triplet: Combine = "mean", smoothing: float = 0.1, margin: float = 0.3) -> None:
+    def __init__(
+        self,
+        trunk: nn.Module,
+        identities: int,
+        scheme: PartScheme,
+        terms: Sequence[str],
+        *,
+        dim: int = 512,
+        reduce: Literal["after", "before", "both", "none"] = "after",
+        pool: Pool = "weighted",
+        foreground_pool: Pool = "weighted",
+        attention: Attention = "learned",
+        visibility: Visibility = "threshold",
+        visible_above: float = 0.4,
+        visibility_in_training: bool = False,
+        target: Literal["none", "soft", "hard"] = "none",
+        described: Sequence[str] = ("foreground", "parts"),
+        shared_id: bool = False,
+        triplet: Combine = "mean",
+        smoothing: float = 0.1,
+        margin: float = 0.3,
+    ) -> None:
         self.check_arguments(locals())
         super().__init__()
         C, K = int(trunk.channels), scheme.K  # type: ignore[arg-type]
@@ -59,45 +87,82 @@ class BPBreID(Method):
         self.trunk, self.scheme, self.terms, self.K = trunk, scheme, tuple(terms), K
         self.pool, self.foreground_pool = POOLS[pool], POOLS[foreground_pool]
         self.attention, self.visibility, self.visible_above = attention, visibility, visible_above
-        self.visibility_in_training, self.target, self.described = visibility_in_training, target, tuple(described)
+        self.visibility_in_training, self.target, self.described = (
+            visibility_in_training,
+            target,
+            tuple(described),
+        )
         self.triplet, self.smoothing, self.margin = triplet, smoothing, margin
-        self.needs_at_test = frozenset((*(("parts",) if attention == "given" else ()),
-                                        *(("masks",) if target != "none" else ())))
+        self.needs_at_test = frozenset(
+            (
+                *(("parts",) if attention == "given" else ()),
+                *(("masks",) if target != "none" else ()),
+            )
+        )
 
         wide = {"before": D, "both": 2 * D}.get(reduce, C)
-        self.before: nn.Module = ReduceMap(C, wide) if reduce in ("before", "both") else nn.Identity()
-        self.after = nn.ModuleDict({group: Reduce(wide, D) if reduce in ("after", "both") else nn.Identity()
-                                    for group in ("global", "foreground", "parts")})
+        self.before: nn.Module = (
+            ReduceMap(C, wide) if reduce in ("before", "both") else nn.Identity()
+        )
+        self.after = nn.ModuleDict(
+            {
+                group: Reduce(wide, D) if reduce in ("after", "both") else nn.Identity()
+                for group in ("global", "foreground", "parts")
+            }
+        )
         taught = {term.partition("_")[2] for term in terms}
         for group in {"global", "foreground"} - taught:  # no loss would ever move it
             self.after[group].requires_grad_(False)
-        self.part_head = PartHead(wide, scheme, norm=True) if attention == "learned" else None  # Eq. 1
-        heads = {"id_global": IdHead(1, D, identities), "id_foreground": IdHead(1, D, identities),
-                 "id_joined": IdHead(K, D, identities, joint=True),
-                 "id_parts": IdHead(K, D, identities, shared=shared_id)}
+        self.part_head = (
+            PartHead(wide, scheme, norm=True) if attention == "learned" else None
+        )  # Eq. 1
+        heads = {
+            "id_global": IdHead(1, D, identities),
+            "id_foreground": IdHead(1, D, identities),
+            "id_joined": IdHead(K, D, identities, joint=True),
+            "id_parts": IdHead(K, D, identities, shared=shared_id),
+        }
         self.id = nn.ModuleDict({name: head for name, head in heads.items() if name in terms})
         for name in self.described:
             if name not in (*HOLISTIC, "parts", *scheme.names):
-                raise RecipeError(f"bpbreid cannot describe '{name}'; choose of {', '.join(HOLISTIC)}, parts, "
-                                  f"{', '.join(scheme.names)}")
+                raise RecipeError(
+                    f"bpbreid cannot describe '{name}'; choose of {', '.join(HOLISTIC)}, parts, "
+                    f"{', '.join(scheme.names)}"
+                )
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
         f = self.before(self.trunk(images))  # G [B, C, h, w]
-        parts = self._given(cues, f) if self.part_head is None or self.attention == "given" else self.part_head(f)
+        parts = (
+            self._given(cues, f)
+            if self.part_head is None or self.attention == "given"
+            else self.part_head(f)
+        )
         if self.target != "none" and not self.training:
             parts, p = self._aim(parts, cues)
         else:
             p = parts.probs[:, 1:]  # M_1..M_K [B, K, h, w]
         p = p.to(f.dtype)
         whole = p.amax(1, keepdim=True)  # M_f = max(M_1, ..., M_K)
-        return Output(f, parts, {
-            "global": Embeddings.seen(self.after["global"](f.mean((2, 3))[:, None]), ("global",)),  # f_g
-            "foreground": Embeddings.seen(self.after["foreground"](self.foreground_pool(f, whole)), ("foreground",)),
-            "parts": Embeddings(self.after["parts"](self.pool(f, p)), self._visible(parts), parts.names),  # Eq. 3
-        })
+        return Output(
+            f,
+            parts,
+            {
+                "global": Embeddings.seen(
+                    self.after["global"](f.mean((2, 3))[:, None]), ("global",)
+                ),  # f_g
+                "foreground": Embeddings.seen(
+                    self.after["foreground"](self.foreground_pool(f, whole)), ("foreground",)
+                ),
+                "parts": Embeddings(
+                    self.after["parts"](self.pool(f, p)), self._visible(parts), parts.names
+                ),  # Eq. 3
+            },
+        )
 
-    def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:  # GiLt: Eq. 5 and 6, weighed by the recipe
-        groups = dict(out.groups) | {"joined": out.groups["parts"]}  # f_c: the head lays the parts end to end
+    # GiLt: Eq. 5 and 6, weighed by the recipe
+    def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
+        # f_c: the head lays the parts end to end
+        groups = dict(out.groups) | {"joined": out.groups["parts"]}
         if not self.visibility_in_training:
             groups["parts"] = groups["parts"].all_visible()
         terms = {}
@@ -105,10 +170,18 @@ class BPBreID(Method):
             kind, _, name = term.partition("_")
             if term == "parsing":
                 if self.part_head is not None and out.parts is not None:
-                    terms[term] = part_loss(out.parts.logits, batch.cues["parts"], self.smoothing)  # L_pa, Eq. 2
+                    terms[term] = part_loss(
+                        out.parts.logits, batch.cues["parts"], self.smoothing
+                    )  # L_pa, Eq. 2
             elif kind == "id":
-                seen = groups["parts"].visibility if name == "parts" and self.visibility_in_training else None
-                terms[term] = id_loss(self.id[term](groups[name]), batch.ids, self.smoothing, seen)  # L_CE, Eq. 6
+                seen = (
+                    groups["parts"].visibility
+                    if name == "parts" and self.visibility_in_training
+                    else None
+                )
+                terms[term] = id_loss(
+                    self.id[term](groups[name]), batch.ids, self.smoothing, seen
+                )  # L_CE, Eq. 6
             elif name == "each_part":
                 terms[term] = hard_triplet(groups["parts"], batch.ids, self.margin, "each")
             else:
@@ -129,11 +202,21 @@ class BPBreID(Method):
         return Embeddings.cat(*found)
 
     @door
-    def seeing(self, attention: Attention | None = None, visibility: Visibility | None = None,
-               visible_above: float | None = None) -> "BPBreID":
-        """The same weights under another attention source or visibility rule, e.g. to measure an exact oracle."""
+    def seeing(
+        self,
+        attention: Attention | None = None,
+        visibility: Visibility | None = None,
+        visible_above: float | None = None,
+    ) -> "BPBreID":
+        """The same weights under another attention source or visibility rule, e.g. to measure an
+        exact oracle.
+        """
         other = copy(self)
-        for name, value in (("attention", attention), ("visibility", visibility), ("visible_above", visible_above)):
+        for name, value in (
+            ("attention", attention),
+            ("visibility", visibility),
+            ("visible_above", visible_above),
+        ):
             if value is not None:
                 setattr(other, name, value)
         return other
@@ -143,12 +226,21 @@ class BPBreID(Method):
             return parts.visible_above(self.visible_above)  # Eq. 4
         if self.visibility == "argmax":
             return parts.visible_by_argmax()
-        return parts.visible_softly() if self.visibility == "soft" else torch.ones_like(parts.visible_softly())
+        return (
+            parts.visible_softly()
+            if self.visibility == "soft"
+            else torch.ones_like(parts.visible_softly())
+        )
 
     def _aim(self, parts: PartMaps, cues: Mapping[str, Tensor]) -> tuple[PartMaps, Tensor]:
-        """Part maps that decide visibility, and the weights [B, K, h, w] that pool, confined to the cue's person."""
+        """Part maps that decide visibility, and the weights [B, K, h, w] that pool, confined to
+        the cue's person.
+        """
         if "masks" not in cues:
-            raise ShapeError("target segmentation needs the cue 'masks' with every image; use target='none' without it")
+            raise ShapeError(
+                "target segmentation needs the cue 'masks' with every image; use target='none' "
+                "without it"
+            )
         masks = self._shares(cues["masks"], parts.probs)
         known = masks.sum(1, keepdim=True) > 0  # elsewhere nothing is left out
         p = parts.probs[:, 1:]
@@ -162,15 +254,26 @@ class BPBreID(Method):
         """Part maps that are not learned."""
         name = next((name for name in ("parts", "masks") if name in cues), None)
         if name is None:
-            raise ShapeError("this model pools with given part maps: it needs the cue 'parts' or 'masks' with every "
-                             "image, also at test time")
+            raise ShapeError(
+                "this model pools with given part maps: it needs the cue 'parts' or 'masks' with "
+                "every image, also at test time"
+            )
         return PartMaps.from_probs(self._shares(cues[name], f), self.scheme)
 
     def _shares(self, cue: Tensor, like: Tensor) -> Tensor:
-        """Soft masks as they come, labels as the share of each cell that they cover: [B, K+1, h, w] like a map."""
+        """Soft masks as they come, labels as the share of each cell that they cover: [B, K+1, h,
+        w] like a map.
+        """
         size = (like.shape[2], like.shape[3])
-        masks = nn.functional.interpolate(cue.to(like.dtype), size=size, mode="bilinear", align_corners=True) \
-            if cue.ndim == 4 else label_shares(cue, size, self.K + 1).to(like.dtype)
+        masks = (
+            nn.functional.interpolate(
+                cue.to(like.dtype), size=size, mode="bilinear", align_corners=True
+            )
+            if cue.ndim == 4
+            else label_shares(cue, size, self.K + 1).to(like.dtype)
+        )
         if masks.shape[1] != self.K + 1:
-            raise ShapeError(f"masks of {masks.shape[1] - 1} parts were given, the model has {self.K}")
+            raise ShapeError(
+                f"masks of {masks.shape[1] - 1} parts were given, the model has {self.K}"
+            )
         return masks

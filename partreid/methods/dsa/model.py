@@ -21,31 +21,56 @@ BRANCHES = ("global", "parts")  # f_G; f_L,1..f_L,8
 
 
 class DSA(Method):
-    """A trunk with a global and eight part branches, taught beside a guide that sees the person's surface unwrapped.
+    """A trunk with a global and eight part branches, taught beside a guide that sees the person's
+    surface unwrapped.
 
-    The guide sees the cue ``uv_tiles`` (see :func:`partreid.layers.warp.as_tiles`); its vectors are added to the
-    trunk's own, and losses on the sums make the trunk's vectors aligned too. At test time the guide is gone.
-    What is built follows from the terms: a branch that no term names is left out, the guide if none is fused.
+    The guide sees the cue ``uv_tiles`` (see :func:`partreid.layers.warp.as_tiles`); its vectors are
+    added to the trunk's own, and losses on the sums make the trunk's vectors aligned too. At test
+    time the guide is gone. What is built follows from the terms: a branch that no term names is
+    left out, the guide if none is fused.
 
-    fusion: "add" them, or a linear layer on both end to end ("concat", Table 5). local_input: a part branch starts
-    from the "full" feature map, or from its eighth of the channels ("slice"). head_init: the global branch starts
-    at "random" or, as the trunk does, from "imagenet". part_id: identity losses of the eight parts count as their
-    "sum" or "mean". missing: where nothing is known of the surface the guide sees blank tiles ("mean": the mean
-    colour), or is not asked, and the fused vectors are the trunk's own ("skip"). described: what a gallery stores, of
-    global, parts, fused_global, fused_parts; the first two by default, as far as built. tile: S of tiles that are
-    made here, from a cue of maps. hidden: width between the two layers of a classifier, at most the trunk's.
+    fusion: "add" them, or a linear layer on both end to end ("concat", Table 5). local_input: a
+    part branch starts from the "full" feature map, or from its eighth of the channels ("slice").
+    head_init: the global branch starts at "random" or, as the trunk does, from "imagenet". part_id:
+    identity losses of the eight parts count as their "sum" or "mean". missing: where nothing is
+    known of the surface the guide sees blank tiles ("mean": the mean colour), or is not asked, and
+    the fused vectors are the trunk's own ("skip"). described: what a gallery stores, of global,
+    parts, fused_global, fused_parts; the first two by default, as far as built. tile: S of tiles
+    that are made here, from a cue of maps. hidden: width between the two layers of a classifier, at
+    most the trunk's.
     """
 
     needs = frozenset({"uv_tiles"})
-    distance = PartDistance("unit_euclidean")  # the paper does not say; it says neither that features are normalised
-    TERMS = ("id_global", "id_parts", "id_fused_global", "id_fused_parts", "triplet_global", "triplet_parts",
-             "triplet_fused_global", "triplet_fused_parts")
+    # the paper does not say; it says neither that features are normalised
+    distance = PartDistance("unit_euclidean")
+    TERMS = (
+        "id_global",
+        "id_parts",
+        "id_fused_global",
+        "id_fused_parts",
+        "triplet_global",
+        "triplet_parts",
+        "triplet_fused_global",
+        "triplet_fused_parts",
+    )
 
-    def __init__(self, trunk: nn.Module, identities: int, terms: Sequence[str], *,
-                 fusion: Literal["add", "concat"] = "add", local_input: Literal["full", "slice"] = "full",
-                 head_init: Literal["random", "imagenet"] = "random", part_id: Literal["sum", "mean"] = "sum",
-                 missing: Literal["mean", "skip"] = "mean", described: Sequence[str] | None = None, tile: int = 32,
-                 hidden: int = 512, smoothing: float = 0.1, margin: float = 0.3) -> None:
+    def __init__(
+        self,
+        trunk: nn.Module,
+        identities: int,
+        terms: Sequence[str],
+        *,
+        fusion: Literal["add", "concat"] = "add",
+        local_input: Literal["full", "slice"] = "full",
+        head_init: Literal["random", "imagenet"] = "random",
+        part_id: Literal["sum", "mean"] = "sum",
+        missing: Literal["mean", "skip"] = "mean",
+        described: Sequence[str] | None = None,
+        tile: int = 32,
+        hidden: int = 512,
+        smoothing: float = 0.1,
+        margin: float = 0.3,
+    ) -> None:
         self.check_arguments(locals())
         super().__init__()
         halves, N = split(trunk), len(REGIONS)
@@ -55,14 +80,26 @@ class DSA(Method):
         self.described = tuple(built if described is None else described)
         for name in self.described:
             if name not in (*built, *fused):
-                raise RecipeError(f"dsa cannot describe '{name}': its loss terms build {', '.join((*built, *fused))}")
+                raise RecipeError(
+                    f"dsa cannot describe '{name}': its loss terms build "
+                    f"{', '.join((*built, *fused))}"
+                )
         self.needs = self.needed(terms)
-        self.needs_at_test = frozenset({"uv_tiles"} if any("fused" in name for name in self.described) else {})
-        self.terms, self.local_input, self.part_id, self.missing = tuple(terms), local_input, part_id, missing
+        self.needs_at_test = frozenset(
+            {"uv_tiles"} if any("fused" in name for name in self.described) else {}
+        )
+        self.terms, self.local_input, self.part_id, self.missing = (
+            tuple(terms),
+            local_input,
+            part_id,
+            missing,
+        )
         self.tile, self.smoothing, self.margin = tile, smoothing, margin
         if local_input == "slice" and C % N:
-            raise RecipeError(f"local_input='slice' cuts a feature map of {C} channels into {N}; choose a trunk where "
-                              f"this divides, or local_input='full'")
+            raise RecipeError(
+                f"local_input='slice' cuts a feature map of {C} channels into {N}; choose a trunk "
+                "where this divides, or local_input='full'"
+            )
 
         self.trunk = halves.early
         self.heads = nn.ModuleDict()
@@ -72,10 +109,18 @@ class DSA(Method):
             inputs = C // N if local_input == "slice" else C
             self.heads["parts"] = nn.ModuleList(halves.fresh(N, inputs) for _ in REGIONS)
         self.guide = Guide(max(1, C // N), D, built) if fused else None
-        self.fuse = nn.ModuleDict({name: nn.Linear(2 * D, D) for name in built if fused and fusion == "concat"})
-        self.id = nn.ModuleDict({name: Classifiers(N, D // N, min(hidden, D), identities) if name == "parts" else
-                                 Classifiers(1, D, min(hidden, D), identities)
-                                 for name in (*built, *fused) if f"id_{name}" in terms})
+        self.fuse = nn.ModuleDict(
+            {name: nn.Linear(2 * D, D) for name in built if fused and fusion == "concat"}
+        )
+        self.id = nn.ModuleDict(
+            {
+                name: Classifiers(N, D // N, min(hidden, D), identities)
+                if name == "parts"
+                else Classifiers(1, D, min(hidden, D), identities)
+                for name in (*built, *fused)
+                if f"id_{name}" in terms
+            }
+        )
 
     @classmethod
     def needed(cls, terms: Sequence[str]) -> frozenset[str]:
@@ -86,11 +131,14 @@ class DSA(Method):
         own = {name: self._pooled(name, f) for name in self.heads}  # f_G [B, D], f_L [B, 8, D / 8]
         groups = {name: _embeddings(name, x) for name, x in own.items()}
         if self.guide is not None and "uv_tiles" in cues:
-            groups |= {f"fused_{name}": _embeddings(f"fused_{name}", z)
-                       for name, z in self._fused(own, cues["uv_tiles"], self.guide).items()}
+            groups |= {
+                f"fused_{name}": _embeddings(f"fused_{name}", z)
+                for name, z in self._fused(own, cues["uv_tiles"], self.guide).items()
+            }
         return Output(f, None, groups)
 
-    def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:  # Sec. 3.2.4, weighed by the recipe
+    # Sec. 3.2.4, weighed by the recipe
+    def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         terms = {}
         for term in self.terms:
             kind, _, name = term.partition("_")
@@ -99,16 +147,24 @@ class DSA(Method):
                 terms[term] = hard_triplet(e.joined(), batch.ids, self.margin)
             else:
                 loss = id_loss(self.id[name](e), batch.ids, self.smoothing)
-                terms[term] = loss * len(REGIONS) if name == "parts" and self.part_id == "sum" else loss
+                terms[term] = (
+                    loss * len(REGIONS) if name == "parts" and self.part_id == "sum" else loss
+                )
         return terms
 
     def describe(self, out: Output) -> Embeddings:  # Sec. 4.4: f_G and f_L end to end
-        return Embeddings.one("all", torch.cat([self._group(out, name).vectors.flatten(1)
-                                                for name in self.described], 1))
+        return Embeddings.one(
+            "all",
+            torch.cat([self._group(out, name).vectors.flatten(1) for name in self.described], 1),
+        )
 
     def at_test(self) -> "DSA":
-        """Without classifiers, and without every branch that is not described; the guide too, unless it is."""
-        fused = {name.removeprefix("fused_") for name in self.described if name.startswith("fused_")}
+        """Without classifiers, and without every branch that is not described; the guide too,
+        unless it is.
+        """
+        fused = {
+            name.removeprefix("fused_") for name in self.described if name.startswith("fused_")
+        }
         _keep(self.heads, fused | set(self.described))
         _keep(self.fuse, fused)
         if self.guide is not None:
@@ -128,7 +184,10 @@ class DSA(Method):
     def _fused(self, own: Mapping[str, Tensor], cue: Tensor, guide: Guide) -> dict[str, Tensor]:
         """z_G and z_L of Sec. 3.2.3, of the shapes of f_G and f_L."""
         if self.missing == "mean":
-            return {name: self._join(name, own[name], d) for name, d in guide(as_tiles(cue, self.tile)).items()}
+            return {
+                name: self._join(name, own[name], d)
+                for name, d in guide(as_tiles(cue, self.tile)).items()
+            }
         seen = covered(cue)
         found = {}
         for name, d in guide(as_tiles(cue[seen], self.tile)).items():
@@ -145,24 +204,30 @@ class DSA(Method):
 
     def _group(self, out: Output, name: str) -> Embeddings:
         if name not in out.groups:
-            raise ShapeError(f"this model uses '{name}', the vectors of trunk and guide together: it needs the cue "
-                             f"'uv_tiles' with every image" + (", also at test time" if self.needs_at_test else ""))
+            raise ShapeError(
+                f"this model uses '{name}', the vectors of trunk and guide together: it needs the "
+                "cue 'uv_tiles' with every image"
+                + (", also at test time" if self.needs_at_test else "")
+            )
         return out.groups[name]
 
 
 class Classifiers(nn.ModuleList):
     """Two fully connected layers for each of M embeddings (Sec. 3.2.4), BN and ReLU between them.
 
-    Embeddings of M vectors -> logits float [N, M, identities]; with M = 1 a group is taken end to end.
+    Embeddings of M vectors -> logits float [N, M, identities]; with M = 1 a group is taken end to
+    end.
     """
 
     @door
     def __init__(self, M: Count, D: Count, hidden: Count, identities: Count) -> None:
-        super().__init__(nn.Sequential(Reduce(D, hidden), nn.Linear(hidden, identities)) for _ in range(M))
+        super().__init__(
+            nn.Sequential(Reduce(D, hidden), nn.Linear(hidden, identities)) for _ in range(M)
+        )
 
     def forward(self, e: Embeddings) -> Tensor:
         x = e.vectors if len(self) > 1 else e.joined().vectors
-        return torch.cat([layers(x[:, m:m + 1]) for m, layers in enumerate(self)], 1)
+        return torch.cat([layers(x[:, m : m + 1]) for m, layers in enumerate(self)], 1)
 
 
 def _keep(table: nn.ModuleDict, names: Collection[str]) -> None:

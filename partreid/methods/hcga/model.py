@@ -1,4 +1,6 @@
-"""HCGA: Dou et al., Human Co-parsing Guided Alignment for Occluded Person Re-identification, TIP 2023."""
+"""HCGA: Dou et al., Human Co-parsing Guided Alignment for Occluded Person Re-identification, TIP
+2023.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -20,8 +22,9 @@ GROUPS = ("global", "foreground", "joined")  # F_Image, F_Fore and all F_part en
 
 
 class GuidedAlignment(nn.Module):
-    """GAM: in training, part probabilities below 1/t become 0; at test time those from 1 - 1/t on become ``value``
-    and all others 0, or with None all stay as they are. [B, K, h, w] -> the same."""
+    """GAM: in training, part probabilities below 1/t become 0; at test time those from 1 - 1/t on
+    become ``value`` and all others 0, or with None all stay as they are. [B, K, h, w] -> the same.
+    """
 
     def __init__(self, t: int, value: float | None = 1.0) -> None:
         super().__init__()
@@ -36,38 +39,66 @@ class GuidedAlignment(nn.Module):
 
 
 class HCGA(Method):
-    """K part maps, taught by labels that a co-parsing net makes, pass the guided alignment module and pool.
+    """K part maps, taught by labels that a co-parsing net makes, pass the guided alignment module
+    and pool.
 
-    Our K is the paper's C - 1: it never counts the background. The labels are the cue ``parts``, see
+    Our K is the paper's C - 1: it never counts the background. The labels are the cue ``parts``,
+    see
     :mod:`partreid.methods.hcga.coparsing`.
 
-    t: of the guided alignment module, None leaves it out; kept: what it makes of a sure pixel at test time (the
-    released code 0.5), None drops it there (released, DukeMTMC). dim, mask: as in ISP, a 1x1 convolution to C channels
-    and the released code's spatial mask. visibility: "kept" asks for a part that wins a pixel and passes the module
-    somewhere, "argmax" only the former (released), "none" sees everything. described: what a gallery stores, of
-    global, foreground and parts. matching: "parts" is Eq. 10 with 1/2 before the parts, "even" weighs all alike,
-    "concat" joins everything into one.
+    t: of the guided alignment module, None leaves it out; kept: what it makes of a sure pixel at
+    test time (the released code 0.5), None drops it there (released, DukeMTMC). dim, mask: as in
+    ISP, a 1x1 convolution to C channels and the released code's spatial mask. visibility: "kept"
+    asks for a part that wins a pixel and passes the module somewhere, "argmax" only the former
+    (released), "none" sees everything. described: what a gallery stores, of global, foreground and
+    parts. matching: "parts" is Eq. 10 with 1/2 before the parts, "even" weighs all alike, "concat"
+    joins everything into one.
     """
 
     needs = frozenset({"parts"})
     takes_masks = frozenset({"parts"})
-    TERMS = ("id_global", "triplet_global", "centre_global", "id_foreground", "triplet_foreground",
-             "centre_foreground", "id_joined", "triplet_joined", "centre_joined", "parsing")
+    TERMS = (
+        "id_global",
+        "triplet_global",
+        "centre_global",
+        "id_foreground",
+        "triplet_foreground",
+        "centre_foreground",
+        "id_joined",
+        "triplet_joined",
+        "centre_joined",
+        "parsing",
+    )
 
-    def __init__(self, trunk: nn.Module, identities: int, scheme: PartScheme, terms: Sequence[str], *,
-                 t: int | None = 4, kept: float | None = 1.0, dim: int | None = None, mask: bool = False,
-                 global_from: Literal["features", "trunk"] = "features",
-                 visibility: Literal["kept", "argmax", "none"] = "kept",
-                 described: Sequence[str] = ("foreground", "parts"),
-                 matching: Literal["parts", "even", "concat"] = "parts", smoothing: float = 0.1,
-                 margin: float = 0.3, centre_lr: float = 1.0, centre_weight: float = 1e-3) -> None:
+    def __init__(
+        self,
+        trunk: nn.Module,
+        identities: int,
+        scheme: PartScheme,
+        terms: Sequence[str],
+        *,
+        t: int | None = 4,
+        kept: float | None = 1.0,
+        dim: int | None = None,
+        mask: bool = False,
+        global_from: Literal["features", "trunk"] = "features",
+        visibility: Literal["kept", "argmax", "none"] = "kept",
+        described: Sequence[str] = ("foreground", "parts"),
+        matching: Literal["parts", "even", "concat"] = "parts",
+        smoothing: float = 0.1,
+        margin: float = 0.3,
+        centre_lr: float = 1.0,
+        centre_weight: float = 1e-3,
+    ) -> None:
         self.check_arguments(locals())
         super().__init__()
         wide, K = int(trunk.channels), scheme.K  # type: ignore[arg-type]
         D = dim or wide
         for name in described:
             if name not in ("global", "foreground", "parts"):
-                raise RecipeError(f"hcga cannot describe '{name}'; choose of global, foreground, parts")
+                raise RecipeError(
+                    f"hcga cannot describe '{name}'; choose of global, foreground, parts"
+                )
         self.trunk, self.scheme, self.terms = trunk, scheme, tuple(terms)
         self.global_from, self.visibility = global_from, visibility
         self.described, self.matching = tuple(described), matching
@@ -78,12 +109,24 @@ class HCGA(Method):
         self.part_head = PartHead(D, scheme)
         self.guide: nn.Module = nn.Identity() if t is None else GuidedAlignment(t, kept)
         widths = {"global": wide if global_from == "trunk" else D, "foreground": D, "joined": K * D}
-        heads = {"global": IdHead(1, widths["global"], identities), "foreground": IdHead(1, D, identities),
-                 "joined": IdHead(K, D, identities, joint=True)}
-        self.id = nn.ModuleDict({name: head for name, head in heads.items() if f"id_{name}" in terms})
-        self.centres = nn.ParameterDict({name: nn.Parameter(torch.randn(identities, widths[name]))
-                                         for name in GROUPS if f"centre_{name}" in terms})
-        weights = tuple(a for name in self.described for a in ((0.5,) * K if name == "parts" else (1.0,)))
+        heads = {
+            "global": IdHead(1, widths["global"], identities),
+            "foreground": IdHead(1, D, identities),
+            "joined": IdHead(K, D, identities, joint=True),
+        }
+        self.id = nn.ModuleDict(
+            {name: head for name, head in heads.items() if f"id_{name}" in terms}
+        )
+        self.centres = nn.ParameterDict(
+            {
+                name: nn.Parameter(torch.randn(identities, widths[name]))
+                for name in GROUPS
+                if f"centre_{name}" in terms
+            }
+        )
+        weights = tuple(
+            a for name in self.described for a in ((0.5,) * K if name == "parts" else (1.0,))
+        )
         self.distance = PartDistance("cosine", weights if matching == "parts" else None)  # Eq. 10
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
@@ -98,13 +141,20 @@ class HCGA(Method):
             visible = visible * (guided.detach().amax((2, 3)) > 0)
         elif self.visibility == "none":
             visible = torch.ones_like(visible)
-        return Output(f, parts, {
-            "global": Embeddings.one("global", (raw if self.global_from == "trunk" else f).mean((2, 3))),
-            "foreground": Embeddings.seen(mean_pool(f, whole), ("foreground",)),  # F_Fore
-            "parts": Embeddings(mean_pool(f, guided), visible, parts.names),  # F_part
-        })
+        return Output(
+            f,
+            parts,
+            {
+                "global": Embeddings.one(
+                    "global", (raw if self.global_from == "trunk" else f).mean((2, 3))
+                ),
+                "foreground": Embeddings.seen(mean_pool(f, whole), ("foreground",)),  # F_Fore
+                "parts": Embeddings(mean_pool(f, guided), visible, parts.names),  # F_part
+            },
+        )
 
-    def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:  # Eq. 9, weighed by the recipe
+    # weighed by the recipe
+    def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:  # Eq. 9
         groups = {name: out.groups["parts" if name == "joined" else name] for name in GROUPS}
         terms = {}
         for term in self.terms:
@@ -113,22 +163,36 @@ class HCGA(Method):
                 if out.parts is not None:
                     terms[term] = part_loss(out.parts.logits, batch.cues["parts"])  # L_Parsing
             elif kind == "id":
-                terms[term] = id_loss(self.id[name](groups[name]), batch.ids, self.smoothing)  # in all three
+                terms[term] = id_loss(
+                    self.id[name](groups[name]), batch.ids, self.smoothing
+                )  # in all three
             elif kind == "triplet":
                 terms[term] = hard_triplet(groups[name].joined(), batch.ids, self.margin)  # L_Image
             else:
-                terms[term] = centre_loss(groups[name].vectors.flatten(1), self.centres[name], batch.ids,
-                                          self.centre_weight)
+                terms[term] = centre_loss(
+                    groups[name].vectors.flatten(1),
+                    self.centres[name],
+                    batch.ids,
+                    self.centre_weight,
+                )
         return terms
 
-    def describe(self, out: Output) -> Embeddings:  # Sec. III-D: F_Fore and F_part, behind their BN-necks
-        found = [self._neck("joined" if name == "parts" else name, out.groups[name]) for name in self.described]
+    # Sec. III-D: F_Fore and F_part, behind their BN-necks
+    def describe(self, out: Output) -> Embeddings:
+        found = [
+            self._neck("joined" if name == "parts" else name, out.groups[name])
+            for name in self.described
+        ]
         if self.matching == "concat":
             return Embeddings.one("all", torch.cat([e.vectors.flatten(1) for e in found], 1))
         return Embeddings.cat(*found)
 
     def optimisers(self, optimiser: str, lr: float, weight_decay: float) -> list[Optimizer]:
-        rest = [p for name, p in self.named_parameters() if p.requires_grad and not name.startswith("centres.")]
+        rest = [
+            p
+            for name, p in self.named_parameters()
+            if p.requires_grad and not name.startswith("centres.")
+        ]
         found = [make_optimiser(optimiser, rest, lr, weight_decay)]
         if self.centres:
             found.append(centre_optimiser(list(self.centres.parameters()), self.centre_lr))

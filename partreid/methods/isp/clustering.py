@@ -1,7 +1,9 @@
-"""Clustering of pixels, for part labels that a network finds by itself. Pure functions, seeded, hence repeatable.
+"""Clustering of pixels, for part labels that a network finds by itself. Pure functions, seeded,
+hence repeatable.
 
-Feature maps stay where and how they lie ([n, C, p] views of [n, C, h, w], either memory format): nothing is gathered
-or copied, every pass is two thin matrix products per image. That is what makes a round cheap.
+Feature maps stay where and how they lie ([n, C, p] views of [n, C, h, w], either memory format):
+nothing is gathered or copied, every pass is two thin matrix products per image. That is what makes
+a round cheap.
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ _PATIENCE = 1e-3  # a pass that moves less than this share of the pixels is the 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The points to cluster: pixel i, j stands at ``maps[i, :, j] * scale[i, j]`` and takes part if scale > 0.
+    """The points to cluster: pixel i, j stands at ``maps[i, :, j] * scale[i, j]`` and takes part if
+    scale > 0.
 
     maps: float32 [n, C, p], any strides. scale: float32 [n, p] >= 0.
     """
@@ -30,7 +33,8 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Clusters:
-    """labels: int64 [n, p] in 0..k-1, -1 where a pixel takes no part. centres: float32 [k, C]. counts: int64 [k].
+    """labels: int64 [n, p] in 0..k-1, -1 where a pixel takes no part. centres: float32 [k, C].
+    counts: int64 [k].
 
     cold: whether the centres were drawn anew, although some were given or because none were.
     """
@@ -47,23 +51,27 @@ def norms(maps: Tensor) -> Tensor:
         return torch.linalg.vector_norm(maps, dim=1)
     found = maps.new_empty(maps.shape[0], maps.shape[2])
     ones = maps.new_ones(1, maps.shape[1])
-    for row, image in zip(found, maps, strict=True):  # one image at a time stays in the cache: twice as fast
+    # one image at a time stays in the cache: twice as fast
+    for row, image in zip(found, maps, strict=True):
         torch.mm(ones, image.square(), out=row[None])
     return found.sqrt_()
 
 
 def window(h: int, w: int, like: Tensor) -> Tensor:
-    """A bell over the middle of a crop: float32 [h, w], 1 at the centre, 1/e at 0.6 of the way to the sides and at the
-    upper and lower rim. Where a person is likely to stand."""
+    """A bell over the middle of a crop: float32 [h, w], 1 at the centre, 1/e at 0.6 of the way to
+    the sides and at the upper and lower rim. Where a person is likely to stand.
+    """
     y = torch.linspace(-1, 1, h, device=like.device)[:, None]
     x = torch.linspace(-1, 1, w, device=like.device)
     return torch.exp(-(x / 0.6).square() - y**4)
 
 
 def split_in_two(values: Tensor) -> Tensor:
-    """Exact 2-means of numbers: bool like ``values``, True in the upper cluster, all False if all are equal.
+    """Exact 2-means of numbers: bool like ``values``, True in the upper cluster, all False if all
+    are equal.
 
-    The cut that leaves the least variance inside both sides, found by sorting; equal values stay together.
+    The cut that leaves the least variance inside both sides, found by sorting; equal values stay
+    together.
     """
     ordered = values.flatten().sort().values
     n = len(ordered)
@@ -79,14 +87,21 @@ def split_in_two(values: Tensor) -> Tensor:
     return values >= ordered[gain.argmax() + 1]
 
 
-def kmeans(pixels: Pixels, k: int, start: Tensor | None = None, steps: int = 3, seed: int = 0, sample: int = 2048,
-           restarts: int = 8) -> Clusters:
+def kmeans(
+    pixels: Pixels,
+    k: int,
+    start: Tensor | None = None,
+    steps: int = 3,
+    seed: int = 0,
+    sample: int = 2048,
+    restarts: int = 8,
+) -> Clusters:
     """Lloyd's k-means by Euclidean distance; the centres are plain means.
 
-    start: centres float32 [k, C] of an earlier run, followed for at most ``steps`` passes. Without them, or if one
-    of them ends up with no pixel, ``restarts`` k-means++ draws compete on ``sample`` pixels and the best goes on.
-    A cluster may end empty where there are fewer different pixels than clusters: its count is 0. ValueError if no
-    pixel takes part.
+    start: centres float32 [k, C] of an earlier run, followed for at most ``steps`` passes. Without
+    them, or if one of them ends up with no pixel, ``restarts`` k-means++ draws compete on
+    ``sample`` pixels and the best goes on. A cluster may end empty where there are fewer different
+    pixels than clusters: its count is 0. ValueError if no pixel takes part.
     """
     if start is not None:
         found = _lloyd(pixels, start, steps)
@@ -98,9 +113,11 @@ def kmeans(pixels: Pixels, k: int, start: Tensor | None = None, steps: int = 3, 
 
 
 def ranked(labels: Tensor, by: Tensor, k: int) -> Tensor:
-    """Order of the clusters by the mean of ``by`` over their members, lowest first: int64 [k], empty ones last.
+    """Order of the clusters by the mean of ``by`` over their members, lowest first: int64 [k],
+    empty ones last.
 
-    labels: int64, -1 for none. by: float, broadcast to the labels. Ties keep the lower cluster first.
+    labels: int64, -1 for none. by: float, broadcast to the labels. Ties keep the lower cluster
+    first.
     """
     member = labels[None] == torch.arange(k, device=labels.device).view(-1, *[1] * labels.ndim)
     member = member.flatten(1)
@@ -134,7 +151,9 @@ def _assign(pixels: Pixels, centres: Tensor, active: Tensor) -> tuple[Tensor, Te
 
 def _means(pixels: Pixels, labels: Tensor, counts: Tensor, centres: Tensor) -> Tensor:
     """Mean of each cluster's pixels; one without pixels keeps its centre."""
-    member = labels[:, None] == torch.arange(len(centres), device=labels.device)[:, None]  # [n, k, p]
+    member = (
+        labels[:, None] == torch.arange(len(centres), device=labels.device)[:, None]
+    )  # [n, k, p]
     sums = torch.bmm(member * pixels.scale[:, None], pixels.maps.transpose(1, 2)).sum(0)
     return torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), centres)
 
@@ -151,9 +170,13 @@ def _draw(pixels: Pixels, sample: int, seed: int) -> Tensor:
 
 
 def _best_start(x: Tensor, k: int, restarts: int, seed: int, steps: int = 8) -> Tensor:
-    """The centres [k, C] with the least inertia of ``restarts`` k-means++ draws on points [m, C], all run at once."""
+    """The centres [k, C] with the least inertia of ``restarts`` k-means++ draws on points [m,
+    C], all run at once.
+    """
     m, r = len(x), restarts
-    luck = torch.rand(k, r, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64).to(x.device)
+    luck = torch.rand(
+        k, r, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64
+    ).to(x.device)
     square = x.square().sum(1)
     chosen = [(luck[0] * m).long().clamp_max(m - 1)]
     nearest = torch.full((r, m), torch.inf, device=x.device)
@@ -162,11 +185,16 @@ def _best_start(x: Tensor, k: int, restarts: int, seed: int, steps: int = 8) -> 
         far = (square - 2 * (c @ x.T) + c.square().sum(1)[:, None]).clamp_min_(0)
         nearest = torch.minimum(nearest, far)
         mass = nearest.double().cumsum(1)
-        chosen.append(torch.searchsorted(mass, (luck[j] * mass[:, -1])[:, None])[:, 0].clamp_max(m - 1))
+        chosen.append(
+            torch.searchsorted(mass, (luck[j] * mass[:, -1])[:, None])[:, 0].clamp_max(m - 1)
+        )
     centres = x[torch.stack(chosen, 1)]  # [r, k, C]
     index = torch.arange(k, device=x.device)[:, None]
     for step in range(steps + 1):
-        score = torch.mm(centres.flatten(0, 1), x.T).view(r, k, m) - 0.5 * centres.square().sum(2)[..., None]
+        score = (
+            torch.mm(centres.flatten(0, 1), x.T).view(r, k, m)
+            - 0.5 * centres.square().sum(2)[..., None]
+        )
         best, labels = score.max(1)
         if step == steps:
             break

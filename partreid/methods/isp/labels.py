@@ -1,4 +1,6 @@
-"""ISP's cascaded clustering: part labels of one person from the feature maps of all their images (Sec. 3.2)."""
+"""ISP's cascaded clustering: part labels of one person from the feature maps of all their images
+(Sec. 3.2).
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,28 +19,49 @@ Clustering = Literal["cascade", "one_step", "unnormalised"]
 
 
 @door
-def isp_clusters(root: Path, samples: Sequence[Sample], parts: int = 6, every: int = 1, until: int | None = None,
-                 clustering: Clustering = "cascade", enhance: bool = False, central: bool = False,
-                 aligned: bool = True) -> PseudoLabels:
-    """The cue: labels of ``parts`` parts (the paper's K - 1), clustered anew every ``every`` epochs before ``until``.
+def isp_clusters(
+    root: Path,
+    samples: Sequence[Sample],
+    parts: int = 6,
+    every: int = 1,
+    until: int | None = None,
+    clustering: Clustering = "cascade",
+    enhance: bool = False,
+    central: bool = False,
+    aligned: bool = True,
+) -> PseudoLabels:
+    """The cue: labels of ``parts`` parts (the paper's K - 1), clustered anew every ``every`` epochs
+    before ``until``.
 
-    clustering, enhance, central: see :func:`label_identity`; aligned: see :class:`partreid.labels.pseudo.PseudoLabels`.
+    clustering, enhance, central: see :func:`label_identity`; aligned: see
+    :class:`partreid.labels.pseudo.PseudoLabels`.
     """
-    labeller = partial(label_identity, parts=parts, clustering=clustering, enhance=enhance, central=central)
+    labeller = partial(
+        label_identity, parts=parts, clustering=clustering, enhance=enhance, central=central
+    )
     return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
 
 
 @door
-def label_identity(features: Tensor, cameras: Tensor, state: State | None, *, parts: int,
-                   clustering: Clustering = "cascade", enhance: bool = False, central: bool = False,
-                   plausible: tuple[float, float] = (0.02, 0.95), seed: int = 0) -> Labelled:
+def label_identity(
+    features: Tensor,
+    cameras: Tensor,
+    state: State | None,
+    *,
+    parts: int,
+    clustering: Clustering = "cascade",
+    enhance: bool = False,
+    central: bool = False,
+    plausible: tuple[float, float] = (0.02, 0.95),
+    seed: int = 0,
+) -> Labelled:
     """Labels uint8 [n, h, w] of one person's n images: 0 background, 1..parts from top to bottom.
 
-    features: float32 [n, C, h, w]. cameras: int64 [n], not used. state: the round before, whose centres are
-    followed. clustering: "one_step" and "unnormalised" are the paper's Variants 1 and 2 (Fig. 5). enhance: the
-    released code sharpens the activation. central: ours, activation counts for less towards the rim; for trunks that
-    start from nothing, in which the foreground need not respond more. plausible: least and greatest share of
-    foreground that is believed.
+    features: float32 [n, C, h, w]. cameras: int64 [n], not used. state: the round before, whose
+    centres are followed. clustering: "one_step" and "unnormalised" are the paper's Variants 1 and 2
+    (Fig. 5). enhance: the released code sharpens the activation. central: ours, activation counts
+    for less towards the rim; for trunks that start from nothing, in which the foreground need not
+    respond more. plausible: least and greatest share of foreground that is believed.
     """
     n, _, h, w = features.shape
     maps = features.float().flatten(2)
@@ -47,7 +70,8 @@ def label_identity(features: Tensor, cameras: Tensor, state: State | None, *, pa
         return fallback("not_finite", features, state)
     energy = length * window(h, w, maps).flatten() if central else length
     energy = energy / energy.amax(1, keepdim=True).clamp_min(1e-12)  # Eq. 3
-    front = split_in_two(sharpened(energy) if enhance else energy) & (length > 0)  # first stage: the brighter cluster
+    # first stage: the brighter cluster
+    front = split_in_two(sharpened(energy) if enhance else energy) & (length > 0)
     share = float(front.float().mean())
     notes: dict[str, float] = {}
     if share == 0:
@@ -57,7 +81,9 @@ def label_identity(features: Tensor, cameras: Tensor, state: State | None, *, pa
             return fallback("implausible_foreground", features, state)
         notes["implausible_foreground"] = 1
     row = torch.arange(h, device=maps.device, dtype=torch.float64).repeat_interleave(w)
-    start = state.centres.to(maps.device) if state is not None and state.centres is not None else None
+    start = (
+        state.centres.to(maps.device) if state is not None and state.centres is not None else None
+    )
     if clustering == "one_step":  # Variant 1
         pixels = Pixels(maps, (length > 0) / length.clamp_min(1e-12))
         found = kmeans(pixels, parts + 1, start, seed=seed)
@@ -66,12 +92,15 @@ def label_identity(features: Tensor, cameras: Tensor, state: State | None, *, pa
         order = torch.cat([order[order == dimmest], order[order != dimmest]])
         first = 0
     else:
-        scale = front.float() if clustering == "unnormalised" else front / length.clamp_min(1e-12)  # Variant 2 | Eq. 4
+        # Variant 2 | Eq. 4
+        scale = front.float() if clustering == "unnormalised" else front / length.clamp_min(1e-12)
         found = kmeans(Pixels(maps, scale), parts, start, seed=seed)  # second stage
         order = ranked(found.labels, row, parts)
         first = 1
     new = torch.empty(len(order) + 1, dtype=torch.uint8, device=maps.device)
-    new[order] = torch.arange(first, first + len(order), dtype=torch.uint8, device=maps.device)  # top to bottom
+    new[order] = torch.arange(
+        first, first + len(order), dtype=torch.uint8, device=maps.device
+    )  # top to bottom
     new[-1] = 0  # what took no part
     labels = new[found.labels].view(n, h, w)
     missing = int((found.counts == 0).sum())
@@ -84,7 +113,9 @@ def label_identity(features: Tensor, cameras: Tensor, state: State | None, *, pa
 
 @door
 def sharpened(energy: Tensor) -> Tensor:
-    """The released code's sigmoid(10 a - 2): flattens high activations, so that more pixels count as foreground."""
+    """The released code's sigmoid(10 a - 2): flattens high activations, so that more pixels
+    count as foreground.
+    """
     return torch.sigmoid(10 * energy - 2)
 
 

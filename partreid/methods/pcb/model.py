@@ -1,4 +1,6 @@
-"""PCB: Sun et al., Beyond Part Models: Person Retrieval with Refined Part Pooling, ECCV 2018 (without refinement)."""
+"""PCB: Sun et al., Beyond Part Models: Person Retrieval with Refined Part Pooling, ECCV 2018
+(without refinement).
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,15 +20,24 @@ from partreid.utils.arguments import Count, door
 class PCB(Method):
     """P horizontal stripes, each pooled, reduced to ``dim`` channels and classified on its own.
 
-    stripes: P = 6 in the paper. The reducer is a 1x1 convolution per stripe there; here P linear layers with BN
-    and ReLU on the pooled vectors, which is the same thing.
+    stripes: P = 6 in the paper. The reducer is a 1x1 convolution per stripe there; here P linear
+    layers with BN and ReLU on the pooled vectors, which is the same thing.
     """
 
     distance = PartDistance("cosine")
     TERMS = ("id_parts", "triplet_parts")
 
-    def __init__(self, trunk: nn.Module, identities: int, terms: Sequence[str], *, stripes: int = 6,
-                 dim: int = 256, smoothing: float = 0.0, margin: float = 0.3) -> None:
+    def __init__(
+        self,
+        trunk: nn.Module,
+        identities: int,
+        terms: Sequence[str],
+        *,
+        stripes: int = 6,
+        dim: int = 256,
+        smoothing: float = 0.0,
+        margin: float = 0.3,
+    ) -> None:
         self.check_arguments(locals())
         super().__init__()
         self.trunk, self.terms = trunk, tuple(terms)
@@ -37,14 +48,23 @@ class PCB(Method):
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
         f = self.trunk(images)  # [B, C, h, w]
-        g = mean_pool(f, stripe_maps(self.stripes, f.shape[2], f.shape[3]).to(f)[None].expand(len(f), -1, -1, -1))
-        h = torch.cat([reduce(g[:, p:p + 1]) for p, reduce in enumerate(self.reduce)], 1)  # [B, P, dim]
+        g = mean_pool(
+            f,
+            stripe_maps(self.stripes, f.shape[2], f.shape[3])
+            .to(f)[None]
+            .expand(len(f), -1, -1, -1),
+        )
+        h = torch.cat(
+            [reduce(g[:, p : p + 1]) for p, reduce in enumerate(self.reduce)], 1
+        )  # [B, P, dim]
         return Output(f, None, {"parts": Embeddings.seen(h, self.names)})
 
     def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         e = out.groups["parts"]
         every = {
-            "id_parts": lambda: id_loss(self.id(e), batch.ids, self.smoothing) * self.stripes,  # sum over P
+            "id_parts": lambda: (
+                id_loss(self.id(e), batch.ids, self.smoothing) * self.stripes
+            ),  # sum over P
             "triplet_parts": lambda: hard_triplet(e, batch.ids, self.margin),
         }
         return {name: every[name]() for name in self.terms}
@@ -55,11 +75,15 @@ class PCB(Method):
 
 @door
 def stripe_maps(stripes: Count, h: Count, w: Count) -> Tensor:
-    """Weight maps float32 [P, h, w]: stripe p is ``h w / its area`` on its rows, so that the mean over the map is
-    the mean over the stripe. Where P does not divide h, edges fall on whole rows, as even as they can be."""
+    """Weight maps float32 [P, h, w]: stripe p is ``h w / its area`` on its rows, so that the mean
+    over the map is the mean over the stripe. Where P does not divide h, edges fall on whole rows,
+    as even as they can be.
+    """
     if stripes > h:
-        raise ShapeError(f"{stripes} stripes need a feature map of at least that many rows, this one has {h}; use "
-                         f"taller images or a trunk with a smaller stride")
+        raise ShapeError(
+            f"{stripes} stripes need a feature map of at least that many rows, this one has {h}; "
+            "use taller images or a trunk with a smaller stride"
+        )
     maps = torch.zeros(stripes, h, w)
     for p in range(stripes):
         top, bottom = round(p * h / stripes), round((p + 1) * h / stripes)

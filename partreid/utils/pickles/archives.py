@@ -1,4 +1,6 @@
-"""The three forms: torch.save's zip, torch.save's older file, and plain pickles with such files inside."""
+"""The three forms: torch.save's zip, torch.save's older file, and plain pickles with such files
+inside.
+"""
 
 import io
 import mmap
@@ -18,7 +20,8 @@ from partreid.utils.pickles.budget import Budget
 from partreid.utils.pickles.machine import DTYPES, Buffer, Machine, Name, Refusal, Store
 
 ZIP: Final = b"PK\x03\x04"  # torch.save since 1.6
-LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before: its magic number, pickled
+# torch.save before: its magic number, pickled
+LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 FILE_LIMIT: Final = 16_384 * MIB  # more than any dump or checkpoint has
 PICKLE: Final = b"\x80"  # pickle.dump, any protocol from 2
 
@@ -27,8 +30,10 @@ class Refused(DataError):
     """The file asks for a name that nothing needs. name: which, with its module."""
 
     def __init__(self, path: object, name: str) -> None:
-        super().__init__(f"{path} asks for '{name}' and was not loaded, because a file that names what it likes can "
-                         f"run any code; have it written again with tensors alone")
+        super().__init__(
+            f"{path} asks for '{name}' and was not loaded, because a file that names what it likes "
+            "can run any code; have it written again with tensors alone"
+        )
         self.name = name
 
 
@@ -44,17 +49,21 @@ class Foreign(DataError):
     """The file was written neither by ``torch.save`` nor by ``pickle.dump``."""
 
     def __init__(self, path: object) -> None:
-        super().__init__(f"{path} was written neither by torch.save nor by pickle.dump (protocol 2 or later); give "
-                         f"another file")
+        super().__init__(
+            f"{path} was written neither by torch.save nor by pickle.dump (protocol 2 or later); "
+            "give another file"
+        )
 
 
 def load(path: Path | str, classes: Callable[[str], bool], inert: Container[str] = ()) -> Any:
-    """The value that ``path`` holds, whichever of the three forms it has; tensors on the CPU, of a zip mapped.
+    """The value that ``path`` holds, whichever of the three forms it has; tensors on the CPU, of a
+    zip mapped.
 
-    classes: whether a name, such as ``package.module.Class``, may stand for a class, whose objects become Records.
-    inert: names that may be called as well; what they would give is an empty Record. Sets become lists or tuples,
-    torch.Size a tuple. Raises :class:`Refused`, :class:`Damaged` or :class:`Foreign`, or another DataError if the path
-    is none of a readable file.
+    classes: whether a name, such as ``package.module.Class``, may stand for a class, whose objects
+    become Records. inert: names that may be called as well; what they would give is an empty
+    Record. Sets become lists or tuples, torch.Size a tuple. Raises :class:`Refused`,
+    :class:`Damaged` or :class:`Foreign`, or another DataError if the path is none of a readable
+    file.
     """
     path = regular(path)
     try:
@@ -63,13 +72,21 @@ def load(path: Path | str, classes: Callable[[str], bool], inert: Container[str]
             if not size:
                 raise Foreign(path)
             if size > FILE_LIMIT:
-                raise Damaged(path, f"it has {size / MIB:,.0f} MiB, and at most {FILE_LIMIT / MIB:,.0f} are read")
+                raise Damaged(
+                    path,
+                    f"it has {size / MIB:,.0f} MiB, and at most {FILE_LIMIT / MIB:,.0f} are read",
+                )
             data = Buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         budget = Budget(len(data))
         kind = _kind(data)
         if kind == PICKLE:
-            return Machine(data, budget, classes, inert, lambda inner: _file(
-                Machine(Buffer(bytearray(inner)), budget, classes, inert))).run(0)
+            return Machine(
+                data,
+                budget,
+                classes,
+                inert,
+                lambda inner: _file(Machine(Buffer(bytearray(inner)), budget, classes, inert)),
+            ).run(0)
         if kind is not None:
             return _file(Machine(data, budget, classes, inert))
     except DataError:
@@ -80,12 +97,14 @@ def load(path: Path | str, classes: Callable[[str], bool], inert: Container[str]
         raise unreadable(path, error) from None
     except Exception as error:  # a damaged or hostile file can make any line here fail
         reason = " ".join(str(error).split())[:200]
-        raise Damaged(path, reason if isinstance(error, ValueError) else f"{type(error).__name__}: {reason}") from None
+        raise Damaged(
+            path, reason if isinstance(error, ValueError) else f"{type(error).__name__}: {reason}"
+        ) from None
     raise Foreign(path)
 
 
 def _kind(data: Buffer) -> bytes | None:
-    head = bytes(data[:len(LEGACY)])
+    head = bytes(data[: len(LEGACY)])
     return next((kind for kind in (ZIP, LEGACY, PICKLE) if head.startswith(kind)), None)
 
 
@@ -111,11 +130,15 @@ def _zip(machine: Machine) -> Any:
     def place(name: str) -> tuple[int, int]:
         """Where an entry begins and ends."""
         info = entries[name]
-        head = bytes(data[info.header_offset:info.header_offset + 30])
+        head = bytes(data[info.header_offset : info.header_offset + 30])
         begin = info.header_offset + 30 + sum(struct.unpack("<HH", head[26:30]))
-        if head[:4] != ZIP or info.compress_type != zipfile.ZIP_STORED or begin + info.file_size > len(data):
+        if (
+            head[:4] != ZIP
+            or info.compress_type != zipfile.ZIP_STORED
+            or begin + info.file_size > len(data)
+        ):
             raise ValueError(f"the entry {name} is packed or does not lie in the archive")
-        if zlib.crc32(data[begin:begin + info.file_size]) != info.CRC:
+        if zlib.crc32(data[begin : begin + info.file_size]) != info.CRC:
             raise ValueError(f"the checksum of {name} is wrong")
         return begin, begin + info.file_size
 
@@ -136,7 +159,10 @@ def _zip(machine: Machine) -> Any:
             raise ValueError(f"storage {key} is of two kinds")
         return stores[key]
 
-    if f"{root}byteorder" in entries and bytes(data[slice(*place(f"{root}byteorder"))]) != b"little":
+    if (
+        f"{root}byteorder" in entries
+        and bytes(data[slice(*place(f"{root}byteorder"))]) != b"little"
+    ):
         raise ValueError("written on a big-endian machine")
     machine.persistent = persistent
     return machine.run(*place(pickled))
@@ -168,12 +194,16 @@ def _legacy(machine: Machine) -> Any:
     machine.end = len(machine.data)
     for key in keys:
         store = stores[key]
-        numel, = struct.unpack("<q", machine.take(8))
+        (numel,) = struct.unpack("<q", machine.take(8))
         if numel != len(store.numbers):
             raise ValueError(f"storage {key} has {numel} numbers, not {len(store.numbers)}")
         if numel:
-            raw = torch.frombuffer(machine.take(numel * store.numbers.dtype.itemsize), dtype=torch.uint8)
-            store.numbers.view(torch.uint8).copy_(raw.ne(0) if store.numbers.dtype == torch.bool else raw)
+            raw = torch.frombuffer(
+                machine.take(numel * store.numbers.dtype.itemsize), dtype=torch.uint8
+            )
+            store.numbers.view(torch.uint8).copy_(
+                raw.ne(0) if store.numbers.dtype == torch.bool else raw
+            )
         store.filled = True
     if not all(store.filled for store in stores.values()):
         raise ValueError("the numbers of a storage are not there")
@@ -181,9 +211,18 @@ def _legacy(machine: Machine) -> Any:
 
 
 def _storage(saved: Any) -> tuple[torch.dtype, str, Any]:
-    """dtype, key and length out of a persistent id: ("storage", type, key, device, length), in old files a view too."""
-    if type(saved) is not tuple or len(saved) not in (5, 6) or saved[0] != "storage" or type(saved[1]) is not Name \
-            or saved[1].full not in DTYPES or type(saved[2]) is not str or saved[5:] not in ((), (None,)):
+    """dtype, key and length out of a persistent id: ("storage", type, key, device, length), in
+    old files a view too.
+    """
+    if (
+        type(saved) is not tuple
+        or len(saved) not in (5, 6)
+        or saved[0] != "storage"
+        or type(saved[1]) is not Name
+        or saved[1].full not in DTYPES
+        or type(saved[2]) is not str
+        or saved[5:] not in ((), (None,))
+    ):
         raise ValueError("a persistent id of another kind")
     return DTYPES[saved[1].full], saved[2], saved[4]
 
@@ -209,6 +248,6 @@ class _File(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         end = len(self.data) if size is None or size < 0 else min(self.at + size, len(self.data))
-        found = bytes(self.data[self.at:end])
+        found = bytes(self.data[self.at : end])
         self.at = max(self.at, end)
         return found

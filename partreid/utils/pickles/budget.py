@@ -35,11 +35,16 @@ class Budget:
     def store(self, numel: Any, dtype: torch.dtype) -> int:
         """Bytes of a storage. They count once."""
         if type(numel) is not int or not 0 <= numel * dtype.itemsize <= self.storages:
-            raise ValueError(f"storages of more numbers than a file of {self.length:,} bytes can hold")
+            raise ValueError(
+                f"storages of more numbers than a file of {self.length:,} bytes can hold"
+            )
         self.storages -= numel * dtype.itemsize
         return numel * dtype.itemsize
 
     def view(self, size: int) -> None:
         self.tensors -= size
         if self.tensors < 0:
-            raise ValueError(f"tensors far larger than a file of {self.length:,} bytes: they repeat their numbers")
+            raise ValueError(
+                f"tensors far larger than a file of {self.length:,} bytes: they repeat their "
+                "numbers"
+            )

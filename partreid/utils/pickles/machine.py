@@ -1,4 +1,6 @@
-"""The machine: pickles become lists, dicts, strings, numbers, tensors and records, within a budget."""
+"""The machine: pickles become lists, dicts, strings, numbers, tensors and records, within a
+budget.
+"""
 
 import math
 import struct
@@ -11,16 +13,35 @@ from torch import Tensor
 
 from partreid.utils.pickles.budget import Budget
 
-PLAIN: Final = (str, bytes, float, bool, type(None))  # strings are hashed with a secret, floats hardly collide
-DTYPES: Final = {f"{place}.{name}Storage": dtype for place in ("torch", "torch.cuda") for name, dtype in (
-    ("Float", torch.float32), ("Double", torch.float64), ("Half", torch.float16), ("BFloat16", torch.bfloat16),
-    ("Long", torch.int64), ("Int", torch.int32), ("Short", torch.int16), ("Char", torch.int8), ("Byte", torch.uint8),
-    ("Bool", torch.bool))}
+# strings are hashed with a secret, floats hardly collide
+PLAIN: Final = (str, bytes, float, bool, type(None))
+DTYPES: Final = {
+    f"{place}.{name}Storage": dtype
+    for place in ("torch", "torch.cuda")
+    for name, dtype in (
+        ("Float", torch.float32),
+        ("Double", torch.float64),
+        ("Half", torch.float16),
+        ("BFloat16", torch.bfloat16),
+        ("Long", torch.int64),
+        ("Int", torch.int32),
+        ("Short", torch.int16),
+        ("Char", torch.int8),
+        ("Byte", torch.uint8),
+        ("Bool", torch.bool),
+    )
+}
 TENSOR: Final = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
 PARAMETER: Final = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
 STORAGE: Final = "torch.storage._load_from_bytes"
 DICTS: Final = ("collections.OrderedDict", "collections.defaultdict")
-TUPLES: Final = ("torch.Size", "builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset")
+TUPLES: Final = (
+    "torch.Size",
+    "builtins.set",
+    "__builtin__.set",
+    "builtins.frozenset",
+    "__builtin__.frozenset",
+)
 BYTES: Final = "_codecs.encode"  # how protocol 2 writes bytes: as text in Latin-1
 KNOWN: Final = frozenset((*DTYPES, *TENSOR, *PARAMETER, STORAGE, *DICTS, *TUPLES, BYTES))
 
@@ -30,8 +51,10 @@ Persistent = Callable[[Any], Any]
 
 
 class Record:
-    """An object of a class that need not be installed. name: of the class, with its module; values: attributes by name
-    as saved, which have passed no check. Items of a class that is a list or dict are left out."""
+    """An object of a class that need not be installed. name: of the class, with its module; values:
+    attributes by name as saved, which have passed no check. Items of a class that is a list or dict
+    are left out.
+    """
 
     __slots__ = ("name", "values")
 
@@ -65,9 +88,21 @@ class Machine:
     storage: what the bytes of a storage within a plain pickle become.
     """
 
-    def __init__(self, data: Buffer, budget: Budget, classes: Callable[[str], bool], inert: Container[str],
-                 storage: Callable[[bytes], Any] | None = None) -> None:
-        self.data, self.budget, self.classes, self.inert, self.storage = data, budget, classes, inert, storage
+    def __init__(
+        self,
+        data: Buffer,
+        budget: Budget,
+        classes: Callable[[str], bool],
+        inert: Container[str],
+        storage: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        self.data, self.budget, self.classes, self.inert, self.storage = (
+            data,
+            budget,
+            classes,
+            inert,
+            storage,
+        )
         self.at, self.end = 0, len(data)
         self.persistent: Persistent | None = None
         self.stack: list[Any] = []
@@ -98,7 +133,7 @@ class Machine:
             elif op in CONSTANTS:
                 stack.append(CONSTANTS[op]())
             elif op in TUPLES_OF:
-                stack[-TUPLES_OF[op]:] = [tuple(stack[-TUPLES_OF[op]:])]
+                stack[-TUPLES_OF[op] :] = [tuple(stack[-TUPLES_OF[op] :])]
             elif op == 0x28:  # MARK
                 self.marks.append(len(stack))
             elif op == 0x2E:  # STOP
@@ -128,7 +163,9 @@ class Machine:
             items = self._marked()
             stack.append(self._fill({}, items[::2], items[1::2]))
         elif op in (0x63, 0x93):  # GLOBAL, STACK_GLOBAL
-            name, module = (stack.pop(), stack.pop()) if op == 0x93 else (self._line(), self._line())[::-1]
+            name, module = (
+                (stack.pop(), stack.pop()) if op == 0x93 else (self._line(), self._line())[::-1]
+            )
             stack.append(self._named(module, name))
         elif op in (0x52, 0x81):  # REDUCE, NEWOBJ
             args, what = stack.pop(), stack.pop()
@@ -161,10 +198,10 @@ class Machine:
         self.at += count
         if self.at > self.end:
             raise ValueError("it ends in the middle")
-        return self.data[self.at - count:self.at]
+        return self.data[self.at - count : self.at]
 
     def _line(self) -> str:
-        line = bytes(self.data[self.at:min(self.at + 1000, self.end)])
+        line = bytes(self.data[self.at : min(self.at + 1000, self.end)])
         length = line.index(b"\n")
         self.at += length + 1
         return line[:length].decode()
@@ -181,20 +218,32 @@ class Machine:
             return Name(full)
         raise Refusal(full)
 
-    def _fill(self, into: dict[Any, Any], keys: Sequence[Any], values: Sequence[Any]) -> dict[Any, Any]:
+    def _fill(
+        self, into: dict[Any, Any], keys: Sequence[Any], values: Sequence[Any]
+    ) -> dict[Any, Any]:
         for key, value in zip(keys, values, strict=True):
             self._judge(key)
             into[key] = value
         return into
 
     def _judge(self, key: Any) -> None:
-        """ValueError if a file could choose this key's hash, and so make a dict crawl, or nests it beyond C's stack."""
-        if type(key) in PLAIN or type(key) is Record or isinstance(key, Tensor) \
-                or (type(key) is int and key.bit_length() < 64):
+        """ValueError if a file could choose this key's hash, and so make a dict crawl, or nests
+        it beyond C's stack.
+        """
+        if (
+            type(key) in PLAIN
+            or type(key) is Record
+            or isinstance(key, Tensor)
+            or (type(key) is int and key.bit_length() < 64)
+        ):
             return
         members = key if type(key) is tuple else (key,)
         self.budget.keys -= 1
-        if len(members) > 16 or self.budget.keys < 0 or not all(type(m) in (*PLAIN, int, Name) for m in members):
+        if (
+            len(members) > 16
+            or self.budget.keys < 0
+            or not all(type(m) in (*PLAIN, int, Name) for m in members)
+        ):
             raise ValueError("keys of a dict that are neither strings nor numbers")
 
     def _call(self, what: Any, args: Any) -> Any:
@@ -234,12 +283,16 @@ class Machine:
         return Record(what.full)
 
     def _build(self, thing: Any, state: Any) -> None:
-        """Attributes of an object, those of slots too. A dict's own, such as a state dict's ``_metadata``, are left."""
+        """Attributes of an object, those of slots too. A dict's own, such as a state dict's
+        ``_metadata``, are left.
+        """
         if isinstance(thing, Record):
             for values in state if type(state) is tuple and len(state) == 2 else (state,):
                 if isinstance(values, dict):
                     self.budget.spend(len(values))
-                    thing.values.update((key, value) for key, value in values.items() if isinstance(key, str))
+                    thing.values.update(
+                        (key, value) for key, value in values.items() if isinstance(key, str)
+                    )
         elif type(thing) is Name:
             raise Refusal(f"the state of a function or class, {thing.full}")
         elif not isinstance(thing, dict):
@@ -248,13 +301,23 @@ class Machine:
     def _tensor(self, store: Any, offset: Any, size: Any, stride: Any) -> Tensor:
         if not isinstance(store, Store):
             raise ValueError("a tensor without a storage")
-        if not type(size) is type(stride) is tuple or len(size) != len(stride) or len(size) > 32 \
-                or not all(type(n) is int and 0 <= n < 2**48 for n in (offset, *size, *stride)):
+        if (
+            not type(size) is type(stride) is tuple
+            or len(size) != len(stride)
+            or len(size) > 32
+            or not all(type(n) is int and 0 <= n < 2**48 for n in (offset, *size, *stride))
+        ):
             raise ValueError("a tensor of no sensible size")
         count, numel = math.prod(size), len(store.numbers)
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if count else offset
+        last = (
+            offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+            if count
+            else offset
+        )
         if last >= numel + (count == 0):
-            raise ValueError(f"a tensor of size {list(size)} does not lie in its storage of {numel:,} numbers")
+            raise ValueError(
+                f"a tensor of size {list(size)} does not lie in its storage of {numel:,} numbers"
+            )
         self.budget.view(count * store.numbers.dtype.itemsize)
         return store.numbers.as_strided(size, stride, offset)
 
@@ -280,13 +343,33 @@ def _string(data: bytes) -> str:
         return data.decode("latin1")
 
 
-STRINGS: Final[dict[int, tuple[int, Callable[[bytes], Any]]]] = {  # bytes of the length, and what is made of the rest
-    0x58: (4, _text), 0x8C: (1, _text), 0x8D: (8, _text), 0x55: (1, _string), 0x54: (4, _string),
-    0x43: (1, bytes), 0x42: (4, bytes), 0x8E: (8, bytes), 0x96: (8, bytes)}
-NUMBERS: Final = {0x4B: struct.Struct("<B"), 0x4D: struct.Struct("<H"), 0x4A: struct.Struct("<i"),
-                  0x47: struct.Struct(">d")}
+# bytes of the length, and what is made of the rest
+STRINGS: Final[dict[int, tuple[int, Callable[[bytes], Any]]]] = {
+    0x58: (4, _text),
+    0x8C: (1, _text),
+    0x8D: (8, _text),
+    0x55: (1, _string),
+    0x54: (4, _string),
+    0x43: (1, bytes),
+    0x42: (4, bytes),
+    0x8E: (8, bytes),
+    0x96: (8, bytes),
+}
+NUMBERS: Final = {
+    0x4B: struct.Struct("<B"),
+    0x4D: struct.Struct("<H"),
+    0x4A: struct.Struct("<i"),
+    0x47: struct.Struct(">d"),
+}
 GETS: Final = {0x68: 1, 0x6A: 4}
 PUTS: Final = {0x71: 1, 0x72: 4}
 CONSTANTS: Final[dict[int, Callable[[], Any]]] = {
-    0x4E: lambda: None, 0x88: lambda: True, 0x89: lambda: False, 0x5D: list, 0x29: tuple, 0x7D: dict, 0x8F: list}
+    0x4E: lambda: None,
+    0x88: lambda: True,
+    0x89: lambda: False,
+    0x5D: list,
+    0x29: tuple,
+    0x7D: dict,
+    0x8F: list,
+}
 TUPLES_OF: Final = {0x85: 1, 0x86: 2, 0x87: 3}

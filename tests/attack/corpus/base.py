@@ -19,8 +19,9 @@ from tests.attack.harness import MARK
 class Bad:
     """A file that nobody should take for a good one.
 
-    write: puts it at a path, where nothing is. refused: whether it must be; otherwise a sound result is as good.
-    device: whether it leads to a device of this machine, which a fault could replace where there is no fence.
+    write: puts it at a path, where nothing is. refused: whether it must be; otherwise a sound
+    result is as good. device: whether it leads to a device of this machine, which a fault could
+    replace where there is no fence.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Bad:
 
 def sparse(size: int, head: bytes = b"") -> Callable[[Path], object]:
     """A file of zeros that takes no room on the disk."""
+
     def write(path: Path) -> None:
         path.write_bytes(head)
         os.truncate(path, size)
@@ -45,11 +47,15 @@ def sparse(size: int, head: bytes = b"") -> Callable[[Path], object]:
 
 def runs(function: str) -> bytes:
     """A pickle that leaves the mark by calling one of Python's own functions."""
+
     class Payload:
         def __reduce__(self) -> Any:
-            return {"mkdir": (os.mkdir, (MARK,)), "eval": (eval, (f"__import__('os').mkdir({MARK!r})",)),
-                    "exec": (exec, (f"import os; os.mkdir({MARK!r})",)),
-                    "system": (os.system, (f"mkdir {MARK}",))}[function]
+            return {
+                "mkdir": (os.mkdir, (MARK,)),
+                "eval": (eval, (f"__import__('os').mkdir({MARK!r})",)),
+                "exec": (exec, (f"import os; os.mkdir({MARK!r})",)),
+                "system": (os.system, (f"mkdir {MARK}",)),
+            }[function]
 
     return pickle.dumps(Payload(), 2)
 
@@ -72,12 +78,14 @@ def anything(valid: bytes) -> Iterator[Bad]:
     yield Bad.of("its first bytes, then noise", valid[:16] + draw.bytes(4096), refused=False)
     yield Bad.of("text", "hello, this is nothing of the kind\n" * 3)
     yield Bad.of("a page of the web", "<!DOCTYPE html><html><body>404 Not Found</body></html>\n")
-    yield Bad.of("an unfetched file of git's", "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 +
-                 "\nsize 12345\n")
+    yield Bad.of(
+        "an unfetched file of git's",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12345\n",
+    )
     yield Bad.of("PostScript", POSTSCRIPT)
     yield Bad.of("not UTF-8", b"\xff\xfe\xfa\x80\x81" * 20)
     for part in (0.1, 0.5, 0.9):
-        yield Bad.of(f"cut at {part:.0%}", valid[:int(part * len(valid))], refused=False)
+        yield Bad.of(f"cut at {part:.0%}", valid[: int(part * len(valid))], refused=False)
     yield Bad.of("cut by one byte", valid[:-1], refused=False)
     yield Bad.of("twice", valid + valid, refused=False)
     yield Bad.of("noise behind it", valid + draw.bytes(300), refused=False)
@@ -101,7 +109,10 @@ def flipped(valid: bytes, at: int, value: int) -> bytes:
 
 @cache
 def packed_zeros(mib: int, head: bytes = b"") -> tuple[bytes, int]:
-    """Raw deflated ``head`` and then so many MiB of zeros, and their CRC-32; a MiB is packed once and repeated."""
+    """Raw deflated ``head`` and then so many MiB of zeros, and their CRC-32; a MiB is packed
+    once and repeated.
+    """
+
     def flushed(data: bytes, how: int) -> bytes:
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         return packer.compress(data) + packer.flush(how)
@@ -110,22 +121,31 @@ def packed_zeros(mib: int, head: bytes = b"") -> tuple[bytes, int]:
     total = zlib.crc32(head)
     for _ in range(mib):
         total = zlib.crc32(zeros, total)
-    data = flushed(head, zlib.Z_FULL_FLUSH) + flushed(zeros, zlib.Z_FULL_FLUSH) * mib + flushed(b"", zlib.Z_FINISH)
+    data = (
+        flushed(head, zlib.Z_FULL_FLUSH)
+        + flushed(zeros, zlib.Z_FULL_FLUSH) * mib
+        + flushed(b"", zlib.Z_FINISH)
+    )
     return data, total
 
 
 def zlib_zeros(mib: int) -> bytes:
-    """The same as a stream of zlib's, as PNG and MATLAB have it. Its last four bytes are wrong: who reads so far has
-    unpacked it all."""
+    """The same as a stream of zlib's, as PNG and MATLAB have it. Its last four bytes are wrong: who
+    reads so far has unpacked it all.
+    """
     return b"\x78\xda" + packed_zeros(mib)[0] + bytes(4)
 
 
 def zipped(members: Mapping[str, tuple[bytes, int, int]]) -> bytes:
-    """A zip of members that are deflated already: name to (deflated, CRC-32, size it unpacks to)."""
+    """A zip of members that are deflated already: name to (deflated, CRC-32, size it unpacks
+    to).
+    """
     out, index = b"", b""
     for name, (data, crc, size) in members.items():
         common = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, crc, len(data), size, len(name), 0)
-        index += b"PK\1\2" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(out))
+        index += (
+            b"PK\1\2" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(out))
+        )
         index += name.encode()
         out += b"PK\3\4" + common + name.encode() + data
     end = struct.pack("<HHHHIIH", 0, 0, len(members), len(members), len(index), len(out), 0)

@@ -1,4 +1,6 @@
-"""Crafted pickles, plain, of torch's older format and in its zips: what asks for code, for memory, or for a crash."""
+"""Crafted pickles, plain, of torch's older format and in its zips: what asks for code, for
+memory, or for a crash.
+"""
 
 import io
 import pickle
@@ -26,20 +28,44 @@ def opcodes() -> Iterator[tuple[str, bytes]]:
     yield "GLOBAL and REDUCE", two + b"cposix\nsystem\n" + text(f"mkdir {MARK}") + b"\x85R."
     yield "INST", SYSTEM
     yield "OBJ", two + b"(cposix\nsystem\n" + text(f"mkdir {MARK}") + b"o."
-    yield "STACK_GLOBAL", b"\x80\x04" + text("builtins") + text("eval") + b"\x93" + text(
-        f"__import__('os').mkdir('{MARK}')") + b"\x85R."
+    yield (
+        "STACK_GLOBAL",
+        b"\x80\x04"
+        + text("builtins")
+        + text("eval")
+        + b"\x93"
+        + text(f"__import__('os').mkdir('{MARK}')")
+        + b"\x85R.",
+    )
     yield "NEWOBJ", two + b"cbuiltins\nmap\ncposix\nmkdir\n" + text(MARK) + b"\x85\x86\x81."
-    yield "BUILD with a method", two + b"ccollections\nOrderedDict\n)R}" + text("__setstate__") + \
-        b"cposix\nsystem\nsb" + text("x") + b"b."
+    yield (
+        "BUILD with a method",
+        two
+        + b"ccollections\nOrderedDict\n)R}"
+        + text("__setstate__")
+        + b"cposix\nsystem\nsb"
+        + text("x")
+        + b"b.",
+    )
     yield "EXT1", b"\x80\x02\x82\x01."
     yield "EXT4 of minus one", b"\x80\x02\x84\xff\xff\xff\xff."
     yield "PERSID", b"Pposix.system\n."
-    yield "a dotted name", b"\x80\x04" + text("torch") + text("serialization.os.system") + b"\x93" + text(
-        f"mkdir {MARK}") + b"\x85R."
+    yield (
+        "a dotted name",
+        b"\x80\x04"
+        + text("torch")
+        + text("serialization.os.system")
+        + b"\x93"
+        + text(f"mkdir {MARK}")
+        + b"\x85R.",
+    )
     yield "a name with NUL", two + b"cposix\0\nsystem\n."
     yield "torch's own loader", two + b"ctorch\nload\n" + text("x.pth") + b"\x85R."
     yield "torch's hub", two + b"ctorch.hub\nload\n."
-    yield "getattr", two + b"cbuiltins\ngetattr\n" + b"cposix\nsystem\n" + text("__call__") + b"\x86R."
+    yield (
+        "getattr",
+        two + b"cbuiltins\ngetattr\n" + b"cposix\nsystem\n" + text("__call__") + b"\x86R.",
+    )
     yield "memo 2^28", two + b"]r\x00\x00\x00\x10."
     yield "memo 2^31", two + b"]r\xff\xff\xff\x7f."
     yield "memo 2^28 by PUT", two + b"]p268435456\n."
@@ -61,21 +87,44 @@ def opcodes() -> Iterator[tuple[str, bytes]]:
     yield "lists in lists", two + b"]" * 100_000 + b"a" * 99_999 + b"."
     yield "a list in itself", two + b"]q\x00h\x00a."
     yield "a table in itself", two + b"}q\x00" + text("a") + b"h\x00s."
-    yield "a list that doubles", two + b"]q\x00" + b"(h\x00h\x00e" * 3 + b"]q\x01" + b"".join(
-        b"]q" + bytes([i + 2]) + b"(h" + bytes([i + 1]) + b"h" + bytes([i + 1]) + b"e" for i in range(60)) + b"."
-    yield "colliding keys", two + b"}(" + b"".join(
-        b"\x8a" + bytes([len(raw)]) + raw + b"N" for raw in (
-            (k * (2**61 - 1)).to_bytes(10, "little") for k in range(1, 40_000))) + b"u."
+    yield (
+        "a list that doubles",
+        two
+        + b"]q\x00"
+        + b"(h\x00h\x00e" * 3
+        + b"]q\x01"
+        + b"".join(
+            b"]q" + bytes([i + 2]) + b"(h" + bytes([i + 1]) + b"h" + bytes([i + 1]) + b"e"
+            for i in range(60)
+        )
+        + b".",
+    )
+    yield (
+        "colliding keys",
+        two
+        + b"}("
+        + b"".join(
+            b"\x8a" + bytes([len(raw)]) + raw + b"N"
+            for raw in ((k * (2**61 - 1)).to_bytes(10, "little") for k in range(1, 40_000))
+        )
+        + b"u.",
+    )
     yield "a protocol of 255", b"\x80\xff."
     yield "buffers out of band", b"\x80\x05\x97."
 
 
 def entries() -> Iterator[tuple[str, Any]]:
     """What a dump may hold that no DensePose wrote; of types that every reader lets through."""
-    box, chart = torch.tensor([[4.0, 8.0, 24.0, 56.0]]), {"labels": torch.zeros(48, 20, dtype=torch.int64),
-                                                         "uv": torch.zeros(2, 48, 20)}
-    good = {"file_name": "0001_c1s1_000001_00.jpg", "scores": torch.tensor([0.9]), "pred_boxes_XYXY": box,
-            "pred_densepose": [chart]}
+    box, chart = (
+        torch.tensor([[4.0, 8.0, 24.0, 56.0]]),
+        {"labels": torch.zeros(48, 20, dtype=torch.int64), "uv": torch.zeros(2, 48, 20)},
+    )
+    good = {
+        "file_name": "0001_c1s1_000001_00.jpg",
+        "scores": torch.tensor([0.9]),
+        "pred_boxes_XYXY": box,
+        "pred_densepose": [chart],
+    }
     yield "an empty list", []
     yield "an empty table", {}
     yield "a number", 3
@@ -86,31 +135,72 @@ def entries() -> Iterator[tuple[str, Any]]:
     for value in (None, 5, [], {}, "", "..", "a\0b", "x" * 100_000, b"a.jpg"):
         yield f"a file name {str(value)[:12]!r}", [{**good, "file_name": value}]
     for key in ("scores", "pred_boxes_XYXY", "pred_densepose"):
-        for name, value in (("None", None), ("a number", 5), ("text", "abc"), ("empty", []), ("a table", {"a": 1}),
-                            ("nested", [[[1]]]), ("NaN", torch.tensor([float("nan")])), ("huge", torch.tensor([1e38])),
-                            ("complex", torch.zeros(1, 4, dtype=torch.complex64)), ("sparse", torch.zeros(
-                                1, 4).to_sparse()), ("stride 0", torch.zeros(1).expand(2**31)), ("on meta", torch.zeros(
-                                    1, 4, device="meta")), ("bool", torch.ones(1, 4, dtype=torch.bool))):
+        for name, value in (
+            ("None", None),
+            ("a number", 5),
+            ("text", "abc"),
+            ("empty", []),
+            ("a table", {"a": 1}),
+            ("nested", [[[1]]]),
+            ("NaN", torch.tensor([float("nan")])),
+            ("huge", torch.tensor([1e38])),
+            ("complex", torch.zeros(1, 4, dtype=torch.complex64)),
+            ("sparse", torch.zeros(1, 4).to_sparse()),
+            ("stride 0", torch.zeros(1).expand(2**31)),
+            ("on meta", torch.zeros(1, 4, device="meta")),
+            ("bool", torch.ones(1, 4, dtype=torch.bool)),
+        ):
             yield f"{key} {name}", [{**good, key: value}]
-    for name, boxes in (("inside out", [[24, 56, 4, 8]]), ("far away", [[1e9, 1e9, 2e9, 2e9]]),
-                        ("as large as the world", [[0, 0, 1e30, 1e30]]), ("2^31", [[0, 0, 2.0**31, 2.0**31]]),
-                        ("of 60,000", [[0, 0, 60_000, 60_000]]), ("empty", [[0, 0, 0, 0]]), ("negative", [[-1e9] * 4])):
-        yield f"a box {name}", [{**good, "pred_boxes_XYXY": torch.tensor(boxes, dtype=torch.float32)}]
-        raw = {key: torch.zeros(1, 2 if key == "coarse_segm" else 25, 4, 4) for key in (
-            "coarse_segm", "fine_segm", "u", "v")}
-        yield f"a raw box {name}", [{**good, "pred_boxes_XYXY": torch.tensor(boxes, dtype=torch.float32),
-                                     "pred_densepose": raw}]
+    for name, boxes in (
+        ("inside out", [[24, 56, 4, 8]]),
+        ("far away", [[1e9, 1e9, 2e9, 2e9]]),
+        ("as large as the world", [[0, 0, 1e30, 1e30]]),
+        ("2^31", [[0, 0, 2.0**31, 2.0**31]]),
+        ("of 60,000", [[0, 0, 60_000, 60_000]]),
+        ("empty", [[0, 0, 0, 0]]),
+        ("negative", [[-1e9] * 4]),
+    ):
+        yield (
+            f"a box {name}",
+            [{**good, "pred_boxes_XYXY": torch.tensor(boxes, dtype=torch.float32)}],
+        )
+        raw = {
+            key: torch.zeros(1, 2 if key == "coarse_segm" else 25, 4, 4)
+            for key in ("coarse_segm", "fine_segm", "u", "v")
+        }
+        yield (
+            f"a raw box {name}",
+            [
+                {
+                    **good,
+                    "pred_boxes_XYXY": torch.tensor(boxes, dtype=torch.float32),
+                    "pred_densepose": raw,
+                }
+            ],
+        )
     for name, field, value in (
-            ("labels beyond", "labels", chart["labels"] + 25), ("labels below", "labels", chart["labels"] - 1),
-            ("labels of float", "labels", chart["labels"] + 0.5),
-            ("labels of NaN", "labels", chart["labels"] * float("nan")),
-            ("labels stride 0", "labels", torch.zeros(1, dtype=torch.int64).expand(2**31)),
-            ("labels of two", "labels", chart["labels"][:2]), ("uv of one", "uv", chart["uv"][:1]),
-            ("uv complex", "uv", chart["uv"] + 1j), ("uv NaN", "uv", chart["uv"] * float("nan")),
-            ("uv huge", "uv", chart["uv"] + 1e38), ("uv text", "uv", "abc"), ("labels None", "labels", None)):
+        ("labels beyond", "labels", chart["labels"] + 25),
+        ("labels below", "labels", chart["labels"] - 1),
+        ("labels of float", "labels", chart["labels"] + 0.5),
+        ("labels of NaN", "labels", chart["labels"] * float("nan")),
+        ("labels stride 0", "labels", torch.zeros(1, dtype=torch.int64).expand(2**31)),
+        ("labels of two", "labels", chart["labels"][:2]),
+        ("uv of one", "uv", chart["uv"][:1]),
+        ("uv complex", "uv", chart["uv"] + 1j),
+        ("uv NaN", "uv", chart["uv"] * float("nan")),
+        ("uv huge", "uv", chart["uv"] + 1e38),
+        ("uv text", "uv", "abc"),
+        ("labels None", "labels", None),
+    ):
         yield f"a chart with {name}", [{**good, "pred_densepose": [{**chart, field: value}]}]
-    yield "a PNG that is none", [{**good, "pred_densepose": [{"labels_uv_str": "aGVsbG8=", "shape_chw": (3, 48, 20)}]}]
-    yield "a PNG that is a number", [{**good, "pred_densepose": [{"labels_uv_str": 5, "shape_chw": (3, 48, 20)}]}]
+    yield (
+        "a PNG that is none",
+        [{**good, "pred_densepose": [{"labels_uv_str": "aGVsbG8=", "shape_chw": (3, 48, 20)}]}],
+    )
+    yield (
+        "a PNG that is a number",
+        [{**good, "pred_densepose": [{"labels_uv_str": 5, "shape_chw": (3, 48, 20)}]}],
+    )
 
 
 def states() -> Iterator[tuple[str, Any]]:
@@ -142,8 +232,12 @@ def lying_storage() -> bytes:
     """A plain pickle's tensor that is larger than what it says to lie in (torch's zip, edited)."""
     file = io.BytesIO()
     torch.save({"a.weight": torch.arange(6.0)}, file)
-    return rezipped(file.getvalue(), lambda name, data: data.replace(b"K\x06\x85", b"M\x00\x40\x85")
-                    if name.endswith("data.pkl") else data)
+    return rezipped(
+        file.getvalue(),
+        lambda name, data: (
+            data.replace(b"K\x06\x85", b"M\x00\x40\x85") if name.endswith("data.pkl") else data
+        ),
+    )
 
 
 def rezipped(data: bytes, change: Any, kind: int = zipfile.ZIP_STORED) -> bytes:
@@ -165,27 +259,51 @@ def of_torch(value: Any, zipped: bool) -> bytes:
 
 def zips(valid: bytes) -> Iterator[Bad]:
     """torch's zip, changed."""
+
     def with_(name: str, change: Any, kind: int = zipfile.ZIP_STORED, refused: bool = True) -> Bad:
         return Bad.of(name, rezipped(valid, change, kind), refused)
 
     yield with_("nothing in the zip", lambda name, data: None)
-    yield with_("no pickle in the zip", lambda name, data: None if name.endswith("data.pkl") else data)
+    yield with_(
+        "no pickle in the zip", lambda name, data: None if name.endswith("data.pkl") else data
+    )
     yield with_("no numbers in the zip", lambda name, data: None if "/data/" in name else data)
-    yield with_("fewer numbers in the zip", lambda name, data: data[:4] if "/data/" in name else data)
-    yield with_("more numbers in the zip", lambda name, data: data + bytes(64) if "/data/" in name else data,
-                refused=False)
+    yield with_(
+        "fewer numbers in the zip", lambda name, data: data[:4] if "/data/" in name else data
+    )
+    yield with_(
+        "more numbers in the zip",
+        lambda name, data: data + bytes(64) if "/data/" in name else data,
+        refused=False,
+    )
     yield with_("a packed zip", lambda name, data: data, zipfile.ZIP_DEFLATED, refused=False)
     yield Bad.of("a zip bomb", bombed(valid, "/data/"), refused=False)
     yield Bad.of("a bomb for a pickle", bombed(valid, "data.pkl"))
-    yield with_("big-endian", lambda name, data: b"big" if name.endswith("byteorder") else data, refused=False)
-    yield with_("a strange version", lambda name, data: b"99999999999" if name.endswith("version") else data,
-                refused=False)
-    yield with_("a version of text", lambda name, data: b"abc" if name.endswith("version") else data, refused=False)
+    yield with_(
+        "big-endian",
+        lambda name, data: b"big" if name.endswith("byteorder") else data,
+        refused=False,
+    )
+    yield with_(
+        "a strange version",
+        lambda name, data: b"99999999999" if name.endswith("version") else data,
+        refused=False,
+    )
+    yield with_(
+        "a version of text",
+        lambda name, data: b"abc" if name.endswith("version") else data,
+        refused=False,
+    )
     for name, code in opcodes():
-        yield with_(f"{name} in the zip", lambda member, data, code=code: code if member.endswith("data.pkl") else data)
+        yield with_(
+            f"{name} in the zip",
+            lambda member, data, code=code: code if member.endswith("data.pkl") else data,
+        )
     for function in ("mkdir", "eval", "exec"):
-        yield with_(f"{function} in the zip", lambda name, data, f=function: runs(f) if name.endswith("data.pkl")
-                    else data)
+        yield with_(
+            f"{function} in the zip",
+            lambda name, data, f=function: runs(f) if name.endswith("data.pkl") else data,
+        )
     yield Bad.of("a zip of 386 bytes and 10 GB", small_bomb())
 
 
@@ -198,7 +316,7 @@ def small_bomb() -> bytes:
     data = bytearray(file.getvalue())
     for mark, at in ((b"PK\x03\x04", 18), (b"PK\x01\x02", 20)):
         place = data.rindex(mark)
-        data[place + at:place + at + 8] = struct.pack("<II", 2**32 - 2, 2**32 - 2)
+        data[place + at : place + at + 8] = struct.pack("<II", 2**32 - 2, 2**32 - 2)
     return bytes(data)
 
 
@@ -219,22 +337,47 @@ def plain(valid: bytes) -> Iterator[Bad]:
 
 def legacy(valid: bytes) -> Iterator[Bad]:
     """torch's older format: a magic number, a version, a machine, the value, its storages."""
-    head = LEGACY + pickle.dumps(1001, 2) + pickle.dumps({
-        "protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}, 2)
+    head = (
+        LEGACY
+        + pickle.dumps(1001, 2)
+        + pickle.dumps(
+            {
+                "protocol_version": 1001,
+                "little_endian": True,
+                "type_sizes": {"short": 2, "int": 4, "long": 4},
+            },
+            2,
+        )
+    )
     assert valid.startswith(LEGACY)
     for name, code in opcodes():
         whole = code if code[:1] == b"\x80" else b"\x80\x02" + code
         yield Bad.of(f"{name}, older", head + whole + pickle.dumps([], 2))
     yield Bad.of("another version", LEGACY + pickle.dumps(1, 2) + valid[60:])
-    yield Bad.of("a machine that is none", LEGACY + pickle.dumps(1001, 2) + pickle.dumps(5, 2) + pickle.dumps({}, 2))
-    yield Bad.of("storages that are none", head + pickle.dumps({}, 2) + pickle.dumps([5, "x", None], 2))
+    yield Bad.of(
+        "a machine that is none",
+        LEGACY + pickle.dumps(1001, 2) + pickle.dumps(5, 2) + pickle.dumps({}, 2),
+    )
+    yield Bad.of(
+        "storages that are none", head + pickle.dumps({}, 2) + pickle.dumps([5, "x", None], 2)
+    )
     yield Bad.of("storages that are a number", head + pickle.dumps({}, 2) + pickle.dumps(5, 2))
     for numel in (-1, 2**40, 2**62):
-        entry = (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n" +
-                 text("0") + text("cpu") + b"\x8a\x08" + struct.pack("<q", numel) + b"NtQK\x00K\x02\x85K\x01\x85\x89N"
-                 b"tR.")
-        yield Bad.of(f"a storage of {numel} numbers", head + entry + pickle.dumps(["0"], 2) + struct.pack("<q", 2) +
-                     bytes(8))
+        entry = (
+            b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(("
+            + text("storage")
+            + b"ctorch\nFloatStorage\n"
+            + text("0")
+            + text("cpu")
+            + b"\x8a\x08"
+            + struct.pack("<q", numel)
+            + b"NtQK\x00K\x02\x85K\x01\x85\x89N"
+            b"tR."
+        )
+        yield Bad.of(
+            f"a storage of {numel} numbers",
+            head + entry + pickle.dumps(["0"], 2) + struct.pack("<q", 2) + bytes(8),
+        )
 
 
 def dumps(kind: str) -> Any:

@@ -1,4 +1,6 @@
-"""The charts lie on the body as DensePose's do: directions, mirror images and seams, checked on the mesh."""
+"""The charts lie on the body as DensePose's do: directions, mirror images and seams, checked on
+the mesh.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ FRONT_BACK = [(1, 2, ""), (17, 15, ""), (18, 16, ""), (11, 13, "u"), (12, 14, "u
 def naked() -> Mesh:
     world = PRESETS["tiny"]
     look, clothes = roster(world, 0, 1)[0], wardrobe(world)
-    return figure(fit(look, clothes.uppers[look.upper], clothes.lowers[look.lower], clothes.shoes[look.shoes]))
+    return figure(
+        fit(look, clothes.uppers[look.upper], clothes.lowers[look.lower], clothes.shoes[look.shoes])
+    )
 
 
 def _chart(mesh: Mesh, surface: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +39,9 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("surface", [1, 2])
-def test_torso_u_runs_from_neck_to_hip_and_v_to_the_persons_right(naked: Mesh, surface: int) -> None:
+def test_torso_u_runs_from_neck_to_hip_and_v_to_the_persons_right(
+    naked: Mesh, surface: int
+) -> None:
     positions, uv = _chart(naked, surface)
     assert _correlation(uv[:, 0], positions[:, 1]) < -0.95
     assert _correlation(uv[:, 1], positions[:, 0]) < -0.9  # x grows to the left
@@ -80,7 +86,12 @@ def test_front_and_back_meet_at_the_seam(naked: Mesh, back: int, front: int, tur
 
 def test_surfaces_lie_on_their_side(naked: Mesh) -> None:
     for right, left in RIGHT_LEFT:
-        assert _chart(naked, right)[0][:, 0].mean() < -0.01 < 0.01 < _chart(naked, left)[0][:, 0].mean()
+        assert (
+            _chart(naked, right)[0][:, 0].mean()
+            < -0.01
+            < 0.01
+            < _chart(naked, left)[0][:, 0].mean()
+        )
     for back, front, _ in FRONT_BACK[:1] + FRONT_BACK[3:7]:
         assert _chart(naked, back)[0][:, 2].mean() < _chart(naked, front)[0][:, 2].mean()
     # An arm's front is its inner side.

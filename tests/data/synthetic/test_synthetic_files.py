@@ -21,7 +21,9 @@ MARKET = re.compile(r"(-?\d{4})_c(\d)s\d_\d{6}_\d{2}\.jpg")
 
 
 def _bytes(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()
+    }
 
 
 def _annotations(root: Path) -> list[dict[str, object]]:
@@ -38,13 +40,18 @@ def test_layout_is_market_1501s(tiny_root: Path, tiny_plan: list[Shot]) -> None:
         assert (tiny_root / str(entry["file"])).is_file()
     on_disk = {str(p.relative_to(tiny_root)) for p in tiny_root.glob("[bq]*/*")}
     assert on_disk == {e["file"] for e in lines}
-    ids = {split: {e["identity"] for e in lines if e["split"] == split} for split in {e["split"] for e in lines}}
+    ids = {
+        split: {e["identity"] for e in lines if e["split"] == split}
+        for split in {e["split"] for e in lines}
+    }
     assert ids["bounding_box_train"] == set(range(1, 9))
     assert ids["bounding_box_test"] == {0, *range(5001, 5009)}
     assert ids["query"] == ids["query_occluded"] == set(range(5001, 5009))
 
 
-def test_labels_and_iuv_are_those_of_the_rendered_image(tiny_root: Path, tiny_plan: list[Shot]) -> None:
+def test_labels_and_iuv_are_those_of_the_rendered_image(
+    tiny_root: Path, tiny_plan: list[Shot]
+) -> None:
     entries = _annotations(tiny_root)
     for shot, entry in list(zip(tiny_plan, entries, strict=True))[::13]:
         r = render(TINY, shot.identity, shot.camera, shot.index, shot.occluded)
@@ -119,7 +126,10 @@ def test_an_interrupted_run_continues(tmp_path: Path) -> None:
 def test_a_finished_world_is_reused(tiny_root: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in tiny_root.rglob("*")}
     counts: list[tuple[int, int]] = []
-    assert write(TINY, tiny_root, progress=lambda done, total: counts.append((done, total))) == tiny_root
+    assert (
+        write(TINY, tiny_root, progress=lambda done, total: counts.append((done, total)))
+        == tiny_root
+    )
     assert {p: p.stat().st_mtime_ns for p in tiny_root.rglob("*")} == before
     assert len(counts) == 1 and counts[0][0] == counts[0][1]
 
@@ -149,7 +159,9 @@ def test_other_contents_are_refused(tmp_path: Path, tiny_root: Path) -> None:
 
 @pytest.mark.parametrize("show", ["image", "labels", "iuv"])
 def test_contact_sheets_are_drawn(tiny_root: Path, tmp_path: Path, show: str) -> None:
-    path = contact_sheet(tiny_root, tmp_path / "a" / "sheet.png", show=show, identities=2, tile_height=128)  # type: ignore[arg-type]
+    path = contact_sheet(
+        tiny_root, tmp_path / "a" / "sheet.png", show=show, identities=2, tile_height=128
+    )  # type: ignore[arg-type]
     with Image.open(path) as sheet:
         assert sheet.height > 2 * 128 and sheet.width > 6 * 64
         assert len(np.unique(np.asarray(sheet).reshape(-1, 3), axis=0)) > 500

@@ -52,7 +52,12 @@ def test_each_kind_of_noise(labels: np.ndarray) -> None:
     np.testing.assert_array_equal(swapped == 2, labels == 2)
     lost = [degrade(labels, seed, **{**NONE, "lose": 1.0}) for seed in range(40)]
     assert all(((out == labels) | (out == 0)).all() for out in lost)
-    assert {tuple(sorted(set(np.unique(labels)) - set(np.unique(out)))) for out in lost} == {(), (9,), (10,), (27,)}
+    assert {tuple(sorted(set(np.unique(labels)) - set(np.unique(out)))) for out in lost} == {
+        (),
+        (9,),
+        (10,),
+        (27,),
+    }
     grown = degrade(labels, 1, **{**NONE, "grow": 1.0}, reach=1)
     np.testing.assert_array_equal(grown[labels > 0], labels[labels > 0])
     np.testing.assert_array_equal(grown == 30, labels == 30)
@@ -79,7 +84,9 @@ def test_background_colour_sees_nothing_but_background() -> None:
     np.testing.assert_allclose(feature, [0.2, 0.4, 0.8, 0, 0, 0], atol=1e-6)
     image[0, :3] = 0
     assert background_colour(image, labels)[3:].min() > 0.05
-    np.testing.assert_array_equal(background_colour(image, np.full((4, 6), 30, np.uint8)), np.zeros(6))
+    np.testing.assert_array_equal(
+        background_colour(image, np.full((4, 6), 30, np.uint8)), np.zeros(6)
+    )
     with pytest.raises(ValueError, match="expected"):
         background_colour(image, labels[:2])
 

@@ -18,7 +18,10 @@ TINY = PRESETS["tiny"]
 
 
 def _same(a: RenderedType, b: RenderedType) -> bool:
-    return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in ("image", "labels", "amodal", "uv", "joints"))
+    return all(
+        np.array_equal(getattr(a, n), getattr(b, n))
+        for n in ("image", "labels", "amodal", "uv", "joints")
+    )
 
 
 def test_shapes_and_types(pictures: Pictures) -> None:
@@ -37,7 +40,9 @@ def test_an_image_depends_on_its_arguments_only(pictures: Pictures) -> None:
         assert _same(before, render(TINY, shot.identity, shot.camera, shot.index, shot.occluded))
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"identity": 2}, {"camera": 2}, {"index": 1}, {"occluded": True}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 2}, {"identity": 2}, {"camera": 2}, {"index": 1}, {"occluded": True}]
+)
 def test_every_argument_changes_the_image(change: dict[str, int]) -> None:
     arguments = {"identity": 1, "camera": 1, "index": 0, "occluded": False}
     other = replace(TINY, seed=change.pop("seed", TINY.seed))
@@ -106,8 +111,11 @@ def test_left_and_right_agree_with_yaw(pictures: Pictures) -> None:
     for _, r in pictures:
         facing = math.cos(math.radians(r.yaw))
         if abs(facing) > 0.75 and r.truncated is None:
-            x_left, x_right = (np.nonzero(np.isin(r.amodal, side))[1].mean() for side in (left, right))
-            assert (x_left > x_right) == (facing > 0)  # facing us, a person's left is on the image's right
+            x_left, x_right = (
+                np.nonzero(np.isin(r.amodal, side))[1].mean() for side in (left, right)
+            )
+            # facing us, a person's left is on the image's right
+            assert (x_left > x_right) == (facing > 0)
             checked += 1
     assert checked > 20
 
@@ -136,7 +144,16 @@ def test_visible_joints_lie_on_the_person(pictures: Pictures) -> None:
 
 def test_joints_sit_where_their_limbs_are(pictures: Pictures) -> None:
     """A visible wrist, knee or ankle of one side must not lie on a limb of the other side."""
-    sides = {7: "left", 8: "right", 9: "left", 10: "right", 13: "left", 14: "right", 15: "left", 16: "right"}
+    sides = {
+        7: "left",
+        8: "right",
+        9: "left",
+        10: "right",
+        13: "left",
+        14: "right",
+        15: "left",
+        16: "right",
+    }
     limbs = {"left": {p[1] for p in RIGHT_LEFT}, "right": {p[0] for p in RIGHT_LEFT}}
     own = other = 0
     for _, r in pictures:

@@ -15,8 +15,19 @@ from partreid.train.checkpoint import load_tensors
 
 pytestmark = pytest.mark.slow  # draws people, trains three models, evaluates and explains them
 
-ROW = {"method": str, "queries": str, "visibility": (bool, str), "rank1": float, "rank5": float, "mAP": float,
-       "mINP": float, "rank1_interval": list, "mAP_interval": list, "queries_scored": int, "setting": dict}
+ROW = {
+    "method": str,
+    "queries": str,
+    "visibility": (bool, str),
+    "rank1": float,
+    "rank5": float,
+    "mAP": float,
+    "mINP": float,
+    "rank1_interval": list,
+    "mAP_interval": list,
+    "queries_scored": int,
+    "setting": dict,
+}
 RUNS = {"BoT": "bot", "PCB": "pcb", "BPBreID": "bpbreid"}
 
 
@@ -28,16 +39,25 @@ def numbers(quick_demo: Path) -> dict[str, Any]:
 
 def test_the_results_have_every_row_and_no_other(numbers: dict[str, Any]) -> None:
     rows = [(r["method"], r["queries"], r["visibility"]) for r in numbers["results"]]
-    wanted = [(method, queries, visibility)
-              for method, visibility in (("BoT", False), ("PCB", False), ("BPBreID", False), ("BPBreID", True),
-                                         ("BPBreID", "oracle"))
-              for queries in ("holistic", "occluded")]
+    wanted = [
+        (method, queries, visibility)
+        for method, visibility in (
+            ("BoT", False),
+            ("PCB", False),
+            ("BPBreID", False),
+            ("BPBreID", True),
+            ("BPBreID", "oracle"),
+        )
+        for queries in ("holistic", "occluded")
+    ]
     assert sorted(rows, key=str) == sorted(wanted, key=str)
 
 
 def test_every_row_has_exactly_its_fields(numbers: dict[str, Any]) -> None:
     for r in numbers["results"]:
-        assert set(r) == set(ROW) and all(isinstance(r[name], kind) for name, kind in ROW.items()), r
+        assert set(r) == set(ROW) and all(
+            isinstance(r[name], kind) for name, kind in ROW.items()
+        ), r
         assert 0 <= r["rank1"] <= r["rank5"] <= 1 and 0 < r["mAP"] <= 1 and 0 < r["mINP"] <= 1
         assert r["queries_scored"] == 16
         for name in ("rank1", "mAP"):
@@ -46,13 +66,21 @@ def test_every_row_has_exactly_its_fields(numbers: dict[str, Any]) -> None:
 
 
 def test_the_rest_of_the_json(numbers: dict[str, Any]) -> None:
-    assert {"results", "part_iou", "visibility_accuracy", "seconds", "peak_rss_bytes"} <= set(numbers)
+    assert {"results", "part_iou", "visibility_accuracy", "seconds", "peak_rss_bytes"} <= set(
+        numbers
+    )
     parts = {"head", "torso", "arms", "upper_legs", "lower_legs", "mean"}
-    assert set(numbers["part_iou"]) == parts | {"foreground"} and set(numbers["visibility_accuracy"]) == parts
+    assert (
+        set(numbers["part_iou"]) == parts | {"foreground"}
+        and set(numbers["visibility_accuracy"]) == parts
+    )
     for name in ("part_iou", "visibility_accuracy"):
         assert all(0 <= v <= 1 for v in numbers[name].values())
     assert {"draw", *RUNS, "evaluate", "report", "total"} <= set(numbers["seconds"])
-    assert sum(v for k, v in numbers["seconds"].items() if k != "total") <= numbers["seconds"]["total"] + 1
+    assert (
+        sum(v for k, v in numbers["seconds"].items() if k != "total")
+        <= numbers["seconds"]["total"] + 1
+    )
     assert 2**27 < numbers["peak_rss_bytes"] < 4 * 2**30
     assert numbers["leak"]["chance"] < 0.2 and {"holistic", "occluded"} < set(numbers["leak"])
     assert set(numbers["gain_over_bot"]) == {"holistic", "occluded"}
@@ -61,8 +89,15 @@ def test_the_rest_of_the_json(numbers: dict[str, Any]) -> None:
 def test_the_printed_table_says_the_same(quick_demo: Path, numbers: dict[str, Any]) -> None:
     said = (quick_demo / "said.txt").read_text()
     for r in numbers["results"]:
-        lines = [line for line in said.splitlines() if line.startswith(r["method"] + " ") and r["queries"] in line]
-        assert any(f"{100 * r['rank1']:.1f} [" in line and f"{100 * r['mAP']:.1f} [" in line for line in lines), r
+        lines = [
+            line
+            for line in said.splitlines()
+            if line.startswith(r["method"] + " ") and r["queries"] in line
+        ]
+        assert any(
+            f"{100 * r['rank1']:.1f} [" in line and f"{100 * r['mAP']:.1f} [" in line
+            for line in lines
+        ), r
     assert "chance is" in said and "report.html" in said
     assert json.loads((quick_demo / "partreid-demo" / "demo.json").read_text()) == numbers
 
@@ -74,7 +109,9 @@ def test_exact_masks_beat_learned_ones(numbers: dict[str, Any]) -> None:
         assert by["BPBreID", "oracle", queries] > by["BPBreID", True, queries]
 
 
-def test_the_report_is_one_file_that_needs_no_network(quick_demo: Path, numbers: dict[str, Any]) -> None:
+def test_the_report_is_one_file_that_needs_no_network(
+    quick_demo: Path, numbers: dict[str, Any]
+) -> None:
     html = (quick_demo / "partreid-demo" / "report.html").read_text()
     assert html.lstrip().lower().startswith("<!doctype html>") and html.rstrip().endswith("</html>")
     fetched = re.findall(r"""(?:src|href|srcset)\s*=\s*["']([^"'#][^"']*)""", html)
@@ -87,33 +124,42 @@ def test_the_report_is_one_file_that_needs_no_network(quick_demo: Path, numbers:
         assert f"{100 * r['mAP']:.1f}" in html
 
 
-def test_a_second_call_uses_what_is_there(quick_demo: Path, numbers: dict[str, Any], tmp_path: Path,
-                                          capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_call_uses_what_is_there(
+    quick_demo: Path, numbers: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = Path(shutil.copytree(quick_demo / "partreid-demo", tmp_path / "again"))
-    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.suffix in (".jpg", ".safetensors")}
+    before = {
+        p: p.stat().st_mtime_ns for p in out.rglob("*") if p.suffix in (".jpg", ".safetensors")
+    }
     again = demo.run(out, quick=True, results=tmp_path / "again.json")
     assert capsys.readouterr().err.count("using the finished run in") == 3
     assert {p: p.stat().st_mtime_ns for p in before} == before
     for one, two in zip(numbers["results"], again["results"], strict=True):
-        assert {k: one[k] for k in ("method", "queries", "visibility")} == {k: two[k] for k in (
-            "method", "queries", "visibility")}
+        assert {k: one[k] for k in ("method", "queries", "visibility")} == {
+            k: two[k] for k in ("method", "queries", "visibility")
+        }
         assert two["mAP"] == pytest.approx(one["mAP"], abs=1e-6)
     assert json.loads((tmp_path / "again.json").read_text())["results"]
 
 
-def test_an_interrupted_demo_goes_on_and_other_settings_are_refused(quick_demo: Path, numbers: dict[str, Any],
-                                                                    tmp_path: Path) -> None:
+def test_an_interrupted_demo_goes_on_and_other_settings_are_refused(
+    quick_demo: Path, numbers: dict[str, Any], tmp_path: Path
+) -> None:
     out = Path(shutil.copytree(quick_demo / "partreid-demo", tmp_path / "again"))
     whole = load_tensors(out / "runs" / "pcb" / "model.safetensors")[0]
     (out / "runs" / "pcb" / "model.safetensors").unlink()  # as if killed after its last checkpoint
     demo.run(out, quick=True)
     mended = load_tensors(out / "runs" / "pcb" / "model.safetensors")[0]
     assert all(mended[name].equal(whole[name]) for name in whole)
-    with pytest.raises(DataError, match="holds a run with other settings; delete it, or choose another folder with"):
+    with pytest.raises(
+        DataError, match="holds a run with other settings; delete it, or choose another folder with"
+    ):
         demo.run(out, quick=True, seed=2)
 
 
-def test_all_five_papers_in_one_table_and_one_report(quick_demo: Path, numbers: dict[str, Any], tmp_path: Path) -> None:
+def test_all_five_papers_in_one_table_and_one_report(
+    quick_demo: Path, numbers: dict[str, Any], tmp_path: Path
+) -> None:
     out = Path(shutil.copytree(quick_demo / "partreid-demo", tmp_path / "all"))
     found = demo.run(out, quick=True, every=True)
     papers = {"BPBreID", "ISP", "HCGA", "DSA-reID", "MagnifierNet"}
@@ -126,7 +172,12 @@ def test_all_five_papers_in_one_table_and_one_report(quick_demo: Path, numbers: 
             assert gain["mAP"] == pytest.approx(own - ap["BoT", queries, False])
             assert gain["interval"][0] <= gain["mAP"] <= gain["interval"][1]
     html = (out / "report.html").read_text()
-    for words in ("the surface unwrapped", "regions hidden on purpose", "Labels that the network found", *papers):
+    for words in (
+        "the surface unwrapped",
+        "regions hidden on purpose",
+        "Labels that the network found",
+        *papers,
+    ):
         assert words in html
     tensors = load_tensors(out / "runs" / "dsa" / "model.safetensors")[0]
     assert tensors and not [name for name in tensors if name.startswith(("guide.", "id."))]
@@ -136,6 +187,8 @@ def test_chance_is_the_share_of_right_answers(quick_demo: Path, numbers: dict[st
     benchmark = build.benchmark("synthetic-tiny", quick_demo / "partreid-demo" / "world-tiny")
     shares = []
     for q in benchmark.query:
-        valid = [g for g in benchmark.gallery if not (g.identity == q.identity and g.camera == q.camera)]
+        valid = [
+            g for g in benchmark.gallery if not (g.identity == q.identity and g.camera == q.camera)
+        ]
         shares.append(sum(g.identity == q.identity for g in valid) / len(valid))
     assert numbers["leak"]["chance"] == pytest.approx(sum(shares) / len(shares))

@@ -1,4 +1,6 @@
-"""What labels show and what is wrong with them: counted against loops, told in sentences, drawn, kept in one file."""
+"""What labels show and what is wrong with them: counted against loops, told in sentences, drawn,
+kept in one file.
+"""
 
 import json
 from pathlib import Path
@@ -54,8 +56,12 @@ def test_tiles_are_counted_by_surface(benchmark: Benchmark) -> None:
     assert len(found.parts) == 24 and found.parts[1].name == "torso_front"
     seen = [cue[i][1, 3].mean() for i in range(found.images)]
     assert found.parts[1].images == sum(s > 0 for s in seen)
-    assert found.person == pytest.approx(np.mean([cue[i][:, 3].mean() for i in range(found.images)]))
-    maps = measure(build.cue(Spec("uv_tiles", sync="geometric", erasing=True), benchmark), benchmark.train)
+    assert found.person == pytest.approx(
+        np.mean([cue[i][:, 3].mean() for i in range(found.images)])
+    )
+    maps = measure(
+        build.cue(Spec("uv_tiles", sync="geometric", erasing=True), benchmark), benchmark.train
+    )
     assert maps.labelled == found.labelled and 0.1 < maps.person < 0.6
     assert check(spec, benchmark).sound
 
@@ -81,7 +87,10 @@ def test_each_fault_is_found_and_told(own_world: Path) -> None:
         Image.fromarray(labels).save(path)
     found = check(EIGHT, rebuilt(own_world))
     said = [str(problem) for problem in found.problems]
-    assert any("2 of 48 labels cannot be used, the first is that of" in s and files[3].stem in s for s in said)
+    assert any(
+        "2 of 48 labels cannot be used, the first is that of" in s and files[3].stem in s
+        for s in said
+    )
     assert any("1 of 48 images show no part at all" in s and files[7].stem in s for s in said)
     assert any(s.startswith("left_foot occurs in no image; take a part set without") for s in said)
     assert any("of what shows arms is left: sides look mixed up" in s for s in said), said
@@ -114,7 +123,9 @@ def test_parts_that_a_source_cannot_give(own_world: Path) -> None:
     found = check(Spec("parsing", source="lip", parts="seven"), rebuilt(own_world))
     assert found.problems[0].what == "source 'lip' cannot give upper_arm of the part set 'seven'"
     assert "another source (sapiens, densepose24, densepose14)" in found.problems[0].fix
-    assert found.stats is not None and any("upper_arm occurs in no image" in p.what for p in found.problems)
+    assert found.stats is not None and any(
+        "upper_arm occurs in no image" in p.what for p in found.problems
+    )
 
 
 def test_labels_of_other_proportions(own_world: Path) -> None:
@@ -122,9 +133,14 @@ def test_labels_of_other_proportions(own_world: Path) -> None:
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     for i, sample in enumerate(rebuilt(own_world).train):
-        np.save(folder / f"{sample.path.stem}.npy", random.random((36, 9, 17 if i == 4 else 5)).astype(np.float32))
+        np.save(
+            folder / f"{sample.path.stem}.npy",
+            random.random((36, 9, 17 if i == 4 else 5)).astype(np.float32),
+        )
     found = check(Spec("pifpaf", parts="six"), rebuilt(own_world))
-    assert any("1 of 48 labels have other proportions than their crops" in p.what for p in found.problems)
+    assert any(
+        "1 of 48 labels have other proportions than their crops" in p.what for p in found.problems
+    )
 
 
 def test_names_that_do_not_exist_are_mistakes(benchmark: Benchmark) -> None:
@@ -161,7 +177,9 @@ def test_a_cache_is_the_cue_itself(benchmark: Benchmark, tmp_path: Path) -> None
 
 def test_a_cache_that_does_not_fit_is_refused(own_world: Path) -> None:
     of = rebuilt(own_world)
-    with pytest.raises(DataError, match=r"there is no .*labels\.safetensors; write it with 'partreid labels cache'"):
+    with pytest.raises(
+        DataError, match=r"there is no .*labels\.safetensors; write it with 'partreid labels cache'"
+    ):
         build.cue(Spec("cached"), of)
     written = cache(EIGHT, of, (16, 8))
     assert set(written.cue.args) == {"digest"} and "48 images at 16 x 8" in written.sentence
@@ -175,9 +193,15 @@ def test_a_cache_that_does_not_fit_is_refused(own_world: Path) -> None:
     path.write_bytes(whole)
     sample = of.train[0].path
     sample.rename(sample.with_name("0001_c1s1_999999_00.jpg"))
-    with pytest.raises(DataError, match=r"no labels for 1 of 48 training images; the first is bounding_box_train/0001"):
+    with pytest.raises(
+        DataError,
+        match=r"no labels for 1 of 48 training images; the first is bounding_box_train/0001",
+    ):
         build.cue(written.cue, rebuilt(own_world))
-    with pytest.raises(RecipeError, match="'isp_clusters' has no part labels that could be kept: it makes them while"):
+    with pytest.raises(
+        RecipeError,
+        match="'isp_clusters' has no part labels that could be kept: it makes them while",
+    ):
         cache(Spec("isp_clusters", parts=5), of)
 
 
@@ -204,14 +228,22 @@ def test_a_sheet_shows_parts_unknowns_and_faults(own_world: Path) -> None:
     for path in labels_of(own_world):
         path.write_text("no picture")
     faulty = np.asarray(preview(EIGHT, of, 2)).astype(int)
-    assert faulty.shape == sheet.shape and (np.abs(faulty - (198, 56, 44)).sum(2) < 3).sum() > 60  # told in red
-    (own_world / "iuv" / "bounding_box_train" / f"{of.train[spread(48, 10)[0]].path.stem}.png").unlink()
-    known, unknown = (preview(Spec("densepose", missing=m), of, 2) for m in ("background", "unknown"))
+    assert (
+        faulty.shape == sheet.shape and (np.abs(faulty - (198, 56, 44)).sum(2) < 3).sum() > 60
+    )  # told in red
+    (
+        own_world / "iuv" / "bounding_box_train" / f"{of.train[spread(48, 10)[0]].path.stem}.png"
+    ).unlink()
+    known, unknown = (
+        preview(Spec("densepose", missing=m), of, 2) for m in ("background", "unknown")
+    )
     assert np.abs(np.asarray(known).astype(int) - np.asarray(unknown)).sum() > 0
 
 
 def test_tiles_are_drawn_a_crop_a_row(benchmark: Benchmark) -> None:
-    heights = [preview(Spec("uv_tiles", size=8, cache=False), benchmark, rows).height for rows in (1, 2)]
+    heights = [
+        preview(Spec("uv_tiles", size=8, cache=False), benchmark, rows).height for rows in (1, 2)
+    ]
     assert heights[1] - 44 == 2 * (heights[0] - 44)
     with pytest.raises(RecipeError, match="cannot be drawn before"):
         preview(Spec("uv_tiles", sync="geometric", erasing=True), benchmark)
@@ -231,14 +263,26 @@ def test_crops_of_which_size_does_not_tell_the_turn_are_named(tmp_path: Path) ->
         Image.new("RGB", size).save(path, exif=exif)
         samples.append(Sample(path, 0, 0))
         (tmp_path / "parsing" / "train").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.tile(np.arange(4, dtype=np.uint8), (16, 2))).save(tmp_path / "parsing" / "train" / path.name)
+        Image.fromarray(np.tile(np.arange(4, dtype=np.uint8), (16, 2))).save(
+            tmp_path / "parsing" / "train" / path.name
+        )
     of = Benchmark("mine", tmp_path, tuple(samples), {}, ())
-    told = [str(problem) for problem in check(Spec("parsing", source="parts", parts="three"), of).problems]
-    assert len(told) == 1 and "1 of 3 images are turned or mirrored" in told[0] and "half.png" in told[0]
-    assert "plain.png" not in told[0] and "side.png" not in told[0]  # one is upright, the size of the other tells
+    told = [
+        str(problem)
+        for problem in check(Spec("parsing", source="parts", parts="three"), of).problems
+    ]
+    assert (
+        len(told) == 1
+        and "1 of 3 images are turned or mirrored" in told[0]
+        and "half.png" in told[0]
+    )
+    # one is upright, the size of the other tells
+    assert "plain.png" not in told[0] and "side.png" not in told[0]
 
 
-def test_a_cache_does_not_replace_a_device_and_keeps_a_link(tmp_path: Path, benchmark: Benchmark) -> None:
+def test_a_cache_does_not_replace_a_device_and_keeps_a_link(
+    tmp_path: Path, benchmark: Benchmark
+) -> None:
     (tmp_path / "real").touch()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     cache(EIGHT, benchmark, (8, 4), tmp_path / "link")

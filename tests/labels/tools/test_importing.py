@@ -1,4 +1,6 @@
-"""Label files of other tools: each form is taken over, read again by its cue, and refused by name when broken."""
+"""Label files of other tools: each form is taken over, read again by its cue, and refused by
+name when broken.
+"""
 
 import json
 import time
@@ -33,8 +35,15 @@ def mine(tmp_path: Path) -> Benchmark:
     (root / "bounding_box_train").mkdir(parents=True)
     for name in NAMES:
         Image.new("RGB", SIZE).save(root / "bounding_box_train" / f"{name}.jpg")
-    return Benchmark("market1501", root, tuple(
-        Sample(root / "bounding_box_train" / f"{name}.jpg", int(name[:4]), 1) for name in NAMES), {}, ())
+    return Benchmark(
+        "market1501",
+        root,
+        tuple(
+            Sample(root / "bounding_box_train" / f"{name}.jpg", int(name[:4]), 1) for name in NAMES
+        ),
+        {},
+        (),
+    )
 
 
 def classes(count: int, seed: int, shape: tuple[int, int] = SIZE[::-1]) -> np.ndarray:
@@ -75,9 +84,14 @@ def test_human_parsers(mine: Benchmark, tmp_path: Path, form: str) -> None:
     source, write = PARSED[form]
     count = len(SOURCES[source].classes)
     for i, name in enumerate(NAMES):
-        write(tmp_path / "schp" / form.format(split="bounding_box_train", stem=name), classes(count, i), count)
+        write(
+            tmp_path / "schp" / form.format(split="bounding_box_train", stem=name),
+            classes(count, i),
+            count,
+        )
         if source == "sapiens":
-            npy(tmp_path / "schp" / f"{name}.npy", np.ones(SIZE[::-1], bool))  # its foreground mask is no label
+            # its foreground mask is no label
+            npy(tmp_path / "schp" / f"{name}.npy", np.ones(SIZE[::-1], bool))
     written = import_labels("parsing", tmp_path / "schp", mine, parser=source)
     assert written.sentence == f"Labels for 3 of 3 images (100.0 %) in {mine.root / 'parsing'}."
     cue = trained_with(written, mine)
@@ -92,7 +106,9 @@ def test_part_images_elsewhere_and_gaps(mine: Benchmark, tmp_path: Path) -> None
     for i, name in enumerate((NAMES[0], NAMES[2], "0009_c1s1_000000_00")):
         png(tmp_path / "eanet" / f"{name}.png", classes(8, i))
     written = import_labels("parts", tmp_path / "eanet", mine, tmp_path / "out")
-    assert written.sentence.endswith(f"None for {NAMES[1]}.jpg. For no image here: 0009_c1s1_000000_00.png.")
+    assert written.sentence.endswith(
+        f"None for {NAMES[1]}.jpg. For no image here: 0009_c1s1_000000_00.png."
+    )
     assert written.sentence.startswith("Labels for 2 of 3 images (66.7 %)")
     cue = trained_with(written, mine)
     assert cue.scheme.K == 7 and (cue[1] == 255).all()
@@ -114,30 +130,52 @@ def test_pifpaf_under_any_name(mine: Benchmark, tmp_path: Path) -> None:
     np.savez(folder / f"{NAMES[1]}.jpg.npz", **raw(1, 1))
     np.savez(folder / f"{NAMES[2]}.npz", **raw(2, 0))
     written = import_labels("pifpaf", folder, mine)
-    stored = [np.load(mine.root / "masks" / "pifpaf" / "bounding_box_train" / f"{name}.npy") for name in NAMES]
+    stored = [
+        np.load(mine.root / "masks" / "pifpaf" / "bounding_box_train" / f"{name}.npy")
+        for name in NAMES
+    ]
     np.testing.assert_array_equal(stored[0], fields)
     for i, plane in ((1, 1), (2, 0)):
         both = np.concatenate([raw(i, plane)[head][:, plane] for head in ("pif", "paf")])
         np.testing.assert_allclose(stored[i], both, atol=1e-6)
-    assert written.settings == "--set cues.parts=pifpaf --set cues.parts.parts=eight --set cues.parts.folder=pifpaf"
+    assert (
+        written.settings
+        == "--set cues.parts=pifpaf --set cues.parts.parts=eight --set cues.parts.folder=pifpaf"
+    )
     assert trained_with(written, mine)[0].shape == (4, 2)
     with pytest.raises(RecipeError, match="read from a folder below .*masks"):
         import_labels("pifpaf", folder, mine, tmp_path / "out")
 
 
 def person(x: float = 4, **more: Any) -> dict[str, Any]:
-    return {"keypoints": [value for y in np.linspace(1, 15, 17) for value in (x, float(y), 0.9)], "score": 0.8, **more}
+    return {
+        "keypoints": [value for y in np.linspace(1, 15, 17) for value in (x, float(y), 0.9)],
+        "score": 0.8,
+        **more,
+    }
 
 
 @pytest.mark.parametrize("form", ["coco", "results", "each"])
 def test_keypoints_in_every_form(mine: Benchmark, tmp_path: Path, form: str) -> None:
     given = tmp_path / "pose.json"
     if form == "coco":
-        given.write_text(json.dumps({
-            "images": [{"id": i, "file_name": f"far/bounding_box_train/{name}.jpg"} for i, name in enumerate(NAMES)],
-            "annotations": [{**person(i + 2), "image_id": i} for i in range(3)]}))
+        given.write_text(
+            json.dumps(
+                {
+                    "images": [
+                        {"id": i, "file_name": f"far/bounding_box_train/{name}.jpg"}
+                        for i, name in enumerate(NAMES)
+                    ],
+                    "annotations": [{**person(i + 2), "image_id": i} for i in range(3)],
+                }
+            )
+        )
     elif form == "results":
-        given.write_text(json.dumps([{**person(i + 2), "image_id": f"{name}.jpg"} for i, name in enumerate(NAMES)]))
+        given.write_text(
+            json.dumps(
+                [{**person(i + 2), "image_id": f"{name}.jpg"} for i, name in enumerate(NAMES)]
+            )
+        )
     else:
         given = tmp_path / "pose"
         given.mkdir()
@@ -154,7 +192,9 @@ def test_keypoints_in_every_form(mine: Benchmark, tmp_path: Path, form: str) -> 
 
 def test_keypoints_of_whole_pictures_are_refused(mine: Benchmark, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps([{**person(400), "image_id": f"{NAMES[1]}.jpg"}]))
-    with pytest.raises(DataError, match=r"joints up to \(400, 15\) for 0001_c2.*is 8 x 16.*in pixels of the crop"):
+    with pytest.raises(
+        DataError, match=r"joints up to \(400, 15\) for 0001_c2.*is 8 x 16.*in pixels of the crop"
+    ):
         import_labels("keypoints", tmp_path / "p.json", mine)
     assert not (mine.root / "keypoints").exists()
 
@@ -170,18 +210,30 @@ def test_densepose_pictures_and_dump(mine: Benchmark, tmp_path: Path) -> None:
     found = read_iuv(mine.root / "iuv" / "bounding_box_train" / f"{NAMES[0]}.png", order="iuv")
     np.testing.assert_array_equal(found.labels, pixels[..., 0])
     assert (trained_with(written, mine)[0] == pixels[..., 0]).all()  # chart 2 is part 2, the torso
-    torch.save([{"file_name": f"x/{NAMES[0]}.jpg", "scores": torch.ones(1), "pred_boxes_XYXY": torch.tensor(
-        [[0.0, 0.0, 8.0, 16.0]]), "pred_densepose": [{"labels": torch.full((16, 8), 2), "uv": torch.rand(2, 16, 8)}]}],
-        tmp_path / "dump.pkl")
+    torch.save(
+        [
+            {
+                "file_name": f"x/{NAMES[0]}.jpg",
+                "scores": torch.ones(1),
+                "pred_boxes_XYXY": torch.tensor([[0.0, 0.0, 8.0, 16.0]]),
+                "pred_densepose": [{"labels": torch.full((16, 8), 2), "uv": torch.rand(2, 16, 8)}],
+            }
+        ],
+        tmp_path / "dump.pkl",
+    )
     with pytest.raises(DataError, match="already holds other labels.*--out.*--overwrite"):
         import_labels("densepose", tmp_path / "dump.pkl", mine)
     written = import_labels("densepose", tmp_path / "dump.pkl", mine, tmp_path / "new")
-    assert "found a person in 1 of 3 images" in written.sentence and written.cue.args["missing"] == "unknown"
+    assert (
+        "found a person in 1 of 3 images" in written.sentence
+        and written.cue.args["missing"] == "unknown"
+    )
     assert (trained_with(written, mine)[0] == 2).all()
 
 
-def test_nothing_is_written_while_a_file_is_broken_and_an_import_goes_on(mine: Benchmark, tmp_path: Path,
-                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_while_a_file_is_broken_and_an_import_goes_on(
+    mine: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i, name in enumerate(NAMES):
         png(tmp_path / "schp" / f"{name}.png", classes(20, i))
     png(tmp_path / "schp" / f"{NAMES[1]}.png", classes(20, 1, (8, 8)))
@@ -190,33 +242,49 @@ def test_nothing_is_written_while_a_file_is_broken_and_an_import_goes_on(mine: B
     assert not (mine.root / "parsing").exists()
     png(tmp_path / "schp" / f"{NAMES[1]}.png", classes(20, 1))
     import_labels("parsing", tmp_path / "schp", mine, parser="lip")
-    kept, gone = (mine.root / "parsing" / "bounding_box_train" / f"{name}.png" for name in NAMES[:2])
+    kept, gone = (
+        mine.root / "parsing" / "bounding_box_train" / f"{name}.png" for name in NAMES[:2]
+    )
     before, inode = gone.read_bytes(), kept.stat().st_mtime_ns
     gone.unlink()
     counts: list[tuple[int, int]] = []
-    import_labels("parsing", tmp_path / "schp", mine, parser="lip", writing=lambda d, n: counts.append((d, n)))
+    import_labels(
+        "parsing", tmp_path / "schp", mine, parser="lip", writing=lambda d, n: counts.append((d, n))
+    )
     assert counts == [(1, 1)] and gone.read_bytes() == before and kept.stat().st_mtime_ns == inode
     with pytest.raises(DataError, match=r"other labels \(parser 'lip' and not 'densepose24'\)"):
         import_labels("parsing", tmp_path / "schp", mine, parser="densepose24")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"kind": "parsing"}, "whose classes are these. Say --parser, one of lip"),
-    ({"kind": "parsing", "parser": "lip", "parts": "seven"}, "source 'lip' cannot give upper_arm"),
-    ({"kind": "parsing", "parser": "lips"}, "unknown parsing source: 'lips'. Did you mean 'lip'"),
-    ({"kind": "pifpaf", "parts": "nine"}, "unknown PifPaf grouping: 'nine'"),
-    ({"kind": "keypoints", "parser": "lip"}, "--parser goes with labels of a human parser"),
-    ({"kind": "masks"}, "unknown kind of labels: 'masks'"),
-])
-def test_settings_are_checked_before_files(mine: Benchmark, tmp_path: Path, change: dict[str, Any],
-                                           message: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "parsing"}, "whose classes are these. Say --parser, one of lip"),
+        (
+            {"kind": "parsing", "parser": "lip", "parts": "seven"},
+            "source 'lip' cannot give upper_arm",
+        ),
+        (
+            {"kind": "parsing", "parser": "lips"},
+            "unknown parsing source: 'lips'. Did you mean 'lip'",
+        ),
+        ({"kind": "pifpaf", "parts": "nine"}, "unknown PifPaf grouping: 'nine'"),
+        ({"kind": "keypoints", "parser": "lip"}, "--parser goes with labels of a human parser"),
+        ({"kind": "masks"}, "unknown kind of labels: 'masks'"),
+    ],
+)
+def test_settings_are_checked_before_files(
+    mine: Benchmark, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(RecipeError, match=message):
         import_labels(given=tmp_path, of=mine, **change)
 
 
 def test_labels_of_other_images_are_not_taken(mine: Benchmark, tmp_path: Path) -> None:
     png(tmp_path / "schp" / "somebody.png", classes(20, 0))
-    with pytest.raises(DataError, match="none of the 3 images has a label in .*the first label somebody.png"):
+    with pytest.raises(
+        DataError, match="none of the 3 images has a label in .*the first label somebody.png"
+    ):
         import_labels("parsing", tmp_path / "schp", mine, parser="lip")
     with pytest.raises(DataError, match="there is no .*gone"):
         import_labels("parsing", tmp_path / "gone", mine, parser="lip")
@@ -226,7 +294,9 @@ def test_labels_find_their_images_by_folders_then_by_name() -> None:
     root = Path("/d")
     images = [root / "train/anna/1.jpg", root / "train/ben/1.jpg", root / "train/ben/2.v.jpg"]
     labels = {Path(f"/l/{name}"): Path(name) for name in ("train/anna/1", "ben/1", "2", "ben/3")}
-    assert pair(labels, images, root) == dict(zip(images, map(Path, ("/l/train/anna/1", "/l/ben/1", "/l/2"))))
+    assert pair(labels, images, root) == dict(
+        zip(images, map(Path, ("/l/train/anna/1", "/l/ben/1", "/l/2")))
+    )
     with pytest.raises(DataError, match="may have /l/a/1 or /l/b/1 for a label"):
         pair({Path("/l/a/1"): Path("a/1"), Path("/l/b/1"): Path("b/1")}, [root / "x/1.jpg"], root)
     with pytest.raises(DataError, match="/l/1 fits /d/train/anna/1.jpg and /d/train/ben/1.jpg"):
@@ -249,18 +319,30 @@ def test_a_plain_folder_holds_crops_but_no_labels(mine: Benchmark, tmp_path: Pat
         crops(tmp_path / "empty")
 
 
-def test_all_files_are_looked_at_and_bad_ones_counted_or_left_out(mine: Benchmark, tmp_path: Path) -> None:
+def test_all_files_are_looked_at_and_bad_ones_counted_or_left_out(
+    mine: Benchmark, tmp_path: Path
+) -> None:
     for i, name in enumerate(NAMES):
-        npy(tmp_path / "fields" / f"{name}.npy", np.full((36, 4, 2), (0.5, 200, np.nan)[i], np.float32))
-    with pytest.raises(DataError, match=r"^2 of 3 labels cannot be used, for . reasons?\. \(1\) 0001_c2s1.*200 to 200"
-                                        r".*\(2\) 0002_c1s1.*nan.*Nothing was written.*--missing unknown$"):
+        npy(
+            tmp_path / "fields" / f"{name}.npy",
+            np.full((36, 4, 2), (0.5, 200, np.nan)[i], np.float32),
+        )
+    with pytest.raises(
+        DataError,
+        match=r"^2 of 3 labels cannot be used, for . reasons?\. \(1\) 0001_c2s1.*200 to 200"
+        r".*\(2\) 0002_c1s1.*nan.*Nothing was written.*--missing unknown$",
+    ):
         import_labels("pifpaf", tmp_path / "fields", mine)
     assert not (mine.root / "masks").exists()
     written = import_labels("pifpaf", tmp_path / "fields", mine, missing="unknown")
-    assert "Labels for 1 of 3 images" in written.sentence and "2 of 3 labels cannot be used" in written.sentence
+    assert (
+        "Labels for 1 of 3 images" in written.sentence
+        and "2 of 3 labels cannot be used" in written.sentence
+    )
     cue = trained_with(written, mine)
     assert (cue[1] == 255).all() and (cue[2] == 255).all() and not (cue[0] == 255).any()
-    again = import_labels("pifpaf", tmp_path / "fields", mine, missing="unknown")  # goes on where it was
+    # goes on where it was
+    again = import_labels("pifpaf", tmp_path / "fields", mine, missing="unknown")
     assert again == written
     for name in NAMES:
         npy(tmp_path / "fields" / f"{name}.npy", np.full((36, 4, 2), 200, np.float32))

@@ -20,7 +20,9 @@ class Trunk(nn.Module):
 
 
 def batch() -> Batch:
-    return Batch(torch.randn(6, 3, 4, 2), torch.tensor([0, 0, 1, 1, 2, 2]), torch.zeros(6, dtype=torch.long))
+    return Batch(
+        torch.randn(6, 3, 4, 2), torch.tensor([0, 0, 1, 1, 2, 2]), torch.zeros(6, dtype=torch.long)
+    )
 
 
 def test_identity_behind_the_neck_triplet_before_it() -> None:
@@ -32,7 +34,9 @@ def test_identity_behind_the_neck_triplet_before_it() -> None:
     necked = nn.functional.batch_norm(f, None, None, method.id.norm.weight, None, True)
     logits = necked @ method.id.classifier[0].T
     torch.testing.assert_close(terms["id_global"], id_loss(logits, some.ids, 0.1))
-    torch.testing.assert_close(terms["triplet_global"], hard_triplet(Embeddings.one("global", f), some.ids, 0.3))
+    torch.testing.assert_close(
+        terms["triplet_global"], hard_triplet(Embeddings.one("global", f), some.ids, 0.3)
+    )
 
 
 def test_describes_what_leaves_the_neck() -> None:
@@ -48,11 +52,15 @@ def test_describes_what_leaves_the_neck() -> None:
 
 
 def test_centres_have_their_own_sgd() -> None:
-    method = BoT(Trunk(), 3, ("id_global", "triplet_global", "centre"), centre_lr=0.5, centre_weight=5e-4)
+    method = BoT(
+        Trunk(), 3, ("id_global", "triplet_global", "centre"), centre_lr=0.5, centre_weight=5e-4
+    )
     assert method.centres is not None
     main, own = method.optimisers("adam", 1e-3, 5e-4)
     assert isinstance(own, torch.optim.SGD) and own.param_groups[0]["lr"] == 0.5
-    assert own.param_groups[0]["weight_decay"] == 0 and own.param_groups[0]["params"] == [method.centres]
+    assert own.param_groups[0]["weight_decay"] == 0 and own.param_groups[0]["params"] == [
+        method.centres
+    ]
     assert not any(p is method.centres for g in main.param_groups for p in g["params"])
 
 

@@ -50,7 +50,12 @@ def test_visibility_rules_match_loops(rule: str) -> None:
         for k in range(1, 4):
             peak = max(float(p[b, k, i, j]) for i in range(6) for j in range(4))
             wins = any(int(p[b, :, i, j].argmax()) == k for i in range(6) for j in range(4))
-            want = {"threshold": float(peak > 0.9), "argmax": float(wins), "soft": peak, "none": 1.0}[rule]
+            want = {
+                "threshold": float(peak > 0.9),
+                "argmax": float(wins),
+                "soft": peak,
+                "none": 1.0,
+            }[rule]
             assert float(seen[b, k - 1]) == pytest.approx(want, abs=1e-6)
     assert rule == "none" or seen[0, 2] < 1e-6
     assert rule == "none" or 0 < seen.mean() < 1
@@ -58,7 +63,8 @@ def test_visibility_rules_match_loops(rule: str) -> None:
 
 def test_eq4_uses_the_recipe_s_threshold() -> None:
     p = torch.full((1, 4, 6, 4), 0.0)
-    p[:, 1, 2, 2], p[:, 2, 0, 0], p[:, 3, 5, 3] = 0.39, 0.41, 0.4  # at the threshold is not above it
+    # at the threshold is not above it
+    p[:, 1, 2, 2], p[:, 2, 0, 0], p[:, 3, 5, 3] = 0.39, 0.41, 0.4
     given = method(TERMS[:-1], attention="given")
     assert given(images(n=1), {"masks": p}).groups["parts"].visibility.tolist() == [[0, 1, 0]]
 
@@ -68,11 +74,16 @@ def test_eq3_pools_by_the_maps_and_the_foreground_by_their_maximum() -> None:
     groups = method(TERMS[:-1], attention="given", reduce="none")(f, {"masks": p}).groups
 
     def pooled(w: Tensor) -> Tensor:
-        top = sum((w[:, i, j, None] * f[:, :, i, j] for i in range(6) for j in range(4)), torch.zeros(6, 3))
+        top = sum(
+            (w[:, i, j, None] * f[:, :, i, j] for i in range(6) for j in range(4)),
+            torch.zeros(6, 3),
+        )
         return top / w.sum((1, 2))[:, None].clamp_min(1e-6)
 
     for k in range(3):
-        torch.testing.assert_close(groups["parts"].vectors[:, k], pooled(p[:, k + 1]), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            groups["parts"].vectors[:, k], pooled(p[:, k + 1]), atol=1e-5, rtol=1e-4
+        )
     torch.testing.assert_close(groups["foreground"].vectors[:, 0], pooled(p[:, 1:].amax(1)))
     torch.testing.assert_close(groups["global"].vectors[:, 0], f.mean((2, 3)))
     assert groups["foreground"].visibility.eq(1).all() and groups["global"].visibility.eq(1).all()
@@ -110,7 +121,9 @@ def test_each_embedding_of_table_3_alone(name: str, D: int) -> None:
     assert e.vectors.shape == (6, 1, D)
     if name in SCHEME.names:
         at = SCHEME.names.index(name)
-        assert e.names == (name,) and torch.equal(e.vectors[:, 0], out.groups["parts"].vectors[:, at])
+        assert e.names == (name,) and torch.equal(
+            e.vectors[:, 0], out.groups["parts"].vectors[:, at]
+        )
         assert torch.equal(e.visibility[:, 0], out.groups["parts"].visibility[:, at])
     else:
         group = "parts" if name == "joined" else name
@@ -123,7 +136,9 @@ def test_the_paper_s_description_is_the_necked_foreground_and_raw_parts() -> Non
     out = own(images())
     e = own.describe(out)
     assert e.names == ("foreground", "head", "torso", "legs")
-    assert torch.equal(e.vectors[:, :1], own.id["id_foreground"].neck(out.groups["foreground"]).vectors)  # type: ignore[operator]
+    assert torch.equal(
+        e.vectors[:, :1], own.id["id_foreground"].neck(out.groups["foreground"]).vectors
+    )  # type: ignore[operator]
     assert torch.equal(e.vectors[:, 1:], out.groups["parts"].vectors)
     untaught = method(("triplet_parts",))  # no identity loss there, so no neck
     out = untaught(images())
@@ -131,7 +146,10 @@ def test_the_paper_s_description_is_the_necked_foreground_and_raw_parts() -> Non
 
 
 def test_what_cannot_be_described_is_refused() -> None:
-    with pytest.raises(RecipeError, match="cannot describe 'feet'; choose of global, foreground, joined, parts, head"):
+    with pytest.raises(
+        RecipeError,
+        match="cannot describe 'feet'; choose of global, foreground, joined, parts, head",
+    ):
         method(described=("feet",))
 
 
@@ -146,7 +164,9 @@ def test_hidden_parts_count_in_training_only_where_the_recipe_says() -> None:
     terms = ("id_parts", "triplet_parts")
     batch = Batch(images(), IDS, IDS * 0, {})
     for in_training in (False, True):
-        own = method(terms, attention="given", visible_above=0.9, visibility_in_training=in_training)
+        own = method(
+            terms, attention="given", visible_above=0.9, visibility_in_training=in_training
+        )
         out = own(batch.images, {"masks": p})
         e = out.groups["parts"]
         assert 0 < e.visibility.mean() < 1
@@ -154,7 +174,9 @@ def test_hidden_parts_count_in_training_only_where_the_recipe_says() -> None:
         logits = own.id["id_parts"](e)
         seen = e.visibility if in_training else None
         torch.testing.assert_close(got["id_parts"], id_loss(logits, IDS, 0.1, seen))
-        torch.testing.assert_close(got["triplet_parts"], hard_triplet(e if in_training else e.all_visible(), IDS))
+        torch.testing.assert_close(
+            got["triplet_parts"], hard_triplet(e if in_training else e.all_visible(), IDS)
+        )
 
 
 def test_seeing_otherwise_shares_the_weights_and_leaves_the_method_alone() -> None:
@@ -165,10 +187,17 @@ def test_seeing_otherwise_shares_the_weights_and_leaves_the_method_alone() -> No
     labels = torch.zeros(6, 6, 4, dtype=torch.uint8)
     labels[1, 0, 0], labels[2, 3:] = 1, 3  # one pixel of head; legs over half the image
     out = exact(images(), {"parts": labels})
-    assert out.groups["parts"].visibility.tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 1], *[[0, 0, 0]] * 3]
+    assert out.groups["parts"].visibility.tolist() == [
+        [0, 0, 0],
+        [1, 0, 0],
+        [0, 0, 1],
+        *[[0, 0, 0]] * 3,
+    ]
     plain = own.seeing(visibility="none")
     assert plain(images()).groups["parts"].visibility.eq(1).all()
-    assert torch.equal(plain(images()).groups["parts"].vectors, own(images()).groups["parts"].vectors)
+    assert torch.equal(
+        plain(images()).groups["parts"].vectors, own(images()).groups["parts"].vectors
+    )
 
 
 def test_part_maps_sum_to_one_and_have_the_scheme_s_names() -> None:
@@ -178,15 +207,24 @@ def test_part_maps_sum_to_one_and_have_the_scheme_s_names() -> None:
 
 
 @pytest.mark.parametrize("target", ["soft", "hard"])
-def test_a_target_may_be_given_as_labels_and_leaves_alone_what_is_unknown(target: Literal["soft", "hard"]) -> None:
+def test_a_target_may_be_given_as_labels_and_leaves_alone_what_is_unknown(
+    target: Literal["soft", "hard"],
+) -> None:
     own = method(TERMS, target=target).eval()
     f, labels = images(n=2), torch.full((2, 6, 4), 255, dtype=torch.uint8)
     labels[0] = 1
     with torch.no_grad():
         plain = method(TERMS).eval()
         plain.load_state_dict(own.state_dict())
-        confined, free = own(f, {"masks": labels}).groups["parts"].vectors, plain(f).groups["parts"].vectors
-        soft = own(f[:1], {"masks": torch.eye(4)[1].view(1, 4, 1, 1).expand(1, 4, 6, 4)}).groups["parts"].vectors
+        confined, free = (
+            own(f, {"masks": labels}).groups["parts"].vectors,
+            plain(f).groups["parts"].vectors,
+        )
+        soft = (
+            own(f[:1], {"masks": torch.eye(4)[1].view(1, 4, 1, 1).expand(1, 4, 6, 4)})
+            .groups["parts"]
+            .vectors
+        )
     torch.testing.assert_close(confined[1], free[1])  # nothing is known of the second image
     torch.testing.assert_close(confined[:1], soft)  # labels are masks of 0 and 1
     with pytest.raises(ShapeError, match="masks of 7 parts were given, the model has 3"):

@@ -1,4 +1,6 @@
-"""The guide's grouped branches against networks of their own; what is added up; Table 1's sizes are in tests/golden."""
+"""The guide's grouped branches against networks of their own; what is added up; Table 1's sizes
+are in tests/golden.
+"""
 
 import pytest
 import torch
@@ -38,7 +40,9 @@ def test_grouped_branches_are_networks_of_their_own(training: bool) -> None:
     one.square().sum().backward()
     two.square().sum().backward()
     for p in (0, 4, 23):  # conv1 of some branches
-        torch.testing.assert_close(guide.stem[0].weight.grad.chunk(24)[p], separate.stem[p][0].weight.grad)
+        torch.testing.assert_close(
+            guide.stem[0].weight.grad.chunk(24)[p], separate.stem[p][0].weight.grad
+        )
 
 
 def test_single_precision_agrees_to_one_in_a_million() -> None:
@@ -80,8 +84,11 @@ def test_heads_are_means_over_the_map() -> None:
     with torch.no_grad():
         d = guide.features(x)
         assert tuple(d.shape) == (2, 64, 2, 2)
-        torch.testing.assert_close(guide(x)["global"], guide.heads["global"](d).flatten(2).sum(2) / 4)  # Eq. 1
-        own = guide.heads["parts"](d)[:, 4:8].flatten(2).sum(2) / 4  # the second region's four channels
+        torch.testing.assert_close(
+            guide(x)["global"], guide.heads["global"](d).flatten(2).sum(2) / 4
+        )  # Eq. 1
+        # the second region's four channels
+        own = guide.heads["parts"](d)[:, 4:8].flatten(2).sum(2) / 4
         torch.testing.assert_close(guide(x)["parts"][:, 1], own)  # Eq. 2
 
 
@@ -105,5 +112,7 @@ def test_the_smallest_guide_still_works() -> None:
 
 
 def test_other_shapes_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"the guide sees tiles \[B, 24, 3, S, S\], got \[2, 3, 8, 8\]"):
+    with pytest.raises(
+        ShapeError, match=r"the guide sees tiles \[B, 24, 3, S, S\], got \[2, 3, 8, 8\]"
+    ):
         Guide(4, 16)(torch.zeros(2, 3, 8, 8))

@@ -1,4 +1,6 @@
-"""DSA-reID: what its terms build, fusion, losses, images without a surface, what a finished run keeps; its recipes."""
+"""DSA-reID: what its terms build, fusion, losses, images without a surface, what a finished run
+keeps; its recipes.
+"""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -16,7 +18,14 @@ from partreid.methods.dsa.model import DSA
 from partreid.recipes import ROWS, find
 from partreid.types import Batch, Embeddings
 
-TERMS = ("id_global", "id_parts", "id_fused_global", "id_fused_parts", "triplet_fused_global", "triplet_fused_parts")
+TERMS = (
+    "id_global",
+    "id_parts",
+    "id_fused_global",
+    "id_fused_parts",
+    "triplet_fused_global",
+    "triplet_fused_parts",
+)
 IDS = torch.arange(8) // 2
 DSA_ROWS = {r.name: r for r in ROWS if r.name.startswith("dsa/")}
 
@@ -48,18 +57,28 @@ def test_streams_pool_and_add_up() -> None:
         f = method.trunk(some.images)
         own = method.heads["global"](f).flatten(2).sum(2) / (f.shape[2] * f.shape[3])
         torch.testing.assert_close(out.groups["global"].vectors[:, 0], own)  # f_G
-        torch.testing.assert_close(out.groups["fused_global"].vectors[:, 0], own + guided["global"])  # z_G
+        torch.testing.assert_close(
+            out.groups["fused_global"].vectors[:, 0], own + guided["global"]
+        )  # z_G
         for i, head in enumerate(method.heads["parts"]):
             local = head(f).flatten(2).mean(2)
             torch.testing.assert_close(out.groups["parts"].vectors[:, i], local)  # f_L,i
-            torch.testing.assert_close(out.groups["fused_parts"].vectors[:, i], local + guided["parts"][:, i])  # z_L
+            torch.testing.assert_close(
+                out.groups["fused_parts"].vectors[:, i], local + guided["parts"][:, i]
+            )  # z_L
     assert out.groups["parts"].names == out.groups["fused_parts"].names == REGIONS
 
 
 def test_concatenation_is_a_linear_layer_per_branch() -> None:
     plain, concat = dsa().eval(), dsa(fusion="concat").eval()
-    concat.load_state_dict(plain.state_dict() | {f"fuse.{n}.{k}": v for n in ("global", "parts")
-                                                 for k, v in concat.fuse[n].state_dict().items()})
+    concat.load_state_dict(
+        plain.state_dict()
+        | {
+            f"fuse.{n}.{k}": v
+            for n in ("global", "parts")
+            for k, v in concat.fuse[n].state_dict().items()
+        }
+    )
     some = batch(3)
     with torch.no_grad():
         a, b = plain(some.images, some.cues).groups, concat(some.images, some.cues).groups
@@ -68,7 +87,9 @@ def test_concatenation_is_a_linear_layer_per_branch() -> None:
             d = a[f"fused_{name}"].vectors.flatten(1) - f
             layer = concat.fuse[name]
             both = torch.cat([f, d], 1) @ layer.weight.T + layer.bias
-            torch.testing.assert_close(b[f"fused_{name}"].vectors.flatten(1), both, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                b[f"fused_{name}"].vectors.flatten(1), both, atol=1e-5, rtol=1e-4
+            )
             assert b[f"fused_{name}"].vectors.shape == a[name].vectors.shape
 
 
@@ -87,7 +108,9 @@ def test_losses_one_by_one() -> None:
     method.part_id = "sum"
     torch.testing.assert_close(method.losses(out, some)["id_parts"], torch.stack(parts).sum())
     torch.testing.assert_close(terms["id_global"], entropy("global", 0, g["global"].vectors[:, 0]))
-    torch.testing.assert_close(terms["id_fused_parts"], entropy("fused_parts", 0, g["fused_parts"].vectors.flatten(1)))
+    torch.testing.assert_close(
+        terms["id_fused_parts"], entropy("fused_parts", 0, g["fused_parts"].vectors.flatten(1))
+    )
     for name in ("global", "parts", "fused_global", "fused_parts"):
         e = Embeddings.one(name, g[name].vectors.flatten(1))
         torch.testing.assert_close(terms[f"triplet_{name}"], hard_triplet(e, IDS, 0.3))
@@ -98,7 +121,9 @@ def test_described_vectors_are_compared_end_to_end_at_length_one() -> None:
     with torch.no_grad():
         out = method(images(3))
         e = method.describe(out)
-        x = torch.cat([out.groups["global"].vectors[:, 0], out.groups["parts"].vectors.flatten(1)], 1)
+        x = torch.cat(
+            [out.groups["global"].vectors[:, 0], out.groups["parts"].vectors.flatten(1)], 1
+        )
         assert e.names == ("all",) and torch.equal(e.vectors[:, 0], x)
         x = x / x.norm(dim=1, keepdim=True)
         torch.testing.assert_close(method.distance(e, e), torch.cdist(x, x), atol=2e-3, rtol=1e-3)
@@ -109,17 +134,22 @@ def test_the_guide_is_not_asked_at_test_time() -> None:
     with torch.no_grad():
         bare, asked = method(some.images), method(some.images, some.cues)
         assert set(bare.groups) == {"global", "parts"} and set(asked.groups) - set(bare.groups) == {
-            "fused_global", "fused_parts"}
+            "fused_global",
+            "fused_parts",
+        }
         assert torch.equal(method.describe(bare).vectors, method.describe(asked).vectors)
 
 
-@pytest.mark.parametrize(("terms", "heads", "fused"), [
-    (("id_global", "triplet_global"), {"global"}, False),
-    (("id_global", "triplet_global", "id_parts", "triplet_parts"), {"global", "parts"}, False),
-    (("id_global", "id_fused_global", "triplet_fused_global"), {"global"}, True),
-    (("id_parts", "id_fused_parts", "triplet_fused_parts"), {"parts"}, True),
-    (TERMS, {"global", "parts"}, True),
-])
+@pytest.mark.parametrize(
+    ("terms", "heads", "fused"),
+    [
+        (("id_global", "triplet_global"), {"global"}, False),
+        (("id_global", "triplet_global", "id_parts", "triplet_parts"), {"global", "parts"}, False),
+        (("id_global", "id_fused_global", "triplet_fused_global"), {"global"}, True),
+        (("id_parts", "id_fused_parts", "triplet_fused_parts"), {"parts"}, True),
+        (TERMS, {"global", "parts"}, True),
+    ],
+)
 def test_terms_say_what_is_built(terms: tuple[str, ...], heads: set[str], fused: bool) -> None:
     method = dsa(terms)
     assert set(method.heads) == heads == set(method.described)
@@ -149,7 +179,9 @@ def test_the_global_branch_starts_at_random_or_as_the_trunk_does() -> None:
     copied = list(DSA(deepcopy(trunk), 4, TERMS, head_init="imagenet").heads["global"].parameters())
     fresh = list(DSA(deepcopy(trunk), 4, TERMS).heads["global"].parameters())
     assert all(torch.equal(a, b) for a, b in zip(last, copied, strict=True))
-    assert [a.shape for a in last] == [a.shape for a in fresh] and not torch.equal(last[0], fresh[0])
+    assert [a.shape for a in last] == [a.shape for a in fresh] and not torch.equal(
+        last[0], fresh[0]
+    )
 
 
 def statistics(method: DSA) -> list[Tensor]:
@@ -175,8 +207,12 @@ class TestMissing:
         for name in ("global", "parts"):
             f, z = out.groups[name].vectors, out.groups[f"fused_{name}"].vectors
             assert torch.equal(z[~self.SEEN], f[~self.SEEN])
-            torch.testing.assert_close((z - f)[self.SEEN].view_as(guided[name]), guided[name], atol=1e-5, rtol=1e-4)
-        assert all(torch.equal(a, b) for a, b in zip(statistics(method), statistics(alone), strict=True))
+            torch.testing.assert_close(
+                (z - f)[self.SEEN].view_as(guided[name]), guided[name], atol=1e-5, rtol=1e-4
+            )
+        assert all(
+            torch.equal(a, b) for a, b in zip(statistics(method), statistics(alone), strict=True)
+        )
 
     def test_blank_tiles_are_seen_otherwise(self) -> None:
         method, some = dsa().train(), self.some(self.SEEN)
@@ -186,15 +222,26 @@ class TestMissing:
     def test_a_batch_without_any_surface_leaves_the_guide_as_it_was(self) -> None:
         method, some = dsa(missing="skip").train(), self.some(torch.zeros(8, dtype=torch.bool))
         before = statistics(method)
-        torch.stack(list(method.losses(method(some.images, some.cues), some).values())).sum().backward()
+        torch.stack(
+            list(method.losses(method(some.images, some.cues), some).values())
+        ).sum().backward()
         assert method.guide is not None
         grads = [p.grad for p in method.guide.parameters()]
-        assert all(g is not None and not g.any() for g in grads)  # zero, but there: several processes wait for it
+        # zero, but there: several processes wait for it
+        assert all(g is not None and not g.any() for g in grads)
         assert all(torch.equal(a, b) for a, b in zip(before, statistics(method), strict=True))
 
 
-@pytest.mark.parametrize("described", [None, ("global",), ("fused_global",), ("fused_parts", "global"),
-                                       ("fused_global", "fused_parts")])
+@pytest.mark.parametrize(
+    "described",
+    [
+        None,
+        ("global",),
+        ("fused_global",),
+        ("fused_parts", "global"),
+        ("fused_global", "fused_parts"),
+    ],
+)
 @pytest.mark.parametrize("fusion", ["add", "concat"])
 def test_a_finished_run_keeps_what_is_described_and_no_more(described: Any, fusion: Any) -> None:
     method, some = dsa(described=described, fusion=fusion).eval(), batch(3)
@@ -211,14 +258,18 @@ def test_a_finished_run_keeps_what_is_described_and_no_more(described: Any, fusi
     assert set(kept.heads) == {name.removeprefix("fused_") for name in method.described}
     if kept.guide is not None:
         assert set(kept.guide.heads) == {name.removeprefix("fused_") for name in fused}
-    assert set(kept.fuse) == ({name.removeprefix("fused_") for name in fused} if fusion == "concat" else set())
+    assert set(kept.fuse) == (
+        {name.removeprefix("fused_") for name in fused} if fusion == "concat" else set()
+    )
     assert kept.needs_at_test == ({"uv_tiles"} if fused else set())
 
 
 def test_matching_fused_vectors_needs_the_cue() -> None:
     method = dsa(described=("fused_global",)).eval()
     assert method.needs_at_test == {"uv_tiles"}
-    with pytest.raises(ShapeError, match="'fused_global'.*needs the cue 'uv_tiles'.*also at test time"):
+    with pytest.raises(
+        ShapeError, match="'fused_global'.*needs the cue 'uv_tiles'.*also at test time"
+    ):
         method.describe(method(images(2)))
     some = batch()
     with pytest.raises(ShapeError, match="needs the cue 'uv_tiles' with every image$"):
@@ -226,9 +277,13 @@ def test_matching_fused_vectors_needs_the_cue() -> None:
 
 
 def test_what_is_not_built_cannot_be_described() -> None:
-    with pytest.raises(RecipeError, match="dsa cannot describe 'parts': its loss terms build global, fused_global"):
+    with pytest.raises(
+        RecipeError, match="dsa cannot describe 'parts': its loss terms build global, fused_global"
+    ):
         dsa(("id_global", "id_fused_global"), described=("parts",))
-    with pytest.raises(RecipeError, match="dsa cannot describe 'fused_global': its loss terms build global$"):
+    with pytest.raises(
+        RecipeError, match="dsa cannot describe 'fused_global': its loss terms build global$"
+    ):
         dsa(("id_global",), described=("fused_global",))
 
 
@@ -241,14 +296,24 @@ def test_maps_that_come_with_the_image_are_warped_here() -> None:
         x = images(2)
         out = method(x, {"uv_tiles": maps}).groups
         guided = method.guide(as_tiles(maps, 8))["global"]
-    torch.testing.assert_close(out["fused_global"].vectors[:, 0], out["global"].vectors[:, 0] + guided)
+    torch.testing.assert_close(
+        out["fused_global"].vectors[:, 0], out["global"].vectors[:, 0] + guided
+    )
 
 
 def test_recipes_hold_the_papers_numbers() -> None:
     market = find("dsa/table2/market1501")
-    assert dict(market.stages[0].weights) == {"id_global": 0.5, "id_parts": 0.5, "triplet_fused_global": 1.5,
-                                              "triplet_fused_parts": 1.5, "id_fused_global": 1.0, "id_fused_parts": 1.0}
-    rows = {table: [n for n in DSA_ROWS if n.startswith(f"dsa/table{table}/")] for table in (2, 3, 4, 5)}
+    assert dict(market.stages[0].weights) == {
+        "id_global": 0.5,
+        "id_parts": 0.5,
+        "triplet_fused_global": 1.5,
+        "triplet_fused_parts": 1.5,
+        "id_fused_global": 1.0,
+        "id_fused_parts": 1.0,
+    }
+    rows = {
+        table: [n for n in DSA_ROWS if n.startswith(f"dsa/table{table}/")] for table in (2, 3, 4, 5)
+    }
     assert {table: len(names) for table, names in rows.items()} == {2: 6, 3: 10, 4: 3, 5: 2}
     for table in (3, 4, 5):
         for name in rows[table]:
@@ -261,7 +326,9 @@ def test_recipes_hold_the_papers_numbers() -> None:
     assert len(literal.notes) == len(market.notes) - 1
 
 
-@pytest.mark.parametrize("table", ["dsa/table2", "dsa/table3", "dsa/table4", "dsa/table5", "dsa/literal"])
+@pytest.mark.parametrize(
+    "table", ["dsa/table2", "dsa/table3", "dsa/table4", "dsa/table5", "dsa/literal"]
+)
 def test_rows_of_one_table_differ(table: str) -> None:
     digests = [r.digest for name, r in DSA_ROWS.items() if name.startswith(table)]
     assert len(set(digests)) == len(digests) > 1

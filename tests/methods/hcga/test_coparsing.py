@@ -12,7 +12,9 @@ def test_labels_find_the_people() -> None:
     for seed in range(3):
         f, truth, cameras = person(8, 128, (64, 32), 3, seed)
         labels = label_identity(f, cameras, None, parts=3).labels
-        overlaps.append(float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum()))
+        overlaps.append(
+            float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
+        )
         rows = torch.arange(64).float()[None, :, None].expand(labels.shape)
         heights = [float(rows[labels == k].mean()) for k in range(1, 4)]
         assert heights == sorted(heights)  # top to bottom, and all there
@@ -25,8 +27,12 @@ def test_hcga_labels_whoever_comes(case: str) -> None:
     found = label_identity(f, cameras, None, parts=3)
     assert found.labels.shape == (len(f), *f.shape[2:])
     assert set(found.labels.unique().tolist()) <= {0, 1, 2, 3, 255}
-    named = {"one image": "one_image", "camera each": "one_image_per_camera", "all blank": "no_foreground",
-             "not finite": "not_finite"}
+    named = {
+        "one image": "one_image",
+        "camera each": "one_image_per_camera",
+        "all blank": "no_foreground",
+        "not finite": "not_finite",
+    }
     if case in named:
         assert named[case] in found.notes
     again = label_identity(f, cameras, found.state, parts=3)
@@ -39,7 +45,8 @@ def test_hcga_falls_back_on_an_earlier_step_then_on_isp() -> None:
     normal = label_identity(f, cameras, None, parts=3)
     assert set(normal.notes) == {"steps"} and 1 < normal.notes["steps"] < 32
     far = label_identity(f, cameras, None, parts=3, least_labels=1, local=20.0)
-    assert "earlier_step" in far.notes and far.labels.any()  # everything became one label; before, it had not
+    # everything became one label; before, it had not
+    assert "earlier_step" in far.notes and far.labels.any()
     none = label_identity(f, cameras, None, parts=3, plausible=(0.999, 1.0))
     assert {"no_foreground", "cascade"} <= set(none.notes)
     kept = label_identity(f, cameras, normal.state, parts=3, plausible=(0.999, 1.0))
@@ -56,7 +63,9 @@ def test_fewer_directions_and_images_learn_the_same() -> None:
     same = whole.predict(whole.weights[-1]) == less.predict(less.weights[-1])
     assert same.float().mean() > 0.99
     some = CoParser(f, cameras, 2, None, True, 0)
-    assert len(some.seen) == 2 and some.predict([p.detach() for p in some.decoder.parameters()]).shape == (4, 32, 16)
+    assert len(some.seen) == 2 and some.predict(
+        [p.detach() for p in some.decoder.parameters()]
+    ).shape == (4, 32, 16)
 
 
 def test_adjacent_images() -> None:

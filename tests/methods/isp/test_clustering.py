@@ -8,13 +8,19 @@ from partreid.methods.isp.clustering import Pixels, kmeans, norms, ranked, split
 
 
 def variance_inside(values: Tensor, upper: Tensor) -> float:
-    return sum(float((side - side.mean()).square().sum()) for side in (values[upper], values[~upper]) if len(side))
+    return sum(
+        float((side - side.mean()).square().sum())
+        for side in (values[upper], values[~upper])
+        if len(side)
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_split_in_two_is_the_best_of_all_cuts(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
-    values = torch.cat([torch.rand(20, generator=draw), 2 * torch.rand(9, generator=draw) + seed % 3])
+    values = torch.cat(
+        [torch.rand(20, generator=draw), 2 * torch.rand(9, generator=draw) + seed % 3]
+    )
     values = (values * 10).round() / 10 if seed % 2 else values  # with ties and without
     upper = split_in_two(values)
     cuts = values.unique()[1:]
@@ -35,8 +41,12 @@ def test_norms_in_both_layouts() -> None:
         torch.testing.assert_close(norms(maps.contiguous(memory_format=form).flatten(2)), expected)
 
 
-def blobs(k: int = 4, n: int = 3, p: int = 50, C: int = 6, spread: float = 0.05) -> tuple[Pixels, Tensor]:
-    """Unit vectors about k directions, a tenth of the pixels left out; and which direction each has."""
+def blobs(
+    k: int = 4, n: int = 3, p: int = 50, C: int = 6, spread: float = 0.05
+) -> tuple[Pixels, Tensor]:
+    """Unit vectors about k directions, a tenth of the pixels left out; and which direction each
+    has.
+    """
     draw = torch.Generator().manual_seed(3)
     truth = torch.randint(k, (n, p), generator=draw)
     maps = torch.eye(C)[truth].permute(0, 2, 1) + spread * torch.randn(n, C, p, generator=draw)
@@ -45,14 +55,20 @@ def blobs(k: int = 4, n: int = 3, p: int = 50, C: int = 6, spread: float = 0.05)
 
 
 def points(pixels: Pixels) -> Tensor:
-    return (pixels.maps * pixels.scale[:, None]).transpose(1, 2).flatten(0, 1)[pixels.active.flatten()]
+    return (
+        (pixels.maps * pixels.scale[:, None]).transpose(1, 2).flatten(0, 1)[pixels.active.flatten()]
+    )
 
 
 def naive_lloyd(x: Tensor, centres: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     for _ in range(steps):
         labels = torch.cdist(x, centres).argmin(1)
-        centres = torch.stack([x[labels == j].mean(0) if (labels == j).any() else centres[j]
-                               for j in range(len(centres))])
+        centres = torch.stack(
+            [
+                x[labels == j].mean(0) if (labels == j).any() else centres[j]
+                for j in range(len(centres))
+            ]
+        )
     return torch.cdist(x, centres).argmin(1), centres
 
 

@@ -14,7 +14,9 @@ def test_labels_find_the_people() -> None:
     for seed in range(3):
         f, truth, cameras = person(8, 128, (64, 32), 3, seed)
         labels = label_identity(f, cameras, None, parts=5).labels
-        overlaps.append(float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum()))
+        overlaps.append(
+            float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
+        )
         rows = torch.arange(64).float()[None, :, None].expand(labels.shape)
         heights = [float(rows[labels == k].mean()) for k in range(1, 6)]
         assert heights == sorted(heights)  # top to bottom, and all there

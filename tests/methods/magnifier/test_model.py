@@ -19,7 +19,9 @@ TERMS = Magnifier.TERMS
 GLOBAL = ("id_global", "triplet_global")
 
 
-def net(terms: Sequence[str] = TERMS, scheme: PartScheme = SEVEN, width: int = 4, **options: Any) -> Magnifier:
+def net(
+    terms: Sequence[str] = TERMS, scheme: PartScheme = SEVEN, width: int = 4, **options: Any
+) -> Magnifier:
     method = Magnifier(BACKBONES["small"](width=width), 4, scheme, terms, **options)
     if method.part_head is not None:
         nn.init.normal_(method.part_head.classifier.weight)
@@ -29,8 +31,12 @@ def net(terms: Sequence[str] = TERMS, scheme: PartScheme = SEVEN, width: int = 4
 def batch(n: int = 8, K: int = 7, height: int = 64) -> Batch:
     rows = torch.arange(height) * (K + 1) // height
     labels = rows.to(torch.uint8)[None, :, None].repeat(n, 1, 32)
-    return Batch(torch.randn(n, 3, height, 32), torch.arange(n) // 2, torch.ones(n, dtype=torch.int64),
-                 {"parts": labels})
+    return Batch(
+        torch.randn(n, 3, height, 32),
+        torch.arange(n) // 2,
+        torch.ones(n, dtype=torch.int64),
+        {"parts": labels},
+    )
 
 
 def features(method: Magnifier, images: Tensor, tail: str) -> Tensor:
@@ -53,15 +59,23 @@ def test_eq1_and_eq2_pixel_by_pixel() -> None:
         adversarial = torch.zeros(f.shape[1])
         for y in range(8):
             for x in range(4):
-                pixels = given.cues["parts"][b, 8 * y + 3:8 * y + 5, 8 * x + 3:8 * x + 5].flatten().tolist()
+                pixels = (
+                    given.cues["parts"][b, 8 * y + 3 : 8 * y + 5, 8 * x + 3 : 8 * x + 5]
+                    .flatten()
+                    .tolist()
+                )
                 share = [pixels.count(k) / 4 for k in range(8)]
                 for k in range(8):
-                    regions[k] = torch.maximum(regions[k], share[k] * f[b, :, y, x])  # Eq. 1 and GMP
+                    regions[k] = torch.maximum(
+                        regions[k], share[k] * f[b, :, y, x]
+                    )  # Eq. 1 and GMP
                 seen = sum(share[k] for k in range(8) if kept[k])
                 adversarial = torch.maximum(adversarial, seen * f[b, :, y, x])  # Eq. 2
         torch.testing.assert_close(out.groups["parts"].vectors[b].detach(), regions)
         torch.testing.assert_close(out.groups["adversarial"].vectors[b, 0].detach(), adversarial)
-        torch.testing.assert_close(out.groups["global"].vectors[b, 0].detach(), whole[b].mean((1, 2)))
+        torch.testing.assert_close(
+            out.groups["global"].vectors[b, 0].detach(), whole[b].mean((1, 2))
+        )
     assert out.groups["parts"].names == ("background", *SEVEN.names)
     assert (out.groups["parts"].visibility == 1).all()
 
@@ -69,8 +83,12 @@ def test_eq1_and_eq2_pixel_by_pixel() -> None:
 def test_the_same_regions_are_hidden_in_the_whole_batch_or_others_in_every_image() -> None:
     def differ(scope: str) -> bool:
         method, given = net(scope=scope, keep=2).train(), batch(2)
-        twice = Batch(given.images[:1].repeat(16, 1, 1, 1), given.ids[:1].repeat(16), given.cameras[:1].repeat(16),
-                      {"parts": given.cues["parts"][:1].repeat(16, 1, 1)})
+        twice = Batch(
+            given.images[:1].repeat(16, 1, 1, 1),
+            given.ids[:1].repeat(16),
+            given.cameras[:1].repeat(16),
+            {"parts": given.cues["parts"][:1].repeat(16, 1, 1)},
+        )
         e = method(twice.images, twice.cues).groups["adversarial"].vectors.detach()
         return not torch.allclose(e, e[:1].expand_as(e), atol=1e-5)
 
@@ -87,8 +105,10 @@ def test_gru_gate_by_gate_in_the_order_asked_for() -> None:
     h = torch.zeros(2, 6)
     for name in order:
         x = regions.select(name).vectors[:, 0].detach()
-        (ri, zi, ni), (rh, zh, nh) = ((v @ w[f"weight_{s}_l0"].T + w[f"bias_{s}_l0"]).chunk(3, 1)
-                                      for v, s in ((x, "ih"), (h, "hh")))
+        (ri, zi, ni), (rh, zh, nh) = (
+            (v @ w[f"weight_{s}_l0"].T + w[f"bias_{s}_l0"]).chunk(3, 1)
+            for v, s in ((x, "ih"), (h, "hh"))
+        )
         r, z = torch.sigmoid(ri + rh), torch.sigmoid(zi + zh)
         h = (1 - z) * torch.tanh(ni + r * nh) + z * h
     torch.testing.assert_close(out.groups["fusion"].vectors[:, 0].detach(), h)
@@ -101,7 +121,7 @@ def test_the_ablation_of_figure_4_reduces_every_region_on_its_own() -> None:
     out = method(given.images, given.cues)
     x = out.groups["parts"].vectors.detach()
     weight = method.fusion.reduce.weight.detach()[..., 0]  # type: ignore[union-attr]
-    want = torch.cat([x[:, k] @ weight[3 * k:3 * k + 3].T for k in range(8)], 1)
+    want = torch.cat([x[:, k] @ weight[3 * k : 3 * k + 3].T for k in range(8)], 1)
     torch.testing.assert_close(out.groups["fusion"].vectors[:, 0].detach(), want)
 
 
@@ -121,7 +141,9 @@ def test_eq4_term_by_term() -> None:
     torch.testing.assert_close(terms["id_parts"], torch.stack(each).mean())
     assert out.parts.logits.shape[2:] == (2 * out.features.shape[2], 2 * out.features.shape[3])
     plain = net(balanced=False, diagonal=True).losses(out, given)
-    torch.testing.assert_close(plain["mask"], mask_loss(out.parts.logits, given.cues["parts"], balanced=False))
+    torch.testing.assert_close(
+        plain["mask"], mask_loss(out.parts.logits, given.cues["parts"], balanced=False)
+    )
     torch.testing.assert_close(plain["diversity"], diversity_loss(regions.vectors, diagonal=True))
 
 
@@ -132,19 +154,32 @@ def test_a_region_that_is_not_shown_is_left_out_of_its_own_losses() -> None:
     method = net().train()
     out = method(given.images, given.cues)
     e = out.groups["parts"]
-    assert not e.select("foot").visibility.any() and e.select("head").visibility[:, 0].tolist() == [0] + [1] * 7
+    assert (
+        not e.select("foot").visibility.any()
+        and e.select("head").visibility[:, 0].tolist() == [0] + [1] * 7
+    )
     assert not e.select("foot").vectors.any() and not e.select("head").vectors[0].any()
     terms = method.losses(out, given)
     logits = method.id["parts"](e)
     shown = e.visibility.bool()
-    want = torch.stack([id_loss(logits[n, k][None], given.ids[n:n + 1], 0.1)
-                        for n in range(8) for k in range(8) if shown[n, k]]).mean()
+    want = torch.stack(
+        [
+            id_loss(logits[n, k][None], given.ids[n : n + 1], 0.1)
+            for n in range(8)
+            for k in range(8)
+            if shown[n, k]
+        ]
+    ).mean()
     torch.testing.assert_close(terms["id_parts"], want)
-    moved = Embeddings(torch.where(shown[..., None], e.vectors, e.vectors + 9), e.visibility, e.names)
+    moved = Embeddings(
+        torch.where(shown[..., None], e.vectors, e.vectors + 9), e.visibility, e.names
+    )
     torch.testing.assert_close(hard_triplet(moved, given.ids, 0.3, "each"), terms["triplet_parts"])
     method.skip_absent = False
     every = method.losses(out, given)
-    assert every["id_parts"] != terms["id_parts"] and every["triplet_parts"] != terms["triplet_parts"]
+    assert (
+        every["id_parts"] != terms["id_parts"] and every["triplet_parts"] != terms["triplet_parts"]
+    )
     torch.testing.assert_close(every["id_parts"], id_loss(logits, given.ids, 0.1))
 
 
@@ -169,7 +204,9 @@ def test_at_test_time_the_adversarial_branch_sees_all_regions() -> None:
     images = torch.randn(3, 3, 64, 32)
     method = net().eval()
     f = features(method, images, "semantic")
-    torch.testing.assert_close(method(images).groups["adversarial"].vectors[:, 0].detach(), f.amax((2, 3)))
+    torch.testing.assert_close(
+        method(images).groups["adversarial"].vectors[:, 0].detach(), f.amax((2, 3))
+    )
     method.infer_background = False
     less = method(images).groups["adversarial"].vectors[:, 0].detach()
     assert (less <= f.amax((2, 3)) + 1e-6).all() and (less < f.amax((2, 3)) - 1e-3).any()
@@ -181,26 +218,44 @@ def test_background_can_stay_in_training() -> None:
     assert baseline.hide.groups == (tuple(range(8)),)
 
 
-@pytest.mark.parametrize(("terms", "branches", "heads"), [
-    (GLOBAL, ("global",), {"global"}),
-    ((*GLOBAL, "mask"), ("global",), {"global"}),
-    ((*GLOBAL, "triplet_adversarial", "mask"), ("global", "adversarial"), {"global"}),
-    ((*GLOBAL, "id_fusion", "id_parts", "mask"), ("global", "fusion"), {"global", "fusion", "parts"}),
-    (("id_fusion", "mask"), ("fusion",), {"fusion"}),
-    (("id_global", "diversity", "mask"), ("global",), {"global"}),
-])
+@pytest.mark.parametrize(
+    ("terms", "branches", "heads"),
+    [
+        (GLOBAL, ("global",), {"global"}),
+        ((*GLOBAL, "mask"), ("global",), {"global"}),
+        ((*GLOBAL, "triplet_adversarial", "mask"), ("global", "adversarial"), {"global"}),
+        (
+            (*GLOBAL, "id_fusion", "id_parts", "mask"),
+            ("global", "fusion"),
+            {"global", "fusion", "parts"},
+        ),
+        (("id_fusion", "mask"), ("fusion",), {"fusion"}),
+        (("id_global", "diversity", "mask"), ("global",), {"global"}),
+    ],
+)
 @pytest.mark.parametrize("tails", ["semantic", "shared_all", "separate", "none"])
-def test_only_what_the_terms_ask_for_is_built_and_all_of_it_learns(tails: str, terms: tuple[str, ...],
-                                                                  branches: tuple[str, ...], heads: set[str]) -> None:
+def test_only_what_the_terms_ask_for_is_built_and_all_of_it_learns(
+    tails: str, terms: tuple[str, ...], branches: tuple[str, ...], heads: set[str]
+) -> None:
     method, given = net(terms, tails=tails).train(), batch()
     assert method.branches == method.described == branches and set(method.id) == heads
-    assert (method.part_head is not None) == ("mask" in terms) and (method.fusion is not None) == ("fusion" in branches)
-    torch.stack(list(method.losses(method(given.images, given.cues), given).values())).sum().backward()
-    assert [n for n, p in method.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())] == []
+    assert (method.part_head is not None) == ("mask" in terms) and (method.fusion is not None) == (
+        "fusion" in branches
+    )
+    torch.stack(
+        list(method.losses(method(given.images, given.cues), given).values())
+    ).sum().backward()
+    assert [
+        n
+        for n, p in method.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ] == []
 
 
-@pytest.mark.parametrize(("tails", "millions"), [("shared_all", 23.5), ("semantic", 38.5), ("separate", 53.4),
-                                                 ("none", 23.5)])
+@pytest.mark.parametrize(
+    ("tails", "millions"),
+    [("shared_all", 23.5), ("semantic", 38.5), ("separate", 53.4), ("none", 23.5)],
+)
 def test_sizes_on_resnet50(tails: str, millions: float) -> None:
     with torch.device("meta"):
         method = Magnifier(BACKBONES["resnet50"](pretrained=False), 751, SEVEN, TERMS, tails=tails)  # type: ignore[arg-type]
@@ -228,16 +283,27 @@ def test_all_branches_are_described_as_one() -> None:
     method = net().eval()
     out = method(images)
     e = method.describe(out)
-    assert e.names == ("joined",) and e.vectors.shape == (3, 1, 32 + 32 + 16) and (e.visibility == 1).all()
-    ends = [method.id[name].neck(out.groups[name]).vectors[:, 0] for name in ("global", "adversarial", "fusion")]
+    assert (
+        e.names == ("joined",)
+        and e.vectors.shape == (3, 1, 32 + 32 + 16)
+        and (e.visibility == 1).all()
+    )
+    ends = [
+        method.id[name].neck(out.groups[name]).vectors[:, 0]
+        for name in ("global", "adversarial", "fusion")
+    ]
     torch.testing.assert_close(e.vectors[:, 0], torch.cat(ends, 1))
     alone = net(described=("fusion",)).eval()
     assert alone.describe(alone(images)).names == ("fusion",)
 
 
-@pytest.mark.parametrize("described", [("global",), ("adversarial",), ("fusion",), ("global", "fusion"), None])
+@pytest.mark.parametrize(
+    "described", [("global",), ("adversarial",), ("fusion",), ("global", "fusion"), None]
+)
 @pytest.mark.parametrize("tails", ["semantic", "shared_all", "separate", "none"])
-def test_a_finished_model_keeps_what_its_description_needs(tails: str, described: tuple[str, ...] | None) -> None:
+def test_a_finished_model_keeps_what_its_description_needs(
+    tails: str, described: tuple[str, ...] | None
+) -> None:
     images = torch.randn(2, 3, 64, 32)
     method = net(tails=tails, described=described).eval()
     before = method.describe(method(images))
@@ -263,18 +329,30 @@ def test_works_with_other_parts_and_under_autocast() -> None:
     assert all(term.isfinite() for term in terms.values())
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    ({"terms": ("id_global", "id_fusion")}, "regions need the loss term 'mask'"),
-    ({"terms": ("id_global", "diversity")}, "regions need the loss term 'mask'"),
-    ({"terms": ("mask",)}, "needs a loss term on a branch, e.g. id_global; got mask"),
-    ({"described": ("parts",)}, "cannot describe 'parts', its loss terms train global, adversarial, fusion"),
-    ({"described": ()}, "must describe a branch"),
-    ({"keep": 3}, "keep=3 regions cannot be shared out among 2 groups"),
-    ({"sampling": "random_baseline", "background": "keep"}, "background='keep' goes with sampling='random_torso'"),
-    ({"order": ("head", "foot")}, "order must name each region once, of background, head, chest"),
-    ({"scheme": PartScheme(("stripe1", "stripe2"))}, "cannot tell whether stripe1, stripe2"),
-    ({"fusion": "ablation", "hidden": 20}, "shares 20 numbers out among 8 regions"),
-])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"terms": ("id_global", "id_fusion")}, "regions need the loss term 'mask'"),
+        ({"terms": ("id_global", "diversity")}, "regions need the loss term 'mask'"),
+        ({"terms": ("mask",)}, "needs a loss term on a branch, e.g. id_global; got mask"),
+        (
+            {"described": ("parts",)},
+            "cannot describe 'parts', its loss terms train global, adversarial, fusion",
+        ),
+        ({"described": ()}, "must describe a branch"),
+        ({"keep": 3}, "keep=3 regions cannot be shared out among 2 groups"),
+        (
+            {"sampling": "random_baseline", "background": "keep"},
+            "background='keep' goes with sampling='random_torso'",
+        ),
+        (
+            {"order": ("head", "foot")},
+            "order must name each region once, of background, head, chest",
+        ),
+        ({"scheme": PartScheme(("stripe1", "stripe2"))}, "cannot tell whether stripe1, stripe2"),
+        ({"fusion": "ablation", "hidden": 20}, "shares 20 numbers out among 8 regions"),
+    ],
+)
 def test_refuses_what_cannot_work(options: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         net(**options)

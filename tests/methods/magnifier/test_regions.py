@@ -1,4 +1,6 @@
-"""Regions: label maps against interpolated one-hot maps, pooling and its gradient, the mask head, hiding at random."""
+"""Regions: label maps against interpolated one-hot maps, pooling and its gradient, the mask
+head, hiding at random.
+"""
 
 import pytest
 import torch
@@ -27,7 +29,9 @@ def test_label_regions_are_bilinear_one_hot_maps(size: tuple[int, int]) -> None:
     labels = torch.randint(0, 4, (3, 12, 6)).to(torch.uint8)
     one_hot = F.one_hot(labels.long(), 4).permute(0, 3, 1, 2).float()
     got = label_regions(labels, size, 4)
-    torch.testing.assert_close(got, F.interpolate(one_hot, size, mode="bilinear", align_corners=False))
+    torch.testing.assert_close(
+        got, F.interpolate(one_hot, size, mode="bilinear", align_corners=False)
+    )
     torch.testing.assert_close(got.sum(1), torch.ones(3, *size))
 
 
@@ -35,7 +39,11 @@ def test_what_is_unknown_belongs_to_no_region() -> None:
     labels = torch.ones(1, 4, 4, dtype=torch.uint8)
     labels[:, :, 2:] = UNKNOWN
     labels[:, 0, 0] = UNKNOWN
-    assert label_regions(labels, (2, 2), 3)[0].tolist() == [[[0, 0], [0, 0]], [[0.75, 0], [1, 0]], [[0, 0], [0, 0]]]
+    assert label_regions(labels, (2, 2), 3)[0].tolist() == [
+        [[0, 0], [0, 0]],
+        [[0.75, 0], [1, 0]],
+        [[0, 0], [0, 0]],
+    ]
 
 
 def test_predicted_regions_are_the_likeliest_or_their_probabilities() -> None:
@@ -46,7 +54,7 @@ def test_predicted_regions_are_the_likeliest_or_their_probabilities() -> None:
     for b in range(2):
         for y in range(3):
             for x in range(2):
-                cell = logits[b, :, 2 * y:2 * y + 2, 2 * x:2 * x + 2].detach().flatten(1)
+                cell = logits[b, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].detach().flatten(1)
                 wins = F.one_hot(cell.argmax(0), 8).float().mean(0)
                 torch.testing.assert_close(hard[b, :, y, x], wins)
                 torch.testing.assert_close(soft[b, :, y, x], cell.softmax(0).mean(1))
@@ -74,7 +82,10 @@ def pooled(pool: object, f: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
 def test_region_max_is_max_pool_with_the_same_gradient(form: torch.memory_format) -> None:
-    f, w = (torch.rand(3, 5, 6, 4) + 0.1).contiguous(memory_format=form), torch.rand(3, 4, 6, 4)  # no two alike
+    f, w = (
+        (torch.rand(3, 5, 6, 4) + 0.1).contiguous(memory_format=form),
+        torch.rand(3, 4, 6, 4),
+    )  # no two alike
     for ours, theirs in zip(pooled(region_max, f, w), pooled(max_pool, f, w), strict=True):
         torch.testing.assert_close(ours, theirs)
     with torch.no_grad():
@@ -125,7 +136,9 @@ class TestRegionDropout:
     def test_can_draw_for_every_image_and_keep_some_always(self) -> None:
         hide = RegionDropout(self.GROUPS, 2, always=(0,), scope="image").train()
         kept = hide(torch.ones(64, 8, 1, 1))[:, :, 0, 0]
-        assert (kept[:, 0] == 1).all() and (kept.sum(1) == 3).all() and len(kept.unique(dim=0)) == 12
+        assert (
+            (kept[:, 0] == 1).all() and (kept.sum(1) == 3).all() and len(kept.unique(dim=0)) == 12
+        )
 
     def test_does_nothing_in_eval_and_remembers_nothing(self) -> None:
         hide, masks = RegionDropout(self.GROUPS, 4), torch.rand(2, 8, 3, 2)
@@ -145,12 +158,22 @@ class TestRegionDropout:
         _, counts = drawn.unique(dim=0, return_counts=True)
         assert len(counts) == 18 and counts.min() > 400 and counts.max() < 600
 
-    @pytest.mark.parametrize(("groups", "keep", "said"), [
-        (GROUPS, 5, "keep=5 regions cannot be shared out among 2 groups evenly with at most 3 of each"),
-        (GROUPS, 8, "choose a multiple of 2 from 2 to 6"), (GROUPS, 0, "keep=0"),
-        ((tuple(range(8)),), 9, "among 1 group evenly with at most 8 of each; choose 1 to 8")])
-    def test_refuses_what_cannot_be_shared_out(self, groups: tuple[tuple[int, ...], ...], keep: int,
-                                               said: str) -> None:
+    @pytest.mark.parametrize(
+        ("groups", "keep", "said"),
+        [
+            (
+                GROUPS,
+                5,
+                "keep=5 regions cannot be shared out among 2 groups evenly with at most 3 of each",
+            ),
+            (GROUPS, 8, "choose a multiple of 2 from 2 to 6"),
+            (GROUPS, 0, "keep=0"),
+            ((tuple(range(8)),), 9, "among 1 group evenly with at most 8 of each; choose 1 to 8"),
+        ],
+    )
+    def test_refuses_what_cannot_be_shared_out(
+        self, groups: tuple[tuple[int, ...], ...], keep: int, said: str
+    ) -> None:
         with pytest.raises(RecipeError, match=said):
             RegionDropout(groups, keep)
 
@@ -158,10 +181,16 @@ class TestRegionDropout:
         assert kept_sets(((1, 2), (3,)), 2, always=(0,)) == [(0, 1, 3), (0, 2, 3)]
 
 
-@pytest.mark.parametrize(("groups", "upper"), [
-    (SURFACES["seven"], ("head", "chest", "upper_arm", "lower_arm")),
-    (SURFACES["five"], ("head", "torso", "arms")), (SURFACES["six"], ("head", "torso", "arms")),
-    (PIFPAF["eight"], ("head", "left_arm", "right_arm", "torso")), (PIFPAF["five"], ("head", "arms", "torso"))])
+@pytest.mark.parametrize(
+    ("groups", "upper"),
+    [
+        (SURFACES["seven"], ("head", "chest", "upper_arm", "lower_arm")),
+        (SURFACES["five"], ("head", "torso", "arms")),
+        (SURFACES["six"], ("head", "torso", "arms")),
+        (PIFPAF["eight"], ("head", "left_arm", "right_arm", "torso")),
+        (PIFPAF["five"], ("head", "arms", "torso")),
+    ],
+)
 def test_names_tell_upper_from_lower(groups: Groups, upper: tuple[str, ...]) -> None:
     scheme = scheme_of(groups)
     found = upper_and_lower(scheme)
@@ -171,10 +200,14 @@ def test_names_tell_upper_from_lower(groups: Groups, upper: tuple[str, ...]) -> 
 
 def test_names_that_do_not_tell_must_be_told() -> None:
     scheme = PartScheme(("head", "stripe1", "stripe2", "legs"))
-    with pytest.raises(RecipeError, match="whether stripe1, stripe2 belongs to the upper or the lower body"):
+    with pytest.raises(
+        RecipeError, match="whether stripe1, stripe2 belongs to the upper or the lower body"
+    ):
         upper_and_lower(scheme)
     assert upper_and_lower(scheme, ["stripe1", "head"]) == ([1, 2], [3, 4])
-    with pytest.raises(RecipeError, match="upper names 'chest', the parts are head, stripe1, stripe2, legs"):
+    with pytest.raises(
+        RecipeError, match="upper names 'chest', the parts are head, stripe1, stripe2, legs"
+    ):
         upper_and_lower(scheme, ["chest"])
     for upper in ([], ["head", "stripe1", "stripe2", "legs"]):
         with pytest.raises(RecipeError, match="needs parts of the upper and of the lower body"):

@@ -37,7 +37,9 @@ def test_stripes_cover_every_row_once_and_pool_to_their_mean(stripes: int, h: in
 
 
 def test_more_stripes_than_rows_are_refused() -> None:
-    with pytest.raises(ShapeError, match="6 stripes need a feature map of at least that many rows, this one has 4"):
+    with pytest.raises(
+        ShapeError, match="6 stripes need a feature map of at least that many rows, this one has 4"
+    ):
         stripe_maps(6, 4, 2)
 
 

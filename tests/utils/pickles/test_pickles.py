@@ -1,4 +1,6 @@
-"""Foreign pickles: what comes back of the three forms, and that no file costs more than it is long."""
+"""Foreign pickles: what comes back of the three forms, and that no file costs more than it is
+long.
+"""
 
 import io
 import os
@@ -43,17 +45,36 @@ def none(name: str) -> bool:
 
 def state() -> Any:
     whole = torch.arange(24.0).view(4, 6)
-    return OrderedDict([
-        ("a", whole.t()), ("b", whole[1, 2:5]), ("half", torch.ones(2, dtype=torch.bfloat16)),
-        ("flag", torch.tensor([True, False])), ("none", torch.empty(0, 3)), ("one", torch.tensor(3)),
-        ("parameter", torch.nn.Parameter(torch.ones(2))), ("wide", torch.ones(1).expand(3))])
+    return OrderedDict(
+        [
+            ("a", whole.t()),
+            ("b", whole[1, 2:5]),
+            ("half", torch.ones(2, dtype=torch.bfloat16)),
+            ("flag", torch.tensor([True, False])),
+            ("none", torch.empty(0, 3)),
+            ("one", torch.tensor(3)),
+            ("parameter", torch.nn.Parameter(torch.ones(2))),
+            ("wide", torch.ones(1).expand(3)),
+        ]
+    )
 
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_values_come_back(tmp_path: Path, write: Write) -> None:
-    value = {"state": state(), "text": "é\ud800", "bytes": b"\x00\xff", "big": 2**70, "small": -5, "pi": 3.25,
-             "no": None, "list": [1, (2, (3, 4, 5, 6)), {}], 7: True, (1, "a"): False, "shape": torch.Size([3, 1]),
-             "set": {1}}
+    value = {
+        "state": state(),
+        "text": "é\ud800",
+        "bytes": b"\x00\xff",
+        "big": 2**70,
+        "small": -5,
+        "pi": 3.25,
+        "no": None,
+        "list": [1, (2, (3, 4, 5, 6)), {}],
+        7: True,
+        (1, "a"): False,
+        "shape": torch.Size([3, 1]),
+        "set": {1},
+    }
     write(value, tmp_path / "a")
     found = load(tmp_path / "a", none)
     assert list(found) == list(value) and list(found["state"]) == list(value["state"])
@@ -68,17 +89,30 @@ def test_values_come_back(tmp_path: Path, write: Write) -> None:
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_all_binary_protocols(tmp_path: Path, protocol: int) -> None:
-    value = [{"a": [1, 300, 70000, 2**40, -1.5, "x" * 300, b"y" * 300, bytearray(b"z")], "b": list(range(2000))}] * 2
+    value = [
+        {
+            "a": [1, 300, 70000, 2**40, -1.5, "x" * 300, b"y" * 300, bytearray(b"z")],
+            "b": list(range(2000)),
+        }
+    ] * 2
     (tmp_path / "a").write_bytes(pickle.dumps(value, protocol))
     found = load(tmp_path / "a", none, inert={"builtins.bytearray", "__builtin__.bytearray"})
-    assert found[0] is found[1] and found[0]["b"] == list(range(2000)) and found[0]["a"][:6] == value[0]["a"][:6]
+    assert (
+        found[0] is found[1]
+        and found[0]["b"] == list(range(2000))
+        and found[0]["a"][:6] == value[0]["a"][:6]
+    )
 
 
 def test_classes_become_records(tmp_path: Path) -> None:
     class_ = b"\x80\x02cmine\nThing\n)\x81}q\x00(U\x01aK\x01U\x01bNub."
     (tmp_path / "a").write_bytes(class_)
     found = load(tmp_path / "a", {"mine.Thing"}.__contains__)
-    assert isinstance(found, Record) and found.name == "mine.Thing" and found.values == {"a": 1, "b": None}
+    assert (
+        isinstance(found, Record)
+        and found.name == "mine.Thing"
+        and found.values == {"a": 1, "b": None}
+    )
     with pytest.raises(Refused, match=r"asks for 'mine\.Thing'") as caught:
         load(tmp_path / "a", none)
     assert caught.value.name == "mine.Thing"
@@ -116,16 +150,26 @@ def archive(pickled: bytes, **storages: bytes) -> bytes:
     return file.getvalue()
 
 
-def tensor(size: tuple[int, ...], stride: tuple[int, ...], numel: int = 4, offset: int = 0) -> bytes:
+def tensor(
+    size: tuple[int, ...], stride: tuple[int, ...], numel: int = 4, offset: int = 0
+) -> bytes:
     """The operations that make a tensor on the storage 0."""
+
     def number(n: int) -> bytes:
         return b"\x8a\x08" + struct.pack("<q", n)
 
     def numbers(values: tuple[int, ...]) -> bytes:
         return b"(" + b"".join(map(number, values)) + b"t"
 
-    return (b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpu" + number(numel)
-            + b"tQ" + number(offset) + numbers(size) + numbers(stride) + b"\x89}tR")
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpu"
+        + number(numel)
+        + b"tQ"
+        + number(offset)
+        + numbers(size)
+        + numbers(stride)
+        + b"\x89}tR"
+    )
 
 
 def packed() -> bytes:
@@ -137,12 +181,16 @@ def packed() -> bytes:
 
 
 def legacy(*parts: bytes) -> bytes:
-    return LEGACY + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2) + b"".join(parts)
+    return (
+        LEGACY + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2) + b"".join(parts)
+    )
 
 
 def colliding(n: int) -> bytes:
     """A dict whose keys are whole numbers of one hash."""
-    keys = b"".join(b"\x8a\x20" + (i * (2**61 - 1)).to_bytes(32, "little") + b"N" for i in range(1, n))
+    keys = b"".join(
+        b"\x8a\x20" + (i * (2**61 - 1)).to_bytes(32, "little") + b"N" for i in range(1, n)
+    )
     return b"\x80\x02}(" + keys + b"u."
 
 
@@ -158,25 +206,35 @@ HOSTILE: dict[str, bytes] = {
     "bytes of 2^63": b"\x80\x04\x8e" + b"\xff" * 8 + b"abc.",
     "a whole number of 2 GiB": b"\x80\x02\x8b\xff\xff\xff\x7f1.",
     "a frame of 2^60": b"\x80\x04\x95" + struct.pack("<Q", 2**60) + b"Ijunk",
-    "a list that is copied again and again": b"\x80\x02](" + b"K\x01" * 10**5 + b"eq\x000"
-        + b"ctorch\nSize\nh\x00\x85R0" * 5000 + b"N.",
+    "a list that is copied again and again": b"\x80\x02]("
+    + b"K\x01" * 10**5
+    + b"eq\x000"
+    + b"ctorch\nSize\nh\x00\x85R0" * 5000
+    + b"N.",
     "millions of lists": b"\x80\x02" + b"]" * 2_400_000 + b".",
     "a stride of 0": archive(b"\x80\x02" + tensor((2**31,), (0,)) + b".", _0=FOUR),
     "many tensors on one storage": archive(
-        b"\x80\x02(" + tensor((2**22,), (1,), 2**22) * 20 + b"t.", _0=bytes(2**24)),
+        b"\x80\x02(" + tensor((2**22,), (1,), 2**22) * 20 + b"t.", _0=bytes(2**24)
+    ),
     "a tensor beyond its storage": archive(b"\x80\x02" + tensor((8,), (1,)) + b".", _0=FOUR),
-    "an offset beyond its storage": archive(b"\x80\x02" + tensor((1,), (1,), offset=4) + b".", _0=FOUR),
+    "an offset beyond its storage": archive(
+        b"\x80\x02" + tensor((1,), (1,), offset=4) + b".", _0=FOUR
+    ),
     "a negative stride": archive(b"\x80\x02" + tensor((2,), (-1,)) + b".", _0=FOUR),
     "a size of 2^62": archive(b"\x80\x02" + tensor((2**62, 2**62), (0, 0)) + b".", _0=FOUR),
     "a storage of other bytes": archive(b"\x80\x02" + tensor((4,), (1,), 5) + b".", _0=FOUR),
     "a storage that is not there": archive(b"\x80\x02" + tensor((4,), (1,)) + b"."),
     "packed numbers": packed(),
     "a zip without a pickle": archive(b"").replace(b"data.pkl", b"data.txt"),
-    "a legacy storage of 2^40": legacy(b"\x80\x02" + tensor((1,), (1,), 2**40) + b".", pickle.dumps(["0"], 2)),
-    "a legacy storage that never comes": legacy(b"\x80\x02" + tensor((1,), (1,)) + b".", pickle.dumps([], 2)),
+    "a legacy storage of 2^40": legacy(
+        b"\x80\x02" + tensor((1,), (1,), 2**40) + b".", pickle.dumps(["0"], 2)
+    ),
+    "a legacy storage that never comes": legacy(
+        b"\x80\x02" + tensor((1,), (1,)) + b".", pickle.dumps([], 2)
+    ),
     "text operations": b"\x80\x02I" + b"9" * 5000 + b"\n.",
-    "an inner file within an inner file":
-        b"\x80\x04ctorch.storage\n_load_from_bytes\nC\x02\x80\x02\x85R.",
+    "an inner file within an inner "
+    "file": b"\x80\x04ctorch.storage\n_load_from_bytes\nC\x02\x80\x02\x85R.",
     "nothing to pop": b"\x80\x02R.",
     "an odd number of entries": b"\x80\x02}(K\x01u.",
     "no end": b"\x80\x02]",
@@ -186,13 +244,17 @@ HOSTILE: dict[str, bytes] = {
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the process's memory")
 @pytest.mark.parametrize("case", HOSTILE)
 def test_what_a_file_claims_is_bounded_by_its_length(tmp_path: Path, case: str) -> None:
-    """Each of these took gigabytes, minutes, the process itself, or gave numbers that are nobody's."""
+    """Each of these took gigabytes, minutes, the process itself, or gave numbers that are
+    nobody's.
+    """
     (tmp_path / "a").write_bytes(HOSTILE[case])
     limits = resource.getrlimit(resource.RLIMIT_AS)
     begin = time.process_time()
     resource.setrlimit(resource.RLIMIT_AS, (memory_in_use() + 768 * 2**20, limits[1]))
     try:
-        with pytest.raises((Damaged, Foreign), match=r"a (cannot be read \(.+\);|was written neither)") as caught:
+        with pytest.raises(
+            (Damaged, Foreign), match=r"a (cannot be read \(.+\);|was written neither)"
+        ) as caught:
             load(tmp_path / "a", lambda name: True)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
@@ -227,7 +289,7 @@ def test_every_cut_and_every_changed_byte_is_an_answer(tmp_path: Path, write: Wr
     write({"a": torch.arange(4.0), "b": ["text", 3, None]}, tmp_path / "whole")
     data = (tmp_path / "whole").read_bytes()
     for at in range(0, len(data), max(1, len(data) // 150)):
-        for broken in (data[:at], data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1:]):
+        for broken in (data[:at], data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]):
             (tmp_path / "a").write_bytes(broken)
             try:
                 load(tmp_path / "a", lambda name: True)
