@@ -25,8 +25,10 @@ def synth(
 
     Args:
         preset: tiny (seconds), demo (under a minute on two cores) or full (about 1000 people, for a
-        GPU). folder: Where to; an interrupted run goes on, a finished one is left alone. iuv: Also
-        write DensePose-style surface coordinates. seed: Another world of the same kind.
+            GPU).
+        folder: Where to; an interrupted run goes on, a finished one is left alone.
+        iuv: Also write DensePose-style surface coordinates.
+        seed: Another world of the same kind.
         train_occluded: Share of training images with an occluder, 0 to 1, instead of the preset's.
     """
     from dataclasses import replace
@@ -77,9 +79,10 @@ def check_data(
     with the data, whatever else is worth a note; 2 if something makes that impossible.
 
     Args:
-        name: Which data set it should be, see: partreid data list folder: Its root, or the file of
-        a table. every: Decode every image, and compare the pixels of all; takes about as long as
-        embedding them.
+        name: Which data set it should be, see: partreid data list
+        folder: Its root, or the file of a table.
+        every: Decode every image, and compare the pixels of all; takes about as long as embedding
+            them.
     """
     from partreid.data.findings import explain
     from partreid.data.registry import BENCHMARKS

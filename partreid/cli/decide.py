@@ -36,15 +36,19 @@ def calibrate(
     """Find out which distance means the same person, from labelled crops.
 
     Args:
-        run: Run folder or model.safetensors. data: Root folder of labelled crops: query and gallery
-        of any data set, see: partreid data list name: Which data set that is; default what the
-        recipe names. Your own: folders or table. queries: One of its query sets; default all. rate:
-        Share of pairs of strangers that may be taken for one person. share: Share of the people to
-        fit on; the others are for the check. seed: Which people these are. out: Where to keep the
-        calibration; default calibration.json beside the model. check: Change nothing; measure on
-        these crops how the calibration that there is does. calibration: With --check, a calibration
-        other than the one beside the model. json: Print what was found as JSON. device: auto, cpu
-        or cuda.
+        run: Run folder or model.safetensors.
+        data: Root folder of labelled crops: query and gallery of any data set, see: partreid data
+            list
+        name: Which data set that is; default what the recipe names. Your own: folders or table.
+        queries: One of its query sets; default all.
+        rate: Share of pairs of strangers that may be taken for one person.
+        share: Share of the people to fit on; the others are for the check.
+        seed: Which people these are.
+        out: Where to keep the calibration; default calibration.json beside the model.
+        check: Change nothing; measure on these crops how the calibration that there is does.
+        calibration: With --check, a calibration other than the one beside the model.
+        json: Print what was found as JSON.
+        device: auto, cpu or cuda.
     """
     from json import dumps
 
@@ -131,11 +135,14 @@ def compare(
     person.
 
     Args:
-        a: One crop. b: The other. run: Run folder or model.safetensors; default the demo's.
-        picture: Draw both crops, their part maps and the table to this PNG. calibration: What
-        decides; default calibration.json beside the model, see: partreid calibrate prior: How
-        likely one person was beforehand, between 0 and 1. json: Print the evidence as JSON instead
-        of a table.
+        a: One crop.
+        b: The other.
+        run: Run folder or model.safetensors; default the demo's.
+        picture: Draw both crops, their part maps and the table to this PNG.
+        calibration: What decides; default calibration.json beside the model, see: partreid
+            calibrate
+        prior: How likely one person was beforehand, between 0 and 1.
+        json: Print the evidence as JSON instead of a table.
     """
     from json import dumps
 
@@ -194,12 +201,18 @@ def rank(
     """Search a gallery of crops for the person in a query, and say if nobody in it is near enough.
 
     Args:
-        run: Run folder or model.safetensors. query: A crop, a folder of crops or a text file that
-        lists them. gallery: The same: the crops to search. top: How many of the nearest to show.
+        run: Run folder or model.safetensors.
+        query: A crop, a folder of crops or a text file that lists them.
+        gallery: The same: the crops to search.
+        top: How many of the nearest to show.
         sheet: Draw each query with its answers to this PNG; a tick marks who is called the same
-        person. calibration: What decides; default calibration.json beside the model, see: partreid
-        calibrate prior: How likely one person was beforehand, between 0 and 1, e.g. 1 / people in
-        the gallery. json: Print the answers as JSON. device: auto, cpu or cuda.
+            person.
+        calibration: What decides; default calibration.json beside the model, see: partreid
+            calibrate
+        prior: How likely one person was beforehand, between 0 and 1, e.g. 1 / people in the
+            gallery.
+        json: Print the answers as JSON.
+        device: auto, cpu or cuda.
     """
     from json import dumps
 

@@ -70,18 +70,21 @@ def import_(
 
     Args:
         source: densepose (a dump, or a folder of IUV pictures), pifpaf (36 fields or raw outputs),
-        keypoints (COCO's 17
-            as JSON), parsing (class images of a human parser) or parts (images that hold the parts
-            themselves).
-        given: The file or folder of labels. data: Root of the data set, or a folder of crops. name:
-        Which data set it is, see: partreid data list; without it, all crops below the folder. out:
-        Where to; default iuv, masks/pifpaf, keypoints or parsing in the root. parser: Whose classes
-        these are: lip, atr, pascal, sapiens, densepose14 or densepose24. parts: Part set to train
-        with; default five, for pifpaf and keypoints eight, for parts seven. missing: What files
-        that cannot be used are: an error, or their images unknown to the part loss. select: Whom of
-        several people in a dump: the target (area x nearness to the middle), or by box or score.
-        overwrite: Replace labels that are there. cache: Also write them to one file, as partreid
-        labels cache does.
+            keypoints (COCO's 17 as JSON), parsing (class images of a human parser) or parts (images
+            that hold the parts themselves).
+        given: The file or folder of labels.
+        data: Root of the data set, or a folder of crops.
+        name: Which data set it is, see: partreid data list; without it, all crops below the folder.
+        out: Where to; default iuv, masks/pifpaf, keypoints or parsing in the root.
+        parser: Whose classes these are: lip, atr, pascal, sapiens, densepose14 or densepose24.
+        parts: Part set to train with; default five, for pifpaf and keypoints eight, for parts
+            seven.
+        missing: What files that cannot be used are: an error, or their images unknown to the part
+            loss.
+        select: Whom of several people in a dump: the target (area x nearness to the middle), or by
+            box or score.
+        overwrite: Replace labels that are there.
+        cache: Also write them to one file, as partreid labels cache does.
     """
     from partreid.labels.tools.base import crops
     from partreid.labels.tools.importing import import_labels
@@ -117,10 +120,12 @@ def check_labels(
     """Read every label of the training images, say what is wrong and how to mend it.
 
     Args:
-        data: Root of the data set, or a folder of crops. name: Which data set it is; without it,
-        all crops below the folder. cue: What reads the labels: parsing, densepose, pifpaf,
-        keypoints, surfaces, cached, stripes or uv_tiles. set_: An argument of it, e.g. --set
-        parts=eight; settings of a training (cues.parts.parts=eight) do as well.
+        data: Root of the data set, or a folder of crops.
+        name: Which data set it is; without it, all crops below the folder.
+        cue: What reads the labels: parsing, densepose, pifpaf, keypoints, surfaces, cached, stripes
+            or uv_tiles.
+        set_: An argument of it, e.g. --set parts=eight; settings of a training
+            (cues.parts.parts=eight) do as well.
     """
     from partreid.labels.tools.base import crops
     from partreid.labels.tools.check import check
@@ -268,11 +273,16 @@ def quality(
     beside them a bell in the middle and stripes, which look at nothing.
 
     Args:
-        run: Run folder. data: Root folder of the images. against: parsing, class images of a human
-        parser; or surfaces, the exact ones of made-up people. name: Which data set it is; default
-        what the recipe names. on: train, the images it was trained on; or test, queries and
-        gallery. set_: Where the reference comes from, e.g. --set source=lip --set folder=parsing
-        --set missing=unknown json: Print as JSON instead of a table. device: auto, cpu or cuda.
+        run: Run folder.
+        data: Root folder of the images.
+        against: parsing, class images of a human parser; or surfaces, the exact ones of made-up
+            people.
+        name: Which data set it is; default what the recipe names.
+        on: train, the images it was trained on; or test, queries and gallery.
+        set_: Where the reference comes from, e.g. --set source=lip --set folder=parsing --set
+            missing=unknown
+        json: Print as JSON instead of a table.
+        device: auto, cpu or cuda.
     """
     from json import dumps
 
@@ -303,14 +313,19 @@ def make(
     Ends with the settings for partreid train, on standard output.
 
     Args:
-        crops: Folder of crops, folders in it included. model: clothes (a SegFormer parser),
-        keypoints (ViTPose), a folder with such a model, or its name on the hub. out: Folder for the
-        labels, for training parsing or keypoints in the data set's root; goes on where it was.
-        device: auto, cpu or cuda. download: Fetch the model from huggingface.co if it is not here;
-        without this nothing is fetched. parser: Whose classes a parser of your own has, if their
-        names do not tell: lip, atr, pascal, sapiens, ... target: Whose pixels a parser's labels
-        keep: the person in the centre, or all people. batch: Crops at once. overwrite: Make labels
-        anew that are there.
+        crops: Folder of crops, folders in it included.
+        model: clothes (a SegFormer parser), keypoints (ViTPose), a folder with such a model, or its
+            name on the hub.
+        out: Folder for the labels, for training parsing or keypoints in the data set's root; goes
+            on where it was.
+        device: auto, cpu or cuda.
+        download: Fetch the model from huggingface.co if it is not here; without this nothing is
+            fetched.
+        parser: Whose classes a parser of your own has, if their names do not tell: lip, atr,
+            pascal, sapiens, ...
+        target: Whose pixels a parser's labels keep: the person in the centre, or all people.
+        batch: Crops at once.
+        overwrite: Make labels anew that are there.
     """
     from partreid import build
     from partreid.labels.tools.models import load

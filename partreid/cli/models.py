@@ -27,14 +27,19 @@ def train(
     """Train a recipe.
 
     Args:
-        recipe: Its name, see: partreid recipes data: Root folder of its training data. With --smoke
-        a few images of them are enough, or a synthetic world; if
-            none is given, one is drawn.
-        out: Run folder; default runs/<recipe>. set_: Change a field of the recipe, e.g. --set
-        stages.epochs=60 resume: Go on from the last checkpoint in the run folder. smoke: Only build
-        it at full size, without memory, and take two steps of every stage at toy size. device:
-        auto, cpu or cuda. devices: Number of GPUs or CPU processes. workers: Processes that load
-        images. save_every: Steps between checkpoints. tensorboard: Also log for TensorBoard.
+        recipe: Its name, see: partreid recipes
+        data: Root folder of its training data. With --smoke a few images of them are enough, or a
+            synthetic world; if none is given, one is drawn.
+        out: Run folder; default runs/<recipe>.
+        set_: Change a field of the recipe, e.g. --set stages.epochs=60
+        resume: Go on from the last checkpoint in the run folder.
+        smoke: Only build it at full size, without memory, and take two steps of every stage at toy
+            size.
+        device: auto, cpu or cuda.
+        devices: Number of GPUs or CPU processes.
+        workers: Processes that load images.
+        save_every: Steps between checkpoints.
+        tensorboard: Also log for TensorBoard.
     """
     from partreid.recipes import find, override
 
@@ -109,22 +114,28 @@ def evaluate(
 
     Args:
         runs: Run folders or model.safetensors; those of one recipe with different seeds count as
-        one method. data: Root folder of the test data. name: Which data set that is; default what
-        the recipe names. report: Write an HTML report to this file. json: Write everything that was
-        found to this file. csv: Write the scores as a table to this file. latex: Write them as rows
-        of a tabular, for a paper, to this file. ledger: Add the scores to this file, from which
-        partreid recipes reads our numbers; --no-ledger to leave it. visibility: Compare only what
-        both images show, where the method knows. rerank: Also score after k-reciprocal re-ranking
-        (k1 20, k2 6, 0.3). expand: Also score after every image was averaged with its 3 nearest
-        from other cameras. shrink: Also score with distances on little evidence drawn towards that
-        of strangers, as if so many more parts
-            said so; 0 is the papers.
-        multi_query: Also score with all images of a person from a camera as one query. described:
-        What a gallery stores instead of what the recipe says, e.g. --described head, or several
-        with commas. row: Score as this row does, one of the same training, see: partreid recipes
+            one method.
+        data: Root folder of the test data.
+        name: Which data set that is; default what the recipe names.
+        report: Write an HTML report to this file.
+        json: Write everything that was found to this file.
+        csv: Write the scores as a table to this file.
+        latex: Write them as rows of a tabular, for a paper, to this file.
+        ledger: Add the scores to this file, from which partreid recipes reads our numbers;
+            --no-ledger to leave it.
+        visibility: Compare only what both images show, where the method knows.
+        rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
+        expand: Also score after every image was averaged with its 3 nearest from other cameras.
+        shrink: Also score with distances on little evidence drawn towards that of strangers, as if
+            so many more parts said so; 0 is the papers.
+        multi_query: Also score with all images of a person from a camera as one query.
+        described: What a gallery stores instead of what the recipe says, e.g. --described head, or
+            several with commas.
+        row: Score as this row does, one of the same training, see: partreid recipes
         calibration: Judge this file of partreid calibrate on the data; default the one that lies
-        beside a model. device: auto, cpu or cuda. devices: Number of processes that share the
-        images out.
+            beside a model.
+        device: auto, cpu or cuda.
+        devices: Number of processes that share the images out.
     """
     if not runs:
         ui.fail("eval needs a run folder, or several to compare; see: partreid eval --help")
@@ -169,8 +180,10 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
     """Embed crops: a folder, an image or a text file that lists images.
 
     Args:
-        run: Run folder or model.safetensors. crops: The crops. out: Folder for
-        embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json (paths, names).
+        run: Run folder or model.safetensors.
+        crops: The crops.
+        out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json
+            (paths, names).
         device: auto, cpu or cuda.
     """
     from partreid.inference import crop_paths, listed, load, save_embeddings
@@ -199,12 +212,14 @@ def convert(
     """Turn a released checkpoint into a run folder that eval, embed and compare take.
 
     Args:
-        checkpoint: A .pth, .pt, .tar or .safetensors file. No code in it is run. out: Folder for
-        model.safetensors, recipe.json and conversion.json. layout: isp, hcga, bpbreid,
-        strong-baseline, torchreid or trunk; default told from the names in the file. recipe: How
-        the model matches; default the release's own rules. set_: Change a field of that recipe,
-        e.g. --set cues.parts.parts=six_new least: Share of both sides' numbers that must find a
-        counterpart, 0 to 1. identities: Their number, if the checkpoint has no classifier.
+        checkpoint: A .pth, .pt, .tar or .safetensors file. No code in it is run.
+        out: Folder for model.safetensors, recipe.json and conversion.json.
+        layout: isp, hcga, bpbreid, strong-baseline, torchreid or trunk; default told from the names
+            in the file.
+        recipe: How the model matches; default the release's own rules.
+        set_: Change a field of that recipe, e.g. --set cues.parts.parts=six_new
+        least: Share of both sides' numbers that must find a counterpart, 0 to 1.
+        identities: Their number, if the checkpoint has no classifier.
     """
     from partreid.recipes import find, override
 

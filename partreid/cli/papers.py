@@ -20,9 +20,11 @@ def demo(
 
     Args:
         out: Folder for the pictures, runs and the report; an interrupted demo goes on where it
-        stopped. quick: Everything at toy size, in under a minute; the scores then mean nothing.
-        json: Also write the numbers to this file. seed: Of the training. methods: core is BoT, PCB
-        and BPBreID; all adds ISP, HCGA, DSA-reID and MagnifierNet.
+            stopped.
+        quick: Everything at toy size, in under a minute; the scores then mean nothing.
+        json: Also write the numbers to this file.
+        seed: Of the training.
+        methods: core is BoT, PCB and BPBreID; all adds ISP, HCGA, DSA-reID and MagnifierNet.
     """
     from partreid.experiments.demo import run
     from partreid.utils.files import writable
@@ -44,8 +46,7 @@ def recipes(
     out: Path | None = None,
     ledger: Path | None = None,
 ) -> None:
-    """List the recipes: one for every row of the papers' tables, with the published numbers and
-    ours.
+    """List the recipes: one for every row of the papers' tables, with the published numbers and ours.
 
     Args:
         name: Show this recipe in full.

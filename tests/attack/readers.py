@@ -414,7 +414,7 @@ SETS = {
         "table.parquet",
         lambda root: valid.put(root / "table.parquet", sets.parquet(sets.table(root))),
         partial(tries.read_set, name="table"),
-        cost=10,
+        cost=400,
     ),
     "list of crops": Door("list", "crops.txt", _crops_and_list, tries.crops_listed, cost=2),
     "msmt17": Door(
@@ -429,10 +429,10 @@ SETS = {
         "cuhk03_new_protocol_config_labeled.mat",
         sets.mat5,
         partial(tries.read_set, name="cuhk03_labeled"),
-        cost=5,
+        cost=600,
         fine=frozenset({"names that are cells of cells"}),
     ),
-    "images mat": Door("mat73", "cuhk-03.mat", sets.mat73, tries.unpacked, cost=30),
+    "images mat": Door("mat73", "cuhk-03.mat", sets.mat73, tries.unpacked, cost=400),
     "test sets": Door(
         "json",
         f"images_labeled/{TESTSETS}",

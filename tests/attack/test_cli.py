@@ -11,6 +11,7 @@ import pytest
 from tests.attack import runs, valid
 from tests.attack.corpus.pictures import png
 from tests.attack.harness import Warden
+from tests.attack.share import share
 
 NUMBERS = (
     "-1",
@@ -220,6 +221,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {  # in a folder with what _lay leaves
 }
 # Trainings and worlds take seconds, so of these fewer words are tried.
 SLOW = ("train", "data synth", "calibrate", "eval", "claims", "demo")
+COST = 60  # milliseconds of a command line, about
 
 
 def _lay(folder: Path) -> None:
@@ -264,7 +266,9 @@ def folder(tmp_path: Path) -> Path:
 def test_strange_words(warden: Warden, folder: Path, command: str) -> None:
     wrong = []
     every = list(dict.fromkeys(variants(COMMANDS[command], warden.fenced)))
-    for words in every[::7] if command in SLOW else every:
+    for words in share(
+        every[::7] if command in SLOW else every, COST * (10 if command in SLOW else 1)
+    ):
         outcome = warden.command(words, folder)
         if not outcome.good:
             wrong.append(f"{[w[:60] for w in words]}: {outcome.kind}\n{outcome.said[-500:]}")
@@ -338,7 +342,7 @@ def test_strange_names_of_files(warden: Warden, folder: Path, what: str) -> None
     terminal would obey.
     """
     wrong = []
-    for name in STRANGE:
+    for name in share(STRANGE, 5 * COST):
         for place in (
             f"{name}.jpg",
             f"strange/{name}.jpg",

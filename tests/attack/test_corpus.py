@@ -8,6 +8,7 @@ import pytest
 
 from tests.attack.corpus import bad
 from tests.attack.readers import DOORS
+from tests.attack.share import share
 from tests.attack.stage import Stage
 
 
@@ -17,7 +18,7 @@ def test_every_bad_file_is_answered_with_a_sentence(
 ) -> None:
     here = stage(door)
     wrong = []
-    for one in bad(here.door.kind, here.valid):
+    for one in share(list(bad(here.door.kind, here.valid)), here.door.cost):
         outcome = here.attack(one)
         if not outcome.good:
             wrong.append(f"{one.name}: {outcome.kind}\n{outcome.said[-600:]}")

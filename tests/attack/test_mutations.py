@@ -22,7 +22,7 @@ def numbers(door: str, minutes: float) -> Iterator[int]:
     always others.
     """
     if not minutes:
-        yield from range(max(10, int(1000 * EACH / DOORS[door].cost)))
+        yield from range(max(5, int(1000 * EACH / DOORS[door].cost)))
         return
     until = time.monotonic() + 60 * minutes / len(DOORS)
     for number in count(int(time.time()) * 1000):
