@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
 from torch import Tensor
 
 from partreid.errors import DataError
@@ -111,6 +112,9 @@ def read_tensors(
     """All tensors of a safetensors file and its metadata, see :func:`read_header`."""
     header = read_header(path, remedy)
     try:
+        if not _is_unicode(path):  # safetensors opens no file of such a name
+            tensors = load(path.read_bytes())
+            return {name: tensors[name].to(device) for name in header.shapes}, header.texts
         with safe_open(str(path), framework="pt", device=device) as file:
             return {name: file.get_tensor(name) for name in header.shapes}, header.texts
     except PermissionError as error:
@@ -128,6 +132,14 @@ def require_finite(path: Path, tensors: dict[str, Tensor]) -> None:
                 f"{path} holds NaN or infinity ({name}): the training diverged, or the file is "
                 "damaged. Restore it, or train again with a lower rate"
             )
+
+
+def _is_unicode(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _entry(path: Path, name: str, entry: Any, remedy: str) -> tuple[str, tuple[int, ...], int, int]:

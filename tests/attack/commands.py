@@ -54,9 +54,10 @@ def run(arguments: list[str], folder: Path) -> str:
     if code == 0:
         return out.text[-1000:]
     lines = err.text.strip().splitlines()
-    if code != 2 or not lines:
+    is_report = "thing(s) to look at" in out.text  # `data check` lists what it finds
+    if code != 2 or not (lines or is_report):
         raise Unsound(f"exit status {code}: {err.text[-300:]}")
     said = [line for line in lines if line.startswith("partreid: ")]
-    if len(said) != 1 and "thing(s) to look at" not in out.text:
+    if len(said) != 1 and not is_report:
         raise Unsound(f"not one sentence: {err.text[-500:]}")
     raise DataError(said[0].removeprefix("partreid: ") if said else out.text[-300:])
