@@ -8,9 +8,11 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +38,37 @@ torch.set_num_threads(1)
 TOY = ("stages.epochs=2", "stages.batch=[4,2]", "size=[64,32]", "backbone.width=8")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+KINDS = {  # of tests, by where they lie; all others are a room's own
+    "tests/golden": "numeric cases of the papers",
+    "tests/attack": "bad files and junk",
+    "tests/test_cli.py": "command line",
+    "tests/test_decide_cli.py": "command line",
+    "tests/test_labels_cli.py": "command line",
+    "tests/experiments": "whole experiments",
+    "tests/test_docs.py": "documentation",
+    "tests/test_site.py": "documentation",
+    "tests/test_layers.py": "the house itself",
+    "tests/test_package.py": "the house itself",
+}
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many tests of each kind ran, and what was tried of the corpus of bad files."""
+    ran: Counter[str] = Counter()
+    tried: Counter[str] = Counter()
+    for report in (r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind)):
+        place = next((place for place in KINDS if report.nodeid.startswith(place)), None)
+        ran[KINDS[place] if place else "rooms"] += 1
+        tried.update(dict(p for p in report.user_properties if p[0] in ("tried", "all")))
+    if ran:
+        counts = ", ".join(f"{kind} {n:,}" for kind, n in ran.most_common())
+        terminalreporter.write_line(f"tests of each kind: {counts}")
+    if tried["tried"] < tried["all"]:
+        terminalreporter.write_line(
+            f"bad files and command lines tried: {tried['tried']:,} of {tried['all']:,}; "
+            f"all of them: make attack"
+        )
 
 
 @pytest.fixture(autouse=True)

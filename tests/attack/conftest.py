@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.attack.harness import Warden
+from tests.attack.share import tried
 from tests.attack.stage import Stage
 
 
@@ -18,6 +19,14 @@ def warden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warden]:
     found = Warden(tmp_path_factory.mktemp("warden"), tmp_path_factory.getbasetemp())
     yield found
     found.close()
+
+
+@pytest.fixture(autouse=True)
+def _counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How much of the corpus a test tried goes into its report."""
+    tried.clear()
+    yield
+    request.node.user_properties.extend(tried.items())
 
 
 @pytest.fixture(scope="session")
