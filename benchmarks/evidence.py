@@ -29,8 +29,15 @@ from partreid.evaluation.extract import extract
 from partreid.evaluation.ledger import commit_of
 from partreid.evaluation.score import Described, cameras, describe, identities
 from partreid.inference import load
-from partreid.metrics import ANY_CAMERA, Protocol, Ranking, bootstrap, bootstrap_values, evaluate
-from partreid.types import Embeddings
+from partreid.metrics import (
+    ANY_CAMERA,
+    Protocol,
+    Ranking,
+    bootstrap_ranking,
+    bootstrap_values,
+    evaluate_embeddings,
+)
+from partreid.types import DISTRACTOR, JUNK, Embeddings
 from partreid.utils.files import write_json
 
 SHRINK = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -59,7 +66,20 @@ class Asked:
         self, distance: PartDistance, q: Embeddings, g: Embeddings, who: Who, protocol: Protocol
     ) -> None:
         self.rankings = {
-            a: evaluate(replace(distance, shrink=a), q, g, *who, protocol, top=1) for a in SHRINK
+            a: evaluate_embeddings(
+                replace(distance, shrink=a),
+                q,
+                g,
+                q_ids=who[0],
+                q_cams=who[1],
+                g_ids=who[2],
+                g_cams=who[3],
+                protocol=protocol,
+                distractor=DISTRACTOR,
+                junk=JUNK,
+                top=1,
+            )
+            for a in SHRINK
         }
         first = self.rankings[0.0].top[:, 0]
         both = shared(q, g)
@@ -314,7 +334,7 @@ def main() -> None:
                 "facts": {name: asked.facts for name, asked in found.items()},
                 "mAP_interval": {
                     name: [
-                        getattr(bootstrap(asked.rankings[0.0])["mAP"], end)
+                        getattr(bootstrap_ranking(asked.rankings[0.0])["mAP"], end)
                         for end in ("low", "high")
                     ]
                     for name, asked in found.items()

@@ -26,8 +26,8 @@ import torch
 from benchmarks.about import about
 from benchmarks.reference import part_distance, scores_by_sorting
 from partreid.distance import Metric, PartDistance
-from partreid.metrics import Pairs, Watchlist, evaluate, rank
-from partreid.types import Embeddings
+from partreid.metrics import OpenSetAccumulator, PairAccumulator, evaluate_embeddings, rank
+from partreid.types import DISTRACTOR, Embeddings
 
 PARTS, WIDTH, IDENTITIES, CAMERAS, DISTRACTORS = 9, 512, 751, 6, 2798
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean", "unit_euclidean")
@@ -132,7 +132,15 @@ def measure_scores(queries: int, gallery: int) -> dict[str, Any]:
     blocks = [(slice(0, queries), torch.from_numpy(far))]
 
     def ours(top: int) -> dict[str, float]:
-        return rank(blocks, q_ids, q_cameras, g_ids, g_cameras, top=top).scores
+        return rank(
+            blocks,
+            q_ids=q_ids,
+            g_ids=g_ids,
+            q_cams=q_cameras,
+            g_cams=g_cameras,
+            distractor=DISTRACTOR,
+            top=top,
+        ).scores
 
     results: dict[str, Any] = {
         "seconds": min(seconds(lambda: ours(0)) for _ in range(2)),
@@ -173,11 +181,20 @@ def measure_evaluation(
     before, memory, best = peak_mib(), 0.0, (float("inf"), 0.0)
     for _ in range(2):  # the better of two, as everywhere here
         Timed.spent, start = 0.0, time.perf_counter()
-        pairs, watchlist = Pairs(), Watchlist(q_ids, g_ids)
-        ranking = evaluate(
-            distance, q, g, q_ids, q_cameras, g_ids, g_cameras, watchers=(pairs, watchlist)
+        pairs = PairAccumulator()
+        open_set = OpenSetAccumulator(q_ids=q_ids, g_ids=g_ids, distractor=DISTRACTOR)
+        ranking = evaluate_embeddings(
+            distance,
+            q,
+            g,
+            q_ids=q_ids,
+            g_ids=g_ids,
+            q_cams=q_cameras,
+            g_cams=g_cameras,
+            distractor=DISTRACTOR,
+            accumulators=(pairs, open_set),
         )
-        found = {**ranking.scores, **pairs.result().scores, **watchlist.result().scores}
+        found = {**ranking.scores, **pairs.result().scores, **open_set.result().scores}
         best = min(best, (time.perf_counter() - start, Timed.spent))
         memory = memory or peak_mib()  # of one evaluation, without what the one before has left
     total, spent = best
@@ -219,8 +236,14 @@ def measure_device(metric: Metric, queries: int, gallery: int, device: str) -> d
     error = float((run().cpu() - distance(q, g)).abs().max())
     people_there = people(queries, gallery)
     scored = [
-        evaluate(
-            distance, *pair, people_there[0], people_there[1], people_there[2], people_there[3]
+        evaluate_embeddings(
+            distance,
+            *pair,
+            q_ids=people_there[0],
+            q_cams=people_there[1],
+            g_ids=people_there[2],
+            g_cams=people_there[3],
+            distractor=DISTRACTOR,
         ).scores
         for pair in ((q, g), there)
     ]

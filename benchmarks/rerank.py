@@ -27,7 +27,7 @@ from benchmarks.about import about
 from benchmarks.match import peak_mib, product_rate
 from benchmarks.reference import cosine_matrix, k_reciprocal
 from partreid.distance import PartDistance
-from partreid.metrics import evaluate, rank
+from partreid.metrics import evaluate_embeddings, rank
 from partreid.retrieval import KReciprocal
 from partreid.types import Embeddings
 
@@ -67,7 +67,12 @@ def measure(size: str, keep: str = "") -> dict[str, Any]:
     queries, gallery, *world = SIZES[size]
     q, q_ids, q_cameras = people(queries, *world, seed=1)
     g, g_ids, g_cameras = people(gallery, *world, seed=2)
-    known = (q_ids, q_cameras, g_ids, g_cameras)
+    known: dict[str, Any] = {
+        "q_ids": q_ids,
+        "g_ids": g_ids,
+        "q_cams": q_cameras,
+        "g_cams": g_cameras,
+    }
     embeddings = sum(e.vectors.nbytes + e.visibility.nbytes for e in (q, g)) / 2**20
     distance = PartDistance("cosine")
     distance(q.rows(slice(0, 64)), g.rows(slice(0, 64)))  # first-call set-up of the matrix library
@@ -93,14 +98,14 @@ def measure(size: str, keep: str = "") -> dict[str, Any]:
         took = time.perf_counter() - start
         result: dict[str, Any] = {}
     else:
-        ranking = rank(KReciprocal()(distance, q, g, progress=tell), *known)
+        ranking = rank(KReciprocal()(distance, q, g, progress=tell), **known)
         took = time.perf_counter() - start
         peak = peak_mib()
         result = {
             "peak_mib": peak,
             "extra_mib": peak - before,
             "mAP": ranking.mAP,
-            "mAP_before": evaluate(distance, q, g, *known).mAP,
+            "mAP_before": evaluate_embeddings(distance, q, g, **known).mAP,
         }
     rate = product_rate(q, g)
     n = queries + gallery

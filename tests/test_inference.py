@@ -16,9 +16,8 @@ from partreid.evaluation import decision
 from partreid.evaluation.extract import extract
 from partreid.inference import Model, crop_paths, listed
 from partreid.metrics import Interval
-from partreid.metrics.calibration import Calibration, Check, Slice, Source
+from partreid.metrics.calibration import Calibration, Check, Slice, Source, reliability
 from partreid.metrics.pairs import Curve
-from partreid.metrics.reliability import reliability
 from partreid.train.checkpoint import load_tensors, save_tensors
 from partreid.types import Benchmark, Embeddings, Sample
 

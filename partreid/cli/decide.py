@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from partreid.evaluation.decision import Bound
     from partreid.inference import Model
     from partreid.metrics import Interval
-    from partreid.metrics.calibration import Calibration, Check
-    from partreid.metrics.reliability import Reliability
+    from partreid.metrics.calibration import Calibration, Check, Reliability
 
 _NONE = "no decision: this run has no calibration; make one with partreid calibrate, on crops whose people you know"
 _PROOF = "A threshold is no proof: let a person decide wherever a decision touches one."

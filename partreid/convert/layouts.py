@@ -192,7 +192,7 @@ _COPARSING = replace(
     }.get(identities, "hcga/released/occluded_duke"),
     notes=(
         "the authors add similarities up where this model divides by their weight; the undivided "
-        "rule is partreid.metrics.official.hcga_released",
+        "rule is partreid.metrics.official.hcga_official",
         *_PARSING.notes,
         "DukeMTMC and Occluded-Duke have the same shapes: for the former give --recipe "
         "hcga/released/dukemtmc",

@@ -9,7 +9,7 @@ import numpy as np
 from partreid.data.copies import same_files
 from partreid.errors import DataError
 from partreid.metrics import Protocol
-from partreid.types import Benchmark, Sample
+from partreid.types import JUNK, Benchmark, Sample
 from partreid.utils.text import brief
 
 Pair = tuple[Sample, Sample]
@@ -51,6 +51,6 @@ def without_copies(benchmark: Benchmark, protocol: Protocol) -> tuple[Benchmark,
 def _seen(pair: Pair, protocol: Protocol) -> bool:
     query, copy = pair
     _, valid = protocol.masks(
-        query.identity, query.camera, np.array([copy.identity]), np.array([copy.camera])
+        query.identity, query.camera, np.array([copy.identity]), np.array([copy.camera]), junk=JUNK
     )
     return bool(valid[0])

@@ -173,9 +173,12 @@ def known_pairs(
     own_ids, own_cameras = (
         np.array([getattr(s, name) for s in asked], np.int64) for name in ("identity", "camera")
     )
-    require_matches(protocol, own_ids, own_cameras, ids, cameras)
+    special = {"distractor": DISTRACTOR, "junk": JUNK}
+    require_matches(
+        protocol, q_ids=own_ids, g_ids=ids, q_cams=own_cameras, g_cams=cameras, **special
+    )
     people, images = _people(asked, benchmark.gallery)
-    lists = Lists(protocol, ids, cameras)
+    lists = Lists(protocol, g_ids=ids, g_cams=cameras, **special)
     found: list[tuple[Any, ...]] = []
     start = 0
     for e in queries.values():

@@ -21,7 +21,7 @@ from partreid.metrics.calibration import Calibration
 from partreid.report.trust import trust
 from partreid.retrieval import Expansion, KReciprocal
 from partreid.retrieval.multi_query import pooled
-from partreid.types import Benchmark, Embeddings, Sample
+from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
 from partreid.utils import ui
 from partreid.utils.arguments import door
 
@@ -144,11 +144,13 @@ def _finish(
             {
                 q: pooled(
                     e,
-                    identities(benchmark.queries[q]),
-                    cameras(benchmark.queries[q]),
-                    more,
-                    identities(benchmark.more),
-                    cameras(benchmark.more),
+                    q_ids=identities(benchmark.queries[q]),
+                    q_cams=cameras(benchmark.queries[q]),
+                    multi_query=more,
+                    multi_query_ids=identities(benchmark.more),
+                    multi_query_cams=cameras(benchmark.more),
+                    distractor=DISTRACTOR,
+                    junk=JUNK,
                     unit=distance.metric != "euclidean",
                 )
                 for q, e in described.queries.items()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,20 +13,20 @@ from partreid.evaluation.setting import Setting
 from partreid.metrics import (
     MARKET,
     Interval,
-    Pairs,
+    OpenSetAccumulator,
+    PairAccumulator,
     Protocol,
     Ranking,
     Roc,
     Searches,
-    Watchlist,
-    bootstrap,
+    bootstrap_ranking,
     bootstrap_roc,
     bootstrap_searches,
-    evaluate,
+    evaluate_embeddings,
     rank,
 )
 from partreid.retrieval import Expansion, KReciprocal
-from partreid.types import Benchmark, Embeddings, Sample
+from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
 from partreid.utils.arguments import door
 
 
@@ -108,15 +109,28 @@ def score(
             identities(samples),
             cameras(samples),
         )
-        known = (query_ids, query_cameras, gallery_ids, gallery_cameras, protocol)
+        known: dict[str, Any] = {
+            "q_ids": query_ids,
+            "g_ids": gallery_ids,
+            "q_cams": query_cameras,
+            "g_cams": gallery_cameras,
+            "protocol": protocol,
+            "distractor": DISTRACTOR,
+            "junk": JUNK,
+        }
         if after is None:
-            pairs, watchlist = Pairs(), Watchlist(np.array(query_ids), np.array(gallery_ids))
-            ranking = evaluate(distance, query, gallery, *known, watchers=(pairs, watchlist))
-            roc, searches, people = pairs.result(), watchlist.result(), np.array(query_ids)
+            pairs = PairAccumulator()
+            open_set = OpenSetAccumulator(
+                q_ids=query_ids, g_ids=gallery_ids, distractor=DISTRACTOR, junk=JUNK
+            )
+            ranking = evaluate_embeddings(
+                distance, query, gallery, **known, accumulators=(pairs, open_set)
+            )
+            roc, searches = pairs.result(), open_set.result()
             intervals = {
-                **bootstrap(ranking),
-                **bootstrap_roc(roc, people),
-                **bootstrap_searches(searches, people),
+                **bootstrap_ranking(ranking),
+                **bootstrap_roc(roc, q_ids=query_ids),
+                **bootstrap_searches(searches, q_ids=query_ids),
             }
             found.append(
                 Scored(
@@ -131,21 +145,25 @@ def score(
             )
             continue
         if isinstance(after, KReciprocal):
-            ranking = rank(after(distance, query, gallery, progress=progress), *known)
+            ranking = rank(after(distance, query, gallery, progress=progress), **known)
         else:
             order = np.argsort(query_cameras, kind="stable")  # one gallery for each camera
             ids, by = np.array(query_ids)[order], np.array(query_cameras)[order]
             blocks = after.blocks(
-                distance, query.rows(torch.from_numpy(order)), by.tolist(), gallery, gallery_cameras
+                distance,
+                query.rows(torch.from_numpy(order)),
+                gallery,
+                q_cams=by,
+                g_cams=gallery_cameras,
             )
-            ranking = rank(blocks, ids, by, gallery_ids, gallery_cameras, protocol).reordered(
+            ranking = rank(blocks, **{**known, "q_ids": ids, "q_cams": by}).reordered(
                 np.argsort(order)
             )
         found.append(
             Scored(
                 name,
                 ranking,
-                bootstrap(ranking),
+                bootstrap_ranking(ranking),
                 time.perf_counter() - began,
                 setting=Setting.of(benchmark.name, protocol, ranking, benchmark.gallery),
             )

@@ -26,7 +26,7 @@ from partreid.metrics.slices import (
 )
 from partreid.report.content import Block, Cell, Heat, Mark, Plot, Section, Series, Table
 from partreid.report.sections import Slots, title
-from partreid.types import Benchmark
+from partreid.types import DISTRACTOR, JUNK, Benchmark
 
 FEW = 10  # queries below which a slice has no interval worth printing
 
@@ -77,7 +77,11 @@ def break_down(
         own = parts(query.names)
         seen = query.select(*own).visibility if len(own) > 1 else None
         varies = seen is not None and bool((seen != 1).any())
-        slices = {"cameras": by_camera_pair(s.ranking, cameras(asked), cameras(benchmark.gallery))}
+        slices = {
+            "cameras": by_camera_pair(
+                s.ranking, q_cams=cameras(asked), g_cams=cameras(benchmark.gallery)
+            )
+        }
         if len(own) > 1 and (varies or bool((gallery.select(*own).visibility != 1).any())):
             slices["shared"] = by_shared_parts(s.ranking, query.select(*own), gallery.select(*own))
         if len(query.names) > 1:
@@ -85,11 +89,13 @@ def break_down(
                 distance,
                 query,
                 gallery,
-                identities(asked),
-                cameras(asked),
-                identities(benchmark.gallery),
-                cameras(benchmark.gallery),
-                protocol,
+                q_ids=identities(asked),
+                g_ids=identities(benchmark.gallery),
+                q_cams=cameras(asked),
+                g_cams=cameras(benchmark.gallery),
+                protocol=protocol,
+                distractor=DISTRACTOR,
+                junk=JUNK,
             )
         slices["size"] = by_identity_size(s.ranking)
         slices["gallery"] = by_gallery_size(s.ranking, _sizes(s.ranking))

@@ -19,15 +19,21 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
+from partreid.metrics.arrays import Doubles, Ids, Integers, as_int64
 from partreid.metrics.open_set import FPIRS, Searches
 from partreid.metrics.ranking import Ranking
-from partreid.metrics.student_t import by_people, by_seed, people_of, quantile, student, together
-from partreid.metrics.verification import FPRS, Roc
+from partreid.metrics.student_t import (
+    by_people,
+    by_seed,
+    people_of,
+    quantile,
+    student_t,
+    together,
+)
+from partreid.metrics.verification import FMRS, Roc
 from partreid.utils.arguments import door, integer, number, require
 
-Integers = NDArray[np.int64]
-Doubles = NDArray[np.float64]
 Scores = Mapping[str, Doubles]  # what is averaged, by name: float64 [n], one for each query
 
 SAMPLES = 2000
@@ -53,7 +59,7 @@ class Difference(Interval):
 
 
 @door
-def bootstrap(
+def bootstrap_ranking(
     ranking: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
     """Intervals of all scores of a ranking."""
@@ -82,11 +88,11 @@ def bootstrap_difference(
 
 @door
 def bootstrap_values(
-    values: Scores, identities: Integers, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
+    values: Scores, ids: Ids, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Intervals of the means of named values; identities: int64 [n]."""
+    """Intervals of the means of named values; ids: integers [n], the person of each."""
     _require_draws(samples, seed, level)
-    _, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
+    _, person, queries = np.unique(_fitting(ids, values), return_inverse=True, return_counts=True)
     drawn = _draws(len(queries), samples, seed)
     weight = drawn @ queries  # queries in each draw
     result = {}
@@ -108,20 +114,20 @@ def over_seeds(
 
     Two sources of error add: the people who were drawn (by each query's mean over the runs) and the
     few seeds (variance between runs over their number). The range is Student's, so three seeds that
-    differ much make it wide. With one run it is :func:`bootstrap`: what other seeds do remains
+    differ much make it wide. With one run it is :func:`bootstrap_ranking`: what other seeds do remains
     unknown.
     """
     _require_draws(samples, seed, level)
     require(len(runs) > 0, "what is averaged", "one run or more", runs)
     if len(runs) == 1:
-        return bootstrap(runs[0], samples, seed, level)
+        return bootstrap_ranking(runs[0], samples, seed, level)
     each = same_queries(runs)
     mean = {name: np.mean([scores[name] for scores in each], 0) for name in each[0]}
     people = runs[0].identities[runs[0].scored]
     found = {}
     for name, values in mean.items():
         value, seeds = float(values.mean()), by_seed([scores[name] for scores in each], people)
-        half, _ = student(value, [by_people(values, people), seeds], level)
+        half, _ = student_t(value, [by_people(values, people), seeds], level)
         found[name] = Interval(value, value - half, value + half)
     return found
 
@@ -168,37 +174,39 @@ def difference_over_seeds(
         )
         seeds = [by_seed(side, people) for side in sides]
         value = float(change.mean())
-        half, p = student(value, [by_people(change, people), together(seeds)], level)
+        half, p = student_t(value, [by_people(change, people), together(seeds)], level)
         found[name] = Difference(value, value - half, value + half, p)
     return found
 
 
 @door
 def bootstrap_roc(
-    roc: Roc, identities: Integers, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
+    roc: Roc, *, q_ids: Ids, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; identities: of
+    """Intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; q_ids: of the
     queries.
 
     Curves are read at 512 distances. A score whose threshold lies above the pairs that were kept
     one by one has no interval and is left out.
     """
     _require_draws(samples, seed, level)
-    if not len(roc.own) or not len(roc.near):
+    if not len(roc.genuine) or not len(roc.nearest):
         return {}
-    people, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
-    counts = np.unique(np.geomspace(1, len(roc.near), _GRID).astype(np.int64))
-    edges = np.append(roc.near[counts - 1], roc.near[-1])
-    strangers = _histogram(roc.near, person[roc.near_query], edges, len(people))
-    own = _histogram(roc.own, person[roc.own_query], edges, len(people))
-    total = np.bincount(person, roc.others_of_query, len(people))
-    matches = np.bincount(person[roc.own_query], minlength=len(people))
+    people, person, queries = np.unique(
+        as_int64("q_ids", q_ids), return_inverse=True, return_counts=True
+    )
+    counts = np.unique(np.geomspace(1, len(roc.nearest), _GRID).astype(np.int64))
+    edges = np.append(roc.nearest[counts - 1], roc.nearest[-1])
+    impostors = _histogram(roc.nearest, person[roc.nearest_query], edges, len(people))
+    genuine = _histogram(roc.genuine, person[roc.genuine_query], edges, len(people))
+    total = np.bincount(person, roc.impostors_of_query, len(people))
+    matches = np.bincount(person[roc.genuine_query], minlength=len(people))
     found: dict[str, list[float]] = {name: [] for name in roc.scores}
     for drawn in _portions(len(people), samples, seed):
-        fpr = np.cumsum(drawn @ strangers, 1) / np.maximum(drawn @ total, 1)[:, None]
-        tpr = np.cumsum(drawn @ own, 1) / np.maximum(drawn @ matches, 1)[:, None]
-        for x, y in zip(fpr, tpr):
-            for rate in FPRS:
+        fmr = np.cumsum(drawn @ impostors, 1) / np.maximum(drawn @ total, 1)[:, None]
+        tpr = np.cumsum(drawn @ genuine, 1) / np.maximum(drawn @ matches, 1)[:, None]
+        for x, y in zip(fmr, tpr):
+            for rate in FMRS:
                 # The grid is read where the last threshold within the rate lies: rates between its
                 # points are kept low.
                 at = int(np.searchsorted(x, rate + 1e-12, "right"))
@@ -224,46 +232,53 @@ def bootstrap_roc(
 
 @door
 def bootstrap_searches(
-    found: Searches,
-    identities: Integers,
+    outcome: Searches,
+    *,
+    q_ids: Ids,
     samples: int = SAMPLES,
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
     """Intervals of :attr:`Searches.scores`, the limit being chosen anew in each draw.
 
-    identities: of queries. Empty without queries of both kinds.
+    q_ids: of the queries. Empty without queries of both kinds.
     """
     _require_draws(samples, seed, level)
-    if not found.mated.any() or found.mated.all():
+    if not outcome.mated.any() or outcome.mated.all():
         return {}
-    people, person, queries = np.unique(identities, return_inverse=True, return_counts=True)
-    away, at_home = np.flatnonzero(~found.mated), np.flatnonzero(found.mated)
-    strangers = away[np.argsort(found.nearest[away], kind="stable")]
-    mated = at_home[np.argsort(found.own[at_home], kind="stable")]
-    far, own = found.nearest[strangers], found.own[mated]
-    below, upto = (np.searchsorted(far, found.nearest[mated], side) for side in ("left", "right"))
-    means: dict[str, list[Doubles]] = {name: [] for name in found.scores}
+    people, person, queries = np.unique(
+        as_int64("q_ids", q_ids), return_inverse=True, return_counts=True
+    )
+    absent, present = np.flatnonzero(~outcome.mated), np.flatnonzero(outcome.mated)
+    non_mated = absent[np.argsort(outcome.nearest[absent], kind="stable")]
+    mated = present[np.argsort(outcome.right[present], kind="stable")]
+    far, right_answer = outcome.nearest[non_mated], outcome.right[mated]
+    below, upto = (np.searchsorted(far, outcome.nearest[mated], side) for side in ("left", "right"))
+    means: dict[str, list[Doubles]] = {name: [] for name in outcome.scores}
     for drawn in _portions(len(people), samples, seed):
         weight = drawn[:, person].astype(np.float64)
-        strange, home, right = (
+        non_mates, mates, first = (
             np.pad(np.cumsum(w, 1), ((0, 0), (1, 0)))
-            for w in (weight[:, strangers], weight[:, mated], weight[:, mated] * found.first[mated])
+            for w in (
+                weight[:, non_mated],
+                weight[:, mated],
+                weight[:, mated] * outcome.first[mated],
+            )
         )
-        many, hosts = np.maximum(strange[:, -1], 1e-9), np.maximum(home[:, -1], 1e-9)
+        away, searched = np.maximum(non_mates[:, -1], 1e-9), np.maximum(mates[:, -1], 1e-9)
         for fpir in FPIRS:
-            limit = np.append(far, np.inf)[(strange[:, 1:] <= fpir * many[:, None] + 1e-9).sum(1)]
-            nearer = np.searchsorted(own, limit, "left")[:, None]
+            limit = np.append(far, np.inf)[(non_mates[:, 1:] <= fpir * away[:, None] + 1e-9).sum(1)]
+            nearer = np.searchsorted(right_answer, limit, "left")[:, None]
             returned, named = (
-                np.take_along_axis(summed, nearer, 1)[:, 0] / hosts for summed in (home, right)
+                np.take_along_axis(summed, nearer, 1)[:, 0] / searched for summed in (mates, first)
             )
             means[f"FNIR@{fpir:.0%}"].append(1 - returned)
             means[f"DIR@{fpir:.0%}"].append(named)
-        lost = ((strange[:, below] + strange[:, upto]) * weight[:, mated]).sum(1) / (
-            2 * many * hosts
+        lost = ((non_mates[:, below] + non_mates[:, upto]) * weight[:, mated]).sum(1) / (
+            2 * away * searched
         )
         means["AUROC"].append(1 - lost)
-    scores = found.scores
+    scores = outcome.scores
     read = {name: np.concatenate(values) for name, values in means.items()}
     return {
         name: _interval(
@@ -277,6 +292,17 @@ def _require_draws(samples: int, seed: int, level: float) -> None:
     integer("the number of draws", samples, 1)
     integer("the seed", seed, 0)
     number("the level", level, 0, 1, open_=True)
+
+
+def _fitting(ids: Ids, values: Scores) -> Integers:
+    """The ids as int64 [n]. ShapeError unless there is one for every value."""
+    people = as_int64("ids", ids)
+    for name, value in values.items():
+        if value.shape != people.shape:
+            raise ShapeError(
+                f"{name} must have one value per id, {len(people)}, got {list(value.shape)}"
+            )
+    return people
 
 
 @door
@@ -320,18 +346,18 @@ def _interval(
     without: Doubles,
     queries: Integers,
     level: float,
-    centre: float | None = None,
+    center: float | None = None,
 ) -> Interval:
     """BCa, widened for few people. drawn: the value in each draw; without: [people], with each one
     left out.
 
-    queries: int64 [people]. centre: what ``drawn`` scatters about, if not quite ``value``.
+    queries: int64 [people]. center: what ``drawn`` scatters about, if not quite ``value``.
     """
     if len(queries) == 1:
         return Interval(value, value, value)
-    people, centre = people_of(queries), value if centre is None else centre
+    people, center = people_of(queries), value if center is None else center
     below = (
-        np.mean(drawn < centre - 1e-12) + np.mean(drawn <= centre + 1e-12)
+        np.mean(drawn < center - 1e-12) + np.mean(drawn <= center + 1e-12)
     ) / 2  # ties count half
     bias = NormalDist().inv_cdf(min(max(float(below), 1e-3), 1 - 1e-3))
     change = without.mean() - without

@@ -1,4 +1,4 @@
-"""Rules of released code that differ from the papers or from today's definitions. For comparison
+"""Rules of the official code that differ from the papers or from today's definitions. For comparison
 only.
 
 Nothing else imports this file, and its numbers are to be shown beside the others, never instead of
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from partreid.distance import PartDistance
-from partreid.metrics.matches import Floats, Ranks
-from partreid.metrics.ranking import Ranking
+from partreid.metrics.arrays import Floats
+from partreid.metrics.ranking import Ranking, Ranks
 from partreid.types import Embeddings
 from partreid.utils.arguments import door
 
@@ -42,14 +42,14 @@ def trapezoid_mAP(ranking: Ranking) -> float:
 
 
 @door
-def bpbreid_released(
+def bpbreid_official(
     q: Embeddings,
     g: Embeddings,
     metric: Literal["cosine", "euclidean"] = "euclidean",
     combine: Literal["mean", "max"] = "mean",
     continuous: bool = False,
 ) -> Tensor:
-    """Distances [Nq, Ng] as the released code of BPBreID combines them, on embeddings of length 1.
+    """Distances [Nq, Ng] as the official code of BPBreID combines them, on embeddings of length 1.
 
     A pair that shares no part is not infinitely far but 1 farther than the largest part distance of
     the whole matrix. ``continuous`` weighs a part by sqrt(v v') instead of v v' and ignores
@@ -81,7 +81,7 @@ def cuhk03_single_shot(
     CVPR 2014).
 
     distances: float [Ng]; identities: int64 [Ng]; valid: bool [Ng], with a right answer among them.
-    Identities are drawn for in the order in which they first appear in the list, as the released
+    Identities are drawn for in the order in which they first appear in the list, as the official
     evaluation does, so that a seed gives the same numbers.
     """
     order = np.argsort(distances, kind="stable")
@@ -95,8 +95,8 @@ def cuhk03_single_shot(
 
 
 @door
-def isp_released(q: Embeddings, g: Embeddings) -> Tensor:
-    """Distances [Nq, Ng] of ISP's released matching: 1 - mean of (1 + cos) / 2 over what both
+def isp_official(q: Embeddings, g: Embeddings) -> Tensor:
+    """Distances [Nq, Ng] of ISP's official matching: 1 - mean of (1 + cos) / 2 over what both
     images show.
 
     The first embedding must be global and foreground joined into one vector
@@ -106,8 +106,8 @@ def isp_released(q: Embeddings, g: Embeddings) -> Tensor:
 
 
 @door
-def hcga_released(q: Embeddings, g: Embeddings) -> Tensor:
-    """Minus HCGA's released similarity [Nq, Ng]: the *sum* of (1 + cos) / 2 over what both images
+def hcga_official(q: Embeddings, g: Embeddings) -> Tensor:
+    """Minus HCGA's official similarity [Nq, Ng]: the *sum* of (1 + cos) / 2 over what both images
     show.
 
     Eq. 10's division was taken out there, so that whoever shares more parts is more similar. Holds

@@ -1,43 +1,75 @@
-"""Open-set search: may the person asked for be in nobody's gallery, and does the search say so?
+"""Open-set search (1:N): is the person in the gallery at all, and does the search say so?
 
-A query is *mated* if it has a right answer. A search returns what lies at or below a threshold. Of
-the queries that are not mated, FPIR is the share to which it returns anybody at all; of the mated
-ones FNIR is the share whose person it does not return, and DIR the share whose person it returns
-first. AUROC: how well the nearest distance alone tells mated queries from others. (Grother et al.,
-NIST FRVT 1:N; Liao et al., arXiv 1408.0872.)
+A query is *mated* if it has a right answer, *non-mated* otherwise. A search returns what lies below
+a threshold. Of the non-mated queries FPIR is the share to which it returns anybody at all; of the
+mated ones FNIR is the share whose person it does not return, and DIR the share whose person it
+returns first. AUROC: how well the nearest distance alone tells mated queries from others. (Grother
+et al., NIST FRVT 1:N; Liao et al., arXiv 1408.0872.)
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from partreid.metrics.matches import Floats
+from partreid.metrics.arrays import (
+    Ids,
+    Integers,
+    Labels,
+    Mask,
+    Matrix,
+    Singles,
+    as_int64,
+    as_matrix,
+    require_numbers,
+)
+from partreid.metrics.protocols import Protocol, Special, special
 from partreid.utils.arguments import door, integer, number
 
-Integers = NDArray[np.int64]
-Singles = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 FPIRS = (0.01, 0.1)
 
 
 @dataclass(frozen=True, eq=False)
 class Searches:
-    """The outcome of Nq searches, each [Nq]. mated: bool. own, other: float32 distance of the
+    """The outcome of Nq searches, each [Nq]. mated: bool. right, wrong: float32 distance of the
     nearest right and the nearest wrong answer, +inf where there is none. first: bool, whether the
     nearest of all is right.
     """
 
     mated: Mask
-    own: Singles
-    other: Singles
+    right: Singles
+    wrong: Singles
     first: Mask
+
+    @classmethod
+    @door
+    def of_masks(cls, distances: Matrix, relevant: Mask, valid: Mask) -> "Searches":
+        """Of a whole matrix and what a protocol says of it: a query without a relevant and valid
+        entry is not mated.
+
+        Args:
+            distances: [Nq, Ng], numpy, torch or lists, without NaN.
+            relevant: bool [Nq, Ng], the right answers.
+            valid: bool [Nq, Ng], what a query may see.
+        """
+        matrix = as_matrix(distances)
+        require_numbers(matrix, 0, len(matrix))
+        values = np.where(valid, matrix.astype(np.float32), np.nan)
+        mates = relevant & valid
+        right, wrong = (
+            _nearest(np.where(mates, values, np.nan)),
+            _nearest(np.where(mates, np.nan, values)),
+        )
+        first = [
+            _first(row, np.flatnonzero(mate), r, w)
+            for row, mate, r, w in zip(values, mates, right, wrong, strict=True)
+        ]
+        return cls(np.asarray(mates.any(1)), right, wrong, np.array(first, np.bool_))
 
     @property
     def nearest(self) -> Singles:
         """Distance of the nearest answer of all."""
-        return np.minimum(self.own, self.other)
+        return np.minimum(self.right, self.wrong)
 
     def limit(self, fpir: float) -> float:
         """Answers nearer than this are returned, so that no more than the share ``fpir`` of
@@ -46,22 +78,22 @@ class Searches:
         +inf if all of them may; a pair that shares no part is never returned. NaN without non-mated
         queries.
         """
-        number("a false-positive rate", fpir, 0, 1)
-        strangers = np.sort(self.nearest[~self.mated])
-        if not len(strangers):
+        number("a false-positive identification rate", fpir, 0, 1)
+        non_mated = np.sort(self.nearest[~self.mated])
+        if not len(non_mated):
             return float("nan")
-        allowed = int(fpir * len(strangers) + 1e-9)
-        return float(strangers[allowed]) if allowed < len(strangers) else float("inf")
+        allowed = int(fpir * len(non_mated) + 1e-9)
+        return float(non_mated[allowed]) if allowed < len(non_mated) else float("inf")
 
     def fnir_at(self, fpir: float) -> float:
         """False-negative identification rate in [0, 1], at any rank; NaN without queries of both
         kinds.
         """
-        return self._share(~(self.own < self.limit(fpir)), fpir)
+        return self._share(~(self.right < self.limit(fpir)), fpir)
 
     def dir_at(self, fpir: float) -> float:
         """Detection and identification rate in [0, 1]: the right person returned, and first."""
-        return self._share((self.own < self.limit(fpir)) & self.first, fpir)
+        return self._share((self.right < self.limit(fpir)) & self.first, fpir)
 
     def _share(self, of: Mask, fpir: float) -> float:
         if not self.mated.any() or np.isnan(self.limit(fpir)):
@@ -73,11 +105,11 @@ class Searches:
         """Probability in [0, 1] that a mated query has a nearer answer than another one; ties
         count half.
         """
-        mated, strangers = self.nearest[self.mated], np.sort(self.nearest[~self.mated])
-        if not len(mated) or not len(strangers):
+        mated, non_mated = self.nearest[self.mated], np.sort(self.nearest[~self.mated])
+        if not len(mated) or not len(non_mated):
             return float("nan")
-        below, upto = (np.searchsorted(strangers, mated, side) for side in ("left", "right"))
-        return float(1 - (below + upto).mean() / (2 * len(strangers)))
+        below, upto = (np.searchsorted(non_mated, mated, side) for side in ("left", "right"))
+        return float(1 - (below + upto).mean() / (2 * len(non_mated)))
 
     @property
     def scores(self) -> dict[str, float]:
@@ -90,70 +122,125 @@ class Searches:
 
 
 @door
-def searches(distances: Floats, relevant: Mask, valid: Mask) -> Searches:
-    """Of whole matrices [Nq, Ng]: a query without a relevant and valid entry is not mated."""
-    values = np.where(valid, np.asarray(distances, np.float32), np.nan)
-    right = relevant & valid
-    own, other = (
-        _nearest(np.where(right, values, np.nan)),
-        _nearest(np.where(right, np.nan, values)),
-    )
-    first = [
-        _first(row, np.flatnonzero(at), o, w)
-        for row, at, o, w in zip(values, right, own, other, strict=True)
-    ]
-    return Searches(np.asarray(right.any(1)), own, other, np.array(first, np.bool_))
+def searches(
+    distances: Matrix,
+    *,
+    q_ids: Ids,
+    g_ids: Ids,
+    q_cams: Ids | None = None,
+    g_cams: Ids | None = None,
+    protocol: Protocol | None = None,
+    distractor: Special = None,
+    junk: Special = None,
+) -> Searches:
+    """Open-set search on a whole matrix of distances: a query without a right answer is non-mated.
+
+    Args:
+        distances: [Nq, Ng], smaller is closer; a numpy array, a torch tensor or lists.
+        q_ids: integers [Nq].
+        g_ids: integers [Ng].
+        q_cams: integers [Nq], or None where nobody knows the cameras.
+        g_cams: integers [Ng] or None.
+        protocol: what a query may not see; None: see :func:`partreid.metrics.evaluate`.
+        distractor: an identity, or several, that is wrong for every query.
+        junk: an identity, or several, that no query sees.
+
+    Returns:
+        The :class:`Searches`: FNIR and DIR at an FPIR, AUROC. Rates are NaN without queries of
+        both kinds.
+
+    Raises:
+        ShapeError: shapes do not fit or ids are no integers.
+        ArgumentError: distances are no real numbers, or cameras are missing for the protocol.
+        DataError: a distance is NaN.
+
+    Example:
+        >>> from partreid.metrics import searches
+        >>> found = searches([[0.1, 0.4], [0.3, 0.5]], q_ids=[1, 9], g_ids=[1, 2])
+        >>> found.mated.tolist(), found.fnir_at(0.0), found.dir_at(0.0)
+        ([True, False], 0.0, 1.0)
+    """
+    values = as_matrix(distances)
+    shape = (values.shape[0], values.shape[1])
+    labels = Labels.of(shape, q_ids, g_ids, q_cams, g_cams, protocol, distractor, junk)
+    return Searches.of_masks(values, *labels.masks())
 
 
-class Watchlist:
-    """Watches distances stream by (see :class:`partreid.metrics.ranking.Watcher`), in a gallery
-    that lacks some people.
+class OpenSetAccumulator:
+    """Takes distances as they stream by (see :class:`partreid.metrics.Accumulator`), in a gallery
+    that lacks some people, and ends up with :class:`Searches`.
 
     A seeded share of the people that are both asked for and in the gallery is taken out of it:
     their queries become non-mated, so no other data are needed. The draw depends on the identities
     alone, so it is the same for all models. Distractors stay in.
+
+    Args:
+        q_ids: integers [Nq].
+        g_ids: integers [Ng].
+        absent: the share of the people, in [0, 1], that is taken out of the gallery.
+        seed: who they are.
+        distractor: an identity, or several, that is wrong for every query.
+        junk: an identity, or several, that no query sees.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import OpenSetAccumulator, evaluate
+        >>> ids = np.arange(10)
+        >>> distances = np.abs(np.subtract.outer(ids, ids)).astype(float)
+        >>> open_set = OpenSetAccumulator(q_ids=ids, g_ids=ids)
+        >>> found = evaluate(distances, q_ids=ids, g_ids=ids, accumulators=[open_set])
+        >>> len(open_set.absent), open_set.result().auroc
+        (5, 1.0)
     """
 
     @door
     def __init__(
-        self, query_ids: Integers, gallery_ids: Integers, unknown: float = 0.5, seed: int = 0
+        self,
+        *,
+        q_ids: Ids,
+        g_ids: Ids,
+        absent: float = 0.5,
+        seed: int = 0,
+        distractor: Special = None,
+        junk: Special = None,
     ) -> None:
-        number("the share of unknown people", unknown, 0, 1)
+        number("the share of absent people", absent, 0, 1)
         integer("the seed", seed, 0)
-        both = np.intersect1d(query_ids, gallery_ids)
-        both = both[both > 0]
-        self.unknown = np.sort(
-            np.random.default_rng(seed).permutation(both)[: round(unknown * len(both))]
+        asked, present = as_int64("q_ids", q_ids), as_int64("g_ids", g_ids)
+        nobody = special("distractor", distractor) | special("junk", junk)
+        both = np.setdiff1d(np.intersect1d(asked, present), sorted(nobody))
+        self.absent = np.sort(
+            np.random.default_rng(seed).permutation(both)[: round(absent * len(both))]
         )
-        self._stranger = np.isin(query_ids, self.unknown)
+        self._non_mated = np.isin(asked, self.absent)
         # added, it removes them
-        self._out = np.where(np.isin(gallery_ids, self.unknown), np.nan, 0).astype(np.float32)
-        self._seen: list[tuple[Mask, Singles, Singles, Mask]] = []
+        self._out = np.where(np.isin(present, self.absent), np.nan, 0).astype(np.float32)
+        self._summaries: list[tuple[Mask, Singles, Singles, Mask]] = []
 
-    def look(
+    def summarize(
         self, start: int, part: Singles, ordered: Singles, right: Sequence[Integers]
     ) -> tuple[Mask, Singles, Singles, Mask]:
         mated = np.array(
-            [len(at) > 0 and not self._stranger[start + i] for i, at in enumerate(right)], np.bool_
+            [len(at) > 0 and not self._non_mated[start + i] for i, at in enumerate(right)], np.bool_
         )
-        own = np.full(len(part), np.inf, np.float32)
+        near = np.full(len(part), np.inf, np.float32)
         wrong = part + self._out
         for i in np.flatnonzero(mated).tolist():
-            own[i] = part[i, right[i]].min()
+            near[i] = part[i, right[i]].min()
             wrong[i, right[i]] = np.nan
-        other = _nearest(wrong)
+        far = _nearest(wrong)
         first = [
             bool(m) and _first(row, at, o, w, self._out)
-            for m, row, at, o, w in zip(mated, part, right, own, other, strict=True)
+            for m, row, at, o, w in zip(mated, part, right, near, far, strict=True)
         ]
-        return mated, own, other, np.array(first, np.bool_)
+        return mated, near, far, np.array(first, np.bool_)
 
-    def add(self, seen: tuple[Mask, Singles, Singles, Mask]) -> None:
-        self._seen.append(seen)
+    def update(self, summary: tuple[Mask, Singles, Singles, Mask]) -> None:
+        self._summaries.append(summary)
 
     def result(self) -> Searches:
-        """What was seen so far."""
-        return Searches(*(np.concatenate(column) for column in zip(*self._seen, strict=True)))
+        """Of all distances so far."""
+        return Searches(*(np.concatenate(column) for column in zip(*self._summaries, strict=True)))
 
 
 def _nearest(rows: Singles) -> Singles:
@@ -165,12 +252,16 @@ def _nearest(rows: Singles) -> Singles:
 
 
 def _first(
-    row: Singles, right: Integers, own: np.float32, other: np.float32, out: Singles | None = None
+    row: Singles,
+    right: Integers,
+    nearest: np.float32,
+    wrong: np.float32,
+    out: Singles | None = None,
 ) -> bool:
     """Whether a right entry comes first; ties keep the order of the row, less what is NaN in
     ``out``.
     """
-    if own != other or not len(right):
-        return bool(own < other)
+    if nearest != wrong or not len(right):
+        return bool(nearest < wrong)
     left = row if out is None else row + out
-    return int(right[row[right] == own][0]) == int(np.flatnonzero(left == own)[0])
+    return int(right[row[right] == nearest][0]) == int(np.flatnonzero(left == nearest)[0])

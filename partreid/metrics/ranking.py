@@ -1,11 +1,19 @@
-"""From embeddings to scores, some queries at a time: memory does not grow with queries x
+"""From distances to ranks to scores, some queries at a time: memory does not grow with queries x
 gallery.
+
+A list is a row of distances with two masks: ``relevant`` (right answers) and ``valid`` (entries
+that take part; the others are removed before ranking). Ranks count from 1.
+
+**Ties.** Of two entries at the same distance the one that comes first in the gallery ranks first,
+as in a stable sort; +inf ranks last, by the same rule. So the same distances give the same scores,
+always.
 """
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
 
@@ -15,21 +23,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from partreid.distance import PartDistance
-from partreid.errors import DataError, ShapeError
-from partreid.metrics.matches import (
-    Ranks,
-    average_precision,
-    cumulative_matches,
-    inverse_negative_penalty,
-    nearest,
-    nearest_of_rows,
-    ranks_of_rows,
+from partreid.errors import ShapeError
+from partreid.metrics.arrays import (
+    Doubles,
+    Floats,
+    Ids,
+    Integers,
+    Labels,
+    Mask,
+    Matrix,
+    Singles,
+    as_floats,
+    as_matrix,
+    require_numbers,
 )
-from partreid.metrics.protocols import MARKET, Lists, Protocol, require_matches
-from partreid.types import JUNK, Embeddings
+from partreid.metrics.protocols import Protocol, Special
+from partreid.types import Embeddings
 from partreid.utils.arguments import door, integer, require
 
-Whole: TypeAlias = Tensor | NDArray[np.integer] | Sequence[int]  # integers, one per image
+Ranks = NDArray[np.int64]
 
 KS = (1, 5, 10, 20)
 AT_ONCE = 64  # queries a thread works on, few enough to stay in cache
@@ -52,16 +64,16 @@ class Ranking:
 
     protocol: str
     ranks: tuple[Ranks, ...]
-    top: NDArray[np.int64]
-    identities: NDArray[np.int64]
+    top: Integers
+    identities: Integers
     ks: tuple[int, ...] = KS
     draws: int = 1
-    hits: tuple[NDArray[np.int64], ...] = ()
-    distances: tuple[NDArray[np.float32], ...] = ()
-    size: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    hits: tuple[Integers, ...] = ()
+    distances: tuple[Singles, ...] = ()
+    size: Integers = field(default_factory=lambda: np.empty(0, np.int64))
 
     @cached_property
-    def scored(self) -> NDArray[np.bool_]:
+    def scored(self) -> Mask:
         """Bool [Nq]: the queries that have a right answer."""
         return np.array([len(ranks) > 0 for ranks in self.ranks], np.bool_)
 
@@ -71,26 +83,26 @@ class Ranking:
         return int((~self.scored).sum())
 
     @cached_property
-    def ap(self) -> NDArray[np.float64]:
+    def ap(self) -> Doubles:
         """Average precision of each query [Nq]; NaN where skipped."""
         return np.array(
             [average_precision(r) if len(r) else np.nan for r in self.ranks], np.float64
         )
 
     @cached_property
-    def inp(self) -> NDArray[np.float64]:
+    def inp(self) -> Doubles:
         """Inverse negative penalty of each query [Nq]; NaN where skipped."""
         return np.array(
             [inverse_negative_penalty(r) if len(r) else np.nan for r in self.ranks], np.float64
         )
 
     @cached_property
-    def first(self) -> NDArray[np.int64]:
+    def first(self) -> Integers:
         """Rank of each query's first right entry [Nq]; 0 where skipped."""
         return np.array([r[0] if len(r) else 0 for r in self.ranks], np.int64)
 
     @property
-    def ap_of_query(self) -> NDArray[np.float64]:
+    def ap_of_query(self) -> Doubles:
         """Average precision of each query [Nq], over the draws in which it has an answer; NaN
         where it never has.
         """
@@ -124,7 +136,7 @@ class Ranking:
             **{f"R{k}": share for k, share in self.cmc.items()},
         }
 
-    def reordered(self, order: NDArray[np.int64]) -> "Ranking":
+    def reordered(self, order: Integers) -> "Ranking":
         """The same with query ``order[i]`` at place i; order: a permutation, int64 [Nq]."""
         n = len(self.top)
         rows = (np.arange(self.draws)[:, None] * n + order).ravel().tolist()
@@ -138,7 +150,7 @@ class Ranking:
             size=self.size[rows],
         )
 
-    def per_query(self) -> dict[str, NDArray[np.float64]]:
+    def per_query(self) -> dict[str, Doubles]:
         """What ``scores`` averages, by the same names: float64 [scored queries]."""
         first = self.first[self.scored]
         return {
@@ -148,48 +160,141 @@ class Ranking:
         }
 
 
-class Watcher(Interface):
+class Accumulator(Interface):
     """What else looks at the distances as they stream by, such as
-    :class:`partreid.metrics.verification.Pairs`.
+    :class:`partreid.metrics.PairAccumulator`.
 
-    ``look(start, part, ordered, right)`` is called in threads with the distances of the queries
-    from ``start`` on, float32 [n, Ng] with NaN where the protocol removes an entry, the same sorted
-    along each row, NaN last, and the right entries of each of these queries. What it returns is
-    given to ``add``, in the order of the queries.
+    ``summarize(start, part, ordered, right)`` is called in threads with the distances of the
+    queries from ``start`` on, float32 [n, Ng] with NaN where the protocol removes an entry, the
+    same sorted along each row, NaN last, and the right entries of each of these queries. What it
+    returns is given to ``update``, in the order of the queries.
     """
 
-    def look(
-        self,
-        start: int,
-        part: NDArray[np.float32],
-        ordered: NDArray[np.float32],
-        right: Sequence[NDArray[np.int64]],
+    def summarize(
+        self, start: int, part: Singles, ordered: Singles, right: Sequence[Integers]
     ) -> Any: ...
 
-    def add(self, seen: Any) -> None: ...
+    def update(self, summary: Any) -> None: ...
 
 
 @door
 def evaluate(
+    distances: Matrix,
+    *,
+    q_ids: Ids,
+    g_ids: Ids,
+    q_cams: Ids | None = None,
+    g_cams: Ids | None = None,
+    protocol: Protocol | None = None,
+    distractor: Special = None,
+    junk: Special = None,
+    ks: Sequence[int] = KS,
+    top: int = 10,
+    accumulators: Sequence[Accumulator] = (),
+) -> Ranking:
+    """CMC, mAP and mINP of a whole matrix of distances.
+
+    Args:
+        distances: [Nq, Ng], smaller is closer, +inf where a pair cannot be compared; a numpy array,
+            a torch tensor on any device or lists, of any float type.
+        q_ids: integers [Nq], who the queries are.
+        g_ids: integers [Ng], who is on the gallery images.
+        q_cams: integers [Nq], which camera saw the queries; None: nobody knows.
+        g_cams: integers [Ng]; given with ``q_cams`` or not at all.
+        protocol: which gallery images a query may not see. None: with cameras those of its own
+            identity from its own camera (Market-1501), without cameras all may be seen.
+        distractor: an identity, or several, that is wrong for every query (0 in Market-1501).
+        junk: an identity, or several, that no query sees (-1 in Market-1501).
+        ks: ranks of the CMC.
+        top: how many nearest entries to remember of each query.
+        accumulators: what else to take from the distances.
+
+    Returns:
+        A :class:`Ranking`; ``.scores`` has mAP, mINP and R1, R5, ... in [0, 1].
+
+    Raises:
+        ShapeError: shapes do not fit or ids are no integers.
+        ArgumentError: distances are no real numbers, or cameras are missing for the protocol.
+        DataError: a distance is NaN, or no query has a right answer.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import evaluate
+        >>> distances = np.array([[0.1, 0.4, 0.3], [0.2, 0.6, 0.5]])
+        >>> found = evaluate(distances, q_ids=[1, 2], g_ids=[1, 1, 2])
+        >>> round(found.mAP, 3), found.cmc[1]
+        (0.667, 0.5)
+    """
+    matrix = as_matrix(distances)
+    return rank(
+        [(slice(0, len(matrix)), matrix)],
+        q_ids=q_ids,
+        g_ids=g_ids,
+        q_cams=q_cams,
+        g_cams=g_cams,
+        protocol=protocol,
+        distractor=distractor,
+        junk=junk,
+        ks=ks,
+        top=top,
+        shape=(matrix.shape[0], matrix.shape[1]),
+        accumulators=accumulators,
+    )
+
+
+@door
+def evaluate_embeddings(
     distance: PartDistance,
     query: Embeddings,
     gallery: Embeddings,
-    query_ids: Whole,
-    query_cameras: Whole,
-    gallery_ids: Whole,
-    gallery_cameras: Whole,
-    protocol: Protocol = MARKET,
+    *,
+    q_ids: Ids,
+    g_ids: Ids,
+    q_cams: Ids | None = None,
+    g_cams: Ids | None = None,
+    protocol: Protocol | None = None,
+    distractor: Special = None,
+    junk: Special = None,
     ks: Sequence[int] = KS,
     top: int = 10,
     rows: int | None = None,
-    watchers: Sequence[Watcher] = (),
+    accumulators: Sequence[Accumulator] = (),
 ) -> Ranking:
-    """Rank the gallery for each query, holding ``rows`` x Ng distances at a time (default: 256 MiB
-    of them or less).
+    """The same from embeddings: no matrix of distances is ever held whole.
 
-    query_ids, query_cameras: int [Nq]; gallery_ids, gallery_cameras: int [Ng]. ks: ranks of the
-    CMC. top: how many nearest entries to remember for sheets. DataError if no query has a right
-    answer, before any distance is computed.
+    Args:
+        distance: how two images are compared.
+        query: Nq embeddings.
+        gallery: Ng embeddings with the same names.
+        q_ids: see :func:`evaluate`, as all that follow but ``rows``.
+        g_ids: integers [Ng].
+        q_cams: integers [Nq] or None.
+        g_cams: integers [Ng] or None.
+        protocol: which gallery images a query may not see.
+        distractor: an identity, or several, that is wrong for every query.
+        junk: an identity, or several, that no query sees.
+        ks: ranks of the CMC.
+        top: how many nearest entries to remember of each query.
+        rows: queries whose distances are held at a time; None: 256 MiB of them or less.
+        accumulators: what else to take from the distances.
+
+    Returns:
+        A :class:`Ranking`.
+
+    Raises:
+        ShapeError, ArgumentError, DataError: as :func:`evaluate`; before any distance is computed
+            if no query has a right answer.
+
+    Example:
+        >>> import torch
+        >>> from partreid import Embeddings, PartDistance
+        >>> from partreid.metrics import evaluate_embeddings
+        >>> e = Embeddings.one("global", torch.eye(3))
+        >>> found = evaluate_embeddings(
+        ...     PartDistance("cosine"), e, e, q_ids=[1, 2, 3], g_ids=[1, 2, 3]
+        ... )
+        >>> found.mAP
+        1.0
     """
     if rows is not None:
         integer("the rows of a block", rows, 1)
@@ -198,71 +303,91 @@ def evaluate(
     )
     return rank(
         blocks,
-        query_ids,
-        query_cameras,
-        gallery_ids,
-        gallery_cameras,
-        protocol,
-        ks,
-        top,
+        q_ids=q_ids,
+        g_ids=g_ids,
+        q_cams=q_cams,
+        g_cams=g_cams,
+        protocol=protocol,
+        distractor=distractor,
+        junk=junk,
+        ks=ks,
+        top=top,
         shape=(len(query), len(gallery)),
-        watchers=watchers,
+        accumulators=accumulators,
     )
 
 
 @door
 def rank(
-    blocks: Iterable[tuple[slice, Tensor]],
-    query_ids: Whole,
-    query_cameras: Whole,
-    gallery_ids: Whole,
-    gallery_cameras: Whole,
-    protocol: Protocol = MARKET,
+    blocks: Iterable[tuple[slice, Tensor | Floats]],
+    *,
+    q_ids: Ids,
+    g_ids: Ids,
+    q_cams: Ids | None = None,
+    g_cams: Ids | None = None,
+    protocol: Protocol | None = None,
+    distractor: Special = None,
+    junk: Special = None,
     ks: Sequence[int] = KS,
     top: int = 10,
     shape: tuple[int, int] | None = None,
-    watchers: Sequence[Watcher] = (),
+    accumulators: Sequence[Accumulator] = (),
 ) -> Ranking:
-    """The same from distances, which come as (slice of queries, float [rows, Ng]) in order.
+    """The same from distances that stream by, some queries at a time.
 
-    A whole matrix is ``[(slice(0, Nq), matrix)]``.
+    Args:
+        blocks: (slice of queries, float [rows, Ng]) in order, e.g. of
+            :meth:`partreid.PartDistance.blocks`.
+        q_ids: see :func:`evaluate`, as all that follow but ``shape``.
+        g_ids: integers [Ng].
+        q_cams: integers [Nq] or None.
+        g_cams: integers [Ng] or None.
+        protocol: which gallery images a query may not see.
+        distractor: an identity, or several, that is wrong for every query.
+        junk: an identity, or several, that no query sees.
+        ks: ranks of the CMC.
+        top: how many nearest entries to remember of each query.
+        shape: (Nq, Ng), where it is known beforehand, to hold the ids against it at once.
+        accumulators: what else to take from the distances.
+
+    Returns:
+        A :class:`Ranking`.
+
+    Raises:
+        ShapeError, ArgumentError, DataError: as :func:`evaluate`.
+
+    Example:
+        >>> import torch
+        >>> from partreid import Embeddings, PartDistance
+        >>> from partreid.metrics import rank
+        >>> e = Embeddings.one("global", torch.eye(3))
+        >>> blocks = PartDistance("cosine").blocks(e, e, rows=2)
+        >>> rank(blocks, q_ids=[1, 2, 3], g_ids=[1, 2, 3]).cmc[1]
+        1.0
     """
     integer("top", top, 0)
     require(all(k >= 1 for k in ks), "the ranks of the CMC", "whole numbers of at least 1", ks)
-    q_ids, g_ids = whole("query_ids", query_ids), whole("gallery_ids", gallery_ids)
-    q_cameras, g_cameras = (
-        whole("query_cameras", query_cameras),
-        whole("gallery_cameras", gallery_cameras),
-    )
-    expected = shape or (len(q_ids), len(g_ids))
-    for name, values, n in (
-        ("query_ids", q_ids, expected[0]),
-        ("query_cameras", q_cameras, expected[0]),
-        ("gallery_ids", g_ids, expected[1]),
-        ("gallery_cameras", g_cameras, expected[1]),
-    ):
-        if values.shape != (n,):
-            raise ShapeError(f"{name} must be [{n}], one per image, got {list(values.shape)}")
-    require_matches(protocol, q_ids, q_cameras, g_ids, g_cameras)
-    lists = Lists(protocol, g_ids, g_cameras)
-    shots = SingleShot(protocol, q_ids, q_cameras, g_ids, g_cameras) if protocol.draws else None
-    draws = protocol.draws or 1
-    found: list[Found] = []
-    best = np.full((len(q_ids), top), -1, np.int64)
+    labels = Labels.of(shape, q_ids, g_ids, q_cams, g_cams, protocol, distractor, junk)
+    labels.require_matches()
+    queries, size = len(labels.q_ids), len(labels.g_ids)
+    lists = labels.lists
+    shots = SingleShot(labels) if labels.protocol.draws else None
+    draws = labels.protocol.draws or 1
+    lists_scored: list[Scored] = []
+    best = np.full((queries, top), -1, np.int64)
 
-    def score(start: int, part: NDArray[np.float32]) -> tuple[list[Found], list[Any]]:
-        """What the queries from ``start`` on find, whose distances ``part`` holds, and what the
-        watchers saw.
+    def score(start: int, part: Floats) -> tuple[list[Scored], list[Any]]:
+        """The queries from ``start`` on, whose distances ``part`` holds, and what the accumulators
+        make of them.
         """
-        if part.size and np.isnan(part.min()):  # min hands NaN on
-            raise DataError(
-                f"distances of queries {start} to {start + len(part)} are not all numbers; the "
-                "embeddings hold NaN, so the model has diverged or its weights are broken"
-            )
+        require_numbers(part, start, start + len(part))
         drawn = None if shots is None else shots.score(start, part, best)
-        if drawn is not None and not watchers:
+        if drawn is not None and not accumulators:
             return drawn, []
-        kept = [lists.of(int(q_ids[i]), int(q_cameras[i])) for i in range(start, start + len(part))]
+        kept = [
+            lists.of(int(labels.q_ids[i]), int(labels.q_cams[i]))
+            for i in range(start, start + len(part))
+        ]
         part = part + np.float32(0)  # a copy in which -0 is 0
         part[:, lists.junk] = np.nan
         for row, (_, removed) in zip(part, kept, strict=True):
@@ -272,60 +397,58 @@ def rank(
             a if a.dtype == np.float32 else a.astype(np.float32) + np.float32(0)
             for a in (part, ordered)
         )
-        seen = [
-            watcher.look(start, single, same, [right for right, _ in kept]) for watcher in watchers
+        summaries = [
+            one.summarize(start, single, same, [right for right, _ in kept]) for one in accumulators
         ]
         if drawn is not None:
-            return drawn, seen
-        left = np.array(
-            [len(g_ids) - len(lists.junk) - len(removed) for _, removed in kept], np.int64
-        )
+            return drawn, summaries
+        left = np.array([size - len(lists.junk) - len(removed) for _, removed in kept], np.int64)
         if top:
             best[start : start + len(part)] = nearest_of_rows(ordered, part, left, top)
         ranks = ranks_of_rows(ordered, part, [right for right, _ in kept])
         each = [
-            _found(*one)
+            _scored(*one)
             for one in zip(ranks, (right for right, _ in kept), part, left.tolist(), strict=True)
         ]
-        return each, seen
+        return each, summaries
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # sorting lets go of Python's lock
-        for at, block in blocks:
-            done = len(found) // draws
-            if at.start != done or tuple(block.shape) != (at.stop - at.start, len(g_ids)):
+        for rows, block in blocks:
+            done = len(lists_scored) // draws
+            if rows.start != done or tuple(block.shape) != (rows.stop - rows.start, size):
                 raise ShapeError(
-                    f"expected distances of queries from {done} on, [rows, {len(g_ids)}]; got "
-                    f"{list(block.shape)} for queries {at.start} to {at.stop}"
+                    f"expected distances of queries from {done} on, [rows, {size}]; got "
+                    f"{list(block.shape)} for queries {rows.start} to {rows.stop}"
                 )
-            distances = block.detach().cpu().numpy()
-            for each, seen in pool.map(
-                lambda i, d=distances, first=at.start: score(first + i, d[i : i + AT_ONCE]),
+            distances = as_floats("distances", block)
+            for each, summaries in pool.map(
+                lambda i, d=distances, first=rows.start: score(first + i, d[i : i + AT_ONCE]),
                 range(0, len(distances), AT_ONCE),
             ):
-                found.extend(each)
-                for watcher, sight in zip(watchers, seen, strict=True):
-                    watcher.add(sight)
-    if len(found) != len(q_ids) * draws:
-        raise ShapeError(f"distances came for {len(found) // draws} of {len(q_ids)} queries")
-    found = [one for draw in range(draws) for one in found[draw::draws]]
+                lists_scored.extend(each)
+                for accumulator, summary in zip(accumulators, summaries, strict=True):
+                    accumulator.update(summary)
+    if len(lists_scored) != queries * draws:
+        raise ShapeError(f"distances came for {len(lists_scored) // draws} of {queries} queries")
+    lists_scored = [one for draw in range(draws) for one in lists_scored[draw::draws]]
     return Ranking(
-        protocol.name,
-        tuple(one[0] for one in found),
+        labels.protocol.name,
+        tuple(one[0] for one in lists_scored),
         best,
-        np.tile(q_ids, draws),
+        np.tile(labels.q_ids, draws),
         tuple(ks),
         draws,
-        tuple(one[1] for one in found),
-        tuple(one[2] for one in found),
-        np.array([one[3] for one in found], np.int64),
+        tuple(one[1] for one in lists_scored),
+        tuple(one[2] for one in lists_scored),
+        np.array([one[3] for one in lists_scored], np.int64),
     )
 
 
 # ranks, hits, distances, size of the list
-Found: TypeAlias = tuple[Ranks, NDArray[np.int64], NDArray[np.float32], int]
+Scored: TypeAlias = tuple[Ranks, Integers, Singles, int]
 
 
-def _found(ranks: Ranks, right: NDArray[np.int64], row: NDArray[np.float32], size: int) -> Found:
+def _scored(ranks: Ranks, right: Integers, row: Floats, size: int) -> Scored:
     order = np.argsort(ranks)
     hits = right[order]
     return ranks[order], hits, row[hits].astype(np.float32), size
@@ -339,51 +462,137 @@ class SingleShot:
     """
 
     @door
-    def __init__(
-        self,
-        protocol: Protocol,
-        query_ids: NDArray[np.int64],
-        query_cameras: NDArray[np.int64],
-        gallery_ids: NDArray[np.int64],
-        gallery_cameras: NDArray[np.int64],
-    ) -> None:
-        self.protocol, self.ids, self.cameras = protocol, query_ids, query_cameras
-        self.gallery, self.seen_by = gallery_ids, gallery_cameras
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
         shuffled = [
-            np.random.default_rng([20, draw]).permutation(len(gallery_ids))
-            for draw in range(protocol.draws)
+            np.random.default_rng([20, draw]).permutation(len(labels.g_ids))
+            for draw in range(labels.protocol.draws)
         ]
-        self.orders = [order[np.argsort(gallery_ids[order], kind="stable")] for order in shuffled]
+        self.orders = [order[np.argsort(labels.g_ids[order], kind="stable")] for order in shuffled]
 
-    def score(self, start: int, part: NDArray[np.float32], best: NDArray[np.int64]) -> list[Found]:
-        """What the queries from ``start`` on find, all draws of one before the next; ``best``:
-        the first draw's.
+    def score(self, start: int, part: Floats, best: Integers) -> list[Scored]:
+        """The queries from ``start`` on, all draws of one before the next; ``best``: the first
+        draw's.
         """
-        found: list[Found] = []
+        labels = self.labels
+        scored: list[Scored] = []
         for row, query in enumerate(range(start, start + len(part))):
-            relevant, valid = self.protocol.masks(
-                int(self.ids[query]), int(self.cameras[query]), self.gallery, self.seen_by
+            relevant, valid = labels.protocol.masks(
+                int(labels.q_ids[query]),
+                int(labels.q_cams[query]),
+                labels.g_ids,
+                labels.g_cams,
+                distractor=labels.distractor,
+                junk=labels.junk,
             )
             for draw, order in enumerate(self.orders):
                 left = order[valid[order]]
-                one = np.sort(left[np.diff(self.gallery[left], prepend=JUNK - 1) != 0])
+                first = np.ones(len(left), np.bool_)  # of each person's images
+                first[1:] = np.diff(labels.g_ids[left]) != 0
+                one = np.sort(left[first])
                 short = part[row, one]
                 ranks = ranks_of_rows(
                     np.sort(short)[None], short[None], [np.flatnonzero(relevant[one])]
                 )[0]
-                found.append(_found(ranks, one[relevant[one]], part[row], len(one)))
+                scored.append(_scored(ranks, one[relevant[one]], part[row], len(one)))
                 if draw == 0 and best.shape[1]:
                     near = nearest(short, np.ones(len(one), np.bool_), best.shape[1])
                     best[query] = np.append(one, -1)[near]  # -1 stays -1, in an empty list too
-        return found
+        return scored
 
 
 @door
-def whole(name: str, values: Whole) -> NDArray[np.int64]:
-    """One integer per image as int64 [N]. ShapeError if they are not integers."""
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    if array.ndim != 1 or array.size and not np.issubdtype(array.dtype, np.integer):
-        raise ShapeError(
-            f"{name} must be integers, one per image, got {array.dtype} {list(array.shape)}"
-        )
-    return array.astype(np.int64)
+def match_ranks(distances: Floats, relevant: Mask, valid: Mask) -> Ranks:
+    """Ranks of the right entries, ascending: int64 [P]; P = 0 if there are none.
+
+    distances: float [Ng], smaller is closer, no NaN. relevant, valid: bool [Ng].
+    """
+    row = _without(distances, valid)[None]
+    return np.sort(ranks_of_rows(np.sort(row), row, [np.flatnonzero(relevant & valid)])[0])
+
+
+@door
+def ranks_of_rows(ordered: Floats, rows: Floats, at: Sequence[Integers]) -> list[Ranks]:
+    """Ranks of the entries ``at`` of each row, in their order; removed entries are NaN; ordered:
+    the rows sorted.
+
+    Only right entries need a rank, so the values alone are sorted: several times faster than
+    sorting indices.
+    """
+    starts = [0, *accumulate(map(len, at))]
+    which, column = (
+        np.repeat(np.arange(len(rows)), np.diff(starts)),
+        np.concatenate([np.empty(0, np.int64), *at]),
+    )
+    values = rows[which, column]
+    places = [
+        np.searchsorted(row, values[first:last])
+        for row, first, last in zip(ordered, starts, starts[1:])
+    ]
+    ranks = 1 + np.concatenate([np.empty(0, np.int64), *places])
+    behind = ranks < ordered.shape[1]
+    # an entry as close comes next in order
+    behind[behind] = ordered[which[behind], ranks[behind]] == values[behind]
+    for i in np.flatnonzero(behind).tolist():
+        ranks[i] += np.count_nonzero(rows[which[i], : column[i]] == values[i])
+    return [ranks[first:last] for first, last in zip(starts, starts[1:])]
+
+
+@door
+def nearest(distances: Floats, valid: Mask, k: int) -> Ranks:
+    """Indices of the k nearest valid entries, nearest first: int64 [k], ended by -1 where there
+    are fewer.
+    """
+    row = _without(distances, valid)[None]
+    return nearest_of_rows(np.sort(row), row, np.array([np.count_nonzero(valid)]), k)[0]
+
+
+@door
+def nearest_of_rows(ordered: Floats, rows: Floats, valid: Integers, k: int) -> Integers:
+    """The same of rows whose removed entries are NaN: int64 [n, k]. ordered: the rows sorted;
+    valid: int64 [n], how many entries of each are left.
+    """
+    found = np.minimum(k, valid)
+    best = np.full((len(rows), k), -1, np.int64)
+    if not rows.shape[1]:
+        return best
+    farthest = np.where(found > 0, ordered[np.arange(len(rows)), found - 1], -np.inf)
+    which, column = np.divmod(np.flatnonzero(rows <= farthest[:, None]), rows.shape[1])
+    order = np.lexsort((column, rows[which, column], which))
+    which, column = which[order], column[order]
+    place = np.arange(len(which)) - np.searchsorted(which, which)
+    kept = place < found[which]
+    best[which[kept], place[kept]] = column[kept]
+    return best
+
+
+def _without(distances: Floats, valid: Mask) -> Floats:
+    row = distances.copy()
+    row[~valid] = np.nan  # sorted last, and neither closer than anything nor as close
+    return row
+
+
+@door
+def average_precision(ranks: Ranks) -> float:
+    """Mean of the precision at each right entry, as information retrieval defines it. In (0, 1].
+
+    ranks: int64 [P], ascending, P > 0. The older trapezoid rule of Market-1501 is
+    :func:`partreid.metrics.official.trapezoid_ap`.
+    """
+    return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+
+
+@door
+def inverse_negative_penalty(ranks: Ranks) -> float:
+    """INP = P / rank of the last right entry: what finding them all costs (AGW, TPAMI 2021). In
+    (0, 1].
+    """
+    return float(len(ranks) / ranks[-1])
+
+
+@door
+def cumulative_matches(first: Ranks, ks: Sequence[int]) -> dict[int, float]:
+    """CMC: the share of lists whose first right entry has rank k or better. first: int64 [N], N
+    > 0.
+    """
+    return {k: float(np.mean(first <= k)) for k in ks}

@@ -12,19 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
-from partreid.metrics.bootstrap import SAMPLES, Interval, bootstrap, bootstrap_values
-from partreid.metrics.protocols import MARKET, Protocol
-from partreid.metrics.ranking import KS, Ranking, Whole, evaluate, whole
+from partreid.metrics.arrays import Doubles, Ids, Integers, as_int64
+from partreid.metrics.bootstrap import SAMPLES, Interval, bootstrap_ranking, bootstrap_values
+from partreid.metrics.protocols import Protocol, Special
+from partreid.metrics.ranking import KS, Ranking, evaluate_embeddings
 from partreid.types import Embeddings
 from partreid.utils.arguments import door
 
-Integers = NDArray[np.int64]
-Doubles = NDArray[np.float64]
 WHOLE = ("global", "foreground", "joined")  # embeddings of more than one part
 
 
@@ -48,7 +46,7 @@ class Slice:
 
 @door
 def by_camera_pair(
-    ranking: Ranking, query_cameras: Whole, gallery_cameras: Whole, ks: Sequence[int] = (1, 10)
+    ranking: Ranking, *, q_cams: Ids, g_cams: Ids, ks: Sequence[int] = (1, 10)
 ) -> tuple[Slice, ...]:
     """Right pairs by (camera of the query, camera of the right image), in that order.
 
@@ -58,11 +56,11 @@ def by_camera_pair(
     same list.
     """
     of_query, of_gallery = (
-        whole("query_cameras", query_cameras),
-        whole("gallery_cameras", gallery_cameras),
+        as_int64("q_cams", q_cams),
+        as_int64("g_cams", g_cams),
     )
     pairs = _pairs(ranking)
-    _fits("query_cameras", len(of_query), ranking)
+    _fits("q_cams", len(of_query), ranking)
     keys = np.stack([of_query[pairs.query], of_gallery[pairs.hit]], 1)
     return _sliced(pairs, keys, lambda key: f"camera {key[0]} -> {key[1]}", ks)
 
@@ -167,11 +165,14 @@ def by_part(
     distance: PartDistance,
     query: Embeddings,
     gallery: Embeddings,
-    query_ids: Whole,
-    query_cameras: Whole,
-    gallery_ids: Whole,
-    gallery_cameras: Whole,
-    protocol: Protocol = MARKET,
+    *,
+    q_ids: Ids,
+    g_ids: Ids,
+    q_cams: Ids | None = None,
+    g_cams: Ids | None = None,
+    protocol: Protocol | None = None,
+    distractor: Special = None,
+    junk: Special = None,
     ks: Sequence[int] = KS,
     samples: int = SAMPLES,
 ) -> tuple[Slice, ...]:
@@ -202,8 +203,19 @@ def by_part(
         if how.weights is not None:
             how = replace(how, weights=tuple(how.weights[m] for m in at))
         q, g = query.select(*names), gallery.select(*names)
-        ranking = evaluate(
-            how, q, g, query_ids, query_cameras, gallery_ids, gallery_cameras, protocol, ks, top=0
+        ranking = evaluate_embeddings(
+            how,
+            q,
+            g,
+            q_ids=q_ids,
+            g_ids=g_ids,
+            q_cams=q_cams,
+            g_cams=g_cams,
+            protocol=protocol,
+            distractor=distractor,
+            junk=junk,
+            ks=ks,
+            top=0,
         )
         pairs = _pairs(ranking)
         shows, shown = ((e.visibility.detach().cpu().numpy() > 0) for e in (q, g))
@@ -217,7 +229,7 @@ def by_part(
                 int(both.sum()),
                 float(pairs.weight[both].sum()),
                 ranking.scores,
-                bootstrap(ranking, samples),
+                bootstrap_ranking(ranking, samples),
             )
         )
     return tuple(found)

@@ -15,7 +15,7 @@ Doubles = NDArray[np.float64]
 
 
 @door
-def student(
+def student_t(
     value: float, parts: Sequence[tuple[float, float]], level: float
 ) -> tuple[float, float]:
     """(half the range, two-sided p) of a value whose variances add up, each known with its degrees

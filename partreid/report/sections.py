@@ -12,7 +12,7 @@ from partreid.evaluation.rows import Arm, Row, asked, rows, rule
 from partreid.evaluation.score import Scored
 from partreid.metrics import Difference, difference_over_seeds
 from partreid.metrics.open_set import FPIRS
-from partreid.metrics.verification import FPRS
+from partreid.metrics.verification import FMRS
 from partreid.report.charts import SLOTS
 from partreid.report.content import Block, Cell, Forest, Gain, Mark, Plot, Section, Series, Table
 
@@ -67,18 +67,18 @@ def verified(arms: Sequence[Arm], of: Sequence[Row], colours: Slots) -> Section 
 
     def line(scored: Sequence[Scored]) -> tuple[Iterable[float], Iterable[float], tuple[Mark, ...]]:
         rocs = [s.roc for s in scored if s.roc is not None]
-        lowest = 10.0 ** max(-5, math.floor(math.log10(1 / max(rocs[0].others, 10)) + 1))
+        lowest = 10.0 ** max(-5, math.floor(math.log10(1 / max(rocs[0].impostors, 10)) + 1))
         at = np.geomspace(lowest, 1, _POINTS)
         each = [_stairs(*roc.points[:2], at) for roc in rocs]
         eer = float(np.mean([roc.eer for roc in rocs]))
         dots = [
             Mark(f, float(np.mean([roc.tpr_at(f) for roc in rocs])), f"false matches {100 * f:g} %")
-            for f in FPRS
+            for f in FMRS
         ]
         return at, np.mean(each, 0), (*dots, Mark(eer, 1 - eer, "equal error rate"))
 
     names = {
-        **{f"TPR@{f:.0e}".replace("e-0", "e-"): f"at {100 * f:g} %" for f in FPRS},
+        **{f"TPR@{f:.0e}".replace("e-0", "e-"): f"at {100 * f:g} %" for f in FMRS},
         "EER": "EER",
     }
     return Section(

@@ -14,8 +14,7 @@ from partreid.distance import PartDistance
 from partreid.evaluation.decision import hash_of_images, known_pairs, sampled
 from partreid.evaluation.score import Described, Scored
 from partreid.metrics import Protocol
-from partreid.metrics.calibration import Calibration, Check
-from partreid.metrics.reliability import RiskCoverage, risk_coverage
+from partreid.metrics.calibration import Calibration, Check, RiskCoverage, risk_coverage
 from partreid.report.content import Block, Cell, Mark, Plot, Section, Series, Table
 from partreid.report.sections import Slots, title
 from partreid.types import Benchmark, Embeddings, Sample

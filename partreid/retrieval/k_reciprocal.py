@@ -116,7 +116,7 @@ class KReciprocal:
         near = Nearest(n, min(2 * self.k1 + 2, n))
         seen = 0
         for at, columns, tile in distances.tiles():
-            near.see(at, columns, tile)
+            near.update(at, columns, tile)
             seen += tile.numel()
             tell(seen // n)
         sets = self._expanded(near.index[:, : self.k1 + 1])

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from partreid.errors import ShapeError
-from partreid.metrics.ranking import Whole, whole
-from partreid.types import DISTRACTOR, Embeddings
+from partreid.metrics.arrays import Ids, as_int64
+from partreid.metrics.protocols import Special, special
+from partreid.types import Embeddings
 from partreid.utils.arguments import door
 
 How = Literal["mean", "max"]
@@ -22,45 +23,68 @@ How = Literal["mean", "max"]
 @door
 def pooled(
     query: Embeddings,
-    query_ids: Whole,
-    query_cameras: Whole,
-    more: Embeddings | None = None,
-    more_ids: Whole = (),
-    more_cameras: Whole = (),
+    *,
+    q_ids: Ids,
+    q_cams: Ids,
+    multi_query: Embeddings | None = None,
+    multi_query_ids: Ids = (),
+    multi_query_cams: Ids = (),
     how: How = "mean",
     unit: bool = False,
+    distractor: Special = None,
+    junk: Special = None,
 ) -> Embeddings:
-    """The queries, each made of all images in ``more`` of its person from its camera: [Nq, M, D] as
-    before.
-
-    ``more`` are the data set's further images (``Benchmark.more``; Market-1501's hold the queries
-    too), described like the queries; None: the queries themselves are grouped, so those of one
-    person from one camera become equal, and each still counts. A query of which there is no further
-    image, a distractor or junk asks alone, unchanged.
-
-    how: ``mean`` over the images, weighted by visibility, or ``max`` of each number over the images
-    that show the part. unit: scale vectors to length 1 first, so that no image outweighs another;
-    right for the metrics that look at directions alone, cosine and unit_euclidean, and wrong for
-    euclidean.
+    """The queries, each made of all further images of its person from its camera.
 
     The visibility of a part is the highest among its images, not the mean: the pooled vector is
     made of those that show it, so one good look is evidence as good as before, and images that hide
     it take nothing away. Of a part that no image shows, vector and visibility stay the query's.
-    (Market-1501, ICCV 2015, has no parts: there this is its multi-query pooling.) ShapeError,
-    ArgumentError if the inputs do not fit.
+    (Market-1501, ICCV 2015, has no parts: there this is its multi-query pooling.)
+
+    Args:
+        query: Nq embeddings.
+        q_ids: integers [Nq].
+        q_cams: integers [Nq].
+        multi_query: the data set's further images, embedded like the queries (Market-1501's hold
+            the queries too). None: the queries themselves are grouped, so those of one person from
+            one camera become equal, and each still counts.
+        multi_query_ids: integers, one for each further image.
+        multi_query_cams: integers, one for each further image.
+        how: ``mean`` over the images, weighted by visibility, or ``max`` of each number over the
+            images that show the part.
+        unit: scale vectors to length 1 first, so that no image outweighs another; right for the
+            metrics that look at directions alone, cosine and unit_euclidean, and wrong for
+            euclidean.
+        distractor: an identity, or several, that names no person: such a query asks alone.
+        junk: likewise.
+
+    Returns:
+        Nq embeddings [Nq, M, D] as before. A query of which there is no further image is unchanged.
+
+    Raises:
+        ShapeError: ids or cameras are no integers or not one per image, or the embeddings differ.
+
+    Example:
+        >>> import torch
+        >>> from partreid import Embeddings
+        >>> from partreid.retrieval import pooled
+        >>> e = Embeddings.one("global", torch.tensor([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]]))
+        >>> pooled(e, q_ids=[7, 7, 8], q_cams=[1, 1, 1]).vectors[:, 0].tolist()
+        [[0.5, 0.5], [0.5, 0.5], [4.0, 4.0]]
     """
-    asked = _groups("query", query, query_ids, query_cameras)
-    if more is None:
-        more, given = query, asked
+    asked = _groups("q", query, q_ids, q_cams)
+    if multi_query is None:
+        multi_query, given = query, asked
     else:
-        given = _groups("more", more, more_ids, more_cameras)
-    if query.names != more.names or query.vectors.shape[2] != more.vectors.shape[2]:
+        given = _groups("multi_query", multi_query, multi_query_ids, multi_query_cams)
+    if query.names != multi_query.names or query.vectors.shape[2] != multi_query.vectors.shape[2]:
         raise ShapeError(
             "queries and further images must have the same embeddings; queries have "
             f"{', '.join(query.names)}, {query.vectors.shape[2]} wide; the others "
-            f"{', '.join(more.names)}, {more.vectors.shape[2]} wide"
+            f"{', '.join(multi_query.names)}, {multi_query.vectors.shape[2]} wide"
         )
-    people = np.unique(asked[asked[:, 0] > DISTRACTOR], axis=0)
+    nobody = special("distractor", distractor) | special("junk", junk)
+    people = np.unique(asked[~np.isin(asked[:, 0], sorted(nobody))], axis=0)
     device = query.vectors.device
     mine, theirs = (torch.from_numpy(_index(people, rows)).to(device) for rows in (asked, given))
     used = torch.nonzero(theirs >= 0)[:, 0]
@@ -72,7 +96,7 @@ def pooled(
     for m in range(vectors.shape[1]):  # one part at a time, for memory
         e, v = (
             x.detach()[used.to(x.device), m].to(device, dtype)
-            for x in (more.vectors, more.visibility)
+            for x in (multi_query.vectors, multi_query.visibility)
         )
         if unit:
             e = normalize(e, dim=1, eps=1e-12)
@@ -93,10 +117,10 @@ def pooled(
     return Embeddings(vectors, visibility, query.names)
 
 
-def _groups(name: str, e: Embeddings, ids: Whole, cameras: Whole) -> NDArray[np.int64]:
+def _groups(name: str, e: Embeddings, ids: Ids, cams: Ids) -> NDArray[np.int64]:
     """(identity, camera) of each image, int64 [N, 2]."""
-    columns = [whole(f"{name}_ids", ids), whole(f"{name}_cameras", cameras)]
-    for column, what in zip(columns, ("ids", "cameras")):
+    columns = [as_int64(f"{name}_ids", ids), as_int64(f"{name}_cams", cams)]
+    for column, what in zip(columns, ("ids", "cams")):
         if column.shape != (len(e),):
             raise ShapeError(
                 f"{name}_{what} must be [{len(e)}], one per image, got {list(column.shape)}"

@@ -127,7 +127,7 @@ class OfRows:
 
 
 class Nearest:
-    """The k nearest of n images among all tiles seen so far.
+    """The k nearest of n images among all tiles so far.
 
     index: int64 [n, k], nearest first; distance: float32 [n, k]; largest: float32 [n], the largest
     finite distance.
@@ -148,7 +148,7 @@ class Nearest:
     def distance(self) -> Floats:
         return (self._keys >> 32).astype(np.int32).view(np.float32)
 
-    def see(self, rows: slice, columns: slice, far: Tensor) -> None:
+    def update(self, rows: slice, columns: slice, far: Tensor) -> None:
         """A tile float [rows, columns]. DataError if it holds NaN."""
         largest = far.amax(1)
         if bool((largest == torch.inf).any()):

@@ -14,7 +14,7 @@ images from the query's camera; :meth:`Expansion.blocks`, for scores, leaves tha
 averages of a query.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from partreid.distance import PartDistance
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
+from partreid.metrics.arrays import Ids, as_int64
 from partreid.retrieval.neighbors import Floats, Integers, Nearest, slices
 from partreid.types import Embeddings
 from partreid.utils.arguments import check_fields, door
@@ -33,21 +34,34 @@ _AT_ONCE = 2**22  # numbers of neighbours that are averaged together
 
 @dataclass(frozen=True)
 class Expansion:
-    """k: images that each image is averaged with. own: how much the image itself counts, where each
-    of them counts 1. Both were chosen on synthetic people with seed 1 and confirmed on seeds 2 and
-    3.
+    """Averaging every image with its nearest from other cameras.
 
-    DataError unless k >= 1 and own > 0.
+    k: images that each image is averaged with, at least 1. self_weight: how much the image itself
+    counts, where each of them counts 1, above 0. Both were chosen on synthetic people with seed 1
+    and confirmed on seeds 2 and 3.
+
+    Raises:
+        DataError: unless k >= 1 and self_weight > 0.
+
+    Example:
+        >>> import torch
+        >>> from partreid import Embeddings, PartDistance
+        >>> from partreid.retrieval import Expansion
+        >>> e = Embeddings.one("global", torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> expand = Expansion(k=1, self_weight=1.0)
+        >>> distance = PartDistance("euclidean")
+        >>> expand(distance, e, e, cams=[1, 2], source_cams=[1, 2]).vectors[:, 0].tolist()
+        [[0.5, 0.5], [0.5, 0.5]]
     """
 
     k: int = 3
-    own: float = 2.0
+    self_weight: float = 2.0
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.k < 1 or not 0 < self.own < float("inf"):
+        if self.k < 1 or not 0 < self.self_weight < float("inf"):
             raise DataError(
-                "expansion needs k >= 1 images to average with and a finite own weight > 0, got "
+                "expansion needs k >= 1 images to average with and a finite weight of its own > 0, got "
                 f"{self}"
             )
 
@@ -56,20 +70,33 @@ class Expansion:
         self,
         distance: PartDistance,
         e: Embeddings,
-        cameras: Sequence[int],
         sources: Embeddings,
-        source_cameras: Sequence[int],
+        *,
+        cams: Ids,
+        source_cams: Ids,
     ) -> Embeddings:
-        """Every image averaged with its nearest among ``sources`` from other cameras; for a gallery
-        that is itself.
+        """Every image averaged with its nearest among ``sources`` from other cameras.
 
-        cameras, source_cameras: int, one per image. Vectors come back in float32, scaled to length
-        1 before they are averaged where the metric does so. Visibility stays: a part that an image
-        does not show is not filled in, and who shares no part with it is no neighbour. DataError
-        unless there are as many cameras as images.
+        Visibility stays: a part that an image does not show is not filled in, and who shares no
+        part with it is no neighbour.
+
+        Args:
+            distance: how near images are.
+            e: N embeddings.
+            sources: what they are averaged with; for a gallery that is itself.
+            cams: integers [N].
+            source_cams: integers, one per source.
+
+        Returns:
+            N embeddings, vectors float32 [N, M, D], scaled to length 1 before they are averaged
+            where the metric does so.
+
+        Raises:
+            ShapeError: there are not as many cameras as images.
+            DataError: a distance is NaN.
         """
         return self._averaged(
-            distance, e, sources, *_nearest(distance, e, cameras, sources, source_cameras, self.k)
+            distance, e, sources, *_nearest(distance, e, cams, sources, source_cams, self.k)
         )
 
     @door
@@ -77,28 +104,41 @@ class Expansion:
         self,
         distance: PartDistance,
         query: Embeddings,
-        query_cameras: Sequence[int],
         gallery: Embeddings,
-        gallery_cameras: Sequence[int],
+        *,
+        q_cams: Ids,
+        g_cams: Ids,
         rows: int = 1024,
     ) -> Iterator[tuple[slice, Tensor]]:
         """Distances of expanded queries to the expanded gallery, for :func:`partreid.metrics.rank`,
-        in which nothing was averaged with an image from the query's camera: (slice of queries,
-        float32 [at most rows, Ng]).
+        in which nothing was averaged with an image from the query's camera.
 
-        The gallery is averaged once for every camera of the queries, so they must come in the order
-        of their cameras: DataError otherwise.
+        Args:
+            distance: how near images are.
+            query: Nq embeddings in the order of their cameras, for each of which the gallery is
+                averaged once.
+            gallery: Ng embeddings.
+            q_cams: integers [Nq], ascending.
+            g_cams: integers [Ng].
+            rows: queries at a time.
+
+        Yields:
+            (slice of queries, float32 [at most rows, Ng]).
+
+        Raises:
+            ShapeError: there are not as many cameras as images.
+            DataError: the queries are not in the order of their cameras, or a distance is NaN.
         """
-        cameras = np.asarray(query_cameras, np.int64)
+        cameras, places = as_int64("q_cams", q_cams), as_int64("g_cams", g_cams)
         if (np.diff(cameras) < 0).any():
             raise DataError(
                 "queries to be expanded must come in the order of their cameras; sort them by "
                 "camera, with their identities, first"
             )
-        index, far = _nearest(distance, gallery, gallery_cameras, gallery, gallery_cameras, self.k)
+        index, far = _nearest(distance, gallery, places, gallery, places, self.k)
         # as in the second dimension of index
-        seen_by = np.unique(np.asarray(gallery_cameras, np.int64))
-        expanded = self(distance, query, query_cameras, gallery, gallery_cameras)
+        seen_by = np.unique(places)
+        expanded = self(distance, query, gallery, cams=cameras, source_cams=places)
         for camera in np.unique(cameras).tolist():
             others = seen_by != camera
             against = self._averaged(distance, gallery, gallery, index[:, others], far[:, others])
@@ -136,33 +176,33 @@ class Expansion:
                 friends.visibility.float().unflatten(0, near[at].shape)
                 * real[at].to(vectors)[:, :, None]
             )
-            own = self.own * e.visibility[at].float()
+            itself = self.self_weight * e.visibility[at].float()
             mean = (
                 torch.einsum(
                     "nkm,nkmd->nmd", shown, ready(friends.vectors).unflatten(0, near[at].shape)
                 )
-                + own[:, :, None] * ready(e.vectors[at])
-            ) / (own + shown.sum(1)).clamp_min(1e-12)[:, :, None]
-            vectors[at] = torch.where(own[:, :, None] > 0, mean, ready(e.vectors[at]))
+                + itself[:, :, None] * ready(e.vectors[at])
+            ) / (itself + shown.sum(1)).clamp_min(1e-12)[:, :, None]
+            vectors[at] = torch.where(itself[:, :, None] > 0, mean, ready(e.vectors[at]))
         return Embeddings(vectors, e.visibility, e.names)
 
 
 def _nearest(
     distance: PartDistance,
     e: Embeddings,
-    cameras: Sequence[int],
+    cams: Ids,
     sources: Embeddings,
-    source_cameras: Sequence[int],
+    source_cams: Ids,
     k: int,
 ) -> tuple[Integers, Floats]:
     """Indices of sources and their distances, int64 and float32 [N, cameras, k]: the k nearest of
     every camera in ascending order of cameras, +inf in an image's own camera and where a camera has
     no more.
     """
-    own, other = np.asarray(cameras, np.int64), np.asarray(source_cameras, np.int64)
-    for name, images, given in (("images", e, own), ("sources", sources, other)):
+    mine, other = as_int64("cams", cams), as_int64("source_cams", source_cams)
+    for name, images, given in (("images", e, mine), ("sources", sources, other)):
         if given.shape != (len(images),):
-            raise DataError(
+            raise ShapeError(
                 f"expansion needs a camera for each of {len(images)} {name}, got "
                 f"{list(given.shape)}"
             )
@@ -170,12 +210,12 @@ def _nearest(
     index = np.zeros((len(e), len(everywhere), k), np.int64)
     far = np.full(index.shape, np.inf, np.float32)
     for c, camera in enumerate(everywhere.tolist()):
-        there, rows = np.flatnonzero(other == camera), np.flatnonzero(own != camera)
+        there, rows = np.flatnonzero(other == camera), np.flatnonzero(mine != camera)
         near = Nearest(len(rows), min(k, len(there)))
         for at, block in distance.blocks(
             e.rows(torch.from_numpy(rows)), sources.rows(torch.from_numpy(there))
         ):
-            near.see(at, slice(0, len(there)), block)
+            near.update(at, slice(0, len(there)), block)
         index[rows, c, : min(k, len(there))] = there[near.index]
         far[rows, c, : min(k, len(there))] = near.distance
     return index, far

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from partreid.distance import PartDistance
-from partreid.metrics.official import bpbreid_released
+from partreid.metrics.official import bpbreid_official
 from partreid.types import Embeddings
 
 GOLDEN = np.load(Path(__file__).with_name("bpb_part_distance.npz"))
@@ -28,7 +28,7 @@ def side(which: str, seen: str, scale: str = "") -> Embeddings:
 )
 def test_released_rules(seen: str, metric: str, combine: str) -> None:
     key = f"norm/{seen}/{combine}/{metric}/dist"
-    got = bpbreid_released(
+    got = bpbreid_official(
         side("q", seen),
         side("g", seen),
         metric,

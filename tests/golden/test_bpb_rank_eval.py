@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.metrics import ANY_CAMERA, MARKET, Protocol, Ranking, rank, searches, verification
+from partreid.metrics import ANY_CAMERA, MARKET, Protocol, Ranking, Roc, Searches, rank
 from partreid.metrics.official import cuhk03_single_shot
 
 GOLDEN = np.load(Path(__file__).with_name("bpb_rank_eval.npz"))
@@ -24,12 +24,14 @@ def market_like(
     d, q, g = GOLDEN[prefix + "dist"], GOLDEN[prefix + "q_pids"], ids
     return rank(
         [(slice(0, len(d)), torch.from_numpy(d))],
-        q,
-        GOLDEN[prefix + "q_camids"],
-        g,
-        GOLDEN[prefix + "g_camids"],
-        protocol,
-        range(1, top + 1),
+        q_ids=q,
+        g_ids=g,
+        q_cams=GOLDEN[prefix + "q_camids"],
+        g_cams=GOLDEN[prefix + "g_camids"],
+        protocol=protocol,
+        distractor=0,
+        junk=-1,
+        ks=range(1, top + 1),
         top=0,
     )
 
@@ -101,12 +103,12 @@ def test_curves_of_the_same_distances() -> None:
     """
     ids, cameras = junk_as_wrong(GOLDEN["g_pids"]), GOLDEN["g_camids"]
     masks = [
-        MARKET.masks(i, c, ids, cameras)
+        MARKET.masks(i, c, ids, cameras, distractor=0)
         for i, c in zip(GOLDEN["q_pids"].tolist(), GOLDEN["q_camids"].tolist())
     ]
     relevant, valid = (np.stack(side) for side in zip(*masks))
     far = GOLDEN["dist"]
-    roc, found = verification(far, relevant, valid), searches(far, relevant, valid)
+    roc, found = Roc.of_masks(far, relevant, valid), Searches.of_masks(far, relevant, valid)
     own, other = far[relevant], far[valid & ~relevant]
     for rate in (0.01, 0.1):
         allowed = [t for t in np.sort(far.ravel()) if np.mean(other <= t) <= rate]
@@ -131,7 +133,7 @@ def single_shot(draw: np.random.RandomState, ks: range) -> np.ndarray:
     for row, identity, camera in zip(
         GOLDEN["dist"], GOLDEN["q_pids"].tolist(), GOLDEN["q_camids"].tolist()
     ):
-        relevant, valid = MARKET.masks(identity, camera, ids, GOLDEN["g_camids"])
+        relevant, valid = MARKET.masks(identity, camera, ids, GOLDEN["g_camids"], distractor=0)
         if relevant.any():
             rows.append(list(cuhk03_single_shot(row, identity, ids, valid, ks, draw).values()))
     return np.mean(rows, 0)

@@ -28,7 +28,7 @@ from partreid.methods.hcga.coparsing import (
 )
 from partreid.methods.hcga.model import HCGA
 from partreid.metrics import rank
-from partreid.metrics.official import hcga_released, trapezoid_ap
+from partreid.metrics.official import hcga_official, trapezoid_ap
 from partreid.recipes import find
 from partreid.types import Embeddings, PartScheme
 
@@ -206,10 +206,16 @@ def test_matching() -> None:
         Embeddings(tensor(z["part"]), tensor(z["visible"]).float(), SCHEME.names),
     )
     q, g = e.rows(slice(0, n)), e.rows(slice(n, None))
-    np.testing.assert_allclose(-hcga_released(q, g), z["score"], atol=1e-5)
-    np.testing.assert_array_equal(hcga_released(q, g).argsort(dim=1, stable=True), z["ranking"])
-    ids, cameras = z["pids"] + 1, z["camids"]  # identity 0 would be a distractor
-    ranking = rank([(slice(0, n), hcga_released(q, g))], ids[:n], cameras[:n], ids[n:], cameras[n:])
+    np.testing.assert_allclose(-hcga_official(q, g), z["score"], atol=1e-5)
+    np.testing.assert_array_equal(hcga_official(q, g).argsort(dim=1, stable=True), z["ranking"])
+    ids, cameras = z["pids"], z["camids"]
+    ranking = rank(
+        [(slice(0, n), hcga_official(q, g))],
+        q_ids=ids[:n],
+        q_cams=cameras[:n],
+        g_ids=ids[n:],
+        g_cams=cameras[n:],
+    )
     np.testing.assert_allclose(
         [trapezoid_ap(ranks) for ranks in ranking.ranks], z["ap_trapezoid"], atol=1e-6
     )

@@ -19,8 +19,8 @@ from partreid.methods.base import Method
 from partreid.methods.isp.clustering import norms
 from partreid.methods.isp.labels import label_identity, sharpened
 from partreid.methods.isp.model import ISP
-from partreid.metrics import evaluate, rank
-from partreid.metrics.official import isp_released, trapezoid_ap, trapezoid_mAP
+from partreid.metrics import evaluate_embeddings, rank
+from partreid.metrics.official import isp_official, trapezoid_ap, trapezoid_mAP
 from partreid.recipes import find
 from partreid.retrieval import KReciprocal
 from partreid.train.schedule import factor
@@ -182,16 +182,15 @@ def test_head_at_full_size(monkeypatch: pytest.MonkeyPatch, global_from: str) ->
 
 def ranked_by(distance: Any, e: Embeddings, z: dict[str, Any]) -> Any:
     n = int(z["num_query"])
-    # identity 0 would be a distractor
-    ids, cameras = (z["pids"] + 1).tolist(), z["camids"].tolist()
-    return evaluate(
+    ids, cameras = z["pids"].tolist(), z["camids"].tolist()
+    return evaluate_embeddings(
         distance,
         e.rows(slice(0, n)),
         e.rows(slice(n, None)),
-        ids[:n],
-        cameras[:n],
-        ids[n:],
-        cameras[n:],
+        q_ids=ids[:n],
+        g_ids=ids[n:],
+        q_cams=cameras[:n],
+        g_cams=cameras[n:],
     )
 
 
@@ -205,8 +204,8 @@ def test_released_matching_and_eq10() -> None:
         Embeddings(parts, visible, names),
     )
     q, g = e.rows(slice(0, n)), e.rows(slice(n, None))
-    np.testing.assert_allclose(1 - isp_released(q, g), z["score"], atol=1e-5)
-    np.testing.assert_array_equal(isp_released(q, g).argsort(dim=1, stable=True), z["ranking"])
+    np.testing.assert_allclose(1 - isp_official(q, g), z["score"], atol=1e-5)
+    np.testing.assert_array_equal(isp_official(q, g).argsort(dim=1, stable=True), z["ranking"])
     ranking = ranked_by(PartDistance("cosine"), e, z)
     assert trapezoid_mAP(ranking) == pytest.approx(float(z["mAP_trapezoid"]), abs=1e-6)
     assert ranking.mAP == pytest.approx(float(z["mAP_standard"]), abs=1e-6)
@@ -217,11 +216,11 @@ def test_released_matching_and_eq10() -> None:
         [trapezoid_ap(ranks) for ranks in ranking.ranks], z["ap_trapezoid"], atol=1e-6
     )
     full = rank(
-        [(slice(0, n), isp_released(q, g))],
-        z["pids"][:n] + 1,
-        z["camids"][:n],
-        z["pids"][n:] + 1,
-        z["camids"][n:],
+        [(slice(0, n), isp_official(q, g))],
+        q_ids=z["pids"][:n],
+        g_ids=z["pids"][n:],
+        q_cams=z["camids"][:n],
+        g_cams=z["camids"][n:],
         ks=range(1, 81),
         top=80,
     )

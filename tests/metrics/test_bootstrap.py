@@ -10,20 +10,20 @@ from scipy.stats import norm, t
 from partreid.errors import DataError
 from partreid.metrics import (
     Interval,
-    Pairs,
+    PairAccumulator,
     Ranking,
-    bootstrap,
+    Roc,
+    Searches,
     bootstrap_difference,
+    bootstrap_ranking,
     bootstrap_roc,
     bootstrap_searches,
     bootstrap_values,
     difference_over_seeds,
     over_seeds,
-    searches,
-    verification,
 )
 from partreid.metrics.bootstrap import _exchanged
-from partreid.metrics.student_t import by_people, by_seed, student, together
+from partreid.metrics.student_t import by_people, by_seed, student_t, together
 
 
 def fake(people: int, each: int, spread: float, seed: int = 0) -> Ranking:
@@ -52,7 +52,7 @@ def test_bootstrap_draws_identities() -> None:
     """The interval is that of a mean over people, however many queries each of them has."""
     for each in (1, 10):
         result = fake(200, each, 0.5)
-        interval = bootstrap(result)["R1"]
+        interval = bootstrap_ranking(result)["R1"]
         mean = result.cmc[1]
         half = 1.96 * np.sqrt(mean * (1 - mean) / 200)
         assert interval.value == mean
@@ -64,16 +64,25 @@ def test_bootstrap_is_seeded() -> None:
     draw = np.random.default_rng(0)
     ranks = [np.sort(draw.choice(np.arange(1, 40), 3, replace=False)) for _ in range(90)]
     result = ranked(ranks, np.repeat(np.arange(30), 3))
-    assert bootstrap(result, seed=1) == bootstrap(result, seed=1) != bootstrap(result, seed=2)
-    assert bootstrap(result).keys() == result.scores.keys()
-    wide, narrow = bootstrap(result, level=0.99)["mAP"], bootstrap(result, level=0.5)["mAP"]
+    assert (
+        bootstrap_ranking(result, seed=1)
+        == bootstrap_ranking(result, seed=1)
+        != bootstrap_ranking(result, seed=2)
+    )
+    assert bootstrap_ranking(result).keys() == result.scores.keys()
+    wide, narrow = (
+        bootstrap_ranking(result, level=0.99)["mAP"],
+        bootstrap_ranking(result, level=0.5)["mAP"],
+    )
     assert wide.low < narrow.low <= narrow.high < wide.high
 
 
 def test_bootstrap_skips_what_the_scores_skip() -> None:
     result = small()
     assert result.skipped == 2
-    assert {name: i.value for name, i in bootstrap(result).items()} == pytest.approx(result.scores)
+    assert {name: i.value for name, i in bootstrap_ranking(result).items()} == pytest.approx(
+        result.scores
+    )
 
 
 def test_of_one_person_and_of_one_value_nothing_more_is_known() -> None:
@@ -207,7 +216,7 @@ def test_paired_difference() -> None:
     assert (none.value, none.low, none.high, none.p) == (0, 0, 0, 1)
     better = ranked([np.minimum(r, 29) for r in a.ranks], a.identities)
     gain = bootstrap_difference(better, a)["mAP"]
-    alone = bootstrap(a)["mAP"]
+    alone = bootstrap_ranking(a)["mAP"]
     # seen only when paired
     assert 0 < gain.low < gain.value < gain.high < 1e-2 < alone.high - alone.low
     assert gain.p < 1e-3
@@ -238,12 +247,12 @@ def test_ranges_over_seeds_are_student_s() -> None:
     for name, found in over_seeds(a).items():
         values = [run.per_query()[name] for run in a]
         mean = np.mean(values, 0)
-        half, _ = student(0, [by_people(mean, ids), by_seed(values, ids)], 0.95)
+        half, _ = student_t(0, [by_people(mean, ids), by_seed(values, ids)], 0.95)
         assert (found.value, found.high - found.value) == pytest.approx((mean.mean(), half))
         others = [run.per_query()[name] for run in b]
         gain = np.mean(others, 0) - mean
         seeds = together([by_seed(others, ids), by_seed(values, ids)])
-        half, p = student(gain.mean(), [by_people(gain, ids), seeds], 0.95)
+        half, p = student_t(gain.mean(), [by_people(gain, ids), seeds], 0.95)
         difference = difference_over_seeds(b, a)[name]
         want = (gain.mean(), gain.mean() - half, gain.mean() + half, p)
         assert (difference.value, difference.low, difference.high, difference.p) == pytest.approx(
@@ -272,7 +281,7 @@ def test_the_same_runs_scored_in_two_ways_are_paired() -> None:
         one.per_query()["mAP"] - two.per_query()["mAP"] for one, two in zip(a, b, strict=True)
     ]
     mean = np.mean(changes, 0)
-    half, p = student(mean.mean(), [by_people(mean, ids), by_seed(changes, ids)], 0.95)
+    half, p = student_t(mean.mean(), [by_people(mean, ids), by_seed(changes, ids)], 0.95)
     assert (paired.value, paired.high, paired.p) == pytest.approx(
         (mean.mean(), mean.mean() + half, p)
     )
@@ -284,7 +293,7 @@ def test_the_same_runs_scored_in_two_ways_are_paired() -> None:
 
 def test_one_run_is_one_run_over_seeds() -> None:
     a, b = fake(30, 3, 0.5), fake(30, 3, 0.4)
-    assert over_seeds([a]) == bootstrap(a) and difference_over_seeds(
+    assert over_seeds([a]) == bootstrap_ranking(a) and difference_over_seeds(
         [a], [b]
     ) == bootstrap_difference(a, b)
     with pytest.raises(DataError, match="same queries"):
@@ -312,12 +321,17 @@ def test_intervals_of_verification() -> None:
     """
     draw = np.random.default_rng(0)
     far, right, _ = pairs_of(10_000, draw)
-    truth = verification(far, right, np.ones_like(right)).scores
+    truth = Roc.of_masks(far, right, np.ones_like(right)).scores
     found = []
     for seed in range(60):
         far, right, identities = pairs_of(50, draw)
         found.append(
-            bootstrap_roc(verification(far, right, np.ones_like(right)), identities, 250, seed)
+            bootstrap_roc(
+                Roc.of_masks(far, right, np.ones_like(right)),
+                q_ids=identities,
+                samples=250,
+                seed=seed,
+            )
         )
     for name in ("TPR@1e-3", "TPR@1e-2", "EER"):
         assert 0.87 <= share([i[name] for i in found], truth[name]) <= 1, name
@@ -346,11 +360,15 @@ def searched(
 def test_intervals_of_searches() -> None:
     """1 % of 150 queries of strangers is one query, hence the wider bounds for it."""
     draw = np.random.default_rng(0)
-    truth = searches(*searched(50_000, draw)[:3]).scores
+    truth = Searches.of_masks(*searched(50_000, draw)[:3]).scores
     found = []
     for seed in range(100):
         far, relevant, valid, identities = searched(100, draw)
-        found.append(bootstrap_searches(searches(far, relevant, valid), identities, 250, seed))
+        found.append(
+            bootstrap_searches(
+                Searches.of_masks(far, relevant, valid), q_ids=identities, samples=250, seed=seed
+            )
+        )
     for name, least in (
         ("FNIR@10%", 0.9),
         ("DIR@10%", 0.9),
@@ -366,25 +384,28 @@ def test_intervals_of_thresholds_that_nobody_kept_are_left_out() -> None:
     gallery.
     """
     far, right, identities = pairs_of(30, np.random.default_rng(0))
-    pairs = Pairs(least=20, share=0)
-    pairs.add(pairs.look(0, far, np.sort(far, 1), [np.flatnonzero(r) for r in right]))
+    pairs = PairAccumulator(least=20, share=0)
+    pairs.update(pairs.summarize(0, far, np.sort(far, 1), [np.flatnonzero(r) for r in right]))
     kept = pairs.result()
-    assert len(kept.near) <= 20 and kept.others == 3600
-    assert set(bootstrap_roc(kept, identities, 50)) == {"TPR@1e-4", "TPR@1e-3"}
-    assert bootstrap_searches(searches(far, right, np.ones_like(right)), identities) == {}
-    assert bootstrap_roc(verification(far, right, right), identities) == {}
+    assert len(kept.nearest) <= 20 and kept.impostors == 3600
+    assert set(bootstrap_roc(kept, q_ids=identities, samples=50)) == {"TPR@1e-4", "TPR@1e-3"}
+    assert (
+        bootstrap_searches(Searches.of_masks(far, right, np.ones_like(right)), q_ids=identities)
+        == {}
+    )
+    assert bootstrap_roc(Roc.of_masks(far, right, right), q_ids=identities) == {}
 
 
 def test_a_bootstrap_of_thresholds_reads_what_the_scores_say() -> None:
     """With everybody counted once the draws' way of reading a curve gives the scores themselves."""
     draw = np.random.default_rng(1)
     far, relevant, valid, identities = searched(100, draw)
-    found = searches(far, relevant, valid)
-    for name, interval in bootstrap_searches(found, identities, 100).items():
+    found = Searches.of_masks(far, relevant, valid)
+    for name, interval in bootstrap_searches(found, q_ids=identities, samples=100).items():
         assert (
             interval.value == found.scores[name] and interval.low < interval.value < interval.high
         )
     far, right, identities = pairs_of(100, draw)
-    roc = verification(far, right, np.ones_like(right))
-    for name, interval in bootstrap_roc(roc, identities, 100).items():
+    roc = Roc.of_masks(far, right, np.ones_like(right))
+    for name, interval in bootstrap_roc(roc, q_ids=identities, samples=100).items():
         assert interval.value == roc.scores[name] and interval.low < interval.value < interval.high

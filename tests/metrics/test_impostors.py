@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from partreid.metrics.impostors import log_ratios, percentiles, shift, threshold_at, usual_shift
-from partreid.metrics.pairs import KnownPairs
+from partreid.metrics.pairs import (
+    KnownPairs,
+    log_ratios,
+    percentiles,
+    shift,
+    threshold_at,
+    usual_shift,
+)
 
 
 @given(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partreid.metrics.matches import (
+from partreid.metrics.ranking import (
     average_precision,
     cumulative_matches,
     inverse_negative_penalty,

@@ -6,14 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partreid.metrics.matches import average_precision
 from partreid.metrics.official import (
-    bpbreid_released,
+    bpbreid_official,
     cuhk03_single_shot,
     trapezoid_ap,
     trapezoid_mAP,
 )
-from partreid.metrics.ranking import Ranking
+from partreid.metrics.ranking import Ranking, average_precision
 from partreid.types import Embeddings
 
 RANKS = st.sets(st.integers(1, 40), min_size=1, max_size=12).map(lambda r: np.array(sorted(r)))
@@ -47,11 +46,11 @@ def test_pairs_without_a_shared_part_get_the_largest_distance_plus_one() -> None
         torch.tensor([[1.0, 1], [0, 1]]),
         q.names,
     )
-    far = bpbreid_released(q, g)
+    far = bpbreid_official(q, g)
     # the largest distance of a shared part; the unshared legs are 2 apart and do not count
     root = 2**0.5
     torch.testing.assert_close(far, torch.tensor([[root, root + 1]]))
-    soft = bpbreid_released(q, g, continuous=True)
+    soft = bpbreid_official(q, g, continuous=True)
     torch.testing.assert_close(soft, torch.tensor([[root, 3.0]]))  # here they do
 
 

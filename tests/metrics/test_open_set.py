@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partreid.errors import DataError
-from partreid.metrics import ANY_CAMERA, MARKET, Searches, Watchlist, rank, searches
+from partreid.metrics import ANY_CAMERA, MARKET, OpenSetAccumulator, Searches, rank
 from partreid.metrics.protocols import SINGLE_SHOT, Protocol
 
 VALUES = (-0.5, -0.0, 0.0, 0.25, 0.5, 1.0, np.inf)
@@ -31,15 +31,15 @@ class Plain:
             self.other.append(min(others, default=np.inf))
             self.first.append(bool(mine) and right[ranked[0][1]])
         self.nearest = [min(pair) for pair in zip(self.own, self.other)]
-        self.strangers = [n for n, mated in zip(self.nearest, self.mated) if not mated]
+        self.non_mated = [n for n, mated in zip(self.nearest, self.mated) if not mated]
 
     def at(self, fpir: float) -> tuple[float, float]:
-        """(FNIR, DIR): the best of all limits under which few enough strangers get an answer
+        """(FNIR, DIR): the best of all limits under which few enough non-mated queries get an answer
         nearer than it.
         """
         found = []
         for limit in {*self.own, *self.other, np.inf}:
-            if sum(n < limit for n in self.strangers) <= fpir * len(self.strangers) + 1e-9:
+            if sum(n < limit for n in self.non_mated) <= fpir * len(self.non_mated) + 1e-9:
                 mated = [(o < limit, f) for o, f, m in zip(self.own, self.first, self.mated) if m]
                 found.append(
                     (
@@ -55,14 +55,14 @@ class Plain:
             (n < s) + (n == s) / 2
             for n, m in zip(self.nearest, self.mated)
             if m
-            for s in self.strangers
+            for s in self.non_mated
         ]
         return sum(wins) / len(wins)
 
 
 def agree(found: Searches, plain: Plain) -> None:
     assert found.mated.tolist() == plain.mated and found.first.tolist() == plain.first
-    assert found.own.tolist() == plain.own and found.other.tolist() == plain.other
+    assert found.right.tolist() == plain.own and found.wrong.tolist() == plain.other
     if all(plain.mated) or not any(plain.mated):
         assert all(np.isnan(value) for value in found.scores.values())
         return
@@ -79,7 +79,7 @@ def test_whole_matrices_match_loops(shape: tuple[int, int], seed: int, coarse: b
     draw = np.random.default_rng(seed)
     far = (draw.choice(VALUES, shape) if coarse else draw.normal(size=shape)).astype(np.float32)
     relevant, valid = draw.random(shape) < 0.2, draw.random(shape) < 0.8
-    agree(searches(far, relevant, valid), Plain(far, relevant, valid))
+    agree(Searches.of_masks(far, relevant, valid), Plain(far, relevant, valid))
 
 
 @settings(max_examples=200)
@@ -92,27 +92,30 @@ def test_whole_matrices_match_loops(shape: tuple[int, int], seed: int, coarse: b
     st.sampled_from([0.0, 0.5, 1.0]),
 )
 def test_a_gallery_that_lacks_people_matches_loops(
-    query: Set, gallery: Set, seed: int, protocol: Protocol, rows: int, unknown: float
+    query: Set, gallery: Set, seed: int, protocol: Protocol, rows: int, absent: float
 ) -> None:
     """Through ``rank``, in blocks: people taken out of the gallery are neither right nor wrong
     answers.
     """
     q, g = (np.array(images, np.int64) for images in (query, gallery))
     far = np.random.default_rng(seed).choice(VALUES, (len(q), len(g))).astype(np.float32)
-    masks = [protocol.masks(i, c, g[:, 0], g[:, 1]) for i, c in query]
-    watchlist = Watchlist(q[:, 0], g[:, 0], unknown, seed)
+    special = {"distractor": 0, "junk": -1}
+    masks = [protocol.masks(i, c, g[:, 0], g[:, 1], **special) for i, c in query]
+    who = {"q_ids": q[:, 0], "g_ids": g[:, 0], **special}
+    open_set = OpenSetAccumulator(**who, absent=absent, seed=seed)
+    asked = {**who, "q_cams": q[:, 1], "g_cams": g[:, 1], "protocol": protocol}
     blocks = [
         (slice(at, min(at + rows, len(q))), torch.from_numpy(far[at : at + rows]))
         for at in range(0, len(q), rows)
     ]
     if not any(relevant.any() for relevant, _ in masks):
         with pytest.raises(DataError):
-            rank(blocks, q[:, 0], q[:, 1], g[:, 0], g[:, 1], protocol, watchers=[watchlist])
+            rank(blocks, **asked, accumulators=[open_set])
         return
-    rank(blocks, q[:, 0], q[:, 1], g[:, 0], g[:, 1], protocol, watchers=[watchlist])
-    left = ~np.isin(g[:, 0], watchlist.unknown)
+    rank(blocks, **asked, accumulators=[open_set])
+    left = ~np.isin(g[:, 0], open_set.absent)
     relevant, valid = (np.stack(side) & left for side in zip(*masks))
-    agree(watchlist.result(), Plain(far + np.float32(0), relevant, valid))
+    agree(open_set.result(), Plain(far + np.float32(0), relevant, valid))
 
 
 def test_by_hand() -> None:
@@ -128,14 +131,14 @@ def test_by_hand() -> None:
         ]
     )
     ids = np.array([1, 5, 2, 2, 3, 0])  # person 3 is taken out, 0 is a distractor
-    found = searches(
+    found = Searches.of_masks(
         far, np.array([[1], [2], [3], [9]]) == ids, np.broadcast_to(ids != 3, far.shape)
     )
     assert found.mated.tolist() == [True, True, False, False]
-    np.testing.assert_allclose(found.own, [0.4, 0.2, np.inf, np.inf])
-    np.testing.assert_allclose(found.other, [0.3, 0.5, 0.5, 0.35])
+    np.testing.assert_allclose(found.right, [0.4, 0.2, np.inf, np.inf])
+    np.testing.assert_allclose(found.wrong, [0.3, 0.5, 0.5, 0.35])
     assert found.first.tolist() == [False, True, False, False]
-    # no stranger may get an answer: nearer than .35, so query 1 (.4) is missed; one of two: nearer
+    # no non-mated query may get an answer: nearer than .35, so query 1 (.4) is missed; one of two: nearer
     # than .5
     assert (found.limit(0), found.fnir_at(0), found.dir_at(0)) == (pytest.approx(0.35), 0.5, 0.5)
     # 1 is returned, but second
@@ -153,22 +156,24 @@ def test_by_hand() -> None:
 
 def test_the_draw_of_people_depends_on_identities_alone() -> None:
     query, gallery = np.array([5, 3, 1, 1, 8, 0, -1]), np.array([1, 3, 3, 5, 7, 0, 0, -1])
-    one, again = Watchlist(query, gallery), Watchlist(query[::-1].copy(), gallery[[0, 1, 3, 4, 5]])
+
+    def absent(asked: np.ndarray, there: np.ndarray, seed: int = 0) -> list[int]:
+        drawn = OpenSetAccumulator(q_ids=asked, g_ids=there, seed=seed, distractor=0, junk=-1)
+        return drawn.absent.tolist()
+
+    one, again = absent(query, gallery), absent(query[::-1].copy(), gallery[[0, 1, 3, 4, 5]])
     # half of 1, 3 and 5, rounded
-    assert one.unknown.tolist() == again.unknown.tolist() and len(one.unknown) == 2
+    assert one == again and len(one) == 2
     # neither distractors nor those whom nobody asks for
-    assert set(one.unknown.tolist()) < {1, 3, 5}
-    assert (
-        len({tuple(Watchlist(query, gallery, seed=seed).unknown.tolist()) for seed in range(20)})
-        == 3
-    )
+    assert set(one) < {1, 3, 5}
+    assert len({tuple(absent(query, gallery, seed)) for seed in range(20)}) == 3
 
 
-def test_nobody_unknown_and_nobody_known_have_no_scores() -> None:
+def test_nobody_absent_and_nobody_present_have_no_scores() -> None:
     far = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
-    for unknown in (0.0, 1.0):
-        watchlist = Watchlist(np.array([1, 2]), np.array([1, 2]), unknown)
-        rank([(slice(0, 2), far)], [1, 2], [1, 1], [1, 2], [2, 2], watchers=[watchlist])
-        found = watchlist.result()
-        assert found.mated.tolist() == [unknown == 0] * 2
+    for absent in (0.0, 1.0):
+        open_set = OpenSetAccumulator(q_ids=[1, 2], g_ids=[1, 2], absent=absent)
+        rank([(slice(0, 2), far)], q_ids=[1, 2], g_ids=[1, 2], accumulators=[open_set])
+        found = open_set.result()
+        assert found.mated.tolist() == [absent == 0] * 2
         assert all(np.isnan(value) for value in found.scores.values())

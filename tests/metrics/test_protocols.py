@@ -27,11 +27,18 @@ def columns(images: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return table[:, 0], table[:, 1]
 
 
+def required(query: list[tuple[int, int]], gallery: list[tuple[int, int]]) -> None:
+    (q_ids, q_cams), (g_ids, g_cams) = columns(query), columns(gallery)
+    require_matches(
+        MARKET, q_ids=q_ids, g_ids=g_ids, q_cams=q_cams, g_cams=g_cams, distractor=0, junk=-1
+    )
+
+
 @settings(max_examples=300, deadline=None)
 @given(IMAGES, st.integers(-1, 3), st.integers(1, 3))
 def test_masks(images: list[tuple[int, int]], identity: int, camera: int) -> None:
     for protocol in PROTOCOLS.values():
-        relevant, valid = protocol.masks(identity, camera, *columns(images))
+        relevant, valid = protocol.masks(identity, camera, *columns(images), distractor=0, junk=-1)
         for (other, seen_by), right, listed in zip(images, relevant, valid):
             left_out = {
                 "market1501": (other, seen_by) == (identity, camera),
@@ -74,10 +81,10 @@ def test_only_hopeless_sets_are_refused(
 ) -> None:
     hope = any(i > 0 and i == j and c != d for i, c in query for j, d in gallery)
     if hope:
-        require_matches(MARKET, *columns(query), *columns(gallery))
+        required(query, gallery)
     else:
         with pytest.raises(DataError):
-            require_matches(MARKET, *columns(query), *columns(gallery))
+            required(query, gallery)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +110,7 @@ def test_the_reason_and_the_remedy(
     query: list[tuple[int, int]], gallery: list[tuple[int, int]], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        require_matches(MARKET, *columns(query), *columns(gallery))
+        required(query, gallery)
 
 
 @settings(max_examples=200, deadline=None)
@@ -118,8 +125,9 @@ def test_lists_agree_with_masks(gallery: list[tuple[int, int]], identity: int, c
         "other", "images of the query's camera are left out", lambda i, c, ids, cams: cams == c
     )
     for protocol in (*PROTOCOLS.values(), other_camera):
-        lists = Lists(protocol, ids, cameras)
+        special = {"distractor": 0, "junk": -1}
+        lists = Lists(protocol, g_ids=ids, g_cams=cameras, **special)
         right, removed = lists.of(identity, camera)
-        relevant, valid = protocol.masks(identity, camera, ids, cameras)
+        relevant, valid = protocol.masks(identity, camera, ids, cameras, **special)
         assert right.tolist() == np.flatnonzero(relevant).tolist()
         assert sorted([*removed.tolist(), *lists.junk.tolist()]) == np.flatnonzero(~valid).tolist()

@@ -7,8 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partreid.distance import PartDistance
-from partreid.errors import ArgumentError, DataError, ShapeError
-from partreid.metrics import ANY_CAMERA, Pairs, Ranking, Watchlist, evaluate, rank
+from partreid.errors import DataError, ShapeError
+from partreid.metrics import (
+    ANY_CAMERA,
+    OpenSetAccumulator,
+    PairAccumulator,
+    Ranking,
+    evaluate_embeddings,
+    rank,
+)
 from partreid.metrics.protocols import SINGLE_SHOT
 from partreid.types import JUNK, Embeddings
 
@@ -58,8 +65,17 @@ def case(query: Set, gallery: Set, seed: int) -> tuple[Embeddings, Embeddings]:
 def run(q: Embeddings, g: Embeddings, query: Set, gallery: Set, **more: object) -> Ranking:
     ids = np.array([*query, *gallery])
     n = len(query)
-    return evaluate(
-        PartDistance("euclidean"), q, g, ids[:n, 0], ids[:n, 1], ids[n:, 0], ids[n:, 1], **more
+    return evaluate_embeddings(
+        PartDistance("euclidean"),
+        q,
+        g,
+        q_ids=ids[:n, 0],
+        g_ids=ids[n:, 0],
+        q_cams=ids[:n, 1],
+        g_cams=ids[n:, 1],
+        distractor=0,
+        junk=-1,
+        **more,
     )  # type: ignore[arg-type]
 
 
@@ -96,10 +112,12 @@ def small() -> tuple[Set, Set, Ranking]:
         gallery,
         rank(
             [(slice(0, 2), distances[:2]), (slice(2, 4), distances[2:])],
-            q[:, 0],
-            q[:, 1].tolist(),
-            g[:, 0],
-            g[:, 1],
+            q_ids=q[:, 0],
+            g_ids=g[:, 0],
+            q_cams=q[:, 1].tolist(),
+            g_cams=g[:, 1],
+            distractor=0,
+            junk={-1},
             ks=(1, 2),
             top=4,
         ),
@@ -124,29 +142,26 @@ def test_by_hand() -> None:
 
 def test_wrong_shapes_and_broken_numbers() -> None:
     one = Embeddings.one("global", torch.rand(3, 4))
-    ids = [1, 2, 3]
-    with pytest.raises(ShapeError, match=r"gallery_cameras must be \[3\]"):
-        evaluate(PartDistance("cosine"), one, one, ids, ids, ids, [1, 2])
-    with pytest.raises(ArgumentError, match="query_ids must be .* each a whole number, got"):
-        evaluate(PartDistance("cosine"), one, one, [0.5, 1, 2], ids, ids, ids)  # type: ignore[list-item]
-    with pytest.raises(ShapeError, match="queries from 1 on"):
-        rank(
-            [(slice(0, 1), torch.rand(1, 3)), (slice(2, 3), torch.rand(1, 3))],
-            ids,
-            ids,
-            ids,
-            [4, 4, 4],
+    ids = {"q_ids": [1, 2, 3], "g_ids": [1, 2, 3]}
+    with pytest.raises(ShapeError, match=r"g_cams must be \[3\], one per column"):
+        evaluate_embeddings(
+            PartDistance("cosine"), one, one, **ids, q_cams=[1, 2, 3], g_cams=[1, 2]
         )
+    with pytest.raises(ShapeError, match="q_ids must be integers, one per image, got float64"):
+        evaluate_embeddings(PartDistance("cosine"), one, one, q_ids=[0.5, 1, 2], g_ids=[1, 2, 3])  # type: ignore[list-item]
+    with pytest.raises(ShapeError, match="queries from 1 on"):
+        rank([(slice(0, 1), torch.rand(1, 3)), (slice(2, 3), torch.rand(1, 3))], **ids)
     with pytest.raises(ShapeError, match="1 of 3"):
-        rank([(slice(0, 1), torch.rand(1, 3))], ids, ids, ids, [4, 4, 4])
+        rank([(slice(0, 1), torch.rand(1, 3))], **ids)
     with pytest.raises(DataError, match="diverged"):
-        rank([(slice(0, 3), torch.full((3, 3), torch.nan))], ids, ids, ids, [4, 4, 4])
+        rank([(slice(0, 3), torch.full((3, 3), torch.nan))], **ids)
+    one_camera = {"q_cams": [1] * 3, "g_cams": [1] * 3}
     with pytest.raises(DataError, match="one camera"):
-        evaluate(PartDistance("cosine"), one, one, ids, [1] * 3, ids, [1] * 3)
-    assert (
-        evaluate(PartDistance("cosine"), one, one, ids, [1] * 3, ids, [1] * 3, ANY_CAMERA).cmc[1]
-        == 1
+        evaluate_embeddings(PartDistance("cosine"), one, one, **ids, **one_camera)
+    found = evaluate_embeddings(
+        PartDistance("cosine"), one, one, **ids, **one_camera, protocol=ANY_CAMERA
     )
+    assert found.cmc[1] == 1
 
 
 def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() -> None:
@@ -156,13 +171,17 @@ def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() ->
     g_ids[-1] = JUNK
     q_ids, q_cameras = np.array([1, 3, 6, 9]), np.array([1, 2, 1, 1])
     distances = torch.from_numpy(random.random((4, 24)).astype(np.float32))
+    asked = {
+        "q_ids": q_ids,
+        "g_ids": g_ids,
+        "q_cams": q_cameras,
+        "g_cams": g_cameras,
+        "protocol": SINGLE_SHOT,
+        "junk": JUNK,
+    }
     found = rank(
         [(slice(0, 3), distances[:3]), (slice(3, 4), distances[3:])],
-        q_ids,
-        q_cameras,
-        g_ids,
-        g_cameras,
-        SINGLE_SHOT,
+        **asked,
         top=3,
     )
     assert (
@@ -190,7 +209,7 @@ def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() ->
     assert np.isnan(found.ap_of_query[3]) and found.mAP == pytest.approx(
         float((1 / first[:, :3]).mean())
     )
-    again = rank([(slice(0, 4), distances)], q_ids, q_cameras, g_ids, g_cameras, SINGLE_SHOT, top=3)
+    again = rank([(slice(0, 4), distances)], **asked, top=3)
     assert all(np.array_equal(a, b) for a, b in zip(found.ranks, again.ranks, strict=True))
 
 
@@ -230,27 +249,32 @@ def looked_at(
     threads: int, blocks: list[tuple[slice, torch.Tensor]], ids: np.ndarray
 ) -> tuple[object, ...]:
     torch.set_num_threads(threads)
-    pairs, watchlist = Pairs(least=50, share=0.01), Watchlist(ids[:150, 0], ids[150:, 0])
+    who = {"q_ids": ids[:150, 0], "g_ids": ids[150:, 0], "distractor": 0, "junk": -1}
+    pairs, open_set = PairAccumulator(least=50, share=0.01), OpenSetAccumulator(**who)
     ranking = rank(
-        blocks, ids[:150, 0], ids[:150, 1], ids[150:, 0], ids[150:, 1], watchers=[pairs, watchlist]
+        blocks,
+        **who,
+        q_cams=ids[:150, 1],
+        g_cams=ids[150:, 1],
+        accumulators=[pairs, open_set],
     )
-    roc, found = pairs.result(), watchlist.result()
+    roc, found = pairs.result(), open_set.result()
     return (
         ranking.scores,
         ranking.top.tolist(),
         [h.tolist() for h in ranking.hits],
         roc.scores,
-        roc.own.tolist(),
-        roc.near.tolist(),
+        roc.genuine.tolist(),
+        roc.nearest.tolist(),
         roc.counts.tolist(),
         found.scores,
-        found.own.tolist(),
+        found.right.tolist(),
         found.first.tolist(),
     )
 
 
 def test_neither_threads_nor_blocks_change_anything() -> None:
-    """More queries than a thread takes at once, many ties, and pairs of strangers mostly counted
+    """More queries than a thread takes at once, many ties, and impostor pairs mostly counted
     in bins.
     """
     draw = np.random.default_rng(0)
@@ -267,22 +291,22 @@ def test_neither_threads_nor_blocks_change_anything() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_distances_of_other_precision(dtype: torch.dtype) -> None:
-    """Steps that float64 tells apart and float32 does not are ranked as they are; watchers see
+    """Steps that float64 tells apart and float32 does not are ranked as they are; accumulators see
     float32.
     """
     far = torch.tensor([[1 + 1e-12, 1.0, 2.0, -1e-60]], dtype=torch.float64).to(dtype)
-    pairs = Pairs()
-    result = rank([(slice(0, 1), far)], [1], [1], [2, 1, 3, 4], [2, 2, 2, 2], watchers=[pairs])
+    pairs = PairAccumulator()
+    result = rank([(slice(0, 1), far)], q_ids=[1], g_ids=[2, 1, 3, 4], accumulators=[pairs])
     assert result.first.tolist() == [2 if dtype == torch.float64 else 3]
     roc = pairs.result()
-    assert (roc.own.tolist(), roc.near.tolist()) == ([1], [0, 1, 2])
+    assert (roc.genuine.tolist(), roc.nearest.tolist()) == ([1], [0, 1, 2])
 
 
 def test_an_empty_gallery_or_no_query_is_said() -> None:
     with pytest.raises(DataError, match="the gallery set is empty"):
-        rank([(slice(0, 2), torch.empty(2, 0))], [1, 2], [1, 1], [], [])
+        rank([(slice(0, 2), torch.empty(2, 0))], q_ids=[1, 2], g_ids=[])
     with pytest.raises(DataError, match="the query set is empty"):
-        rank([], [], [], [1], [1])
+        rank([], q_ids=[], g_ids=[1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -298,21 +322,39 @@ def test_cuda_ranks_as_the_cpu_does(metric: str) -> None:
         for n in (40, 300)
     )
     ids = np.random.default_rng(0).integers((0, 1), (20, 5), (340, 2))
-    asked = (ids[:40, 0], ids[:40, 1], ids[40:, 0], ids[40:, 1])
+    asked = {
+        "q_ids": ids[:40, 0],
+        "g_ids": ids[40:, 0],
+        "q_cams": ids[:40, 1],
+        "g_cams": ids[40:, 1],
+    }
     distance = PartDistance(metric)  # type: ignore[arg-type]
-    here, there = (evaluate(distance, q.to(d), g.to(d), *asked, rows=16) for d in ("cpu", "cuda"))
+    here, there = (
+        evaluate_embeddings(distance, q.to(d), g.to(d), **asked, rows=16) for d in ("cpu", "cuda")
+    )
     assert there.scores == pytest.approx(here.scores, abs=1e-4)
     for a, b in zip(here.distances, there.distances, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
     far = distance(q.to("cuda"), g.to("cuda"))
-    again = rank([(slice(0, 40), far)], *(torch.from_numpy(a).cuda() for a in asked))
+    again = rank(
+        [(slice(0, 40), far)], **{name: torch.from_numpy(a).cuda() for name, a in asked.items()}
+    )
     assert again.scores == pytest.approx(here.scores, abs=1e-4)
 
 
 def test_short_and_empty_lists_of_single_shot() -> None:
     """The first query may see two people, the second, of the gallery's only camera, nobody."""
     far = torch.tensor([[0.3, 0.1, 0.2], [0.1, 0.2, 0.3]])
-    found = rank([(slice(0, 2), far)], [1, 2], [1, 2], [1, 2, -1], [2, 2, 2], SINGLE_SHOT, top=4)
+    found = rank(
+        [(slice(0, 2), far)],
+        q_ids=[1, 2],
+        g_ids=[1, 2, -1],
+        q_cams=[1, 2],
+        g_cams=[2, 2, 2],
+        protocol=SINGLE_SHOT,
+        junk=-1,
+        top=4,
+    )
     assert found.top.tolist() == [[1, 0, -1, -1], [-1] * 4]
     assert (
         found.size.tolist() == [2, 0] * 10

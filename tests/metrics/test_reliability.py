@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partreid.metrics.reliability import ece, reliability, risk_coverage
+from partreid.metrics.calibration import ece, reliability, risk_coverage
 
 PAIRS = st.lists(
     st.tuples(st.floats(0, 1), st.booleans(), st.floats(0.1, 3)), min_size=1, max_size=40

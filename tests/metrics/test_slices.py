@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from partreid.distance import PartDistance
 from partreid.errors import DataError, ShapeError
-from partreid.metrics import Ranking, bootstrap, evaluate, rank
+from partreid.metrics import Ranking, bootstrap_ranking, evaluate_embeddings, rank
 from partreid.metrics.protocols import MARKET, SINGLE_SHOT, Protocol
 from partreid.metrics.slices import (
     Slice,
@@ -56,10 +56,20 @@ class World:
         self.q_ids, self.q_cameras = np.array(query, np.int64).T
         self.g_ids, self.g_cameras = np.array(gallery, np.int64).T
         self.q, self.g = described(len(query), draw), described(len(gallery), draw)
-        self.asked = (self.q_ids, self.q_cameras, self.g_ids, self.g_cameras, protocol)
+        self.asked = {
+            "q_ids": self.q_ids,
+            "g_ids": self.g_ids,
+            "q_cams": self.q_cameras,
+            "g_cams": self.g_cameras,
+            "protocol": protocol,
+            "distractor": 0,
+            "junk": -1,
+        }
         self.ranking: Ranking | None
         try:
-            self.ranking = evaluate(PartDistance("cosine"), self.q, self.g, *self.asked, ks=(1, 5))
+            self.ranking = evaluate_embeddings(
+                PartDistance("cosine"), self.q, self.g, **self.asked, ks=(1, 5)
+            )
         except DataError:
             self.ranking = None
 
@@ -80,7 +90,7 @@ def test_camera_pairs_add_up(world: World) -> None:
     assume(world.ranking is not None)
     ranking = world.ranking
     assert ranking is not None
-    found = by_camera_pair(ranking, world.q_cameras, world.g_cameras, ks=(1, 5))
+    found = by_camera_pair(ranking, q_cams=world.q_cameras, g_cams=world.g_cameras, ks=(1, 5))
     assert sum(s.weight for s in found) == pytest.approx(1)
     assert whole(found, "mAP") == pytest.approx(ranking.mAP, abs=1e-12)
     assert [s.key for s in found] == sorted({s.key for s in found})
@@ -158,13 +168,17 @@ def by_hand() -> tuple[Ranking, np.ndarray, np.ndarray]:
     cameras = np.array([2, 3, 2, 2, 3])
     ids = np.array([1, 1, 7, 8, 9])
     far[1] = torch.tensor([0.9, 0.8, 0.2, 0.1, 0.5])
-    return rank([(slice(0, 2), far)], [1, 7], [1, 1], ids, cameras), np.array([1, 1]), cameras
+    return (
+        rank([(slice(0, 2), far)], q_ids=[1, 7], g_ids=ids, q_cams=[1, 1], g_cams=cameras),
+        np.array([1, 1]),
+        cameras,
+    )
 
 
 def test_by_hand() -> None:
     ranking, of_query, of_gallery = by_hand()
     assert [r.tolist() for r in ranking.ranks] == [[1, 4], [2]]
-    two, three = by_camera_pair(ranking, of_query, of_gallery)
+    two, three = by_camera_pair(ranking, q_cams=of_query, g_cams=of_gallery)
     # weights: 1/4 and 1/4 for the first query's, 1/2 for the second's; precisions 1, 2/4 and 1/2
     assert (two.name, two.key, two.queries, two.pairs, two.weight) == (
         "camera 1 -> 2",
@@ -262,7 +276,7 @@ def test_sizes_by_default() -> None:
     far = torch.from_numpy(draw.random((3, 2500)).astype(np.float32))
     ids = np.full(2500, 9)
     ids[[3, 70, 900]] = 1, 2, 3
-    ranking = rank([(slice(0, 3), far)], [1, 2, 3], [1, 1, 1], ids, np.full(2500, 2))
+    ranking = rank([(slice(0, 3), far)], q_ids=[1, 2, 3], g_ids=ids)
     found = by_gallery_size(ranking)
     assert [s.key[0] for s in found] == [100, 1000, 2499] and found[0].name == "100 wrong images"
     assert all(a.scores["mAP"] > b.scores["mAP"] for a, b in zip(found, found[1:]))
@@ -282,18 +296,18 @@ def test_every_part_alone() -> None:
     gallery = [(1, 2), (2, 2), (3, 1), (1, 3), (0, 2), (2, 3), (-1, 1)]
     world = World([(1, 1), (2, 1), (3, 2), (0, 1)], gallery, 0, MARKET)
     distance = PartDistance("cosine", weights=(1.0, 0.5, 0.5, 0.25))
-    found = by_part(distance, world.q, world.g, *world.asked, ks=(1, 5), samples=50)
+    found = by_part(distance, world.q, world.g, **world.asked, ks=(1, 5), samples=50)
     assert [s.name for s in found] == [*NAMES, "parts together", "all together"]
     assert [s.key for s in found] == [(0,), (1,), (2,), (3,), (1, 2, 3), (0, 1, 2, 3)]
     for m, (name, s) in enumerate(zip(NAMES, found)):
-        plain = evaluate(
+        plain = evaluate_embeddings(
             PartDistance("cosine"),
             world.q.select(name),
             world.g.select(name),
-            *world.asked,
+            **world.asked,
             ks=(1, 5),
         )
-        assert s.scores == plain.scores and s.intervals == bootstrap(plain, 50)
+        assert s.scores == plain.scores and s.intervals == bootstrap_ranking(plain, 50)
         shown = [(e.visibility[:, m] > 0).tolist() for e in (world.q, world.g)]
         right = [
             (i, j)
@@ -303,15 +317,15 @@ def test_every_part_alone() -> None:
         ]
         assert s.pairs == sum(shown[0][i] and shown[1][j] for i, j in right)
         assert s.queries == sum(shown[0][i] for i in {i for i, _ in right})
-    together = evaluate(
+    together = evaluate_embeddings(
         PartDistance("cosine", weights=(0.5, 0.5, 0.25)),
         world.q.select(*NAMES[1:]),
         world.g.select(*NAMES[1:]),
-        *world.asked,
+        **world.asked,
         ks=(1, 5),
     )
     assert found[4].scores == together.scores
-    everything = evaluate(distance, world.q, world.g, *world.asked, ks=(1, 5))
+    everything = evaluate_embeddings(distance, world.q, world.g, **world.asked, ks=(1, 5))
     assert found[5].scores == everything.scores
 
 
@@ -327,7 +341,7 @@ def test_a_hidden_part_ranks_last_in_the_gallery_s_order() -> None:
         ("head",),
     )
     (found,) = by_part(
-        PartDistance("cosine", shrink=1.0), q, g, [1, 2], [1, 1], [1, 2, 3], [2, 2, 2], ks=(1, 3)
+        PartDistance("cosine", shrink=1.0), q, g, q_ids=[1, 2], g_ids=[1, 2, 3], ks=(1, 3)
     )
     # the first finds its image after the two that show the head, the second its own at place 2
     assert found.scores == pytest.approx(
@@ -343,12 +357,12 @@ def test_parts_are_told_from_the_whole() -> None:
 
 def test_what_does_not_fit_is_said() -> None:
     ranking, of_query, of_gallery = by_hand()
-    with pytest.raises(ShapeError, match="query_cameras must have one row per query, 2, got 3"):
-        by_camera_pair(ranking, [1, 1, 1], of_gallery)
+    with pytest.raises(ShapeError, match="q_cams must have one row per query, 2, got 3"):
+        by_camera_pair(ranking, q_cams=[1, 1, 1], g_cams=of_gallery)
     with pytest.raises(ShapeError, match="visibility must have one row per query"):
         by_occlusion(ranking, torch.ones(3, 2))
     bare = Ranking("market1501", ranking.ranks, ranking.top, ranking.identities)
     with pytest.raises(ShapeError, match="rank again"):
-        by_camera_pair(bare, of_query, of_gallery)
+        by_camera_pair(bare, q_cams=of_query, g_cams=of_gallery)
     with pytest.raises(ShapeError, match="rank again"):
         by_gallery_size(bare)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from partreid.metrics.student_t import by_people, by_seed, people_of, quantile, student, together
+from partreid.metrics.student_t import by_people, by_seed, people_of, quantile, student_t, together
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from partreid.metrics.student_t import by_people, by_seed, people_of, quantile, 
 def test_quantiles(freedom: float, level: float, want: float) -> None:
     """Printed tables; of |t|, so 0.95 is the 0.975 of a one-sided one."""
     assert quantile(freedom, level) == pytest.approx(want, abs=6e-4)
-    half, p = student(3 * want, [(9.0, freedom)], level)
+    half, p = student_t(3 * want, [(9.0, freedom)], level)
     assert half == pytest.approx(3 * want, abs=2e-3) and p == pytest.approx(1 - level, abs=1e-4)
 
 
@@ -28,12 +28,12 @@ def test_student_adds_variances() -> None:
     """Two alike add, a negligible one does not count, others are averaged; no variance, no
     doubt.
     """
-    assert student(0, [(1, 5), (1, 5)], 0.95)[0] == pytest.approx(np.sqrt(2) * quantile(5, 0.95))
-    assert student(0, [(1, 5), (1e-9, 1)], 0.95)[0] == pytest.approx(quantile(5, 0.95), rel=1e-4)
-    half, p = student(2.0, [(3, 2), (1, 10)], 0.95)
+    assert student_t(0, [(1, 5), (1, 5)], 0.95)[0] == pytest.approx(np.sqrt(2) * quantile(5, 0.95))
+    assert student_t(0, [(1, 5), (1e-9, 1)], 0.95)[0] == pytest.approx(quantile(5, 0.95), rel=1e-4)
+    half, p = student_t(2.0, [(3, 2), (1, 10)], 0.95)
     assert half == pytest.approx((3 * 4.303 + 2.228) / 2, abs=1e-3) and 0.05 < p < 1
-    assert student(half, [(3, 2), (1, 10)], 0.95)[1] == pytest.approx(0.05, abs=1e-5)
-    assert student(0.3, [(0, 5)], 0.95) == (0, 0) and student(0, [(0, 5)], 0.95) == (0, 1)
+    assert student_t(half, [(3, 2), (1, 10)], 0.95)[1] == pytest.approx(0.05, abs=1e-5)
+    assert student_t(0.3, [(0, 5)], 0.95) == (0, 0) and student_t(0, [(0, 5)], 0.95) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_ranges_of_two_variances(parts: list[tuple[float, float]], least: float)
     estimated = [v * draw.chisquare(f, len(error)) / f for v, f in parts]
     total = np.sum(estimated, 0)
     half = sum(v * quantile(f, 0.95) for v, (_, f) in zip(estimated, parts)) / np.sqrt(total)
-    assert student(1.0, [(v[0], f) for v, (_, f) in zip(estimated, parts)], 0.95)[
+    assert student_t(1.0, [(v[0], f) for v, (_, f) in zip(estimated, parts)], 0.95)[
         0
     ] == pytest.approx(half[0])
     assert least <= np.mean(abs(error) <= half) <= 0.975
@@ -118,7 +118,7 @@ def test_ranges_over_three_seeds_hold_the_truth(spread: float) -> None:
     for _ in range(600):
         values = runs(3, draw.normal(0, 0.15, 60), spread, 0.5, draw)
         mean = np.mean(values, 0)
-        half, _ = student(0, [by_people(mean, ids), by_seed(values, ids)], 0.95)
+        half, _ = student_t(0, [by_people(mean, ids), by_seed(values, ids)], 0.95)
         held.append(abs(mean.mean() - 0.5) <= half)
     assert 0.93 <= np.mean(held) <= 0.985
 
@@ -139,7 +139,7 @@ def test_differences_over_three_seeds() -> None:
             a, b = (runs(3, people, spread, level, draw) for level in (0.4 + gain, 0.4))
             change = np.mean(a, 0) - np.mean(b, 0)
             seeds = together([by_seed(a, ids), by_seed(b, ids)])
-            half, chance = student(change.mean(), [by_people(change, ids), seeds], 0.95)
+            half, chance = student_t(change.mean(), [by_people(change, ids), seeds], 0.95)
             held.append(abs(change.mean() - gain) <= half)
             p.append(chance)
         assert np.mean(held) >= 0.93 and least <= np.mean(np.array(p) <= 0.05) <= most

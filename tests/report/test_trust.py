@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from partreid.metrics import MARKET, Interval
-from partreid.metrics.calibration import Check, Slice
-from partreid.metrics.reliability import Reliability, risk_coverage
+from partreid.metrics.calibration import Check, Reliability, Slice, risk_coverage
 from partreid.report import trust as module
 from partreid.report.content import Plot, Table
 from partreid.report.trust import trust, trusted

@@ -11,7 +11,7 @@ import torch
 from benchmarks.reference import k_reciprocal
 from partreid.distance import PartDistance
 from partreid.errors import DataError
-from partreid.metrics import evaluate, rank
+from partreid.metrics import evaluate_embeddings, rank
 from partreid.retrieval import neighbors as neighbours
 from partreid.retrieval.k_reciprocal import KReciprocal
 from partreid.types import Embeddings
@@ -32,13 +32,13 @@ def test_it_helps_where_people_have_several_images() -> None:
     e, ids = people(12, 8, 0.6, 3)
     query, gallery = e.rows(slice(0, 96, 8)), e.rows([i for i in range(96) if i % 8])
     q_ids, g_ids = ids[::8], [x for i, x in enumerate(ids) if i % 8]
-    args = (q_ids, [1] * 12, g_ids, [2] * 84)
-    plain = evaluate(PartDistance("cosine"), query, gallery, *args)
+    known = {"q_ids": q_ids, "g_ids": g_ids}
+    plain = evaluate_embeddings(PartDistance("cosine"), query, gallery, **known)
     done: list[tuple[int, int]] = []
     blocks = KReciprocal(k1=7, k2=3)(
         PartDistance("cosine"), query, gallery, rows=10, progress=lambda i, n: done.append((i, n))
     )
-    again = rank(blocks, *args, shape=(12, 84))
+    again = rank(blocks, **known, shape=(12, 84))
     assert again.mAP > plain.mAP + 0.02
     assert done[-1] == (111, 111) and done == sorted(done)
 

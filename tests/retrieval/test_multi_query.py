@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, ShapeError
-from partreid.metrics import evaluate
+from partreid.metrics import evaluate_embeddings
 from partreid.retrieval.multi_query import How, pooled
 from partreid.types import Embeddings
 
@@ -54,8 +54,10 @@ def test_matches_loops(asked: Set, given_: Set, how: How, unit: bool, seed: int)
     draw = np.random.default_rng(seed)
     query, more = described(len(asked), draw), described(len(given_), draw)
     before = query.vectors.clone(), query.visibility.clone()
-    columns = [[image[side] for image in images] for images in (asked, given_) for side in (0, 1)]
-    found = pooled(query, *columns[:2], more, *columns[2:], how=how, unit=unit)
+    (q_ids, q_cams), (ids, cams) = (zip(*images) for images in (asked, given_))
+    rule = {"how": how, "unit": unit, "distractor": 0, "junk": -1}
+    further = {"multi_query": more, "multi_query_ids": ids, "multi_query_cams": cams}
+    found = pooled(query, q_ids=q_ids, q_cams=q_cams, **further, **rule)
     vectors, visibility = plainly(query, asked, more, given_, how, unit)
     np.testing.assert_allclose(found.vectors, vectors, atol=1e-5)
     np.testing.assert_allclose(found.visibility, visibility, atol=1e-6)
@@ -65,7 +67,7 @@ def test_matches_loops(asked: Set, given_: Set, how: How, unit: bool, seed: int)
         and torch.equal(query.visibility, before[1])
     )
     # without further images queries are grouped
-    alone = pooled(query, *columns[:2], how=how, unit=unit)
+    alone = pooled(query, q_ids=q_ids, q_cams=q_cams, **rule)
     np.testing.assert_allclose(
         alone.vectors, plainly(query, asked, query, asked, how, unit)[0], atol=1e-5
     )
@@ -87,13 +89,20 @@ def test_by_hand() -> None:
         torch.tensor([[1.0, 0.25], [0.0, 0.75], [1.0, 1.0]]),
         NAMES,
     )
-    mean = pooled(query, [1, 2], [1, 1], more, [1, 1, 1], [1, 1, 2])
+    asked = {
+        "q_ids": [1, 2],
+        "q_cams": [1, 1],
+        "multi_query": more,
+        "multi_query_ids": [1, 1, 1],
+        "multi_query_cams": [1, 1, 2],
+    }
+    mean = pooled(query, **asked)
     assert mean.vectors[0].tolist() == [[2, 4], [0.25, 3]] and mean.visibility[0].tolist() == [
         1,
         0.75,
     ]
     assert torch.equal(mean.vectors[1], query.vectors[1])  # nobody of person 2
-    largest = pooled(query, [1, 2], [1, 1], more, [1, 1, 1], [1, 1, 2], how="max")
+    largest = pooled(query, **asked, how="max")
     assert largest.vectors[0].tolist() == [[2, 4], [1, 4]] and largest.visibility[0].tolist() == [
         1,
         0.75,
@@ -115,17 +124,26 @@ def test_a_hidden_part_is_found_through_another_image() -> None:
         torch.tensor([[0.0, 1.0], [1.0, 1.0]]),
         NAMES,
     )
-    asked = ([1], [1], [1, 2], [2, 2])
-    assert evaluate(PartDistance("euclidean"), query, gallery, *asked).first.tolist() == [2]
-    together = pooled(query, [1], [1], more, [1, 1], [1, 1])
-    assert evaluate(PartDistance("euclidean"), together, gallery, *asked).first.tolist() == [1]
+    ids = {"q_ids": [1], "g_ids": [1, 2]}
+    alone = evaluate_embeddings(PartDistance("euclidean"), query, gallery, **ids)
+    assert alone.first.tolist() == [2]
+    together = pooled(
+        query,
+        q_ids=[1],
+        q_cams=[1],
+        multi_query=more,
+        multi_query_ids=[1, 1],
+        multi_query_cams=[1, 1],
+    )
+    both = evaluate_embeddings(PartDistance("euclidean"), together, gallery, **ids)
+    assert both.first.tolist() == [1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_precision_stays(dtype: torch.dtype) -> None:
     e = Embeddings(torch.full((3, 2, 4), 0.5, dtype=dtype), torch.ones(3, 2, dtype=dtype), NAMES)
     for how in ("mean", "max"):
-        found = pooled(e, [1, 1, 1], [1, 1, 2], how=how)  # type: ignore[arg-type]
+        found = pooled(e, q_ids=[1, 1, 1], q_cams=[1, 1, 2], how=how)  # type: ignore[arg-type]
         assert (
             torch.equal(found.vectors, e.vectors)
             and found.visibility.dtype == found.vectors.dtype == dtype
@@ -135,13 +153,14 @@ def test_precision_stays(dtype: torch.dtype) -> None:
 def test_what_does_not_fit_is_said() -> None:
     one, other = Embeddings.one("head", torch.rand(2, 3)), Embeddings.one("legs", torch.rand(2, 3))
     with pytest.raises(ArgumentError, match="how must be one of 'mean', 'max', got 'min'"):
-        pooled(one, [1, 2], [1, 1], how="min")  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match=r"query_ids must be \[2\]"):
-        pooled(one, [1], [1, 1])
-    with pytest.raises(ShapeError, match=r"more_cameras must be \[2\]"):
-        pooled(one, [1, 2], [1, 1], one, [1, 2], [1])
+        pooled(one, q_ids=[1, 2], q_cams=[1, 1], how="min")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"q_ids must be \[2\]"):
+        pooled(one, q_ids=[1], q_cams=[1, 1])
+    with pytest.raises(ShapeError, match=r"multi_query_cams must be \[2\]"):
+        asked = {"q_ids": [1, 2], "q_cams": [1, 1], "multi_query_ids": [1, 2]}
+        pooled(one, **asked, multi_query=one, multi_query_cams=[1])
     with pytest.raises(ShapeError, match="queries have head, 3 wide; the others legs, 3 wide"):
-        pooled(one, [1, 2], [1, 1], other, [1, 2], [1, 1])
+        pooled(one, **asked, multi_query=other, multi_query_cams=[1, 1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -150,8 +169,13 @@ def test_cuda_pools_as_the_cpu_does(how: How) -> None:
     draw = np.random.default_rng(0)
     query, more = described(30, draw), described(200, draw)
     ids = draw.integers(1, 8, 230)
-    asked = (ids[:30], ids[:30] % 2), (ids[30:], ids[30:] % 2)
-    here = pooled(query, *asked[0], more, *asked[1], how=how)
-    there = pooled(query.to("cuda"), *asked[0], more.to("cuda"), *asked[1], how=how)
+    asked = {
+        "q_ids": ids[:30],
+        "q_cams": ids[:30] % 2,
+        "multi_query_ids": ids[30:],
+        "multi_query_cams": ids[30:] % 2,
+    }
+    here = pooled(query, multi_query=more, **asked, how=how)
+    there = pooled(query.to("cuda"), multi_query=more.to("cuda"), **asked, how=how)
     torch.testing.assert_close(there.vectors.cpu(), here.vectors, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(there.visibility.cpu(), here.visibility)

@@ -30,7 +30,7 @@ def test_against_sorting(seed: int) -> None:
         rows, columns = tiles[at]
         # also turned round
         whole = torch.from_numpy(far if draw.random() < 0.5 else np.ascontiguousarray(far.T).T)
-        near.see(rows, columns, whole[rows, columns])
+        near.update(rows, columns, whole[rows, columns])
     index = by_sorting(far, k)
     np.testing.assert_array_equal(near.index, index)
     np.testing.assert_array_equal(near.distance, np.maximum(np.take_along_axis(far, index, 1), 0))
@@ -44,7 +44,7 @@ def test_distances_that_keep_falling() -> None:
     far = torch.arange(300, 0, -1).repeat(4, 1).float()
     near = Nearest(4, 5)
     for columns in slices(300, 50):
-        near.see(slice(0, 4), columns, far[:, columns].contiguous())
+        near.update(slice(0, 4), columns, far[:, columns].contiguous())
     assert near.index.tolist() == [[299, 298, 297, 296, 295]] * 4
 
 
@@ -52,7 +52,7 @@ def test_nan_is_refused() -> None:
     far = torch.zeros(4, 4)
     far[2, 1] = torch.nan
     with pytest.raises(DataError, match="images 10 to 14 are not all numbers"):
-        Nearest(20, 3).see(slice(10, 14), slice(0, 4), far)
+        Nearest(20, 3).update(slice(10, 14), slice(0, 4), far)
 
 
 def test_slices() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from partreid.distance import Metric, PartDistance
-from partreid.errors import DataError
-from partreid.metrics import evaluate, rank
+from partreid.errors import DataError, ShapeError
+from partreid.metrics import evaluate_embeddings, rank
 from partreid.retrieval.query_expansion import Expansion
 from partreid.types import Embeddings
 
@@ -74,7 +74,9 @@ def test_against_loops(metric: Metric, k: int, own: float) -> None:
     e, _, cameras = people(15, 4, 1)
     sources, _, theirs = people(20, 4, 2)
     e.visibility[3] = 0  # shares nothing with anybody
-    found = Expansion(k, own)(distance, e, cameras.tolist(), sources, theirs.tolist())
+    found = Expansion(k, own)(
+        distance, e, sources, cams=cameras.tolist(), source_cams=theirs.tolist()
+    )
     torch.testing.assert_close(
         found.vectors, by_loops(distance, e, cameras, sources, theirs, k, own), atol=1e-6, rtol=1e-5
     )
@@ -89,7 +91,9 @@ def test_scores_rest_on_nothing_from_the_queries_camera(rows: int) -> None:
     query, cameras = query.rows(torch.from_numpy(order)), cameras[order]
     gallery, _, theirs = people(25, 4, 2)
     blocks = list(
-        Expansion(2).blocks(distance, query, cameras.tolist(), gallery, theirs.tolist(), rows)
+        Expansion(2).blocks(
+            distance, query, gallery, q_cams=cameras, g_cams=torch.from_numpy(theirs), rows=rows
+        )
     )
     expanded = by_loops(distance, query, cameras, gallery, theirs, 2)
     assert [at.start for at, _ in blocks] == [0, *(at.stop for at, _ in blocks)][:-1] and blocks[
@@ -111,29 +115,35 @@ def test_it_helps_where_people_have_several_images() -> None:
     order = np.argsort(cameras, kind="stable")
     e, ids, cameras = e.rows(torch.from_numpy(order)), ids[order].tolist(), cameras[order].tolist()
     gallery, g_ids, g_cameras = people(240, 12, 4, noise=0.7)
-    known = ids, cameras, g_ids.tolist(), g_cameras.tolist()
-    plain = evaluate(PartDistance("cosine"), e, gallery, *known)
-    again = rank(
-        Expansion().blocks(PartDistance("cosine"), e, cameras, gallery, g_cameras.tolist()), *known
-    )
+    cams = {"q_cams": cameras, "g_cams": g_cameras}
+    known = {"q_ids": ids, "g_ids": g_ids, **cams}
+    plain = evaluate_embeddings(PartDistance("cosine"), e, gallery, **known)
+    again = rank(Expansion().blocks(PartDistance("cosine"), e, gallery, **cams), **known)
     assert again.mAP > plain.mAP + 0.05
 
 
 def test_with_one_camera_nothing_changes() -> None:
     e, _, _ = people(6, 2, 0)
-    found = Expansion()(PartDistance("euclidean"), e, [1] * 6, e, [1] * 6)
+    found = Expansion()(PartDistance("euclidean"), e, e, cams=[1] * 6, source_cams=[1] * 6)
     assert torch.equal(found.vectors, e.vectors)
-    ((_, block),) = Expansion().blocks(PartDistance("euclidean"), e, [1] * 6, e, [1] * 6)
+    ((_, block),) = Expansion().blocks(
+        PartDistance("euclidean"), e, e, q_cams=[1] * 6, g_cams=[1] * 6
+    )
     torch.testing.assert_close(block, PartDistance("euclidean")(e, e))
-    assert len(Expansion()(PartDistance("cosine"), e.rows(slice(0, 0)), [], e, [1] * 6)) == 0
+    nobody = e.rows(slice(0, 0))
+    assert not len(Expansion()(PartDistance("cosine"), nobody, e, cams=[], source_cams=[1] * 6))
 
 
 def test_what_makes_no_sense_is_refused() -> None:
     e, _, _ = people(6, 2, 0)
-    for wrong in ({"k": 0}, {"own": 0.0}, {"own": float("nan")}):
+    for wrong in ({"k": 0}, {"self_weight": 0.0}, {"self_weight": float("nan")}):
         with pytest.raises(DataError, match="expansion needs k >= 1"):
             Expansion(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="a camera for each of 6 sources"):
-        Expansion()(PartDistance("cosine"), e, [1] * 6, e, [1] * 5)
+    with pytest.raises(ShapeError, match="a camera for each of 6 sources"):
+        Expansion()(PartDistance("cosine"), e, e, cams=[1] * 6, source_cams=[1] * 5)
     with pytest.raises(DataError, match="in the order of their cameras"):
-        next(Expansion().blocks(PartDistance("cosine"), e, [1, 2, 1, 1, 1, 1], e, [3] * 6))
+        next(
+            Expansion().blocks(
+                PartDistance("cosine"), e, e, q_cams=[1, 2, 1, 1, 1, 1], g_cams=[3] * 6
+            )
+        )

@@ -19,28 +19,27 @@ from partreid.methods import METHODS
 from partreid.methods.bpbreid.model import BPBreID
 from partreid.methods.hcga.model import HCGA
 from partreid.metrics import (
-    bootstrap,
+    average_precision,
     bootstrap_difference,
+    bootstrap_ranking,
     bootstrap_roc,
     bootstrap_searches,
     bootstrap_values,
-    difference_over_seeds,
-    evaluate,
-    over_seeds,
-    rank,
-    searches,
-    verification,
-)
-from partreid.metrics.matches import (
-    average_precision,
     cumulative_matches,
+    difference_over_seeds,
+    ece,
+    evaluate,
+    evaluate_embeddings,
     inverse_negative_penalty,
     match_ranks,
+    over_seeds,
+    rank,
+    reliability,
+    risk_coverage,
+    roc_curve,
+    searches,
 )
-from partreid.metrics.reliability import ece, reliability, risk_coverage
-from partreid.retrieval import Expansion, KReciprocal
-from partreid.retrieval.multi_query import pooled
-from partreid.retrieval.search import nearest
+from partreid.retrieval import Expansion, KReciprocal, nearest, pooled
 from partreid.types import Batch, Embeddings, PartMaps, PartScheme
 from partreid.utils.arguments import check, fits, integer, number, said, words
 
@@ -156,26 +155,34 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "mask_loss": lambda x: losses.mask_loss(torch.rand(1, 2, 2, 2), x),
     "diversity_loss": losses.diversity_loss,
     "centre_loss": lambda x: losses.centre_loss(x, torch.rand(3, 4), IDS, 1.0),
-    "evaluate": lambda x: evaluate(x, E, E, IDS, IDS, IDS, IDS),
-    "evaluate embeddings": lambda x: evaluate(COSINE, E, x, IDS, IDS, IDS, IDS),
-    "evaluate ids": lambda x: evaluate(COSINE, E, E, x, IDS, IDS, IDS),
-    "evaluate ks": lambda x: evaluate(COSINE, E, E, IDS, IDS, IDS, IDS + 1, ks=x),
-    "rank": lambda x: rank(x, IDS, IDS, IDS, IDS),
+    "evaluate": lambda x: evaluate(x, q_ids=IDS, g_ids=IDS),
+    "evaluate distractor": lambda x: evaluate(
+        torch.rand(3, 3), q_ids=IDS, g_ids=IDS, distractor=1.5 if x in (7, None) else x
+    ),
+    "evaluate_embeddings": lambda x: evaluate_embeddings(x, E, E, q_ids=IDS, g_ids=IDS),
+    "evaluate_embeddings gallery": lambda x: evaluate_embeddings(
+        COSINE, E, x, q_ids=IDS, g_ids=IDS
+    ),
+    "evaluate_embeddings ids": lambda x: evaluate_embeddings(COSINE, E, E, q_ids=x, g_ids=IDS),
+    "evaluate_embeddings ks": lambda x: evaluate_embeddings(
+        COSINE, E, E, q_ids=IDS, g_ids=IDS, ks=x
+    ),
+    "rank": lambda x: rank(x, q_ids=IDS, g_ids=IDS),
     "nearest": lambda x: nearest(COSINE, E, x, 1),
     "nearest k": lambda x: nearest(COSINE, E, E, None if x == 7 else x),  # type: ignore[arg-type]
     "KReciprocal": lambda x: KReciprocal(None if x == 7 else x),
     "KReciprocal(...)": lambda x: KReciprocal()(x, E, E),
     "Expansion": lambda x: Expansion(None if x == 7 else x),
-    "pooled": lambda x: pooled(x, IDS, IDS),
-    "bootstrap": bootstrap,
+    "pooled": lambda x: pooled(x, q_ids=IDS, q_cams=IDS),
+    "bootstrap_ranking": bootstrap_ranking,
     "bootstrap_difference": lambda x: bootstrap_difference(x, x),
     "bootstrap_values": lambda x: bootstrap_values(x, x),
-    "bootstrap_roc": lambda x: bootstrap_roc(x, x),
-    "bootstrap_searches": lambda x: bootstrap_searches(x, x),
+    "bootstrap_roc": lambda x: bootstrap_roc(x, q_ids=x),
+    "bootstrap_searches": lambda x: bootstrap_searches(x, q_ids=x),
     "over_seeds": over_seeds,
     "difference_over_seeds": lambda x: difference_over_seeds(x, x),
-    "verification": lambda x: verification(x, x, x),
-    "searches": lambda x: searches(x, x, x),
+    "roc_curve": lambda x: roc_curve(x, q_ids=IDS, g_ids=IDS),
+    "searches": lambda x: searches(x, q_ids=x, g_ids=IDS),
     "match_ranks": lambda x: match_ranks(x, x, x),
     "average_precision": average_precision,
     "inverse_negative_penalty": inverse_negative_penalty,
@@ -275,7 +282,10 @@ def test_every_door_refuses_strange_things_in_one_sentence(
             lambda: BPBreID(trunk(), 3, PartScheme(("a",)), ("id_global",)).seeing(visibility="x"),
             "visibility must be",
         ),
-        (lambda: pooled(E, [1, 2, 3], [1, 1, 1], how="median"), "how must be one of 'mean', 'max'"),
+        (
+            lambda: pooled(E, q_ids=[1, 2, 3], q_cams=[1, 1, 1], how="median"),
+            "how must be one of 'mean', 'max'",
+        ),
     ],
 )
 def test_values_that_once_passed_for_others_are_refused(

@@ -309,7 +309,7 @@ RELEASED = (
     "visibility by arg-max.",
     "Market-1501 and DukeMTMC: triplet and centre losses on all three groups; all vectors joined "
     "at test time.",
-    "its undivided similarity is partreid.metrics.official.hcga_released; here the same sum is "
+    "its undivided similarity is partreid.metrics.official.hcga_official; here the same sum is "
     "divided by its weight.",
     "co-parsing of CUHK03 detected ran without a working norm and is left out.",
 )
