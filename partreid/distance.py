@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from partreid.errors import ArgumentError, ShapeError
-from partreid.types import Embeddings
-from partreid.utils.arguments import check, check_fields, door, integer
+from partreid.types import Embeddings, Vectors
+from partreid.utils.arguments import check_fields, door, integer
 from partreid.utils.tiling import TILE_CPU, TILE_GPU, Side, spans, sum_euclid
 
 Metric = Literal["cosine", "euclidean", "unit_euclidean"]
@@ -32,20 +32,32 @@ Metric = Literal["cosine", "euclidean", "unit_euclidean"]
 class PartDistance:
     """A metric, for HCGA one weight per part, and how little evidence is taken at its word.
 
-    ``metric``: ``cosine``; ``euclidean``, on the embeddings as they come; or ``unit_euclidean``,
-    which scales each embedding to length 1 first, as the released code of BPBreID does when it
-    tests. ``weights``: M numbers >= 0, in the order of the embeddings; None means all 1. They scale
-    the numerator alone, so with weights below 1 the cosine distance of an image to itself is not 0
-    (HCGA Eq. 10). ``shrink``: lambda >= 0, counted in parts; 0 is the papers. Above 0 a distance
-    that rests on few shared parts is drawn towards ``far``: a pair that shares none lies there, and
-    no image is 0 from itself. ``far``: the distance >= 0 that missing evidence counts as. None is
-    that of unrelated directions, 1 for cosine and sqrt(2) for unit_euclidean; euclidean has no such
-    number and needs one to shrink, e.g. from :func:`typical`.
+    All methods take embeddings with the same names and width, or plain tensors float [N, D] or
+    [N, M, D], all of which is visible; work on any device; compute in float32 whatever the
+    autocast, or in float64 if the vectors are; and are differentiable where not said otherwise,
+    with gradient 0 where a Euclidean distance is 0. Visibilities lie in [0, 1] and are multiplied.
 
-    All methods take embeddings with the same names and width, else ShapeError; work on any device;
-    compute in float32 whatever the autocast, or in float64 if the vectors are; and are
-    differentiable where not said otherwise, with gradient 0 where a Euclidean distance is 0.
-    Visibilities lie in [0, 1] and are multiplied.
+    Args:
+        metric: ``cosine``; ``euclidean``, on the embeddings as they come; or ``unit_euclidean``,
+            which scales each embedding to length 1 first, as the released code of BPBreID does
+            when it tests.
+        weights: M numbers >= 0, in the order of the embeddings; None means all 1. They scale the
+            numerator alone, so with weights below 1 the cosine distance of an image to itself is
+            not 0 (HCGA Eq. 10).
+        shrink: lambda >= 0, counted in parts; 0 is the papers. Above 0 a distance that rests on few
+            shared parts is drawn towards ``far``: a pair that shares none lies there, and no image
+            is 0 from itself.
+        far: The distance >= 0 that missing evidence counts as. None is that of unrelated
+            directions, 1 for cosine and sqrt(2) for unit_euclidean; euclidean has no such number
+            and needs one to shrink, e.g. from :func:`typical`.
+
+    Raises:
+        ArgumentError: There is no such metric, or a number is negative or not finite.
+
+    Example:
+        >>> q, g = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+        >>> PartDistance("euclidean")(q, g)
+        tensor([[5., 0.]])
     """
 
     metric: Metric
@@ -76,61 +88,115 @@ class PartDistance:
         unrelated = 1.0 if self.metric == "cosine" else sqrt(2)
         return self.shrink * (unrelated if self.far is None else self.far)
 
-    def __call__(self, q: Embeddings, g: Embeddings) -> Tensor:
-        """Distances float32 [Nq, Ng], +inf where a pair shares no part (``far`` if shrunk).
+    def __call__(
+        self,
+        q: Vectors,
+        g: Vectors,
+        *,
+        q_visibility: Tensor | None = None,
+        g_visibility: Tensor | None = None,
+    ) -> Tensor:
+        """All distances of the queries to the gallery.
 
         Without gradients this runs in tiles and needs little memory beyond the result.
+
+        Args:
+            q: Queries, embeddings or float [Nq, D] or [Nq, M, D].
+            g: Gallery, embeddings or float [Ng, D] or [Ng, M, D].
+            q_visibility: Of queries that are a plain tensor, float [Nq, M] in [0, 1]; None: all 1.
+            g_visibility: The same of the gallery, float [Ng, M].
+
+        Returns:
+            float32 [Nq, Ng], +inf where a pair shares no part (``far`` if shrunk).
+
+        Raises:
+            ShapeError: Queries and gallery have not the same embeddings.
+
+        Example:
+            >>> q, g = torch.ones(2, 3, 8), torch.zeros(5, 3, 8)
+            >>> hidden = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+            >>> PartDistance("cosine")(q, g, q_visibility=hidden)
+            tensor([[1., 1., 1., 1., 1.],
+                    [inf, inf, inf, inf, inf]])
         """
-        self._check(q, g)
+        q, g = self._embeddings(q, g, q_visibility, g_visibility)
         inputs = (q.vectors, q.visibility, g.vectors, g.visibility)
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
             with _full_precision(q):
                 return self._combine(self.per_part(q, g), _shared_parts(q, g, _dtype(q, g)))
         return self._tiled(q, g, *self._sides(q, g))
 
-    def blocks(
-        self, q: Embeddings, g: Embeddings, rows: int = 1024
-    ) -> Iterator[tuple[slice, Tensor]]:
-        """The same distances, some queries at a time: (slice of queries, float32 [at most rows,
-        Ng]).
+    def blocks(self, q: Vectors, g: Vectors, rows: int = 1024) -> Iterator[tuple[slice, Tensor]]:
+        """The same distances, some queries at a time.
 
         No block is kept here, so memory is what the caller holds on to. Not differentiable.
+
+        Args:
+            q: Queries, as for a call.
+            g: Gallery.
+            rows: Queries in a block, at least 1.
+
+        Returns:
+            Pairs of a slice of the queries and float32 [at most rows, Ng].
+
+        Example:
+            >>> q, g = torch.ones(5, 8), torch.ones(3, 8)
+            >>> [tuple(block.shape) for _, block in PartDistance("cosine").blocks(q, g, rows=4)]
+            [(4, 3), (1, 3)]
         """
-        self._check(q, g)
+        q, g = self._embeddings(q, g)
         integer("the rows of a block", rows, 1)
         query, gallery = self._sides(q, g)
         for start in range(0, len(q), rows):
             at = slice(start, min(start + rows, len(q)))
             yield at, self._tiled(q.rows(at), g, query.rows(at), gallery)
 
-    def tiles(self, q: Embeddings, g: Embeddings) -> Iterator[tuple[slice, slice, Tensor]]:
-        """The same distances in tiles: (slice of queries, slice of the gallery, float32 [some
-        queries, some gallery]).
+    def tiles(self, q: Vectors, g: Vectors) -> Iterator[tuple[slice, slice, Tensor]]:
+        """The same distances in tiles.
 
         All tiles of some queries come one after the other, in the order of the gallery, before
         those of the next. Memory depends on neither side's length. The numbers are those of a whole
         matrix. Not differentiable.
+
+        Args:
+            q: Queries, as for a call.
+            g: Gallery.
+
+        Returns:
+            A slice of the queries, a slice of the gallery, and their distances float32.
         """
-        self._check(q, g)
+        q, g = self._embeddings(q, g)
         return self._tiles(q, g, *self._sides(q, g))
 
-    def within(self, e: Embeddings) -> Tensor:
-        """All distances inside a batch, for triplet losses: float32 [N, N], +inf where a pair
-        shares no part.
+    def within(self, e: Vectors, *, visibility: Tensor | None = None) -> Tensor:
+        """All distances inside a batch, for triplet losses.
 
         An image that shows something is exactly 0 from itself, save with weights or shrunk (see
         above).
+
+        Args:
+            e: Embeddings or float [N, D] or [N, M, D].
+            visibility: Of a plain tensor, float [N, M] in [0, 1]; None: all 1.
+
+        Returns:
+            float32 [N, N], +inf where a pair shares no part.
+
+        Example:
+            >>> PartDistance("euclidean").within(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+            tensor([[0., 5.],
+                    [5., 0.]])
         """
+        e = Embeddings.of(e, visibility)
         self._check(e, e)
         with _full_precision(e):
             return self._combine(self._within_parts(e), _shared_parts(e, e, _dtype(e, e)))
 
-    def per_part(self, q: Embeddings, g: Embeddings) -> Tensor:
+    def per_part(self, q: Vectors, g: Vectors) -> Tensor:
         """Distance of each part: float32 [M, Nq, Ng]; visibilities and weights do not enter.
 
         This holds M matrices at once: for tables and small sets.
         """
-        self._check(q, g)
+        q, g = self._embeddings(q, g)
         with _full_precision(q):
             x, y = (self._unit(e.vectors.to(_dtype(q, g)).transpose(0, 1)) for e in (q, g))
             if self.metric == "cosine":
@@ -139,20 +205,36 @@ class PartDistance:
                 x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None] - 2 * (x @ y.mT)
             )
 
-    def parts(self, q: Embeddings, g: Embeddings) -> Tensor:
+    def parts(self, q: Vectors, g: Vectors) -> Tensor:
         """Distance of each part of row i in both: float32 [N, M], unweighted, NaN where it is
         not shared.
         """
+        q, g = self._embeddings(q, g)
         return self._paired(q, g).masked_fill(q.visibility * g.visibility == 0, torch.nan)
 
-    def terms(self, q: Embeddings, g: Embeddings) -> Tensor:
-        """What each part adds to the distance of row i in both: float32 [N, M], summing to that
-        distance.
+    def terms(self, q: Vectors, g: Vectors) -> Tensor:
+        """What each part adds to the distance of row i in both.
 
         A part that is not shared adds 0. Where nothing is shared every term is +inf, as the
         distance is. Shrunk, each of the M parts brings lambda / M of missing evidence, so that
         hidden ones add something too.
+
+        Args:
+            q: N images, as for a call.
+            g: N others.
+
+        Returns:
+            float32 [N, M], summing to the distance of row i in both.
+
+        Raises:
+            ShapeError: They have not as many rows each, or not the same embeddings.
+
+        Example:
+            >>> a, b = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[[1.0, 0.0]] * 2])
+            >>> PartDistance("cosine").terms(a, b)
+            tensor([[0.0000, 0.5000]])
         """
+        q, g = self._embeddings(q, g)
         far = self._paired(q, g)
         weight = far.new_tensor(self.weights or (1.0,) * len(q.names))
         both = q.visibility.to(far.dtype) * g.visibility.to(far.dtype)
@@ -201,8 +283,32 @@ class PartDistance:
     def _unit(self, x: Tensor) -> Tensor:
         return x if self.metric == "euclidean" else normalize(x, dim=-1, eps=1e-12)
 
+    def _embeddings(
+        self,
+        q: Vectors,
+        g: Vectors,
+        q_visibility: Tensor | None = None,
+        g_visibility: Tensor | None = None,
+    ) -> tuple[Embeddings, Embeddings]:
+        """Both sides as embeddings that fit; a plain tensor takes the names of the other side."""
+        sides = []
+        for side, other, visibility in ((q, g, q_visibility), (g, q, g_visibility)):
+            named = (
+                isinstance(side, Tensor)
+                and isinstance(other, Embeddings)
+                and (side.shape[1] if side.ndim == 3 else 1) == len(other.names)
+            )
+            names = other.names if named and isinstance(other, Embeddings) else None
+            sides.append(Embeddings.of(side, visibility, names))
+        self._check(*sides)
+        return sides[0], sides[1]
+
     def _check(self, q: Embeddings, g: Embeddings) -> None:
-        check(PartDistance.__call__, {"q": q, "g": g})
+        if q.vectors.device != g.vectors.device:
+            raise ShapeError(
+                f"query and gallery must lie on one device, got {q.vectors.device} and "
+                f"{g.vectors.device}; move one with .to(...)"
+            )
         if q.names != g.names or q.vectors.shape[2] != g.vectors.shape[2]:
             raise ShapeError(
                 f"query and gallery must have the same embeddings; query has {', '.join(q.names)}, "
@@ -295,20 +401,51 @@ class PartDistance:
 
 
 @door
-def shared(q: Embeddings, g: Embeddings) -> Tensor:
-    """How much evidence a distance rests on, ``sum_m v v'``: float32 [Nq, Ng] between 0 and M."""
+def shared(q: Vectors, g: Vectors) -> Tensor:
+    """How much evidence a distance rests on, ``sum_m v v'``.
+
+    Args:
+        q: Queries [Nq, M, D].
+        g: Gallery [Ng, M, D].
+
+    Returns:
+        float32 [Nq, Ng] between 0 and M.
+
+    Example:
+        >>> e = Embeddings.of(torch.ones(2, 2, 4), torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+        >>> shared(e, e)
+        tensor([[2., 1.],
+                [1., 1.]])
+    """
+    q, g = Embeddings.of(q), Embeddings.of(g)
     dtype = _dtype(q, g)
     with _full_precision(q):
         return q.visibility.to(dtype) @ g.visibility.to(dtype).T
 
 
 @door
-def typical(distance: PartDistance, e: Embeddings, pairs: int = 10_000, seed: int = 0) -> float:
+def typical(distance: PartDistance, e: Vectors, pairs: int = 10_000, seed: int = 0) -> float:
     """A ``far`` without labels: the median distance, not shrunk, of random pairs of different
-    images.
+    images. Nearly all such pairs are of two people.
 
-    Nearly all such pairs are of two people. ArgumentError if no pair shares a part.
+    Args:
+        distance: How images are compared.
+        e: At least 2 images [N, M, D].
+        pairs: How many are drawn.
+        seed: What they are drawn with.
+
+    Returns:
+        The median of the pairs that share a part.
+
+    Raises:
+        ArgumentError: There are fewer than 2 images, or no pair shares a part.
+
+    Example:
+        >>> corners = Embeddings.one("global", torch.eye(3))
+        >>> round(typical(PartDistance("euclidean"), corners), 4)
+        1.4142
     """
+    e = Embeddings.of(e)
     if (n := len(e)) < 2 or pairs < 1:
         raise ArgumentError(
             f"a typical distance needs at least 2 images and 1 pair, got {n} and {pairs}"

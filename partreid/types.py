@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.utils.arguments import check, check_fields, door, said
+from partreid.utils.arguments import check, check_fields, door, require, said
 
 UNKNOWN = 255  # label of pixels about which nothing is known; losses skip them
 DISTRACTOR = 0  # identity that is wrong for every query
@@ -41,8 +41,17 @@ class PartScheme:
     """Names of K parts, from the top of the body downwards, and where each label goes when the
     image is mirrored.
 
-    ``flip`` has length K + 1 (background first); the identity permutation if no part has a left and
-    a right.
+    Args:
+        names: K distinct names; label k is ``names[k - 1]``, label 0 is background.
+        flip: The label that each of the K + 1 labels becomes (background first); the identity
+            permutation if no part has a left and a right.
+
+    Raises:
+        ShapeError: Names repeat, or ``flip`` is no permutation of 0..K that keeps 0.
+
+    Example:
+        >>> PartScheme(("head", "left_arm", "right_arm"), flip=(0, 1, 3, 2)).K
+        3
     """
 
     names: tuple[str, ...]
@@ -105,8 +114,20 @@ class Benchmark:
 class Batch:
     """What a method trains on.
 
-    images: float32 [B, 3, H, W], ImageNet-normalised. ids: int64 [B] in 0..N-1. cameras: int64 [B].
-    cues: what is known besides, e.g. ``parts`` uint8 [B, h, w] (0 background, 1..K, 255 unknown).
+    Args:
+        images: float32 [B, 3, H, W], ImageNet-normalised.
+        ids: int64 [B] in 0..N-1.
+        cameras: int64 [B].
+        cues: What is known besides, [B, ...] each, e.g. ``parts`` uint8 [B, h, w] (0 background,
+            1..K, 255 unknown).
+
+    Raises:
+        ShapeError: The rows do not fit together, or identities are no whole numbers.
+
+    Example:
+        >>> ids = torch.tensor([0, 0, 1, 1])
+        >>> Batch(torch.zeros(4, 3, 64, 32), ids, cameras=torch.ones_like(ids)).images.shape
+        torch.Size([4, 3, 64, 32])
     """
 
     images: Tensor
@@ -143,7 +164,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class PartMaps:
-    """Part logits float [B, K+1, h, w] with the scheme that names them; channel 0 is background."""
+    """Part logits float [B, K+1, h, w] with the scheme that names them; channel 0 is background.
+
+    Args:
+        logits: float [B, K+1, h, w].
+        scheme: The names of the K parts.
+
+    Raises:
+        ShapeError: The logits have not K + 1 channels.
+
+    Example:
+        >>> maps = PartMaps(torch.zeros(2, 3, 8, 4), PartScheme(("upper", "lower")))
+        >>> maps.probs.sum(1).unique(), maps.visible_above(0.4).shape
+        (tensor([1.]), torch.Size([2, 2]))
+    """
 
     logits: Tensor
     scheme: PartScheme
@@ -195,12 +229,23 @@ class PartMaps:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """M named vectors per image: vectors float [N, M, D], visibility float [N, M] in [0, 1], M
-    names.
+    """M named vectors per image, and how visible each is.
 
-    ShapeError if they do not fit together. The range of the visibility is looked at on the CPU and
-    outside training: elsewhere that would make a GPU wait, and a model that diverges in training is
-    told of by its loss.
+    The range of the visibility is looked at on the CPU and outside training: elsewhere that would
+    make a GPU wait, and a model that diverges in training is told of by its loss.
+
+    Args:
+        vectors: float [N, M, D].
+        visibility: float [N, M] from 0 (hidden) to 1 (seen).
+        names: M names.
+
+    Raises:
+        ShapeError: They do not fit together, or a visibility lies outside 0..1 or is NaN.
+
+    Example:
+        >>> e = Embeddings(torch.ones(4, 2, 8), torch.ones(4, 2), ("head", "legs"))
+        >>> len(e), e.select("legs").vectors.shape, e.rows([0, 3]).visibility.shape
+        (4, torch.Size([4, 1, 8]), torch.Size([2, 2]))
     """
 
     vectors: Tensor
@@ -234,22 +279,121 @@ class Embeddings:
         return len(self.vectors)
 
     @classmethod
+    def of(
+        cls,
+        vectors: "Vectors",
+        visibility: Tensor | None = None,
+        names: Sequence[str] | None = None,
+    ) -> "Embeddings":
+        """Plain tensors as embeddings. What is given as embeddings comes back as it is.
+
+        Args:
+            vectors: float [N, D], one vector per image, or [N, M, D].
+            visibility: float [N, M] (or [N] for one vector) from 0 to 1; None: all are visible.
+                Its range is looked at on every device.
+            names: M names; None: "global" for one vector per image, else "part1" to "partM".
+
+        Returns:
+            Embeddings [N, M, D].
+
+        Raises:
+            ArgumentError: The vectors are neither, or embeddings come with a second visibility.
+            ShapeError: Shapes or kinds do not fit, or a visibility lies outside 0..1 or is NaN.
+
+        Example:
+            >>> e = Embeddings.of(torch.ones(4, 3, 8), visibility=torch.tensor([[1.0, 1.0, 0.0]] * 4))
+            >>> e.names, e.visibility.sum()
+            (('part1', 'part2', 'part3'), tensor(8.))
+        """
+        check(Embeddings.of, {"visibility": visibility, "names": names})
+        if isinstance(vectors, Embeddings):
+            require(
+                visibility is None and names is None,
+                "visibility and names",
+                "None for embeddings, which have their own (or give their .vectors)",
+                visibility if visibility is not None else names,
+            )
+            return vectors
+        require(
+            isinstance(vectors, Tensor),
+            "vectors",
+            "embeddings or a tensor, float [N, D] or [N, M, D]",
+            vectors,
+        )
+        _require(
+            vectors.ndim in (2, 3),
+            f"vectors must be [N, D] or [N, M, D], got {tuple(vectors.shape)}",
+        )
+        one = vectors.ndim == 2
+        vectors = vectors[:, None] if one else vectors
+        M = vectors.shape[1]
+        if names is None:
+            names = ("global",) if one else [f"part{m}" for m in range(1, M + 1)]
+        _require(vectors.is_floating_point(), f"vectors must be floats, got {vectors.dtype}")
+        if visibility is None:
+            return cls(vectors, vectors.new_ones(vectors.shape[:2]), tuple(names))
+        e = cls(
+            vectors,
+            visibility[:, None] if one and visibility.ndim == 1 else visibility,
+            tuple(names),
+        )
+        e.require_visibilities()
+        return e
+
+    @classmethod
     @door
     def one(cls, name: str, vectors: Tensor) -> "Embeddings":
-        """A single, always visible embedding from vectors [N, D]."""
+        """A single, always visible embedding.
+
+        Args:
+            name: Its name.
+            vectors: float [N, D].
+
+        Raises:
+            ShapeError: The vectors are not [N, D].
+
+        Example:
+            >>> Embeddings.one("global", torch.ones(4, 8)).vectors.shape
+            torch.Size([4, 1, 8])
+        """
         _require(vectors.ndim == 2, f"vectors must be [N, D], got {tuple(vectors.shape)}")
         return cls(vectors[:, None], vectors.new_ones(len(vectors), 1), (name,))
 
     @classmethod
     @door
     def seen(cls, vectors: Tensor, names: Sequence[str]) -> "Embeddings":
-        """Always visible embeddings from vectors [N, M, D]."""
+        """Always visible embeddings.
+
+        Args:
+            vectors: float [N, M, D].
+            names: M names.
+
+        Raises:
+            ShapeError: They do not fit together.
+
+        Example:
+            >>> Embeddings.seen(torch.ones(4, 2, 8), ("head", "legs")).visibility.shape
+            torch.Size([4, 2])
+        """
         return cls(vectors, vectors.new_ones(vectors.shape[:2]), tuple(names))
 
     @classmethod
     def cat(cls, *groups: "Embeddings") -> "Embeddings":
-        """Put groups side by side [N, M1+M2+.., max D]; narrower ones are zero-padded, which no
-        distance can see.
+        """Put groups side by side; narrower ones are zero-padded, which no distance can see.
+
+        Args:
+            groups: Embeddings [N, M1, D1], [N, M2, D2] and so on.
+
+        Returns:
+            Embeddings [N, M1+M2+.., max D].
+
+        Raises:
+            ShapeError: They have not as many rows each, or there are none.
+
+        Example:
+            >>> a, b = Embeddings.one("a", torch.ones(4, 8)), Embeddings.one("b", torch.ones(4, 6))
+            >>> Embeddings.cat(a, b).vectors.shape
+            torch.Size([4, 2, 8])
         """
         _together(groups)
         _require(
@@ -269,7 +413,22 @@ class Embeddings:
 
     @classmethod
     def stack(cls, batches: Sequence["Embeddings"]) -> "Embeddings":
-        """Rows of several batches with the same names, one below the other."""
+        """Rows of several batches with the same names, one below the other.
+
+        Args:
+            batches: Embeddings [N1, M, D], [N2, M, D] and so on.
+
+        Returns:
+            Embeddings [N1+N2+.., M, D].
+
+        Raises:
+            ShapeError: Names or widths differ, or there are none.
+
+        Example:
+            >>> e = Embeddings.one("global", torch.ones(4, 8))
+            >>> len(Embeddings.stack([e, e]))
+            8
+        """
         _together(batches)
         for b in batches:
             _require(
@@ -287,14 +446,29 @@ class Embeddings:
     def joined(self) -> "Embeddings":
         """One always visible embedding [N, 1, M*D]: the vectors laid end to end (f_c of BPBreID,
         F_p of ISP).
+
+        Example:
+            >>> Embeddings.seen(torch.ones(4, 2, 8), ("head", "legs")).joined().vectors.shape
+            torch.Size([4, 1, 16])
         """
         return Embeddings.one("+".join(self.names), self.vectors.flatten(1))
 
     def all_visible(self) -> "Embeddings":
+        """The same vectors, each with visibility 1."""
         return replace(self, visibility=torch.ones_like(self.visibility))
 
     def select(self, *names: str) -> "Embeddings":
-        """The named embeddings, in the order asked for. ShapeError names what exists otherwise."""
+        """The named embeddings, in the order asked for.
+
+        Args:
+            names: M of the names.
+
+        Returns:
+            Embeddings [N, M, D].
+
+        Raises:
+            ShapeError: There is none of that name; the error lists those that there are.
+        """
         for name in names:
             _require(
                 name in self.names, f"no embedding '{name}'; there are {', '.join(self.names)}"
@@ -303,8 +477,16 @@ class Embeddings:
         return Embeddings(self.vectors[:, at], self.visibility[:, at], tuple(names))
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> "Embeddings":
-        """The rows of an index tensor, a slice or a list of row numbers. ShapeError if there is
-        no such row.
+        """Some of the images.
+
+        Args:
+            index: An index tensor, a slice or a list of row numbers.
+
+        Returns:
+            Embeddings [rows, M, D].
+
+        Raises:
+            ShapeError: There is no such row.
         """
         _require(
             isinstance(index, Tensor | slice | Sequence) and not isinstance(index, str | bytes),
@@ -320,7 +502,13 @@ class Embeddings:
             ) from None
 
     def to(self, device: torch.device | str) -> "Embeddings":
+        """The same on another device."""
         return replace(self, vectors=self.vectors.to(device), visibility=self.visibility.to(device))
+
+
+Vectors = Embeddings | Tensor
+"""What losses and distances take: embeddings, or a plain tensor float [N, D] or [N, M, D], all of
+which is visible."""
 
 
 @door

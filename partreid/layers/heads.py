@@ -3,15 +3,25 @@
 import torch
 from torch import Tensor, nn
 
-from partreid.types import Embeddings, PartMaps, PartScheme
-from partreid.utils.arguments import Count, door
+from partreid.errors import ShapeError
+from partreid.types import Embeddings, PartMaps, PartScheme, Vectors
+from partreid.utils.arguments import Count, door, require
 
 
 class PartHead(nn.Module):
     """Classifies every pixel as background or one of K parts: (BN and) a 1x1 convolution with bias.
 
-    [B, C, h, w] -> PartMaps with logits [B, K+1, h, w]. BPBreID Eq. 1, ISP Eq. 5. ``norm`` puts the
-    batch norm of BPBreID's released code in front.
+    float [B, C, h, w] -> PartMaps with logits [B, K+1, h, w]. BPBreID Eq. 1, ISP Eq. 5.
+
+    Args:
+        channels: C.
+        scheme: The names of the K parts.
+        norm: Puts the batch norm of BPBreID's released code in front.
+
+    Example:
+        >>> head = PartHead(16, PartScheme(("upper", "lower")))
+        >>> head(torch.zeros(2, 16, 8, 4)).logits.shape
+        torch.Size([2, 3, 8, 4])
     """
 
     @door
@@ -28,11 +38,19 @@ class PartHead(nn.Module):
 
 
 class Reduce(nn.Module):
-    """Linear + BN + ReLU from C to D channels, shared by all embeddings of a group: [N, M, C] ->
-    [N, M, D].
+    """Linear + BN + ReLU from C to D channels, shared by all embeddings of a group: float
+    [N, M, C] -> [N, M, D].
 
     The batch norm sees the M embeddings of an image as M samples, as BPBreID's released code has
     it.
+
+    Args:
+        channels: C.
+        dim: D.
+
+    Example:
+        >>> Reduce(16, 4)(torch.zeros(2, 3, 16)).shape
+        torch.Size([2, 3, 4])
     """
 
     @door
@@ -49,7 +67,16 @@ class Reduce(nn.Module):
 
 
 class ReduceMap(nn.Sequential):
-    """1x1 convolution + BN + ReLU on the feature map: [B, C, h, w] -> [B, D, h, w]."""
+    """1x1 convolution + BN + ReLU on the feature map: float [B, C, h, w] -> [B, D, h, w].
+
+    Args:
+        channels: C.
+        dim: D.
+
+    Example:
+        >>> ReduceMap(16, 4)(torch.zeros(2, 16, 8, 4)).shape
+        torch.Size([2, 4, 8, 4])
+    """
 
     @door
     def __init__(self, channels: Count, dim: Count) -> None:
@@ -62,17 +89,33 @@ class ReduceMap(nn.Sequential):
 class IdHead(nn.Module):
     """BN-neck and identity classifier for a group of M embeddings of width D (BoT Sec. 3.5).
 
-    Three forms: one classifier per embedding (default; logits [N, M, C]), ``joint`` over the M
-    embeddings laid end to end (logits [N, C]), or ``shared``, one neck and classifier that all M
-    embeddings pass (logits [N, M, C]). The neck has no shift, the classifier no bias.
+    It takes embeddings or a plain tensor, float [N, D] (M = 1) or [N, M, D], and gives logits
+    [N, M, C] of one classifier per embedding. The neck has no shift, the classifier no bias.
+
+    Args:
+        M: Embeddings per image.
+        D: Numbers in each.
+        identities: C.
+        joint: One classifier over the M embeddings laid end to end; logits [N, C].
+        shared: One neck and classifier that all M embeddings pass; logits [N, M, C].
+
+    Raises:
+        ArgumentError: Both forms are asked for.
+        ShapeError: What comes has another M or D.
+
+    Example:
+        >>> head = IdHead(M=3, D=16, identities=10)
+        >>> head(torch.randn(4, 3, 16)).shape
+        torch.Size([4, 3, 10])
     """
 
     @door
     def __init__(
         self, M: Count, D: Count, identities: Count, joint: bool = False, shared: bool = False
     ) -> None:
+        require(not (joint and shared), "a head", "joint or shared, not both", (joint, shared))
         super().__init__()
-        self.joint, self.shared = joint, shared
+        self.joint, self.shared, self.takes = joint, shared, (M, D)
         # per-channel, so M necks are one of M * D channels
         self.norm = nn.BatchNorm1d(D if shared else M * D)
         self.norm.bias.requires_grad_(False)
@@ -80,12 +123,18 @@ class IdHead(nn.Module):
         self.classifier = nn.Parameter(torch.empty(shape))
         nn.init.normal_(self.classifier, std=0.001)
 
-    def neck(self, e: Embeddings) -> Embeddings:
+    def neck(self, e: Vectors) -> Embeddings:
         """The same group after the batch norm; visibility is untouched."""
+        e = Embeddings.of(e)
+        if tuple(e.vectors.shape[1:]) != self.takes:
+            raise ShapeError(
+                f"this head takes {self.takes[0]} embedding(s) of {self.takes[1]} numbers, got "
+                f"{list(e.vectors.shape)}"
+            )
         flat = e.vectors.flatten(0, 1) if self.shared else e.vectors.flatten(1)
         return Embeddings(self.norm(flat).view_as(e.vectors), e.visibility, e.names)
 
-    def forward(self, e: Embeddings) -> Tensor:
+    def forward(self, e: Vectors) -> Tensor:
         x = self.neck(e).vectors
         if self.joint:
             return x.flatten(1) @ self.classifier.t()

@@ -13,10 +13,10 @@ from partreid.distance import PartDistance
 from partreid.errors import RecipeError, ShapeError
 from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap
 from partreid.layers.pooling import POOLS
-from partreid.losses import Combine, hard_triplet, id_loss, label_shares, part_loss
+from partreid.losses import Combine, gilt_terms, label_shares, part_loss
 from partreid.methods.base import Method
-from partreid.types import NONE, Batch, Embeddings, Output, PartMaps, PartScheme
-from partreid.utils.arguments import door
+from partreid.types import NONE, Batch, Embeddings, Output, PartMaps, PartScheme, Vectors
+from partreid.utils.arguments import door, number
 
 Pool = Literal["weighted", "mean", "max"]
 Attention = Literal["learned", "given"]
@@ -81,6 +81,8 @@ class BPBreID(Method):
         margin: float = 0.3,
     ) -> None:
         self.check_arguments(locals())
+        number("BPBreID: visible_above", visible_above, 0, 1)
+        number("BPBreID: smoothing", smoothing, 0, 1)
         super().__init__()
         C, K = int(trunk.channels), scheme.K  # type: ignore[arg-type]
         D = C if reduce == "none" else dim
@@ -161,34 +163,29 @@ class BPBreID(Method):
 
     # GiLt: Eq. 5 and 6, weighed by the recipe
     def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
-        # f_c: the head lays the parts end to end
-        groups = dict(out.groups) | {"joined": out.groups["parts"]}
-        if not self.visibility_in_training:
-            groups["parts"] = groups["parts"].all_visible()
-        terms = {}
-        for term in self.terms:
-            kind, _, name = term.partition("_")
-            if term == "parsing":
-                if self.part_head is not None and out.parts is not None:
-                    terms[term] = part_loss(
-                        out.parts.logits, batch.cues["parts"], self.smoothing
-                    )  # L_pa, Eq. 2
-            elif kind == "id":
-                seen = (
-                    groups["parts"].visibility
-                    if name == "parts" and self.visibility_in_training
-                    else None
-                )
-                terms[term] = id_loss(
-                    self.id[term](groups[name]), batch.ids, self.smoothing, seen
-                )  # L_CE, Eq. 6
-            elif name == "each_part":
-                terms[term] = hard_triplet(groups["parts"], batch.ids, self.margin, "each")
-            else:
-                e = groups[name].joined() if name == "joined" else groups[name]
-                combine = self.triplet if name == "parts" else "mean"
-                terms[term] = hard_triplet(e, batch.ids, self.margin, combine)  # Eq. 7 and 8
-        return terms
+        groups: dict[str, Vectors] = {name: e.vectors for name, e in out.groups.items()}
+        if self.visibility_in_training:
+            groups["parts"] = out.groups["parts"]
+        heads = {name.partition("_")[2]: head for name, head in self.id.items()}
+        logits = {  # f_c: the head lays the parts end to end
+            name: head(groups["parts" if name == "joined" else name])
+            for name, head in heads.items()
+        }
+        groups["joined"] = out.groups["parts"].joined()
+        terms = gilt_terms(
+            logits,
+            groups,
+            batch.ids,
+            [term for term in self.terms if term != "parsing"],
+            smoothing=self.smoothing,
+            margin=self.margin,
+            combine=self.triplet,
+        )
+        if "parsing" in self.terms and self.part_head is not None and out.parts is not None:
+            terms["parsing"] = part_loss(
+                out.parts.logits, batch.cues["parts"], self.smoothing
+            )  # L_pa, Eq. 2
+        return {term: terms[term] for term in self.terms if term in terms}
 
     def describe(self, out: Output) -> Embeddings:  # Sec. 3.4: f_f and f_1..f_K
         found = []
@@ -211,6 +208,7 @@ class BPBreID(Method):
         """The same weights under another attention source or visibility rule, e.g. to measure an
         exact oracle.
         """
+        number("BPBreID: visible_above", visible_above or 0.0, 0, 1)
         other = copy(self)
         for name, value in (
             ("attention", attention),
