@@ -1,26 +1,32 @@
-"""The small Python API: load a trained run, embed crops, compare two, rank a gallery."""
+"""The small Python API: load a trained run, embed crops, compare two, rank a gallery, keep what was
+embedded.
+"""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from math import isnan
 from os.path import isdir, join, lexists  # unlike Path's, they never raise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from partreid import build
-from partreid.data.folders import images_in
-from partreid.data.transforms import read_image, to_batch
-from partreid.errors import DataError, ShapeError
+from partreid.data.crops import AnyCrop, AnyCrops, Crop, crops_of
+from partreid.data.crops import crop_paths as crop_paths
+from partreid.data.transforms import to_batch
+from partreid.distance import PartDistance
+from partreid.errors import ArgumentError, DataError, PartReidError, ShapeError
 from partreid.evaluation import decision
-from partreid.evaluation.extract import extract, require_finite
+from partreid.evaluation.extract import require_finite
 from partreid.explain.evidence import Evidence, explain_pair, explain_pairs
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import compare_picture
+from partreid.layers.memory import FORMAT
 from partreid.methods.base import Method
 from partreid.metrics.calibration import Calibration, require_prior
 from partreid.recipes.base import Recipe
@@ -28,32 +34,42 @@ from partreid.retrieval.neighbors import slices
 from partreid.retrieval.search import nearest
 from partreid.train.bundle import read_model
 from partreid.train.checkpoint import save_tensors
-from partreid.types import Embeddings, PartScheme, Sample
-from partreid.utils.arguments import door, fits, integer, require
-from partreid.utils.files import read_text, regular, writable, write_json
+from partreid.types import Embeddings, PartScheme, Vectors
+from partreid.utils.arguments import check_fields, door, fits, integer, require, said
+from partreid.utils.files import parse_json, read_text, regular, writable, write_json
 from partreid.utils.lock import alone_in
-from partreid.utils.text import brief
+from partreid.utils.tensors import read_tensors
 
 _PAIRS = 4096  # explained together
+_TENSORS, _INDEX = "embeddings.safetensors", "index.json"
+_AGAIN = "embed the crops again, see: partreid embed --help"
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One entry of a ranked list: place from 1, the gallery's image and its evidence.
+    """One entry of a ranked list.
 
-    probability: that both are one person, in (0, 1); None without a calibration and where no part
-    is shared. same: whether it is called one person at the calibrated rate of false matches; None
-    without a calibration.
+    Args:
+        place: From 1, the nearest.
+        row: Of the gallery, from 0.
+        path: The gallery's file; None for a crop that is none.
+        evidence: The distance and what each part says about it.
+        probability: That both are one person, in (0, 1); None without a calibration and where no
+            part is shared.
+        same: Whether it is called one person at the calibrated rate of false matches; None without
+            a calibration.
     """
 
     place: int
-    path: Path
+    row: int
+    path: Path | None
     evidence: Evidence
     probability: float | None = None
     same: bool | None = None
 
     @property
     def distance(self) -> float:
+        """Of the query to this crop."""
         return self.evidence.distance
 
     @property
@@ -61,12 +77,24 @@ class Hit:
         """How many parts both images show."""
         return int(self.evidence.shared.sum())
 
+    @property
+    def file(self) -> Path:
+        """The path. DataError if the crop is no file."""
+        if self.path is None:
+            raise DataError(f"row {self.row} of the gallery is a picture in memory and has no file")
+        return self.path
+
 
 @dataclass(frozen=True)
 class Comparison:
     """Two crops side by side: the evidence and, drawn on demand, the picture that shows it.
 
-    probability, same: see :class:`Hit`.
+    Args:
+        a: The first crop with its part maps.
+        b: The second.
+        evidence: Their distance and what each part says about it.
+        probability: See :class:`Hit`.
+        same: See :class:`Hit`.
     """
 
     a: Shown
@@ -77,6 +105,7 @@ class Comparison:
 
     @property
     def distance(self) -> float:
+        """Between the two crops."""
         return self.evidence.distance
 
     @property
@@ -85,15 +114,65 @@ class Comparison:
         return int(self.evidence.shared.sum())
 
     def picture(self) -> Image.Image:
-        """Both crops with their part maps and the table of parts."""
+        """Both crops with their part maps and the table of parts, as an RGB picture."""
         return compare_picture(self.a, self.b, self.evidence)
 
 
-class Model:
-    """A trained method with the recipe it came from.
+@dataclass(frozen=True)
+class SavedEmbeddings:
+    """Embeddings that were kept, with what it takes to rank them: files, model and distance.
 
-    ``embed`` describes crops, ``compare`` two of them, ``rank`` searches a gallery. Masks, cameras
-    and identities are never needed. decides_by: the file of a calibration, if there is one.
+    Args:
+        embeddings: float32 [N, M, D].
+        paths: N files; None for a crop that was none.
+        recipe: Name of the model's recipe.
+        digest: Twelve hex digits of that recipe.
+        weights: SHA-256 of the model's weights.
+        distance: How the model compares.
+
+    Raises:
+        ShapeError: There are not as many paths as images.
+    """
+
+    embeddings: Embeddings
+    paths: tuple[Path | None, ...]
+    recipe: str
+    digest: str
+    weights: str
+    distance: PartDistance
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _require_paths(self.paths, self.embeddings)
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @property
+    def model(self) -> str:
+        """What an error calls the model."""
+        return f"{self.recipe}, weights {self.weights[:12]}, recipe {self.digest}"
+
+
+class Model:
+    """A trained method with the recipe it came from, as :func:`load` gives it.
+
+    ``embed`` describes crops, ``compare`` two of them, ``rank`` searches a gallery, ``search`` one
+    that is embedded already. Masks, cameras and identities are never needed. A crop is a file (a
+    text or a Path), a Pillow picture, an array uint8 [H, W, 3] RGB or a tensor uint8 [3, H, W];
+    floats count from 0 (black) to 1 (white), see :mod:`partreid.data.crops`.
+
+    Args:
+        recipe: Every number of its training.
+        method: The trained method.
+        scheme: Its parts, or None if it knows none.
+        device: "cpu" or "cuda".
+        decides_by: The file of a calibration, if there is one.
+
+    Example:
+        >>> model = load("runs/bpbreid", device="cpu")
+        >>> model.names
+        ('foreground', 'head', 'torso', 'arms', 'upper_legs', 'lower_legs')
     """
 
     @door
@@ -113,7 +192,8 @@ class Model:
         """What says which distance means one person; None if nobody has made it yet, see ``partreid
         calibrate``.
 
-        DataError if the file was made for other weights, another distance or other parts.
+        Raises:
+            DataError: The file was made for other weights, another distance or other parts.
         """
         if self.decides_by is None:
             return None
@@ -134,97 +214,265 @@ class Model:
                 self.method(torch.zeros(1, 3, *self.recipe.size, device=self.device))
             ).names
 
-    def embed(self, crops: str | Path | Iterable[str | Path], batch: int = 64) -> Embeddings:
-        """Crops (a folder, a file or a list of files) to vectors float32 [N, M, D] and visibility
-        [N, M].
+    def embed(self, crops: AnyCrops, batch: int = 64) -> Embeddings:
+        """Crops to embeddings.
 
-        Rows follow :func:`crop_paths`. DataError names the first file that cannot be read, or for
-        which the model gives anything but numbers.
+        Args:
+            crops: A folder, a crop, or a list of crops; an array uint8 [N, H, W, 3] or a tensor
+                uint8 [N, 3, H, W] is N crops. Sizes may differ: each is resized as the recipe says.
+            batch: Crops that go through the network together, at least 1.
+
+        Returns:
+            Vectors float32 [N, M, D] and visibility [N, M] on the CPU; a folder's rows follow
+            :func:`partreid.data.crops.crop_paths`.
+
+        Raises:
+            ArgumentError: Something is no crop, or its numbers are neither uint8 nor in 0..1.
+            ShapeError: An array or a tensor has another shape.
+            DataError: Names the first crop that cannot be read, or for which the model gives
+                anything but numbers.
+
+        Example:
+            >>> model = load("runs/bpbreid", device="cpu")
+            >>> e = model.embed(["a.jpg", Image.open("b.jpg"), np.zeros((128, 64, 3), np.uint8)])
+            >>> e.vectors.shape[:2], e.visibility.shape
+            (torch.Size([3, 6]), torch.Size([3, 6]))
         """
         integer("batch", batch, 1)
-        return extract(
-            self.method,
-            [Sample(p, 0, 0) for p in crop_paths(crops)],
-            self.recipe.size,
-            batch=batch,
-            device=self.device,
-        )
+        return self._embedded(crops_of(crops), batch)
 
-    @door
-    def compare(self, a: str | Path, b: str | Path, prior: float = 0.5) -> Comparison:
+    def _embedded(self, crops: Sequence[Crop], batch: int = 64) -> Embeddings:
+        found = []
+        with torch.inference_mode():
+            for at in slices(len(crops), batch):
+                images = to_batch([crop.pixels(self.recipe.size) for crop in crops[at]])
+                e = self.method.describe(
+                    self.method(images.to(self.device, memory_format=FORMAT), {})
+                )
+                require_finite(e, [crop.name for crop in crops[at]])
+                found.append(
+                    Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names)
+                )
+        return Embeddings.stack(found)
+
+    def compare(self, a: AnyCrop, b: AnyCrop, prior: float = 0.5) -> Comparison:
         """The distance between two crops and what each part says about it.
 
-        prior: in (0, 1), how likely one person was beforehand; moves the probability, never the
-        decision.
+        Args:
+            a: A crop.
+            b: Another.
+            prior: In (0, 1), how likely one person was beforehand; moves the probability, never the
+                decision.
+
+        Returns:
+            The evidence, and a picture of it on demand.
+
+        Raises:
+            ArgumentError: A side is no crop, or several; the prior lies outside (0, 1).
+            ShapeError: An array or a tensor has another shape.
+            DataError: A crop cannot be read, or the calibration is of another model.
+
+        Example:
+            >>> pair = load("runs/bpbreid", device="cpu").compare("a.jpg", "b.jpg")
+            >>> bool(np.isclose(sum(pair.evidence.share), pair.distance))
+            True
         """
         require_prior(prior)
         calibration = self.calibration  # refused before the work, if at all
-        samples = [Sample(Path(p), 0, 0) for p in (a, b)]
-        images = to_batch([read_image(s.path, self.recipe.size) for s in samples]).to(self.device)
+        crops = [_one_crop(side, given) for side, given in (("a", a), ("b", b))]
+        images = to_batch([crop.pixels(self.recipe.size) for crop in crops]).to(self.device)
         with torch.inference_mode():
             out = self.method(images)
             e = self.method.describe(out)
-        require_finite(e, samples)
+        require_finite(e, [crop.name for crop in crops])
         first, second = (
-            Shown.of(s, out.parts, out.groups.get("parts"), row) for row, s in enumerate(samples)
+            Shown.of(crop.source, out.parts, out.groups.get("parts"), row)
+            for row, crop in enumerate(crops)
         )
         evidence = explain_pair(self.method.distance, e, e, 0, 1)
         return Comparison(first, second, evidence, *_decided(calibration, evidence, prior))
 
     def rank(
-        self,
-        query: str | Path | Iterable[str | Path],
-        gallery: str | Path | Iterable[str | Path],
-        top: int = 10,
-        prior: float = 0.5,
+        self, query: AnyCrops, gallery: AnyCrops, top: int = 10, prior: float = 0.5
     ) -> list[list[Hit]]:
-        """For every query crop the ``top`` nearest gallery crops, nearest first; ties keep the
-        gallery's order.
+        """For every query crop the nearest gallery crops; ties keep the gallery's order.
 
-        prior: see ``compare``.
+        Args:
+            query: A folder, a crop or a list of crops, as for ``embed``.
+            gallery: The same.
+            top: How many to give, at least 1; all if there are fewer.
+            prior: See ``compare``.
+
+        Returns:
+            A list for each query, nearest first.
+
+        Raises:
+            ArgumentError: As of ``embed``; ``top`` or the prior is out of its range.
+            ShapeError: An array or a tensor has another shape.
+            DataError: A crop cannot be read, or the calibration is of another model.
+
+        Example:
+            >>> hits = load("runs/bpbreid", device="cpu").rank("a.jpg", "crops", top=3)[0]
+            >>> [hit.place for hit in hits]
+            [1, 2, 3]
         """
         integer("top", top, 1)
         require_prior(prior)
-        asked, paths = crop_paths(query), crop_paths(gallery)
-        return self.search(self.embed(asked), self.embed(paths), paths, top, prior)
+        queries, others = crops_of(query), crops_of(gallery)
+        paths = [crop.path for crop in others]
+        return self.search(self._embedded(queries), self._embedded(others), paths, top, prior)
 
     @door
     def search(
         self,
-        query: Embeddings,
-        gallery: Embeddings,
-        paths: Sequence[Path],
+        query: Embeddings | SavedEmbeddings,
+        gallery: Embeddings | SavedEmbeddings,
+        paths: Sequence[Path | None] | None = None,
         top: int = 10,
         prior: float = 0.5,
     ) -> list[list[Hit]]:
-        """The same with crops that are embedded already; paths: of the gallery, one for each of its
-        rows.
+        """The same with crops that are embedded already, just now or saved.
 
         Memory is that of the result: no row of distances is ever held whole.
+
+        Args:
+            query: What ``embed``, :func:`save_embeddings` or :func:`load_embeddings` gave.
+            gallery: The same.
+            paths: Of the gallery, one for each of its rows; None: those that were saved, or none.
+            top: How many to give, at least 1; all if there are fewer.
+            prior: See ``compare``.
+
+        Returns:
+            A list for each query, nearest first.
+
+        Raises:
+            DataError: Saved embeddings are of another model, or the calibration is.
+            ShapeError: There are not as many paths as gallery rows.
+
+        Example:
+            >>> model = load("runs/bpbreid", device="cpu")
+            >>> saved = save_embeddings(model, "crops", Path("embedded"))
+            >>> model.search(model.embed("a.jpg"), saved, top=1)[0][0].path.parent
+            PosixPath('crops')
         """
-        integer("top", top, 1)
         require_prior(prior)
-        if len(paths) != len(gallery):
-            raise ShapeError(
-                f"a gallery of {len(gallery)} embeddings needs as many paths, got {len(paths)}"
-            )
-        calibration, distance = self.calibration, self.method.distance
-        index, _ = nearest(distance, query, gallery, top)
-        found = []
-        for some in slices(len(query), max(1, _PAIRS // max(1, index.shape[1]))):
-            rows = np.repeat(np.arange(some.start, some.stop), index.shape[1]).tolist()
-            places = index[some].ravel().tolist()
-            every = iter(
-                zip(places, explain_pairs(distance, query, gallery, rows, places), strict=True)
-            )
-            found += [
-                [
-                    Hit(place, paths[i], evidence, *_decided(calibration, evidence, prior))
-                    for place, (i, evidence) in enumerate(islice(every, index.shape[1]), 1)
-                ]
-                for _ in range(some.start, some.stop)
+        kept = [e for e in (query, gallery) if isinstance(e, SavedEmbeddings)]
+        bound = self.bound if kept else None
+        for e in kept:
+            if bound is not None and (e.weights, e.digest) != (bound.weights, bound.recipe):
+                mine = f"{self.recipe.name}, weights {bound.weights[:12]}, recipe {bound.recipe}"
+                raise _of_others("the model", mine, "the embeddings", e.model)
+        calibration = self.calibration
+        return [
+            [
+                Hit(
+                    hit.place,
+                    hit.row,
+                    hit.path,
+                    hit.evidence,
+                    *_decided(calibration, hit.evidence, prior),
+                )
+                for hit in hits
             ]
-        return found
+            for hits in _ranked(self.method.distance, query, gallery, paths, top)
+        ]
+
+
+@door
+def rank(
+    query: Vectors | SavedEmbeddings,
+    gallery: Vectors | SavedEmbeddings,
+    distance: PartDistance | None = None,
+    top: int = 10,
+) -> list[list[Hit]]:
+    """For every query the nearest of a gallery, without a model; ties keep the gallery's order.
+
+    Args:
+        query: Embeddings, saved ones, or a tensor float [Nq, D] or [Nq, M, D].
+        gallery: The same.
+        distance: How they are compared; None: as the model did whose saved embeddings they are.
+        top: How many to give, at least 1; all if there are fewer.
+
+    Returns:
+        A list for each query, nearest first.
+
+    Raises:
+        ArgumentError: There is no distance, as neither side was saved, or no such ``top``.
+        DataError: Saved embeddings are of two models.
+        ShapeError: Query and gallery have not the same embeddings.
+
+    Example:
+        >>> query, gallery = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [2.0, 0.1]])
+        >>> [hit.row for hit in rank(query, gallery, PartDistance("cosine"))[0]]
+        [1, 0]
+    """
+    kept = [e for e in (query, gallery) if isinstance(e, SavedEmbeddings)]
+    if len({(e.weights, e.digest) for e in kept}) > 1:
+        raise _of_others("the query", kept[0].model, "the gallery", kept[1].model)
+    if distance is None:
+        if not kept:
+            raise ArgumentError(
+                "rank: distance must say how plain embeddings are compared, e.g. "
+                "PartDistance('cosine'), got None"
+            )
+        distance = kept[0].distance
+        if any(e.distance != distance for e in kept):
+            raise DataError(
+                f"the query was saved with {kept[0].distance} and the gallery with "
+                f"{kept[1].distance}; say which counts with distance="
+            )
+    return list(_ranked(distance, query, gallery, None, top))
+
+
+def _ranked(
+    distance: PartDistance,
+    query: Vectors | SavedEmbeddings,
+    gallery: Vectors | SavedEmbeddings,
+    paths: Sequence[Path | None] | None,
+    top: int,
+) -> Iterator[list[Hit]]:
+    """Hits of one query after the other, without a decision."""
+    integer("top", top, 1)
+    if paths is None and isinstance(gallery, SavedEmbeddings):
+        paths = gallery.paths
+    q, g = (
+        e.embeddings if isinstance(e, SavedEmbeddings) else Embeddings.of(e)
+        for e in (query, gallery)
+    )
+    if paths is None:
+        paths = [None] * len(g)
+    _require_paths(paths, g)
+    index, _ = nearest(distance, q, g, top)
+    for some in slices(len(q), max(1, _PAIRS // max(1, index.shape[1]))):
+        rows = np.repeat(np.arange(some.start, some.stop), index.shape[1]).tolist()
+        places = index[some].ravel().tolist()
+        every = iter(zip(places, explain_pairs(distance, q, g, rows, places), strict=True))
+        for _ in range(some.start, some.stop):
+            yield [
+                Hit(place, i, paths[i], evidence)
+                for place, (i, evidence) in enumerate(islice(every, index.shape[1]), 1)
+            ]
+
+
+def _require_paths(paths: Sequence[Path | None], gallery: Embeddings) -> None:
+    if len(paths) != len(gallery):
+        raise ShapeError(
+            f"a gallery of {len(gallery)} embeddings needs as many paths, got {len(paths)}"
+        )
+
+
+def _of_others(one: str, mine: str, other: str, theirs: str) -> DataError:
+    return DataError(
+        f"{other} are of another model ({theirs}) than {one} ({mine}), and no distance between "
+        "them means anything; embed both with one model"
+    )
+
+
+def _one_crop(side: str, given: AnyCrop) -> Crop:
+    require(not isinstance(given, str | Path) or not isdir(given), side, "one crop", given)
+    crops = crops_of([given])
+    require(len(crops) == 1, side, "one crop", given)
+    return crops[0]
 
 
 def _decided(
@@ -238,74 +486,149 @@ def _decided(
     return None if isnan(probability) else probability, bool(calibration.same(*asked))
 
 
-def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
-    """A folder's images in the order of their names (subfolders included), or the given files.
-
-    DataError names the first that is missing or no regular file.
-    """
-    if isinstance(crops, str | Path):
-        root = Path(crops)
-        paths = list(images_in(root, recursive=True)) if isdir(root) else [root]
-    else:
-        require(fits(crops, Iterable), "crops", "a folder, a file or a list of files", crops)
-        paths = []
-        for entry in crops:
-            require(isinstance(entry, str | Path), "each of the crops", "a text or a Path", entry)
-            paths.append(entry if isinstance(entry, Path) else Path(entry))
-    if not paths:
-        what = str(crops) if isinstance(crops, str | Path) else "the list"
-        raise DataError(f"{what} holds no images; give a folder of crops or a list of files")
-    for path in paths:
-        # else regular() says what is wrong with the way there
-        if not lexists(path) and isdir(path.parent):
-            raise DataError(
-                f"there is no image {brief(path, 400)}; give a crop, a folder of crops or a text "
-                "file that lists them"
-            )
-        regular(path, "crop")
-    return paths
-
-
 @door
-def save_embeddings(model: Model, crops: Sequence[Path], folder: Path) -> Embeddings:
-    """Embed crops into ``folder``: embeddings.safetensors with vectors and visibility, index.json
-    with the rest.
+def save_embeddings(model: Model, crops: AnyCrops, folder: str | Path) -> SavedEmbeddings:
+    """Embed crops into a folder: embeddings.safetensors with vectors, visibility and all that
+    :func:`load_embeddings` reads, index.json with files and names for people and other programs.
 
-    Embeddings that are there are replaced. DataError, before the work, if the folder cannot be
-    written, another process writes it, or an index.json lies there that belongs to no embeddings.
+    Embeddings that are there are replaced.
+
+    Args:
+        model: What embeds.
+        crops: A folder, a crop or a list of crops, see :meth:`Model.embed`.
+        folder: Where they are kept; made if it is not there.
+
+    Returns:
+        What was kept.
+
+    Raises:
+        DataError: Before the work, if the folder cannot be written, another process writes it, or
+            an index.json lies there that belongs to no embeddings. As of :meth:`Model.embed`.
+
+    Example:
+        >>> saved = save_embeddings(load("runs/bpbreid", device="cpu"), "crops", "embedded")
+        >>> len(saved) == len(saved.paths)
+        True
     """
-    file, list_ = folder / "embeddings.safetensors", folder / "index.json"
-    with alone_in(folder):
+    file, list_ = Path(folder) / _TENSORS, Path(folder) / _INDEX
+    with alone_in(Path(folder)):
         writable(file, list_)
         if list_.exists() and not file.exists():
             raise DataError(
                 f"{list_} is there and belongs to no embeddings; it would be replaced: choose "
                 "another folder with --out"
             )
-        return _saved(model, crops, file, list_)
+        return _saved(model, crops_of(crops), file, list_)
 
 
-def _saved(model: Model, crops: Sequence[Path], file: Path, list_: Path) -> Embeddings:
-    e = model.embed(crops)
+def _saved(model: Model, crops: Sequence[Crop], file: Path, list_: Path) -> SavedEmbeddings:
+    bound = model.bound
+    saved = SavedEmbeddings(
+        model._embedded(crops),
+        tuple(crop.path for crop in crops),
+        model.recipe.name,
+        bound.recipe,
+        bound.weights,
+        model.method.distance,
+    )
     index = {
-        "crops": [str(path) for path in crops],
-        "names": list(e.names),
-        "recipe": model.recipe.name,
-        "digest": model.recipe.digest,
+        "crops": [None if path is None else str(path) for path in saved.paths],
+        "names": list(saved.embeddings.names),
+        "recipe": saved.recipe,
+        "digest": saved.digest,
+        "weights": saved.weights,
+        "distance": asdict(saved.distance),
     }
+    e = saved.embeddings
     save_tensors(file, {"vectors": e.vectors, "visibility": e.visibility}, index)
     write_json(list_, index)
-    return e
+    return saved
+
+
+@door
+def load_embeddings(folder: str | Path) -> SavedEmbeddings:
+    """What :func:`save_embeddings` or ``partreid embed`` kept.
+
+    Everything is held against the file before it is believed: sizes, names, that all numbers are
+    finite, that visibilities lie in 0..1. index.json is not read: it may have been edited.
+
+    Args:
+        folder: Their folder, or the embeddings.safetensors in it.
+
+    Returns:
+        Embeddings float32 [N, M, D], with files, model and distance.
+
+    Raises:
+        DataError: There are none, or the file is damaged, of somebody else, or was changed.
+
+    Example:
+        >>> saved = save_embeddings(load("runs/bpbreid", device="cpu"), "crops", "embedded")
+        >>> kept = load_embeddings("embedded")
+        >>> torch.equal(kept.embeddings.vectors, saved.embeddings.vectors)
+        True
+    """
+    path = Path(folder)
+    file = regular(path / _TENSORS if isdir(path) else path, "file of embeddings")
+    tensors, texts = read_tensors(file, _AGAIN)
+    record = parse_json(texts.get("partreid", "null"), f"the metadata of {file}")
+    if not isinstance(record, dict) or "weights" not in record:
+        raise DataError(
+            f"{file} does not say which model its embeddings are of: it is no file of "
+            f"save_embeddings, or of an earlier version; {_AGAIN}"
+        )
+    try:
+        return _kept(tensors, record)
+    except PartReidError as error:
+        raise DataError(f"{file} is damaged or was changed: {error}; {_AGAIN}") from None
+
+
+def _kept(tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> SavedEmbeddings:
+    """Embeddings of a file's tensors and metadata. PartReidError names what is not as written."""
+    if set(tensors) != {"vectors", "visibility"}:
+        raise DataError(f"it holds {', '.join(tensors)[:100]}, not vectors and visibility")
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
+            raise DataError(f"{name} must be finite numbers, float32, and are not ({tensor.dtype})")
+    for name, kind in (("crops", list[str | None]), ("names", list[str])):
+        require(fits(record.get(name), kind), name, "a list of texts", record.get(name))
+    for name in ("recipe", "digest", "weights"):
+        require(isinstance(record.get(name), str), name, "a text", record.get(name))
+    rule = record.get("distance")
+    if not isinstance(rule, dict) or set(rule) != set(PartDistance.__dataclass_fields__):
+        raise DataError(f"distance must be a table of a PartDistance's fields, got {said(rule)}")
+    if isinstance(rule["weights"], list):
+        rule = {**rule, "weights": tuple(rule["weights"])}
+    return SavedEmbeddings(
+        Embeddings(tensors["vectors"], tensors["visibility"], tuple(record["names"])),
+        tuple(None if path is None else Path(path) for path in record["crops"]),
+        record["recipe"],
+        record["digest"],
+        record["weights"],
+        PartDistance(**rule),
+    )
 
 
 @door
 def load(run: str | Path, device: str = "auto", calibration: str | Path | None = None) -> Model:
-    """The model of a finished run: its folder, or its ``model.safetensors``. DataError if there is
-    none.
+    """The model of a finished run.
 
-    calibration: a file that ``partreid calibrate`` wrote for this model, refused if it is for
-    another; default the ``calibration.json`` beside the model if there is one, which is read when a
-    decision is asked for.
+    Args:
+        run: Its folder, or its ``model.safetensors``.
+        device: "cpu", "cuda", or "auto", which takes a GPU if there is one.
+        calibration: A file that ``partreid calibrate`` wrote for this model; default the
+            ``calibration.json`` beside the model if there is one, which is read when a decision is
+            asked for.
+
+    Returns:
+        The model, ready to embed.
+
+    Raises:
+        DataError: There is none, the file is damaged, or the calibration is for another model.
+
+    Example:
+        >>> model = load("runs/bpbreid", device="cpu")
+        >>> model.embed("crops").names == model.names
+        True
     """
     path = Path(run)
     recipe, method, scheme = read_model(path / "model.safetensors" if isdir(path) else path)

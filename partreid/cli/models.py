@@ -191,7 +191,7 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
 
     writable(out / "embeddings.safetensors", out / "index.json")
     paths = crop_paths(listed(crops))
-    e = save_embeddings(load(run, device), paths, out)
+    e = save_embeddings(load(run, device), paths, out).embeddings
     ui.say(
         f"{len(paths)} crops -> {out}: {len(e.names)} embeddings of {e.vectors.shape[2]} numbers "
         "each"

@@ -196,7 +196,11 @@ def read_image(path: Path | str, size: tuple[int, int]) -> Pixels:
     """The image at ``path`` as uint8 RGB [H, W, 3], upright, resized bilinearly. DataError if it
     cannot be read.
     """
-    image = read_upright(path, size)
+    return resized(read_upright(path, size), size)
+
+
+def resized(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    """An RGB picture as uint8 [H, W, 3], resized bilinearly to (H, W)."""
     if image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)

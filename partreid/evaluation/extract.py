@@ -1,6 +1,7 @@
 """Images to embeddings: a batch at a time, nothing kept but the vectors."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def extract(
                 )
             out = method(images.to(device, memory_format=FORMAT), given)
             e = method.describe(out)
-            require_finite(e, own[at])
+            require_finite(e, [sample.path for sample in own[at]])
             found.append(Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names))
             if see is not None:
                 see(slice(rank + at.start * world, rank + at.stop * world, world), out)
@@ -74,16 +75,16 @@ def extract(
 
 
 @door
-def require_finite(e: Embeddings, samples: Sequence[Sample]) -> None:
+def require_finite(e: Embeddings, crops: Sequence[Path | str]) -> None:
     """DataError, which names the first crop, if a model gives anything but numbers for one of
-    these samples.
+    these.
     """
     good = e.vectors.isfinite().flatten(1).all(1) & (e.visibility >= 0).all(1)  # NaN is not
     if bool(good.all()):
         return
-    first = samples[int((~good).nonzero()[0])]
+    first = crops[int((~good).nonzero()[0])]
     raise DataError(
-        f"the model gives NaN or infinity for {first.path}: its training diverged or its weights "
+        f"the model gives NaN or infinity for {first}: its training diverged or its weights "
         "are broken, since any picture that can be read gives numbers. Train again with a lower "
         "rate, or take another run"
     )

@@ -229,7 +229,7 @@ def answers_picture(
     """
     sheets = []
     for path, hits in zip(asked, found, strict=True):
-        query, *answers = shown(model, [Sample(p, 0, 0) for p in (path, *(h.path for h in hits))])
+        query, *answers = shown(model, [Sample(p, 0, 0) for p in (path, *(h.file for h in hits))])
         matches = [Match(s, h.same or None, h.evidence) for s, h in zip(answers, hits, strict=True)]
         title = (
             path.name

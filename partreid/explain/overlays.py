@@ -61,11 +61,12 @@ STRONG = 0.8  # opacity of a part of probability 1
 class Shown:
     """A crop with what the model made of it.
 
-    names: K parts. probs: float [K+1, h, w], background first, or None if the method has no part
-    maps. visibility: float [K] in [0, 1] of these parts, or None: all count as visible.
+    source: its file, or an RGB picture if it has none. names: K parts. probs: float [K+1, h, w],
+    background first, or None if the method has no part maps. visibility: float [K] in [0, 1] of
+    these parts, or None: all count as visible.
     """
 
-    path: Path
+    source: Path | Image.Image
     identity: int
     camera: int
     probs: Array | None = None
@@ -89,14 +90,20 @@ class Shown:
     @classmethod
     def of(
         cls,
-        sample: Sample,
+        crop: Sample | Path | Image.Image,
         maps: PartMaps | None = None,
         embeddings: Embeddings | None = None,
         row: int = 0,
     ) -> "Shown":
-        """Row ``row`` of part maps and of the embeddings that came with them, as numpy arrays."""
+        """Row ``row`` of part maps and of the embeddings that came with them, as numpy arrays.
+
+        crop: a sample, or a file or picture of whom nothing is known.
+        """
+        whose = (
+            (crop.path, crop.identity, crop.camera) if isinstance(crop, Sample) else (crop, 0, 0)
+        )
         if maps is None:
-            return cls(sample.path, sample.identity, sample.camera)
+            return cls(*whose)
         seen = None
         if embeddings is not None and set(maps.names) <= set(embeddings.names):
             seen = (
@@ -109,7 +116,7 @@ class Shown:
                 .numpy()
             )
         probs = maps.probs[row].detach().cpu().double().numpy()
-        return cls(sample.path, sample.identity, sample.camera, probs, maps.names, seen)
+        return cls(*whose, probs, maps.names, seen)
 
     def hidden(self, name: str) -> bool:
         """Whether the model calls this part invisible."""
@@ -129,11 +136,11 @@ def colour(name: str) -> str:
     return _SPARE[(int(digits) - 1 if digits else crc32(name.encode())) % len(_SPARE)]
 
 
-def photo(path: Path, height: int = 256) -> Image.Image:
-    """The crop as RGB, upright, ``height`` pixels high in its own proportions. DataError if it
-    cannot be read.
+def photo(source: Path | Image.Image, height: int = 256) -> Image.Image:
+    """The crop, a file or an RGB picture, as RGB, upright, ``height`` pixels high in its own
+    proportions. DataError if it cannot be read.
     """
-    rgb = read_image(path)
+    rgb = source if isinstance(source, Image.Image) else read_image(source)
     return rgb.resize(
         (max(1, round(rgb.width * height / rgb.height)), height), Image.Resampling.BICUBIC
     )
@@ -147,7 +154,7 @@ def part_overlay(shown: Shown, height: int = 256) -> Image.Image:
     Parts that the model calls invisible are hatched in grey: what it suspected there, but does not
     use. A crop without part maps comes back as it is.
     """
-    image = photo(shown.path, height)
+    image = photo(shown.source, height)
     if shown.probs is None:
         return image
     probs = upsampled(shown.probs, (image.height, image.width))
@@ -185,7 +192,7 @@ def part_cutout(shown: Shown, name: str, height: int = 256) -> Image.Image | Non
         weight = shown.probs[1 + shown.names.index(name)]
     else:
         return None
-    image = photo(shown.path, height)
+    image = photo(shown.source, height)
     weight = upsampled(weight[None], (image.height, image.width))[0]
     alpha = np.clip((weight - 0.15) / 0.5, 0, 1)
     rows, columns = np.nonzero(alpha.max(1) > 0.3)[0], np.nonzero(alpha.max(0) > 0.3)[0]

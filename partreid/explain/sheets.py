@@ -47,7 +47,7 @@ def ranking_sheet(
     """
     if not rankings:
         raise ShapeError("a ranking sheet needs the ranking of at least one method, got none")
-    cell = max(photo(s.path, height).width for s in _everyone(query, rankings, top))
+    cell = max(photo(s.source, height).width for s in _everyone(query, rankings, top))
     gap, edge, caption, title = 12, 24, 26, 40
     columns = 1 + max(min(top, len(r)) for r in rankings.values())
     blocks = []
@@ -96,7 +96,7 @@ def compare_picture(
     picture.
     """
     images = [
-        [photo(s.path, height)] + ([part_overlay(s, height)] if s.probs is not None else [])
+        [photo(s.source, height)] + ([part_overlay(s, height)] if s.probs is not None else [])
         for s in (first, second)
     ]
     edge, gap, line, table = 28, 8, 34, 560
@@ -202,7 +202,7 @@ def _everyone(query: Shown, rankings: Mapping[str, Sequence[Match]], top: int) -
 def _place(
     sheet: Image.Image, shown: Shown, x: int, y: int, cell: int, height: int, maps: bool
 ) -> None:
-    image = photo(shown.path, height)
+    image = photo(shown.source, height)
     sheet.paste(image, (x + (cell - image.width) // 2, y))
     if maps:
         sheet.paste(part_overlay(shown, height), (x + (cell - image.width) // 2, y + height + 34))

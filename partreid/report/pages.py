@@ -432,7 +432,7 @@ def _regions(quality: Mapping[str, Mapping[str, float]]) -> dict[str, Any] | Non
 
 
 def _thumb(shown: Shown) -> str:
-    return _data(photo(shown.path, THUMB), "JPEG")
+    return _data(photo(shown.source, THUMB), "JPEG")
 
 
 def _thumb_map(shown: Shown) -> str:
@@ -440,7 +440,7 @@ def _thumb_map(shown: Shown) -> str:
 
 
 def _portrait(shown: Shown) -> str:
-    return _data(photo(shown.path, PORTRAIT), "JPEG")
+    return _data(photo(shown.source, PORTRAIT), "JPEG")
 
 
 def _portrait_map(shown: Shown) -> str | None:

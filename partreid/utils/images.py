@@ -71,6 +71,17 @@ def read_image(source: Source, least: tuple[int, int] | None = None) -> "Image.I
         return _upright(_rgb(image, source), turn)
 
 
+def upright_rgb(image: "Image.Image", name: str = "the picture") -> "Image.Image":
+    """The same of a picture that Pillow has opened already. DataError, which calls it ``name``.
+
+    Its EXIF orientation is applied, and it must be one picture of at most 64 million pixels.
+    """
+    with _faults(name):
+        _judge(image, name)
+        turn = _orientation(image)
+        return _upright(_rgb(image, name), turn)
+
+
 def read_index(source: Source) -> "tuple[NDArray[np.generic], str]":
     """A picture of whole numbers, one class per pixel: values [H, W] as stored, and Pillow's mode
     P, L or I;16.
@@ -183,9 +194,6 @@ def save_image(image: "Image.Image", path: Path) -> None:
 def _opened(source: Source) -> "Iterator[Image.Image]":
     """The picture with its header read and judged. Any fault of the file, now or while it is
     decoded, is a DataError.
-
-    Every exception counts: on damaged files Pillow's decoders raise struct.error, KeyError,
-    IndexError and more.
     """
     from PIL import Image
 
@@ -195,10 +203,22 @@ def _opened(source: Source) -> "Iterator[Image.Image]":
         if isinstance(source, Path | str)
         else source
     )
+    with _faults(source), Image.open(file, formats=FORMATS) as image:
+        _judge(image, source)
+        yield image
+
+
+@contextmanager
+def _faults(source: Source) -> Iterator[None]:
+    """Any fault of a picture is a DataError that names it.
+
+    Every exception counts: on damaged files Pillow's decoders raise struct.error, KeyError,
+    IndexError and more.
+    """
+    from PIL import Image
+
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            _judge(image, source)
-            yield image
+        yield
     except DataError:
         raise
     except Image.DecompressionBombError:
