@@ -20,7 +20,7 @@ from partreid.labels import CUES
 from partreid.labels.base import Cue
 from partreid.labels.masks import PartMasks
 from partreid.layers.memory import guard
-from partreid.layers.trunks import BACKBONES
+from partreid.layers.trunks import BACKBONES, Sized
 from partreid.methods import METHODS
 from partreid.methods.base import Method
 from partreid.metrics import PROTOCOLS, Protocol
@@ -49,6 +49,7 @@ RANGES: Mapping[str, tuple[float, float]] = {  # of arguments, wherever one of t
     "stride": (1, 32),
     "upsample": (1, 16),
     "last_stride": (1, 2),
+    "levels": (-64, 64),
     "tile": (1, 512),
     "size": (1, 512),
     "width": (1, 4096),
@@ -212,6 +213,8 @@ def _assembled(
     kind: type[Method], recipe: Recipe, identities: int, scheme: PartScheme | None
 ) -> Method:
     trunk = call("backbone", look_up("backbone", BACKBONES, recipe.backbone.name), recipe.backbone)
+    if isinstance(trunk, Sized):
+        trunk.set_size(*recipe.size)
     given: dict[str, Any] = {"trunk": trunk, "identities": identities, "terms": recipe.terms}
     if "scheme" in inspect.signature(kind).parameters:
         if scheme is None:

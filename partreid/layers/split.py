@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from partreid.errors import RecipeError
+from partreid.layers.timm_trunk import Last, TimmTrunk
 from partreid.layers.trunks import Residual, ResNetTrunk, SmallTrunk
+
+_BLOCKS = 3  # of a fresh layer beside a timm model: as many as ResNet-50's last has, the papers'
 
 
 class Early(nn.Sequential):
@@ -25,10 +28,10 @@ class Early(nn.Sequential):
 @dataclass(frozen=True)
 class Split:
     """The two halves of a trunk. ``last`` is the layer cut off, with the trunk's weights, from
-    ``early.channels`` to ``channels`` at stride 1.
+    ``early.channels`` to ``channels``, at stride 1 unless it is a timm model's own.
     """
 
-    early: Early
+    early: Early | TimmTrunk
     last: nn.Module
     channels: int
 
@@ -38,7 +41,7 @@ class Split:
 
     def fresh(self, share: int = 1, inputs: int | None = None) -> nn.Module:
         """A last layer of the same make, randomly initialised, with 1/``share`` of the channels on
-        each layer.
+        each layer; beside a timm model, ResNet's make.
 
         inputs: channels it starts from, all of ``early`` by default. RecipeError if the channels do
         not divide.
@@ -51,7 +54,7 @@ class Split:
         C, D = inputs or self.early.channels, self.channels // share
         if isinstance(self.last, Residual):
             return Residual(C, D, 1)
-        blocks = len(list(self.last.children()))
+        blocks = _BLOCKS if isinstance(self.last, Last) else len(list(self.last.children()))
         return nn.Sequential(*(Bottleneck(C if i == 0 else D, D) for i in range(blocks)))
 
 
@@ -85,7 +88,11 @@ class Bottleneck(nn.Module):
 
 
 def split(trunk: nn.Module) -> Split:
-    """Cut a trunk before its last layer. RecipeError for trunks that have no single last layer."""
+    """Cut a trunk before its last layer. RecipeError for trunks that have no single last layer.
+
+    A timm model is cut behind its last feature level but one; whatever runs behind that is the last
+    layer.
+    """
     if isinstance(trunk, ResNetTrunk) and trunk.stride == 16:
         early = Early(
             trunk.stem,
@@ -100,7 +107,10 @@ def split(trunk: nn.Module) -> Split:
         blocks = list(trunk.coarse.children())
         early = Early(trunk.stem, trunk.fine, *blocks[:-1], channels=trunk.channels // 2, stride=8)
         return Split(early, blocks[-1], trunk.channels)
+    if isinstance(trunk, TimmTrunk):
+        channels = trunk.channels
+        return Split(*trunk.halves(), channels)
     raise RecipeError(
         "this method branches before the trunk's last layer; choose the backbone resnet50, "
-        "resnet50_ibn_a, seresnet50 (at stride 16) or small (stride=8)"
+        "resnet50_ibn_a, seresnet50 (at stride 16), small (stride=8) or timm with a model of stages"
     )

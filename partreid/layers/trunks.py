@@ -8,15 +8,16 @@ for.
 
 import importlib
 from collections.abc import Callable
+from difflib import get_close_matches
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partreid.errors import RecipeError
-from partreid.layers.weights import LOCAL, fetched, fill, is_file
+from partreid.layers.weights import DEFAULT, LOCAL, fetched, fill, is_file, timm_local
 from partreid.utils.arguments import Count, door
 from partreid.utils.registry import Registry
 
@@ -43,15 +44,62 @@ def import_timm() -> ModuleType:
     return importlib.import_module("timm")
 
 
-def _create(name: str, tag: str | None, **options: Any) -> nn.Module:
-    """A timm model with the weights of a tag, None: as it is initialised."""
+@runtime_checkable
+class Sized(Protocol):
+    """A trunk with layers that depend on the size of the images, which it is told before it is
+    used.
+    """
+
+    def set_size(self, height: int, width: int) -> None:
+        """Set the size of the images in pixels. RecipeError if they do not fit."""
+
+
+def create_timm(name: str, tag: str | None, *, local: str = LOCAL, **options: Any) -> nn.Module:
+    """A timm model with the weights of a tag, None: as it is initialised.
+
+    name: may end in a tag of its own, which then says what the images are normalised by. local: how
+    a file is given instead, for errors.
+    """
     timm = import_timm()
-    if not name or not timm.is_model(name):
-        raise RecipeError(f"timm has no model '{name}'; see timm.list_models()")
+    plain, _, own = name.partition(".")
+    if not plain or not timm.is_model(plain):
+        near = get_close_matches(plain, timm.list_models(), 4)
+        hint = f"the nearest are {', '.join(near)}" if near else "see timm.list_models()"
+        raise RecipeError(f"timm has no model '{plain}'; {hint}")
     if tag is not None:
-        return fetched(timm, name, tag, options)
+        return fetched(timm, plain, tag, options, local)
+    tags = _tags(timm, plain)
+    if own and own not in tags:
+        raise RecipeError(f"{plain} has no weights '{own}'; known are {', '.join(tags)}")
     model: nn.Module = timm.create_model(name, pretrained=False, **options)
     return model
+
+
+def timm_tag(name: str, weights: str) -> str:
+    """The tag of timm's weights that a model's name and a recipe's ``weights`` mean together."""
+    timm = import_timm()
+    plain, _, own = name.partition(".")
+    if weights != DEFAULT:
+        if own and own != weights:
+            raise RecipeError(
+                f"backbone.model asks for the weights {own} and backbone.weights for {weights}; "
+                "name them once"
+            )
+        return weights
+    tags = _tags(timm, plain) if timm.is_model(plain) else [""]  # an unknown model is said later
+    if not tags:
+        raise RecipeError(
+            f"timm has no weights of {plain}; {timm_local(plain)}. Or train from nothing: --set "
+            "backbone.weights=none"
+        )
+    if own or not tags[0]:
+        return own
+    tag: str = timm.get_pretrained_cfg(plain).tag
+    return tag
+
+
+def _tags(timm: Any, model: str) -> list[str]:
+    return [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")]
 
 
 class ResNetTrunk(nn.Module):
@@ -78,7 +126,7 @@ class ResNetTrunk(nn.Module):
         super().__init__()
         if last_stride not in (1, 2):
             raise RecipeError(f"the last stride of a ResNet is 1 or 2, got {last_stride}")
-        net: Any = _create(name, tag, num_classes=0, global_pool="")
+        net: Any = create_timm(name, tag, num_classes=0, global_pool="")
         act = nn.Identity() if stem == "no_relu" else getattr(net, "act1", nn.ReLU())
         pool = nn.MaxPool2d(3, 2, ceil_mode=True) if stem == "unpadded" else net.maxpool
         self.stem = nn.Sequential(net.conv1, net.bn1, act, pool)
@@ -134,7 +182,7 @@ class HRNetTrunk(nn.Module):
 
     def __init__(self, tag: str | None = None, reduce: int | None = None) -> None:
         super().__init__()
-        net: Any = _create("hrnet_w32", tag, features_only=True, out_indices=(1, 2, 3, 4))
+        net: Any = create_timm("hrnet_w32", tag, features_only=True, out_indices=(1, 2, 3, 4))
         self.net, channels = net, sum(net.feature_info.channels())
         self.reduce: nn.Module = nn.Identity()
         if reduce is not None:
@@ -278,5 +326,6 @@ BACKBONES: Registry[Callable[..., nn.Module]] = Registry(
         "seresnet50": seresnet50,
         "hrnet_w32": hrnet_w32,
         "small": small,
+        "timm": "partreid.layers.timm_trunk:timm_trunk",
     },
 )
