@@ -1,14 +1,8 @@
-"""Recipes: one Python file per paper, one entry per table row. Listing them imports no torch."""
+"""Recipes: what decides a run, as frozen data, and the rows of every paper. Listing them imports no
+torch.
+"""
 
 from partreid.errors import RecipeError
-from partreid.methods.bot import recipes as bot
-from partreid.methods.bpbreid import recipes as bpbreid
-from partreid.methods.dsa import recipes as dsa
-from partreid.methods.hcga import recipes as hcga
-from partreid.methods.isp import recipes as isp
-from partreid.methods.magnifier import recipes as magnifier
-from partreid.methods.pcb import recipes as pcb
-from partreid.recipes import claims, synthetic
 from partreid.recipes.base import (
     Expected,
     Frozen,
@@ -20,49 +14,35 @@ from partreid.recipes.base import (
     to_plain,
     unknown,
 )
+from partreid.recipes.claims import Claim
+from partreid.recipes.labels import LabelSource
+from partreid.recipes.papers import PAPERS, SYNTHETIC, Paper, papers
+from partreid.recipes.rows import Main, Recipes, Rows
 from partreid.recipes.scaled import scaled, split_size
 from partreid.recipes.settings import override, value_of
-from partreid.recipes.trunks import noted
 
-ROWS: tuple[Recipe, ...] = tuple(
-    map(
-        noted,
-        (
-            *bot.ROWS,
-            *pcb.ROWS,
-            *bpbreid.ROWS,
-            *isp.ROWS,
-            *hcga.ROWS,
-            *dsa.ROWS,
-            *magnifier.ROWS,
-            *claims.CONTROLS,
-            *synthetic.ROWS,
-        ),
-    )
-)
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in ROWS}
-MAIN = {
-    "bot": bot.MARKET,
-    "pcb": pcb.MARKET,
-    "bpbreid": bpbreid.DUKE,
-    "isp": isp.DUKE,
-    "hcga": hcga.OCCLUDED,
-    # the row that a paper's other rows are variants of
-    "dsa": dsa.MARKET,
-    "magnifier": magnifier.CUHK03,
-}
+ROWS = Rows()
+RECIPES = Recipes()
+MAIN = Main()
 
 __all__ = [
+    "MAIN",
+    "PAPERS",
     "RECIPES",
     "ROWS",
+    "Claim",
     "Expected",
     "Frozen",
+    "LabelSource",
+    "Paper",
     "Recipe",
     "Spec",
     "Stage",
     "find",
     "from_plain",
+    "made_small",
     "override",
+    "papers",
     "row",
     "to_plain",
     "value_of",
@@ -81,10 +61,18 @@ def find(name: str) -> Recipe:
     recipe = RECIPES[plain]
     if size is None:
         return recipe
-    if plain.startswith("synthetic/"):
+    if plain.startswith(f"{SYNTHETIC}/"):
         raise RecipeError(
             f"{plain} is a recipe of the synthetic benchmark already; leave out '@{size}'"
         )
-    return scaled(
-        recipe, MAIN[recipe.method.name], RECIPES[f"synthetic/{size}/{recipe.method.name}"]
-    )
+    return made_small(recipe, size)
+
+
+def made_small(recipe: Recipe, size: str) -> Recipe:
+    """Any recipe of a registered method at the size of a synthetic benchmark: what sets it apart
+    from the main row of its method's paper stays, all else is small.
+    """
+    method = recipe.method.name
+    if method not in MAIN:
+        raise RecipeError(unknown("method", method, MAIN))
+    return scaled(recipe, MAIN[method], RECIPES[f"{SYNTHETIC}/{size}/{method}"])

@@ -7,6 +7,7 @@ An estimate to plan by, not a measurement: loading, labelling and testing are le
 from typing import NamedTuple
 
 from partreid.recipes.base import Recipe
+from partreid.recipes.papers import PAPERS, label_sources
 
 FLOPS = 30e12  # what the estimate takes a GPU to sustain, an assumption
 ASSUMED = (
@@ -49,66 +50,58 @@ TRUNKS = {
     "small": 0.412,
 }
 _CHANNELS = {"resnet50": 2048, "resnet50_ibn_a": 2048, "seresnet50": 2048, "hrnet_w32": 1920}
-# Beyond the trunk. DSA by (branches, with guide): the guide alone takes 11.54, of which 8.6 its
-# global head; it sees 24 tiles whatever the image's size. MagnifierNet by ``tails``: one more layer
-# 4 and the mask module, or less, or more.
-_DSA = {
-    ("global", False): 0.0,
-    ("both", False): 0.533,
-    ("global", True): 10.47,
-    ("parts", True): 1.573,
-    ("both", True): 12.076,
-}
-_MAGNIFIER = {"semantic": 2.551, "none": 0.325, "shared_all": 0.639, "separate": 4.464}
-_SMALL = {"dsa": 1.31, "magnifier": 0.79}  # on the small trunk, in shares of it
+_FINE = ("hrnet_w32",)  # their map has stride 4, not 16
 
 
-def gmac(recipe: Recipe) -> float:
+def gmac(recipe: Recipe) -> float | None:
     """Multiply-adds of one image through trunk and method in training, in 10^9; classifiers and
-    part heads left out.
+    part heads left out. None for a trunk that nobody has counted.
     """
-    trunk, area = recipe.backbone.name, recipe.size[0] * recipe.size[1] / _AREA
-    own = TRUNKS[trunk] * area
-    if trunk == "small":
-        return (
-            own
-            * (recipe.backbone.args.get("width", 28) / 24) ** 2
-            * (1 + _SMALL.get(recipe.method.name, 0.0))
-        )
-    if recipe.method.name == "dsa":
-        return own + _DSA[_branches(recipe), any("fused" in term for term in recipe.terms)]
-    if recipe.method.name == "magnifier":
-        return own + area * _MAGNIFIER[recipe.method.args.get("tails", "semantic")]
-    return own + area * _reduction(recipe)
+    trunk = trunk_gmac(recipe)
+    if trunk is None:
+        return None
+    cost = PAPERS[recipe.method.name].cost
+    return trunk + (cost(recipe, trunk) if cost is not None else 0.0)
+
+
+def trunk_gmac(recipe: Recipe) -> float | None:
+    """The same of the trunk alone."""
+    spec = recipe.backbone
+    if spec.name not in TRUNKS:
+        return None
+    own = TRUNKS[spec.name] * area(recipe)
+    if spec.name in _CHANNELS:
+        return own + reduction(recipe, spec.args.get("reduce") or 0)
+    return own * (spec.args.get("width", 28) / 24) ** 2
+
+
+def area(recipe: Recipe) -> float:
+    """The area of its images, in that of 256 x 128."""
+    return recipe.size[0] * recipe.size[1] / _AREA
+
+
+def reduction(recipe: Recipe, width: int) -> float:
+    """GMAC of a 1x1 convolution from the trunk's channels to ``width`` of them on its map; 0 on the
+    small trunk, whose few channels do not count.
+    """
+    spec = recipe.backbone
+    fine = spec.name in _FINE or spec.args.get("upsample") == 4
+    cells = area(recipe) * _AREA / (4 if fine else 16) ** 2
+    return _CHANNELS.get(spec.name, 0) * width * cells / 1e9
 
 
 def hours(recipe: Recipe) -> float | None:
-    """Hours on the GPU that ``ASSUMED`` speaks of; None for a data set that nobody has counted."""
-    if recipe.train not in TRAINING:
+    """Hours on the GPU that ``ASSUMED`` speaks of; None for a data set or a trunk that nobody has
+    counted.
+    """
+    once = gmac(recipe)
+    if recipe.train not in TRAINING or once is None:
         return None
+    sources = label_sources()
     passes = 3.0 + sum(
         1 / spec.args.get("every", 1)
         for spec in recipe.cues.values()
-        if spec.name in ("isp_clusters", "hcga_coparsing")
+        if spec.name in sources and sources[spec.name].learns
     )
     epochs = sum(stage.epochs for stage in recipe.stages)
-    return TRAINING[recipe.train].images * epochs * gmac(recipe) * 1e9 * 2 * passes / FLOPS / 3600
-
-
-def _branches(recipe: Recipe) -> str:
-    built = [
-        name for name in ("global", "parts") if any(term.endswith(name) for term in recipe.terms)
-    ]
-    return built[0] if len(built) == 1 else "both"
-
-
-def _reduction(recipe: Recipe) -> float:
-    """GMAC of the 1x1 convolution to ``reduce`` or ``dim`` channels on a map of stride 4, at 256
-    x 128.
-    """
-    fine = recipe.backbone.name == "hrnet_w32" or recipe.backbone.args.get("upsample") == 4
-    asks = recipe.backbone.args.get("reduce") or (
-        recipe.method.args.get("dim") if recipe.method.name in ("isp", "hcga") else None
-    )
-    width = asks or 0
-    return _CHANNELS[recipe.backbone.name] * width * _AREA / (4 if fine else 16) ** 2 / 1e9
+    return TRAINING[recipe.train].images * epochs * once * 1e9 * 2 * passes / FLOPS / 3600

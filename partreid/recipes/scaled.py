@@ -13,18 +13,12 @@ from typing import Any
 
 from partreid.errors import RecipeError
 from partreid.recipes.base import Frozen, Recipe, Spec, Stage, unknown
+from partreid.recipes.papers import label_sources
+from partreid.recipes.synthetic import SIZES
 from partreid.utils.arguments import door
 
-SIZES = ("tiny", "small", "demo", "full")
 # two ways to shift an image; a synthetic recipe has one that suits its size
 _CROPS = {"crop", "zoom"}
-# parsers whose part labels the exact surfaces stand for
-_LABELS = {"pifpaf", "parsing", "densepose", "surfaces"}
-# labellers that learn from the features; these arguments both have
-_TAUGHT = {"isp_clusters", "hcga_coparsing"}
-_SHARED = ("every", "central")
-# groupings of pose joints that surfaces have by another name
-_PARTS = {"five_v": "five", "three_v": "three"}
 
 
 @door
@@ -108,15 +102,24 @@ def _changed(
 
 def _cue(spec: Spec, main: Spec | None, base: Spec | None) -> Spec:
     """The row's cue for the synthetic benchmark, whose exact surfaces stand for any parser."""
-    if spec.name in _LABELS:
-        parts = spec.args.get("parts", "five")
+    sources = label_sources()
+    source = sources.get(spec.name)
+    if source is not None and source.stand_in is not None:
+        parts = spec.args.get("parts", source.stand_in)
         if main is not None and base is not None and main.args.get("parts") == parts:
             return base
-        return Spec("surfaces", parts=_PARTS.get(parts, parts))
-    if base is not None and {spec.name, base.name} <= _TAUGHT and spec.name != base.name:
-        return Spec(
-            spec.name, **{name: base.args[name] for name in _SHARED if name in base.args}
-        ).but(**spec.args)
+        return source.small(spec)
+    other = sources.get(base.name) if base is not None else None
+    if (
+        base is not None
+        and base.name != spec.name
+        and source is not None
+        and other is not None
+        and source.learns
+        and other.learns
+    ):
+        shared = {n: base.args[n] for n in source.tuned if n in other.tuned and n in base.args}
+        return Spec(spec.name, **shared).but(**spec.args)
     if main is None or base is None or spec.name != main.name:
         return spec
     return Spec(base.name, **_changed(spec.args, main.args, base.args))

@@ -1,5 +1,6 @@
 """DSA-reID: Zhang et al., CVPR 2019. Its own rows of Table 2 and every row of Tables 3 to 5."""
 
+from dataclasses import replace
 from typing import Any
 
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
@@ -242,4 +243,31 @@ LITERAL = tuple(
     for base in TABLE2[:4]
 )
 
-ROWS = (*TABLE2, *TABLE3, *TABLE4, *TABLE5, *LITERAL)
+# Variants that no table has, but that a fair comparison needs.
+NOISE = tuple(
+    row(
+        MARKET,
+        f"dsa/noise/{noise}",
+        cues=Frozen({"uv_tiles": Spec("uv_tiles", noise=noise)}),
+        expect=None,
+        notes=(
+            "the surfaces are spoilt on purpose: detections dropped, UV shifted, left and right "
+            "swapped.",
+        ),
+    )
+    for noise in ("moderate", "heavy")
+)
+
+ROWS = (*TABLE2, *TABLE3, *TABLE4, *TABLE5, *LITERAL, *NOISE)
+
+
+def synthetic(base: Recipe) -> Recipe:
+    """DSA-reID taught by the exact surfaces."""
+    large = base.size[0] > 128
+    return replace(
+        base,
+        cues=Frozen({"uv_tiles": Spec("uv_tiles", size=32 if large else 16)}),
+        notes=()
+        if large
+        else ("tiles of 16 x 16, not 32 x 32: limbs are some five pixels wide here.",),
+    )

@@ -5,9 +5,10 @@ Rows are named by the paper's C, which counts the background; ``parts`` is our K
 1.
 """
 
+from dataclasses import replace
 from typing import Any
 
-from partreid.methods.isp.recipes import CENTRES, on
+from partreid.methods.isp.recipes import CENTRAL, CENTRES, on
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
 from partreid.recipes.trunks import RESNET50
 
@@ -387,3 +388,14 @@ ROWS = (
     *FIGURE8,
     *RELEASED_ROWS,
 )
+
+
+def synthetic(base: Recipe) -> Recipe:
+    """HCGA with part labels from its own features, made anew every other epoch."""
+    return replace(
+        base,
+        method=Spec("hcga", dim=128),
+        stages=with_weights(base, WEIGHTS | {"parsing": 1.0}),
+        cues=Frozen({"parts": Spec("hcga_coparsing", parts=3, every=2, until=None, central=True)}),
+        notes=(CENTRAL,),
+    )

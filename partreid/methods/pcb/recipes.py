@@ -1,5 +1,7 @@
 """PCB: Sun et al., ECCV 2018, as BPBreID's Table 4 trains it."""
 
+from dataclasses import replace
+
 from partreid.methods.bpbreid.recipes import COMBINATIONS, DUKE, combined
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
 from partreid.recipes.trunks import RESNET50
@@ -57,3 +59,8 @@ TABLE4 = tuple(
 )
 
 ROWS = (MARKET, *TABLE4)
+
+
+def synthetic(base: Recipe) -> Recipe:
+    """Stripes of 64 channels on a small trunk."""
+    return replace(base, method=Spec("pcb", dim=64))
