@@ -26,6 +26,7 @@ from partreid.methods.base import Method
 from partreid.metrics import PROTOCOLS, Protocol
 from partreid.recipes.base import Recipe, Spec, unknown
 from partreid.recipes.checks import SEEDS
+from partreid.recipes.papers import label_sources
 from partreid.types import Benchmark, PartScheme
 from partreid.utils.arguments import door, fits, said, words
 
@@ -141,10 +142,14 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
     """
     needs = look_up("method", METHODS, recipe.method.name).needed(recipe.terms)
     for missing in sorted(needs - set(recipe.cues)):
-        kinds = [name for name in CUES if (name == "uv_tiles") == (missing == "uv_tiles")]
+        kinds = [name for name, source in label_sources().items() if missing in source.gives]
+        add = (
+            f"add one of {', '.join(kinds)}: --set cues.{missing}={kinds[0]}"
+            if kinds
+            else ("no registered label source gives one; register it with partreid.labels.register")
+        )
         raise RecipeError(
-            f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; add one of "
-            f"{', '.join(kinds)}: --set cues.{missing}={kinds[0]}"
+            f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; {add}"
         )
     found = {name: cue(spec, of, progress) for name, spec in recipe.cues.items()}
     for name, made in found.items():
@@ -166,8 +171,14 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
 def cue(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Cue:
     """One cue for the training images of a data set."""
     make = look_up("cue", CUES, spec.name)
-    told = {"progress": progress} if "progress" in inspect.signature(make).parameters else {}
+    told = {"progress": progress} if label_sources()[spec.name].reports else {}
     return call("cue", make, spec, root=of.root, samples=of.train, **told)
+
+
+@door
+def empty(name: str) -> Benchmark:
+    """A data set without images, whose cues still know their parts."""
+    return Benchmark(name, Path(), (), {}, ())
 
 
 @door
@@ -216,7 +227,7 @@ def _assembled(
     if isinstance(trunk, Sized):
         trunk.set_size(*recipe.size)
     given: dict[str, Any] = {"trunk": trunk, "identities": identities, "terms": recipe.terms}
-    if "scheme" in inspect.signature(kind).parameters:
+    if kind.takes_scheme:
         if scheme is None:
             raise RecipeError(f"{recipe.method.name} needs a part scheme; give it the cue 'parts'")
         given["scheme"] = scheme

@@ -2,7 +2,7 @@
 words.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,10 @@ from partreid.data import (
     p_dukemtmc,
 )
 from partreid.data.folders import UNSEEN, Counts, count_note, counts
-from partreid.errors import DataError
+from partreid.errors import DataError, RecipeError
 from partreid.types import DISTRACTOR, Benchmark, Sample
 from partreid.utils.arguments import door
+from partreid.utils.registry import Registry
 
 WITHDRAWN = (
     "withdrawn in 2019 by its authors' institution because the people recorded had not agreed; "
@@ -55,7 +56,7 @@ class DataSet:
     (identities, images) of each split. size: None where nobody can know. layout: a short tree.
     protocol: a name in ``partreid.metrics.PROTOCOLS``, the rule by which it is scored.
     numbers_apart: training and test number their people apart, so that a number in both is not one
-    person.
+    person. preset: of :mod:`partreid.data.synthetic`, where the people are made up by it.
     """
 
     load: Callable[..., Benchmark]
@@ -67,6 +68,7 @@ class DataSet:
     protocol: str = "market1501"
     splits: int = 1
     numbers_apart: bool = False
+    preset: str | None = None
 
     @property
     def withdrawn(self) -> bool:
@@ -93,20 +95,18 @@ class Problem:
         return f"{self.what}; {self.fix}"
 
 
-class Table(Mapping[str, DataSet]):
+class Table(Registry[DataSet]):
     """Data sets by name. ``cuhk01`` is its split 0, ``cuhk01-3`` its split 3; only the first is
     listed.
     """
 
-    @door
-    def __init__(self, rows: Mapping[str, DataSet]) -> None:
-        self._rows = dict(rows)
-
     def __getitem__(self, name: str) -> DataSet:
+        if super().__contains__(name):
+            return self._checked(name)
         base, _, number = name.rpartition("-")
-        if name in self._rows or base not in self._rows or not number.isdecimal():
-            return self._rows[name]
-        row, split = self._rows[base], int(number)
+        if not super().__contains__(base) or not number.isdecimal():
+            raise KeyError(name)
+        row, split = self._checked(base), int(number)
         if row.splits == 1 or split >= row.splits or str(split) != number:
             raise KeyError(name)
 
@@ -115,11 +115,34 @@ class Table(Mapping[str, DataSet]):
 
         return replace(row, load=load, splits=1)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+    def __contains__(self, name: object) -> bool:
+        if super().__contains__(name):
+            return True
+        try:
+            return isinstance(name, str) and bool(self[name])
+        except KeyError:
+            return False
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    def register(self, name: str, item: DataSet | str) -> None:
+        """Adds a data set. RecipeError if the name is taken, also by a numbered split."""
+        if not isinstance(item, DataSet | str):
+            raise RecipeError(
+                f"a data set is registered as a DataSet, got a {type(item).__name__}; make a record"
+            )
+        if isinstance(name, str) and name in self:
+            raise RecipeError(
+                f"there is a data set '{name}' already; register yours under another name"
+            )
+        super().register(name, item)
+
+    def _checked(self, name: str) -> DataSet:
+        row = super().__getitem__(name)
+        if not isinstance(row, DataSet):
+            raise RecipeError(
+                f"the data set '{name}' must be a DataSet, got a {type(row).__name__}; repair or "
+                "remove the package that brings it"
+            )
+        return row
 
 
 @door
@@ -153,6 +176,8 @@ _CUHK03: tuple[tuple[cuhk03.Kind, int], ...] = (("labeled", 14096), ("detected",
 _MSMT_TERMS = "academic use only, by the signed release agreement"
 
 BENCHMARKS: Table = Table(
+    "data set",
+    "partreid.datasets",
     {
         "market1501": DataSet(
             market1501.load,
@@ -280,10 +305,11 @@ BENCHMARKS: Table = Table(
                 "none needed",
                 None,
                 f"written by: partreid data synth {preset} FOLDER",
+                preset=preset,
             )
             for preset in ("tiny", "demo", "full")
         },
-    }
+    },
 )
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from partreid.errors import RecipeError
 from partreid.types import PartScheme
 from partreid.utils.arguments import door
 
@@ -20,7 +22,8 @@ class Cue(Protocol):
     """One kind of knowledge, indexed like the training samples.
 
     spatial: the items are maps on the image's grid and move with crop and erase; a cue may have
-    ``finish(item)``, which makes of an item that has moved what a batch carries. scheme: of part
+    ``finish(item)``, which makes of an item that has moved what a batch carries. A cue that is not
+    of part labels has ``example(count, size)``, see :func:`example`. scheme: of part
     labels, None for other knowledge. refresh: called before every epoch; a cue that made new items
     gives a table of what it found, for the journal, any other None.
     """
@@ -34,6 +37,23 @@ class Cue(Protocol):
     def refresh(self, epoch: int, features: FeatureStream) -> Mapping[str, Any] | None: ...
     def state(self) -> dict[str, Tensor]: ...
     def restore(self, state: dict[str, Tensor]) -> None: ...
+
+
+def example(cue: Cue, count: int, size: tuple[int, int]) -> Tensor:
+    """Made-up items of a cue as a batch of ``count`` images of ``size`` (H, W) carries them, to try
+    a method without data: of part labels uint8 [count, H, W] with every part in it, of any other
+    cue what its own ``example`` gives. RecipeError if it has none.
+    """
+    own = getattr(cue, "example", None)
+    if own is not None:
+        made: Tensor = own(count, size)
+        return made
+    if cue.scheme is None:
+        raise RecipeError(
+            f"{type(cue).__name__} has neither a part scheme nor example(count, size); give it one"
+        )
+    rows = torch.arange(size[0]) * (cue.scheme.K + 1) // size[0]
+    return rows.to(torch.uint8)[None, :, None].expand(count, *size).clone()
 
 
 class PartLabels:

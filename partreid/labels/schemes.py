@@ -5,8 +5,11 @@ downwards.
 body surfaces as label images carry them, with belongings 25 backpack, 26 handbag, 27 hat;
 ``PIFPAF`` are the 36 confidence fields that BPBreID's labels come in, 17 joints then 19 limbs;
 ``KEYPOINTS`` are the 17 joints of COCO alone. Label images of human parsers are in
-:mod:`partreid.labels.sources`.
+:mod:`partreid.labels.sources`. A :class:`PartSet` adds a row to all of them at once.
 """
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +17,128 @@ from numpy.typing import NDArray
 from partreid.errors import RecipeError
 from partreid.recipes.base import unknown
 from partreid.types import PartScheme
-from partreid.utils.arguments import door
+from partreid.utils.arguments import check_fields, door
+from partreid.utils.registry import Registry
 
 Groups = dict[str, tuple[int, ...]]
 
-SETS: dict[str, tuple[str, ...]] = {
+
+@dataclass(frozen=True)
+class PartSet:
+    """A set of parts, and which labels of which source make up each.
+
+    names: from the head downwards; left_x and right_x swap when mirrored. rows: source -> part ->
+    its labels, for "surfaces" (DensePose's 24 surfaces, with belongings), "pifpaf", "keypoints" and
+    the parsers of :data:`partreid.labels.sources.SOURCES`; what is said of "surfaces" holds for
+    DensePose's own label images too. Every row has every part; one that the source cannot tell has
+    no labels, ().
+
+    RecipeError for rows that name other parts.
+
+    Example:
+        >>> PartSet(("upper", "lower"), {"keypoints": {"upper": (5, 6), "lower": (15, 16)}}).names
+        ('upper', 'lower')
+    """
+
+    names: tuple[str, ...]
+    rows: Mapping[str, Groups]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for source, row in self.rows.items():
+            if set(row) != set(self.names) or len(set(self.names)) != len(self.names):
+                raise RecipeError(
+                    f"the row of '{source}' has the parts {', '.join(row)} and the set "
+                    f"{', '.join(self.names)}; give every part once in both"
+                )
+
+    def row(self, source: str) -> Groups | None:
+        """The row of a source, in the order of the parts; None if there is none."""
+        row = self.rows.get(source)
+        return None if row is None else {name: tuple(row[name]) for name in self.names}
+
+
+SCHEMES: "Registry[PartSet]" = Registry("part set", "partreid.schemes", {})
+
+
+def added() -> dict[str, PartSet]:
+    """The part sets that a program registered or installed packages bring. RecipeError for one
+    that is none, or whose name is taken.
+    """
+    found = {name: SCHEMES[name] for name in SCHEMES}
+    for name, parts in found.items():
+        if not isinstance(parts, PartSet):
+            raise RecipeError(
+                f"the part set '{name}' must be a PartSet, got a {type(parts).__name__}; repair or "
+                "remove the package that brings it"
+            )
+        if name in _TAKEN:
+            raise RecipeError(
+                f"there is a part set '{name}' already; register yours under another name"
+            )
+    return found
+
+
+class Rows(Mapping[str, Groups]):
+    """The rows of one source by part set: what stands here, then what is added.
+
+    follows: another source's rows, and how a row that only they have becomes one of this source.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        rows: Mapping[str, Groups],
+        follows: "tuple[Rows, Callable[[Groups], Groups]] | None" = None,
+    ) -> None:
+        self.source, self._rows, self._follows = source, dict(rows), follows
+        _TAKEN.update(self._rows)
+        _TABLES.add(source)
+
+    def __getitem__(self, name: str) -> Groups:
+        if name in self._rows:
+            return self._rows[name]
+        row = self._of(added()[name])
+        if row is None:
+            raise KeyError(name)
+        return row
+
+    def __iter__(self) -> Iterator[str]:
+        more = (name for name, parts in added().items() if self._of(parts) is not None)
+        return iter([*self._rows, *more])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def _of(self, parts: PartSet) -> Groups | None:
+        row = parts.row(self.source)
+        if row is None and self._follows is not None:
+            other = self._follows[0]._of(parts)
+            row = None if other is None else self._follows[1](other)
+        return row
+
+
+class Sets(Mapping[str, tuple[str, ...]]):
+    """The parts of every set: of those that stand here, then of what is added."""
+
+    def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
+        self._names = dict(names)
+        _TAKEN.update(names)
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        return self._names[name] if name in self._names else added()[name].names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._names, *added()])
+
+    def __len__(self) -> int:
+        return len(self._names) + len(added())
+
+
+_TAKEN: set[str] = set()  # names of part sets that stand in a table
+_TABLES: set[str] = set()  # sources that have one
+
+_SETS: dict[str, tuple[str, ...]] = {
     "three": ("head", "upper", "lower"),  # HCGA
     "five": ("head", "arms", "torso", "legs", "feet"),  # BPBreID
     # BPBreID on Market-1501; upper and lower of torso and arms
@@ -56,7 +176,7 @@ SETS: dict[str, tuple[str, ...]] = {
 
 # DensePose: odd/even pairs are the two sides of the body, see its chart table; 5 is the left foot,
 # 6 the right one.
-SURFACES: dict[str, Groups] = {
+_SURFACES: dict[str, Groups] = {
     "five": {
         "head": (23, 24, 27),
         "torso": (1, 2, 25, 26),
@@ -161,7 +281,7 @@ _FOUR_LIMBS: Groups = {
 # Facts of the released labels, oddities included: "five_v" misses fields 21 and 22, "eight" has the
 # hips in the left leg. A field may belong to several parts: of equal values the part that comes
 # first wins, so the order counts.
-PIFPAF: dict[str, Groups] = {
+_PIFPAF: dict[str, Groups] = {
     "full": {"body": tuple(range(36))},
     "two_v": {"upper": (*_HEAD, *_ARMS, *_CHEST), "legs": tuple(range(11, 22))},
     "three_v": {"head": _HEAD, "upper": (*_ARMS, *_CHEST), "legs": tuple(range(11, 22))},
@@ -258,11 +378,11 @@ PIFPAF: dict[str, Groups] = {
         "right_leg": (12, 14, 16),
     },
 }
-PIFPAF |= {  # the released table's other names, and its one row of overlapping scales
-    "one": PIFPAF["full"],
-    "eight_v": PIFPAF["eight"],
+_PIFPAF |= {  # the released table's other names, and its one row of overlapping scales
+    "one": _PIFPAF["full"],
+    "eight_v": _PIFPAF["eight"],
     "ten_ms": {
-        **PIFPAF["eight"],
+        **_PIFPAF["eight"],
         "upper": (*_HEAD, *_ARMS, *_TORSO),
         "lower": tuple(range(13, 22)),
     },
@@ -270,7 +390,7 @@ PIFPAF |= {  # the released table's other names, and its one row of overlapping 
 
 # KPR's groups of joints (its cck1 to cck8). Joints that two parts share go to the part with fewer
 # of them.
-KEYPOINTS: dict[str, Groups] = {
+_KEYPOINTS: dict[str, Groups] = {
     "one": {"body": tuple(range(JOINTS))},
     "two": {"legs": (13, 14, 15, 16), "upper": tuple(range(13))},
     "three": {"head": _FACE, "legs": (13, 14, 15, 16), "upper": tuple(range(5, 13))},
@@ -300,6 +420,26 @@ KEYPOINTS: dict[str, Groups] = {
     },
 }
 
+SETS = Sets(_SETS)
+SURFACES = Rows("surfaces", _SURFACES)
+PIFPAF = Rows("pifpaf", _PIFPAF)
+KEYPOINTS = Rows("keypoints", _KEYPOINTS)
+
+
+@door
+def register_set(name: str, parts: PartSet) -> None:
+    """See :func:`partreid.labels.register_scheme`."""
+    from partreid.labels import sources  # noqa: F401  (its tables have names of their own)
+
+    if name in _TAKEN:
+        raise RecipeError(
+            f"there is a part set '{name}' already; register yours under another name"
+        )
+    for source in parts.rows:
+        if source not in _TABLES:
+            raise RecipeError(unknown("source of part labels", source, _TABLES))
+    SCHEMES.register(name, parts)
+
 
 @door
 def scheme_of(groups: Groups) -> PartScheme:
@@ -324,7 +464,7 @@ def lookup(groups: Groups) -> NDArray[np.uint8]:
 
 
 @door
-def find(table: dict[str, Groups], name: str, what: str) -> Groups:
+def find(table: Mapping[str, Groups], name: str, what: str) -> Groups:
     """The row of a table, or a RecipeError that lists the rows; for a set that only other
     sources give, it says so.
     """

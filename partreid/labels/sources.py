@@ -6,14 +6,15 @@ geometry do: a torso is cut at half its height, and trousers go to the nearer le
 had at all is refused by name.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import RecipeError
-from partreid.labels.schemes import SETS, SURFACES, Groups, scheme_of
+from partreid.labels.schemes import SETS, SURFACES, Groups, Rows, scheme_of
 from partreid.recipes.base import unknown
 
 Accessories = Literal["background", "torso", "own"]
@@ -35,7 +36,7 @@ class Source:
 
     classes: tuple[str, ...]
     swap: tuple[tuple[int, int], ...]
-    sets: dict[str, Groups]
+    sets: Mapping[str, Groups]
     isp: Groups
     torso: tuple[int, ...]
     sideless: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -305,11 +306,13 @@ SAPIENS = Source(
     lossy={"five": _SLEEVES, "five_v": _SLEEVES, "seven": _WORN, "eight": _SLEEVES},
 )
 
-# DensePose's 24 surfaces without the belongings that only our own label images carry.
-_BODY = {
-    name: {part: tuple(c for c in classes if c <= 24) for part, classes in SURFACES[name].items()}
-    for name in ("three", "seven", "eight", "regions")
-}
+
+def _body(groups: Groups) -> Groups:
+    """DensePose's 24 surfaces without the belongings that only our own label images carry."""
+    return {part: tuple(c for c in classes if c <= 24) for part, classes in groups.items()}
+
+
+_BODY = {name: _body(SURFACES[name]) for name in ("three", "seven", "eight", "regions")}
 DENSEPOSE24 = Source(
     (
         "background",
@@ -391,13 +394,14 @@ DENSEPOSE14 = Source(
     torso=(1,),
 )
 
+_ALONE = {"lip": LIP, "atr": ATR, "pascal": PASCAL, "sapiens": SAPIENS}
+_ROWS24 = Rows("densepose24", DENSEPOSE24.sets, (SURFACES, _body))
 SOURCES: dict[str, Source] = {
-    "lip": LIP,
-    "atr": ATR,
-    "pascal": PASCAL,
-    "sapiens": SAPIENS,
-    "densepose24": DENSEPOSE24,
-    "densepose14": DENSEPOSE14,
+    **{name: replace(source, sets=Rows(name, source.sets)) for name, source in _ALONE.items()},
+    "densepose24": replace(DENSEPOSE24, sets=_ROWS24),
+    "densepose14": replace(
+        DENSEPOSE14, sets=Rows("densepose14", DENSEPOSE14.sets, (_ROWS24, _coarse))
+    ),
 }
 
 

@@ -18,13 +18,15 @@ class Method(nn.Module):
 
     needs: cues that must come with the images in training; needs_at_test: the ones that must come
     later too; takes_masks: the ones that may be soft part masks, float [B, K+1, h, w], where labels
-    are uint8 [B, H, W]. TERMS: the loss terms it can compute; a recipe weighs some of them, and
+    are uint8 [B, H, W]. takes_scheme: whether the constructor takes ``scheme``, the part scheme of
+    the cue "parts". TERMS: the loss terms it can compute; a recipe weighs some of them, and
     only the heads that those need are built. distance: how its descriptions are compared.
     """
 
     needs: frozenset[str] = frozenset()
     needs_at_test: frozenset[str] = frozenset()
     takes_masks: frozenset[str] = frozenset()
+    takes_scheme: bool = False
     TERMS: tuple[str, ...] = ()
     distance: PartDistance
 

@@ -57,7 +57,7 @@ LABEL_SOURCES: "Registry[LabelSource | Callable[..., Any]]" = Registry(
         "parsing": LabelSource("partreid.labels.parsing:parsing_labels", stand_in="five"),
         "densepose": LabelSource("partreid.labels.densepose:densepose_labels", stand_in="five"),
         "pifpaf": LabelSource("partreid.labels.pifpaf:pifpaf_labels", stand_in="eight"),
-        "keypoints": LabelSource("partreid.labels.keypoints:keypoint_labels", stand_in="six"),
+        "keypoints": LabelSource("partreid.labels.keypoints:keypoint_labels", stand_in="eight"),
         "stripes": LabelSource("partreid.labels.stripes:stripe_labels"),
         "cached": LabelSource("partreid.labels.cached:cached_labels"),
         "uv_tiles": LabelSource(

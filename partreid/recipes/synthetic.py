@@ -94,8 +94,6 @@ def _shared_out(stages: tuple[Stage, ...], plan: Stage) -> tuple[Stage, ...]:
     later = [max(1, plan.epochs * stage.epochs // total) for stage in stages[1:]]
     epochs = [max(1, plan.epochs - sum(later)), *later]
     return tuple(
-        replace(
-            plan, epochs=count, weights=stage.weights, warmup=plan.warmup if number == 0 else 0
-        )
+        replace(plan, epochs=count, weights=stage.weights, warmup=plan.warmup if number == 0 else 0)
         for number, (count, stage) in enumerate(zip(epochs, stages, strict=True))
     )

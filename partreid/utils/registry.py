@@ -5,7 +5,7 @@ what plug-ins bring.
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from partreid.errors import RecipeError
 
@@ -63,8 +63,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
                     f"loaded ({type(error).__name__}: {error}); repair or remove that package"
                 ) from error
         elif isinstance(item, str):
-            module, _, attribute = item.partition(":")
-            item = getattr(import_module(module), attribute)
+            item = resolve(item)
         self._items[name] = cast(T, item)
         return cast(T, item)
 
@@ -99,6 +98,19 @@ class Registry(MutableMapping[str, T], Generic[T]):
                     "name that is taken; remove it, or have it renamed"
                 )
             self._items[point.name] = point
+
+
+def resolve(item: Any) -> Any:
+    """A thing as it is, or what stands at "package.module:name". RecipeError if nothing does."""
+    if not isinstance(item, str):
+        return item
+    module, _, attribute = item.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(
+            f"there is nothing to be had at '{item}' ({error}); name it as package.module:name"
+        ) from error
 
 
 def _home(point: EntryPoint) -> str:

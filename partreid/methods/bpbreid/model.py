@@ -42,6 +42,7 @@ class BPBreID(Method):
     """
 
     needs = frozenset({"parts"})
+    takes_scheme = True
     takes_masks = frozenset({"parts", "masks"})
     # the released code normalises each embedding, the text is silent
     distance = PartDistance("unit_euclidean")  # Eq. 9

@@ -56,6 +56,7 @@ class HCGA(Method):
     """
 
     needs = frozenset({"parts"})
+    takes_scheme = True
     takes_masks = frozenset({"parts"})
     TERMS = (
         "id_global",

@@ -37,6 +37,7 @@ class ISP(Method):
     """
 
     needs = frozenset({"parts"})
+    takes_scheme = True
     takes_masks = frozenset({"parts"})
     distance = PartDistance("cosine")  # Eq. 9, 10
     TERMS = (

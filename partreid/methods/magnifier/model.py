@@ -91,6 +91,7 @@ class Magnifier(Method):
     """
 
     needs = frozenset({"parts"})
+    takes_scheme = True
     distance = PartDistance("cosine")
     TERMS = (
         "id_global",
