@@ -60,5 +60,6 @@ Share = Annotated[
         validator=_require(lambda share: 0 < share < 1, "must be a number above 0 and below 1")
     ),
 ]
+Methods = Annotated[tuple[str, ...], Parameter(consume_multiple=1, negative="")]
 Papers = Annotated[tuple[str, ...], Parameter(consume_multiple=1, negative="")]
 Seeds = Annotated[tuple[int, ...], Parameter(consume_multiple=1, negative="")]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from partreid.cli.base import Papers, Seeds, app
+from partreid.cli.base import Methods, Papers, Seeds, app
 from partreid.utils import ui
 
 
@@ -14,7 +14,7 @@ def demo(
     quick: bool = False,
     json: Path | None = None,
     seed: int = 1,
-    methods: Literal["core", "all"] = "core",
+    methods: Methods = ("core",),
 ) -> None:
     """Train and explain a part-based model against a global one, on made-up people, from nothing.
 
@@ -24,13 +24,14 @@ def demo(
         quick: Everything at toy size, in under a minute; the scores then mean nothing.
         json: Also write the numbers to this file.
         seed: Of the training.
-        methods: core is BoT, PCB and BPBreID; all adds ISP, HCGA, DSA-reID and MagnifierNet.
+        methods: core is BoT, PCB and BPBreID; all is every method there is; names of methods add
+            those to the core.
     """
     from partreid.experiments.demo import run
     from partreid.utils.files import writable
 
     writable(json, out / "demo.json", out / "report.html")
-    run(out, quick=quick, results=json, seed=seed, every=methods == "all")
+    run(out, quick=quick, results=json, seed=seed, methods=methods)
 
 
 @app.command

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from partreid import __version__, build
+from partreid.data.registry import BENCHMARKS
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic import write as write_world
 from partreid.errors import DataError
@@ -23,8 +24,7 @@ from partreid.evaluation.ledger import commit_of
 from partreid.evaluation.run import judge
 from partreid.inference import load
 from partreid.metrics import Interval, bootstrap_values
-from partreid.recipes import Recipe, find
-from partreid.recipes.claims import CLAIMS, STUDIES, Claim
+from partreid.recipes import Claim, Recipe, find, papers
 from partreid.train.loop import Options, train
 from partreid.train.run import has_checkpoint
 from partreid.types import Benchmark
@@ -32,7 +32,7 @@ from partreid.utils import ui
 from partreid.utils.arguments import fits
 from partreid.utils.files import read_json, write_json
 
-NEEDS_IUV = "uv_tiles"
+IUV = "uv_tiles"  # the cue that is made of IUV pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Checked:
 
 
 def run(
-    papers: Sequence[str],
+    chosen: Sequence[str],
     seeds: Sequence[int],
     out: Path,
     size: str = "small",
@@ -73,7 +73,7 @@ def run(
     device: str = "auto",
     where: str = "",
 ) -> dict[str, Any]:
-    """Train what the claims of ``papers`` (all if empty) need, check and print them; the numbers go
+    """Train what the claims of the ``chosen`` papers (all if empty) need, check and print them; the numbers go
     to ``results``.
 
     where: only claims whose source contains this, e.g. "Table 2".
@@ -81,21 +81,18 @@ def run(
     Finished runs in ``out`` are used again and interrupted ones taken up, so several processes with
     different seeds can share the work if the people are drawn already.
     """
-    known = sorted({claim.paper for claim in CLAIMS})
-    for paper in papers:
-        if paper not in known:
-            raise DataError(f"there are no claims of '{paper}'; choose of {', '.join(known)}")
-    claims = [
-        claim for claim in CLAIMS if (not papers or claim.paper in papers) and where in claim.where
-    ]
+    having = {paper.name: paper for paper in papers() if paper.claims or paper.studies}
+    for name in chosen:
+        if name not in having:
+            raise DataError(f"there are no claims of '{name}'; choose of {', '.join(having)}")
+    asked = [paper for name, paper in having.items() if not chosen or name in chosen]
+    claims = [claim for paper in asked for claim in paper.claims if where in claim.where]
     if not claims:
         raise DataError(
-            f"no claim of {', '.join(papers) or 'any paper'} has '{where}' in its source; leave "
+            f"no claim of {', '.join(chosen) or 'any paper'} has '{where}' in its source; leave "
             "out --where"
         )
-    studies = {
-        title: rows for title, (paper, rows) in STUDIES.items() if not papers or paper in papers
-    }
+    studies = {title: rows for paper in asked for title, rows in paper.studies.items()}
     names = list(
         dict.fromkeys(
             [
@@ -105,7 +102,8 @@ def run(
         )
     )
     recipes = {name: find(f"{name}@{size}") for name in names}
-    preset = recipes[names[0]].train.removeprefix("synthetic-")
+    preset = BENCHMARKS[recipes[names[0]].train].preset
+    assert preset is not None  # the rows of the synthetic benchmark train on made-up people
     for seed in seeds:  # a wrong one is said before people are drawn
         replace(recipes[names[0]], seed=seed)
     world = out / f"world-{preset}"
@@ -113,7 +111,7 @@ def run(
         write_world(
             PRESETS[preset],
             world,
-            iuv=any(NEEDS_IUV in r.cues for r in recipes.values()),
+            iuv=any(IUV in r.cues for r in recipes.values()),
             progress=step,
         )
     benchmark = build.benchmark(recipes[names[0]].train, world)

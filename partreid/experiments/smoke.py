@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from partreid import build
+from partreid.data.registry import BENCHMARKS
 from partreid.data.synthetic import PRESETS, write
 from partreid.errors import DataError
-from partreid.recipes import MAIN, RECIPES, Frozen, Recipe, Spec
+from partreid.labels.base import example
+from partreid.recipes import Frozen, Recipe, Spec, made_small
 from partreid.recipes.costs import TRAINING
-from partreid.recipes.scaled import scaled
+from partreid.recipes.papers import label_sources
 from partreid.train.journal import read
 from partreid.train.loop import train
 from partreid.types import Benchmark, Embeddings, Sample
@@ -29,7 +31,6 @@ MADE_UP = "world.json"  # what tells a synthetic world from other data
 PEOPLE, IMAGES = 2, 4
 SIZE = (64, 32)
 TRUNK = Spec("small", width=4)
-STAND_IN = "surfaces"  # the cue of a small recipe that stands for any parser
 UNLISTED = 100  # people of a data set that nobody has counted
 
 
@@ -85,10 +86,14 @@ def smoke_on(recipe: Recipe, root: Path, folder: Path) -> Smoked:
     DataError if no two people have images enough, or if a label is missing that the method needs.
     """
     benchmark = build.benchmark(recipe.train, root)
+    build.cues(recipe, build.empty(recipe.train))  # names that nobody knows are refused here
     small = shrunk(recipe)
+    sources = label_sources()
+    lie_in_files = {  # which only real data have, and here they are
+        name for name in recipe.cues if sources[recipe.cues[name].name].stand_in is not None
+    }
     own = {
-        name: recipe.cues[name] if spec.name == STAND_IN else spec
-        for name, spec in small.cues.items()
+        name: recipe.cues[name] if name in lie_in_files else small.cues[name] for name in small.cues
     }
     small = replace(small, train=recipe.train, test=recipe.test, cues=Frozen(own))
     return _learn(recipe, small, replace(benchmark, train=few(benchmark)), folder, recipe.train)
@@ -118,7 +123,7 @@ def smoked(recipe: Recipe, data: Path | None, folder: Path | None) -> Smoked:
         if data is None:
             data = write(PRESETS["tiny"], Path(rest) / "world", iuv=True, workers=1)
         run = folder or Path(rest) / "run"
-        made_up = recipe.train.startswith("synthetic-") or (data / MADE_UP).is_file()
+        made_up = _is_made_up(recipe) or (data / MADE_UP).is_file()
         return smoke(recipe, data, run) if made_up else smoke_on(recipe, data, run)
 
 
@@ -126,7 +131,8 @@ def built(recipe: Recipe) -> Built:
     """The method with its trunk and heads on the meta device, where a batch of two leaves shapes
     and no numbers.
     """
-    cues = build.cues(recipe, empty(recipe.train))
+    cues = build.cues(recipe, build.empty(recipe.train))
+    made = {name: example(cue, 2, recipe.size) for name, cue in cues.items()}
     people = TRAINING[recipe.train].identities if recipe.train in TRAINING else UNLISTED
     scheme = cues["parts"].scheme if "parts" in cues else None
     with torch.device("meta"), torch.no_grad():
@@ -137,23 +143,13 @@ def built(recipe: Recipe) -> Built:
             # it keeps the shape, and takes longer than all else on this device
             if isinstance(module, nn.BatchNorm2d):
                 module.forward = same  # type: ignore[method-assign]
-        given = {
-            name: torch.zeros(
-                (2, 24, 4, 32, 32) if name == "uv_tiles" else (2, *recipe.size), dtype=torch.uint8
-            )
-            for name in cues
-        }
+        given = {name: torch.empty_like(items, device="meta") for name, items in made.items()}
         e: Embeddings = method.describe(method(torch.zeros(2, 3, *recipe.size), given))
     return Built(
         sum(p.numel() for p in method.parameters()),
         recipe.size,
         (e.vectors.shape[1], e.vectors.shape[2]),
     )
-
-
-def empty(name: str) -> Benchmark:
-    """A data set without images, whose cues still know their parts."""
-    return Benchmark(name, Path(), (), {}, ())
 
 
 def same(input: Tensor) -> Tensor:
@@ -164,15 +160,18 @@ def shrunk(recipe: Recipe) -> Recipe:
     """The row at the size of the tiny world, and smaller: every stage is one epoch of two steps
     at full rate.
     """
-    if not recipe.train.startswith("synthetic-"):
-        recipe = scaled(
-            recipe, MAIN[recipe.method.name], RECIPES[f"synthetic/tiny/{recipe.method.name}"]
-        )
+    if not _is_made_up(recipe):
+        recipe = made_small(recipe, "tiny")
     stages = tuple(
         replace(stage, epochs=1, batch=(PEOPLE, IMAGES // 2), warmup=0, accumulate=1)
         for stage in recipe.stages
     )
     return replace(recipe, train=WORLD, test=(WORLD,), backbone=TRUNK, size=SIZE, stages=stages)
+
+
+def _is_made_up(recipe: Recipe) -> bool:
+    """Whether the row trains on people who are drawn."""
+    return recipe.train in BENCHMARKS and BENCHMARKS[recipe.train].preset is not None
 
 
 def few(benchmark: Benchmark) -> tuple[Sample, ...]:

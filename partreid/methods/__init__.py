@@ -3,7 +3,7 @@ models' classes, and only :mod:`partreid.build` looks there.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from partreid.errors import RecipeError
 from partreid.recipes.papers import PAPERS, paper
@@ -29,7 +29,7 @@ class Methods(Mapping[str, "type[Method]"]):
                 f"the method of the paper '{name}' must be a subclass of "
                 f"partreid.methods.base.Method, got {kind!r}; name the model's class in its record"
             )
-        return cast("type[Method]", kind)
+        return kind
 
     def __iter__(self) -> Iterator[str]:
         return iter(PAPERS)

@@ -30,6 +30,7 @@ __all__ = [
     "PAPERS",
     "RECIPES",
     "ROWS",
+    "SYNTHETIC",
     "Claim",
     "Expected",
     "Frozen",

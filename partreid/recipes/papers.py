@@ -16,6 +16,7 @@ from partreid.utils.arguments import check_fields
 from partreid.utils.registry import Registry
 
 SYNTHETIC = "synthetic"  # what stands before the rows of the synthetic benchmark
+LESSONS = ("surfaces", "regions")
 _HOME = "partreid.methods"  # a folder with a paper.py for each paper that ships here
 
 
@@ -33,7 +34,9 @@ class Paper:
     one. claims: what the tables say of variants. studies: title -> names of rows, tables that
     ``partreid claims`` prints beside the claims. labels: label sources that only this paper has, by
     name. cost: multiply-adds of one image in training beyond the trunk, in 10^9, of a recipe and
-    what its trunk takes; None counts the trunk alone. core: the demo trains it unless told
+    what its trunk takes; None counts the trunk alone. lesson: what the demo's report shows of its
+    training: the "surfaces" of its cue "uv_tiles" unwrapped, or the "regions" that its ``hide``
+    draws. core: the demo trains it unless told
     otherwise.
 
     RecipeError for a record that does not hold together.
@@ -51,6 +54,7 @@ class Paper:
     studies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     labels: Mapping[str, LabelSource] = field(default_factory=dict)
     cost: Callable[[Recipe, float], float] | None = None
+    lesson: str | None = None
     core: bool = False
 
     def __post_init__(self) -> None:
@@ -59,6 +63,11 @@ class Paper:
             raise RecipeError(
                 f"a paper cannot be called '{SYNTHETIC}', as the rows of the synthetic benchmark "
                 "are; give it another name"
+            )
+        if self.lesson not in (None, *LESSONS):
+            raise RecipeError(
+                f"the lesson of {self.name} must be one of {', '.join(LESSONS)} or None, got "
+                f"'{self.lesson}'"
             )
         names = [recipe.name for recipe in self.rows]
         for row in self.rows:

@@ -7,34 +7,19 @@ from dataclasses import dataclass
 
 from partreid.errors import RecipeError
 from partreid.evaluation.ledger import Entry, ours
-from partreid.recipes import RECIPES, ROWS, Expected, Recipe
+from partreid.recipes import RECIPES, ROWS, SYNTHETIC, Expected, Recipe, papers
 from partreid.recipes.base import unknown
 from partreid.recipes.costs import ASSUMED, WITHDRAWN, hours
 
 PAGE = "docs/recipes.md"
 AGAIN = f"partreid recipes --table --out {PAGE}"
-PAPERS = {
-    "bpbreid": "BPBreID",
-    "isp": "ISP",
-    "hcga": "HCGA",
-    "dsa": "DSA-reID",
-    "magnifier": "MagnifierNet",
-    "bot": "BoT",
-    "pcb": "PCB",
-    "synthetic": "The synthetic benchmark",
-}  # in this order
 NUMBERS = {
     "rank1": ("Rank-1", "R1"),
     "rank5": ("Rank-5", "R5"),
     "rank10": ("Rank-10", "R10"),
     "mAP": ("mAP", "mAP"),
 }
-_KINDS = {
-    "bpbreid-table": "BPBreID Table",
-    "section": "Section",
-    "figure": "Figure",
-    "table": "Table",
-}
+_KINDS = {"section": "Section", "figure": "Figure", "table": "Table"}
 
 
 @dataclass(frozen=True)
@@ -116,7 +101,7 @@ def mean(found: tuple[float, float] | None, seeds: int) -> str:
 
 
 def cost(recipe: Recipe) -> str:
-    """Hours of training; "shared" where another row's training is scored."""
+    """Hours of training, "" where nobody has counted; "shared" where another row's training is scored."""
     found = hours(recipe)
     if found is None:
         return ""
@@ -130,21 +115,32 @@ def total(rows: Sequence[Recipe]) -> str:
     them too.
     """
     trained = {recipe.scores or recipe.name for recipe in rows}
-    spent = sum(hours(RECIPES[name]) or 0.0 for name in trained)
-    return f"{len(rows)} rows are {len(trained)} trainings, {spent:.0f} hours in all"
+    spent = [hours(RECIPES[name]) for name in trained]
+    unknown = spent.count(None)
+    return (
+        f"{len(rows)} rows are {len(trained)} trainings, "
+        f"{sum(hour or 0.0 for hour in spent):.0f} hours in all"
+        + (
+            f" without {unknown} of a trunk or a data set that nobody has counted"
+            if unknown
+            else ""
+        )
+    )
 
 
 def page(rows: Sequence[Recipe], ledger: Sequence[Entry]) -> str:
     """Markdown of all tables, by paper; what is not a table of a paper comes after them, made-up
     people last.
     """
-    groups: dict[str, dict[str, list[Line]]] = {paper: {} for paper in PAPERS}
+    titles = {paper.name: paper.title for paper in papers()}
+    titles |= {SYNTHETIC: "The synthetic benchmark"}
+    groups: dict[str, dict[str, list[Line]]] = {name: {} for name in titles}
     for line in lines(rows, ledger):
         groups[paper_of(line.recipe)].setdefault(table_of(line.recipe), []).append(line)
     text = [_HEAD]
     for paper, tables in groups.items():
         if tables:
-            text.append(f"## {PAPERS[paper]}\n")
+            text.append(f"## {titles[paper]}\n")
             text.append(f"{total([recipe for recipe in rows if paper_of(recipe) == paper])}.\n")
         for name, found in tables.items():
             text.append(f"### {_title(name)}\n")
@@ -169,7 +165,10 @@ then `partreid eval RUN --data ROOT --row NAME`.
 
 
 def _title(table: str) -> str:
-    """table2 -> Table 2; released -> Released."""
+    """table2 -> Table 2; bpbreid-table1 -> BPBreID Table 1; released -> Released."""
+    for paper in papers():
+        if table.startswith(f"{paper.name}-"):
+            return f"{paper.title} {_title(table.removeprefix(f'{paper.name}-'))}"
     kind = next((kind for kind in _KINDS if table.startswith(kind)), None)
     return f"{_KINDS[kind]} {table.removeprefix(kind)}" if kind else table.capitalize()
 

@@ -35,11 +35,11 @@ def decided(judged: Judged, benchmark: Benchmark, run: Path) -> Calibration | No
     return made
 
 
-def said(made: Calibration) -> str:
+def said(name: str, made: Calibration) -> str:
     """What the threshold did to people that it was not put on."""
     fmr, tpr = made.checked.fmr, made.checked.tpr
     return (
-        f"Threshold of BPBreID, put on {made.fitted.people} people for {1000 * made.rate:g} false "
+        f"Threshold of {name}, put on {made.fitted.people} people for {1000 * made.rate:g} false "
         f"match in 1,000 pairs of strangers: on the {made.checked.slice.people} others it makes "
         f"{1000 * fmr.value:.1f} [{1000 * fmr.low:.1f}, {1000 * fmr.high:.1f}] and finds "
         f"{tpr.value:.0%} of the pairs of one person [{tpr.low:.0%}, {tpr.high:.0%}]. partreid "

@@ -1,6 +1,4 @@
-"""Pictures of what only training sees: DSA-reID's unwrapped surfaces, the regions that
-MagnifierNet hides.
-"""
+"""Pictures of what only training sees: surfaces unwrapped, regions hidden."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +12,7 @@ from partreid.explain.regions import hidden_regions
 from partreid.explain.surfaces import tiles_picture
 from partreid.inference import Model
 from partreid.labels.densepose import read_iuv, surfaces_of
+from partreid.recipes import PAPERS
 from partreid.report.content import Lesson
 from partreid.types import Benchmark, Sample
 
@@ -26,12 +25,8 @@ def lessons(models: Mapping[str, Model], benchmark: Benchmark) -> tuple[Lesson, 
     """
     step = max(1, len(benchmark.train) // (PEOPLE + 1))
     samples = benchmark.train[step::step][:PEOPLE]
-    found = []
-    if "dsa" in models:
-        found.append(_unwrapped(models["dsa"], benchmark, samples))
-    if "magnifier" in models:
-        found.append(_hidden(models["magnifier"], benchmark, samples))
-    return tuple(found)
+    shown = ((PAPERS[name].lesson, model) for name, model in models.items())
+    return tuple(LESSONS[what](model, benchmark, samples) for what, model in shown if what)
 
 
 def _unwrapped(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Lesson:
@@ -49,7 +44,7 @@ def _unwrapped(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) ->
         if path is not None
     ]
     return Lesson(
-        "DSA-reID: the surface unwrapped",
+        f"{PAPERS[model.recipe.method.name].title}: the surface unwrapped",
         "Every pixel of a body is copied to its place on one of 24 surfaces, so that the same "
         "place means the same spot on everybody. A second network that sees only these guides the "
         "one that sees the picture; at test time it is gone.",
@@ -78,8 +73,11 @@ def _hidden(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Le
         for i, s in enumerate(samples)
     ]
     return Lesson(
-        "MagnifierNet: regions hidden on purpose",
+        f"{PAPERS[model.recipe.method.name].title}: regions hidden on purpose",
         "In every step one branch sees only some regions of all people in the batch, so that it "
         "has to learn from each of them. At test time it sees them all.",
         tuple(pictures),
     )
+
+
+LESSONS = {"surfaces": _unwrapped, "regions": _hidden}  # by what a paper's record says

@@ -1,7 +1,7 @@
 """The whole demo, in order: draw people, train, judge, explain."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from partreid.build import benchmark as read_benchmark
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic import write as write_world
-from partreid.errors import DataError
+from partreid.errors import DataError, RecipeError
 from partreid.evaluation.run import (
     LIMITS,
     Judged,
@@ -30,8 +30,9 @@ from partreid.experiments.demo.lessons import lessons
 from partreid.experiments.demo.truth import exact_labels, leak_check, watch, with_exact_masks
 from partreid.inference import Model, load
 from partreid.metrics import Interval, bootstrap_difference
-from partreid.recipes import Recipe
-from partreid.recipes.synthetic import DEMO, DEMO_ALL, QUICK, QUICK_ALL
+from partreid.recipes import SYNTHETIC, Paper, Recipe, find, papers
+from partreid.recipes.base import unknown
+from partreid.recipes.papers import label_sources
 from partreid.report.content import Report
 from partreid.report.pages import write as write_report
 from partreid.train.journal import read as read_journal
@@ -41,37 +42,39 @@ from partreid.types import Benchmark
 from partreid.utils import ui
 from partreid.utils.files import writable, write_json
 
-NAMES = {
-    "bot": "BoT",
-    "pcb": "PCB",
-    "bpbreid": "BPBreID",
-    "isp": "ISP",
-    "hcga": "HCGA",
-    "dsa": "DSA-reID",
-    "magnifier": "MagnifierNet",
-}
-CORE = ("bot", "pcb", "bpbreid")
-SELF_TAUGHT = ("isp", "hcga")  # methods that label the training images themselves
+BASELINE, HERO = "bot", "bpbreid"  # what the demo is about: the one against the other
+CORE, ALL = "core", "all"  # words for several methods
+
+
+def chosen(methods: Sequence[str]) -> tuple[Paper, ...]:
+    """The papers whose methods a demo trains: those of its core, and all, or those that are named.
+    RecipeError for a name that no method has.
+    """
+    known = papers()
+    for name in methods:
+        if name not in (CORE, ALL, *(paper.name for paper in known)):
+            raise RecipeError(unknown("method", name, (CORE, ALL, *(p.name for p in known))))
+    return tuple(p for p in known if p.core or ALL in methods or p.name in methods)
 
 
 def run(
-    out: Path, quick: bool = False, results: Path | None = None, seed: int = 1, every: bool = False
+    out: Path,
+    quick: bool = False,
+    results: Path | None = None,
+    seed: int = 1,
+    methods: Sequence[str] = (CORE,),
 ) -> dict[str, Any]:
     """The whole demo into the folder ``out``; returns (and writes to ``results``) its numbers.
 
-    every: the other four papers too. Drawn people and finished runs that are already there with the
-    same settings are used again.
+    methods: names of methods to train beside those of the core, or "all". Drawn people and finished
+    runs that are already there with the same settings are used again.
     """
     began = time.perf_counter()
     seconds: dict[str, float] = {}
     preset = "tiny" if quick else "demo"
-    recipes = {
-        ("tiny", False): QUICK,
-        ("tiny", True): QUICK_ALL,
-        ("demo", False): DEMO,
-        ("demo", True): DEMO_ALL,
-    }[preset, every]
-    recipes = tuple(replace(r, seed=seed) for r in recipes)
+    trained = chosen(methods)
+    titles = {paper.name: paper.title for paper in trained}
+    recipes = tuple(replace(find(f"{SYNTHETIC}/{preset}/{m}"), seed=seed) for m in titles)
     writable(results, out / "report.html", out / "demo.json")
     for r in recipes:
         _finished(r, out)  # another run there is said before the first is trained
@@ -79,53 +82,56 @@ def run(
         out / f"world-{preset}", preset, any("uv_tiles" in r.cues for r in recipes), seconds
     )
     benchmark = read_benchmark(recipes[0].train, world)
-    models = {r.method.name: _model(r, benchmark, out, seconds) for r in recipes}
+    models = {
+        m: _model(r, titles[m], benchmark, out, seconds)
+        for m, r in zip(titles, recipes, strict=True)
+    }
+    taught = [m for m in models if learns(models[m].recipe)]
 
     clock = time.perf_counter()
-    labels = exact_labels(world, models["bpbreid"])
+    hero = models[HERO]
+    labels = exact_labels(world, hero)
     truths: list[Truth] = []
-    bot = judge("BoT", models["bot"], benchmark)
-    pcb = judge("PCB", models["pcb"], benchmark)
-    seeing = judge(
-        "BPBreID", models["bpbreid"], benchmark, True, watch(models["bpbreid"], labels, truths)
-    )
+    bot = judge(titles[BASELINE], models[BASELINE], benchmark)
+    seeing = judge(titles[HERO], hero, benchmark, True, watch(hero, labels, truths))
     blind = ignoring_visibility(seeing, benchmark)
-    oracle = with_exact_masks(models["bpbreid"], benchmark, labels)
-    others = [
-        judge(NAMES[m], models[m], benchmark, True if m in SELF_TAUGHT else None)
-        for m in models
-        if m not in CORE
-    ]
-    judged = (bot, pcb, blind, seeing, oracle, *others)
+    oracle = with_exact_masks(titles[HERO], hero, benchmark, labels)
+    core, others = (
+        [
+            judge(titles[p.name], models[p.name], benchmark, True if p.name in taught else None)
+            for p in trained
+            if p.core is core and p.name not in (BASELINE, HERO)
+        ]
+        for core in (True, False)
+    )
+    judged = (bot, *core, blind, seeing, oracle, *others)
     leak = leak_check(benchmark, labels)
     seconds["evaluate"] = time.perf_counter() - clock
 
     rows = score_rows(judged, seconds)
     print_scores(rows)
     gains = {j.name: gain_over(bot, j) for j in (seeing, *others)}
-    headline = _headline("BPBreID", gains["BPBreID"])
-    ui.show("", *(_headline(name, gain) for name, gain in gains.items()))
+    headline = _headline(titles[HERO], bot.name, gains[titles[HERO]])
+    ui.show("", *(_headline(name, bot.name, gain) for name, gain in gains.items()))
     ui.show(
         "Leak check: Rank-1 by background colour alone is "
         + ", ".join(f"{100 * leak[s.queries]:.1f} % ({s.queries})" for s in bot.scored)
         + f"; chance is {100 * leak['chance']:.1f} %."
     )
 
-    quality = {
-        NAMES[m]: quality_of(out / "runs" / m, benchmark, world) for m in SELF_TAUGHT if m in models
-    }
+    quality = {titles[m]: quality_of(out / "runs" / m, benchmark, world) for m in taught}
     print_quality(quality)
     clock = time.perf_counter()
-    made = decide.decided(seeing, benchmark, out / "runs" / "bpbreid")
+    made = decide.decided(seeing, benchmark, out / "runs" / HERO)
     if made is not None:
-        ui.show(decide.said(made))
+        ui.show(decide.said(titles[HERO], made))
     part_iou, seen = truths[-1].iou(), truths[-1].visibility_accuracy()
     numbers: dict[str, Any] = {
         "results": [plain(row) for row in rows],
         "part_iou": part_iou,
         "visibility_accuracy": seen,
         "leak": leak,
-        "gain_over_bot": _plain_gain(gains["BPBreID"]),
+        "gain_over_bot": _plain_gain(gains[titles[HERO]]),
     }
     if others:
         numbers["gains_over_bot"] = {name: _plain_gain(gain) for name, gain in gains.items()}
@@ -133,7 +139,8 @@ def run(
         numbers["label_quality"] = quality
     if made is not None:
         numbers["threshold"] = decide.plain(made)
-    who = "Five papers and two baselines" if every else "BPBreID against BoT and PCB"
+    rivals = [title for m, title in titles.items() if m != HERO]
+    who = f"{titles[HERO]} against {', '.join(rivals[:-1])} and {rivals[-1]}"
     report = Report(
         "Finding people who are half hidden",
         subtitle=f"{who}, all trained on this machine from scratch on made-up people",
@@ -144,21 +151,20 @@ def run(
         visibility_accuracy=seen,
         leak=leak,
         curves={
-            NAMES[m]: [e for e in read_journal(out / "runs" / m / "journal.jsonl") if "loss" in e]
+            titles[m]: [e for e in read_journal(out / "runs" / m / "journal.jsonl") if "loss" in e]
             for m in models
         },
         labels=tuple(
             story
-            for m in SELF_TAUGHT
-            if m in models
-            for story in stories(NAMES[m], out / "runs" / m, benchmark, world)
+            for m in taught
+            for story in stories(titles[m], out / "runs" / m, benchmark, world)
         ),
         label_quality=quality,
-        label_rounds={NAMES[m]: rounds(out / "runs" / m) for m in SELF_TAUGHT if m in models},
+        label_rounds={titles[m]: rounds(out / "runs" / m) for m in taught},
         lessons=lessons(models, benchmark),
         sections=() if made is None else (decide.section(seeing, benchmark, made),),
-        facts=facts(models["bpbreid"], benchmark)
-        | {"training": ", ".join(f"{NAMES[m]} {seconds[NAMES[m]]:.0f} s" for m in models)},
+        facts=facts(hero, benchmark)
+        | {"training": ", ".join(f"{titles[m]} {seconds[titles[m]]:.0f} s" for m in models)},
         notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS),
     )
     path = write_report(report, out / "report.html")
@@ -194,20 +200,26 @@ def _world(folder: Path, preset: str, iuv: bool, seconds: dict[str, float]) -> P
     return folder
 
 
-def _model(recipe: Recipe, benchmark: Benchmark, out: Path, seconds: dict[str, float]) -> Model:
+def learns(recipe: Recipe) -> bool:
+    """Whether the method labels the training images itself, by its own features."""
+    return any(label_sources()[spec.name].learns for spec in recipe.cues.values())
+
+
+def _model(
+    recipe: Recipe, title: str, benchmark: Benchmark, out: Path, seconds: dict[str, float]
+) -> Model:
     """A trained model: found finished, taken up where it stopped, or trained."""
-    name = recipe.method.name
-    folder = out / "runs" / name
+    folder = out / "runs" / recipe.method.name
     if _finished(recipe, out):
-        ui.say(f"{NAMES[name]}: using the finished run in {folder}")
+        ui.say(f"{title}: using the finished run in {folder}")
     else:
-        with ui.training(f"training {NAMES[name]}") as shown:
+        with ui.training(f"training {title}") as shown:
             train(recipe, benchmark, folder, Options(resume=has_checkpoint(folder), progress=shown))
     spent = sum(
         entry["seconds"] for entry in read_journal(folder / "journal.jsonl") if "seconds" in entry
     )
-    seconds[NAMES[name]] = spent
-    ui.say(f"{NAMES[name]}: {folder} ({spent:.0f} s)")
+    seconds[title] = spent
+    ui.say(f"{title}: {folder} ({spent:.0f} s)")
     return load(folder)
 
 
@@ -236,13 +248,13 @@ def _plain_gain(gain: Mapping[str, Interval]) -> dict[str, Any]:
     return {name: {"mAP": g.value, "interval": [g.low, g.high]} for name, g in gain.items()}
 
 
-def _headline(method: str, gain: Mapping[str, Interval]) -> str:
+def _headline(method: str, against: str, gain: Mapping[str, Interval]) -> str:
     said = []
     for queries, g in gain.items():
         better = "ahead of" if g.value > 0 else "behind"
         sure = "" if g.low > 0 or g.high < 0 else ", which chance could explain"
         said.append(
-            f"on {queries} queries {method} is {abs(100 * g.value):.1f} points of mAP {better} BoT "
+            f"on {queries} queries {method} is {abs(100 * g.value):.1f} points of mAP {better} {against} "
             f"(95 % interval {100 * g.low:.1f} to {100 * g.high:.1f}{sure})"
         )
     sentence = "; ".join(said)
@@ -257,7 +269,7 @@ def _examples(bot: Judged, own: Judged, benchmark: Benchmark) -> tuple[Any, ...]
         found.append(
             example(
                 "Half hidden, found",
-                "BPBreID's first answer is right; BoT's first right answer comes at place "
+                f"{own.name}'s first answer is right; {bot.name}'s first right answer comes at place "
                 f"{rival.ranking.first[row]}.",
                 (bot, own),
                 benchmark,
@@ -269,7 +281,7 @@ def _examples(bot: Judged, own: Judged, benchmark: Benchmark) -> tuple[Any, ...]
         found.append(
             example(
                 "Half hidden, missed",
-                f"BPBreID's first right answer comes at place {mine.ranking.first[row]}, BoT's at "
+                f"{own.name}'s first right answer comes at place {mine.ranking.first[row]}, {bot.name}'s at "
                 f"{rival.ranking.first[row]}.",
                 (bot, own),
                 benchmark,

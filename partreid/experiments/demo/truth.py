@@ -52,7 +52,7 @@ def watch(
     return see
 
 
-def with_exact_masks(model: Model, benchmark: Benchmark, labels: Labels) -> Judged:
+def with_exact_masks(name: str, model: Model, benchmark: Benchmark, labels: Labels) -> Judged:
     """The same weights, but pooled with the exact masks and told exactly which parts show."""
     exact = model.method.seeing(attention="given", visibility="threshold", visible_above=0.0)  # type: ignore[operator]
     with ui.progress("embedding with exact masks") as step:
@@ -67,9 +67,7 @@ def with_exact_masks(model: Model, benchmark: Benchmark, labels: Labels) -> Judg
                 progress=step,
             ),
         )
-    return Judged(
-        "BPBreID", "oracle", model, described, score(exact.distance, described, benchmark)
-    )
+    return Judged(name, "oracle", model, described, score(exact.distance, described, benchmark))
 
 
 def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:

@@ -53,4 +53,5 @@ PAPER = Paper(
     claims=CLAIMS,
     studies=STUDIES,
     cost=cost,
+    lesson="surfaces",
 )

@@ -53,4 +53,5 @@ PAPER = Paper(
     synthetic=recipes.synthetic,
     claims=CLAIMS,
     cost=cost,
+    lesson="regions",
 )
