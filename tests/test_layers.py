@@ -17,7 +17,7 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
     {"data", "labels", "metrics", "retrieval", "explain"},
     {"methods"},
     {"build", "train", "convert", "labels.tools", "evaluation.extract", "evaluation.decision"},
-    {"inference", "evaluation", "report", "experiments", "cli", "__main__"},
+    {"inference", "evaluation", "report", "experiments", "methods.contract", "cli", "__main__"},
 )
 NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "utils": {"errors"},

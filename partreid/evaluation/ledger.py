@@ -215,10 +215,10 @@ def ours(recipe: Recipe, ledger: Iterable[Entry]) -> dict[str, list[Entry]]:
     row.
 
     Runs count by what they did, not by their name: rows of two tables with the same settings share
-    them. A row that is called re-ranked takes re-ranked scores; scores that ignore visibility on
+    them. A row whose published numbers are re-ranked takes re-ranked scores; scores that ignore visibility on
     request are left out.
     """
-    reranked = recipe.name.endswith("/reranked")
+    reranked = recipe.expect is not None and recipe.expect.reranked
     latest: dict[str, dict[int, Entry]] = {}
     for entry in ledger:
         if (

@@ -117,7 +117,6 @@ class _Fixed:
     """What does not change while training: no part scheme, nothing to refresh or to save."""
 
     scheme: PartScheme | None = None
-    size = 32  # of a tile
     detected: NDArray[np.bool_]  # [N], whether anything was found, before noise
     known: NDArray[np.bool_]  # [N], whether anything is in the item
 
@@ -134,12 +133,10 @@ class _Fixed:
         )
 
     def example(self, count: int, size: tuple[int, int]) -> Tensor:
-        """Made-up tiles uint8 [count, 24, 4, S, S], three tenths of whose cells are known."""
+        """Made-up tiles uint8 [count, 24, 4, 16, 16], three tenths of whose cells are known."""
         draw = torch.Generator().manual_seed(1)
-        tiles = torch.randint(
-            256, (count, 24, 4, self.size, self.size), generator=draw, dtype=torch.uint8
-        )
-        tiles[:, :, 3] = torch.rand(count, 24, self.size, self.size, generator=draw) < 0.3
+        tiles = torch.randint(256, (count, 24, 4, 16, 16), generator=draw, dtype=torch.uint8)
+        tiles[:, :, 3] = torch.rand(count, 24, 16, 16, generator=draw) < 0.3
         return tiles
 
     def refresh(self, epoch: int, features: FeatureStream) -> None:

@@ -79,7 +79,7 @@ class Spec:
 @dataclass(frozen=True)
 class Expected:
     """Published numbers in percent; ``None`` where the text does not show the cell. ``where``
-    names the table.
+    names the table. reranked: they are those after k-reciprocal re-ranking.
     """
 
     where: str
@@ -87,6 +87,7 @@ class Expected:
     rank5: float | None = None
     rank10: float | None = None
     mAP: float | None = None
+    reranked: bool = False
 
     def __post_init__(self) -> None:
         for name in ("rank1", "rank5", "rank10", "mAP"):
