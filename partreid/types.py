@@ -92,7 +92,7 @@ class Benchmark:
     """A data set split. ``queries`` maps the name of a query set to its samples; all share
     ``gallery``.
 
-    ``more``: further images of the people asked for, by the queries' cameras, for multi-query
+    ``multi_query``: further images of the people asked for, by the queries' cameras, for multi-query
     scores (:func:`partreid.retrieval.multi_query.pooled`); empty where a data set ships none. They
     take part in nothing else.
     """
@@ -102,7 +102,7 @@ class Benchmark:
     train: tuple[Sample, ...]
     queries: Mapping[str, tuple[Sample, ...]]
     gallery: tuple[Sample, ...]
-    more: tuple[Sample, ...] = ()
+    multi_query: tuple[Sample, ...] = ()
 
     @property
     def query(self) -> tuple[Sample, ...]:

@@ -304,7 +304,7 @@ def test_what_calibrate_refuses(
     other = trained("bpbreid")
     given = ("calibrate", run, "--data", labelled, "--name", "folders")
     assert_refused(
-        cli(*given), "needs 10000 pairs of strangers to be fitted on, there are 792", "--rate 0.02"
+        cli(*given), "needs 10000 impostor pairs to be fitted on, there are 792", "--rate 0.02"
     )
     assert_refused(
         cli("calibrate", other, "--data", world), "4 people with", "it takes 10 of either"

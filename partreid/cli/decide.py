@@ -312,7 +312,7 @@ def _say_calibration(made: "Calibration") -> None:
     f, c = made.fitted, made.checked
     ui.show(
         f"fitted on {f.people} people of {made.source.data} ({', '.join(made.source.queries)}): "
-        f"{f.same:,} pairs of one person, {f.strangers:,} of strangers"
+        f"{f.genuine:,} pairs of one person, {f.impostors:,} of strangers"
     )
     per = made.distances
     far = (

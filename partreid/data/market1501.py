@@ -35,7 +35,7 @@ def load(root: Path, name: str = "market1501", distractors: bool = True) -> Benc
     DataError if absent.
 
     distractors: keep the gallery's images of identity 0, as every published number does. If there
-    is a folder gt_bbox, its images become ``more``.
+    is a folder gt_bbox, its images become ``multi_query``.
     """
     query = {"query": market_folder(root / "query")}
     query |= {
@@ -46,8 +46,10 @@ def load(root: Path, name: str = "market1501", distractors: bool = True) -> Benc
     gallery = market_folder(root / "bounding_box_test")
     if not distractors:
         gallery = tuple(s for s in gallery if s.identity != DISTRACTOR)
-    more = market_folder(root / MORE) if (root / MORE).is_dir() else ()
-    return Benchmark(name, root, market_folder(root / "bounding_box_train"), query, gallery, more)
+    multi_query = market_folder(root / MORE) if (root / MORE).is_dir() else ()
+    return Benchmark(
+        name, root, market_folder(root / "bounding_box_train"), query, gallery, multi_query
+    )
 
 
 def load_500k(root: Path) -> Benchmark:

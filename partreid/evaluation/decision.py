@@ -39,7 +39,7 @@ MOST = 4_000_000  # pairs; of larger slices a seeded sample of the people is tak
 FEW = 100  # pairs of crops from which on their distances are held against those of the calibration
 # chosen on the synthetic worlds: crops of 20 other people raised no alarm, of 10 some may
 EACH, APART = 4, 0.15
-_FORMAT = 2  # 1 had no digest
+_FORMAT = 3  # 1 had no digest; 2 said strangers for impostors
 _LIMIT = 4 * MIB
 _IMAGE_LIMIT = 1024 * MIB
 
@@ -352,7 +352,7 @@ def read(file: Path) -> Calibration:
             f"{file} was made by an older version of partreid, which did not seal it against "
             "changes; make it again with partreid calibrate"
         )
-    if type(version) is not int or version != _FORMAT:
+    if type(version) is not int or version not in (2, _FORMAT):
         raise DataError(
             f"{file} is no calibration of this version; make one with partreid calibrate"
         )
@@ -361,6 +361,8 @@ def read(file: Path) -> Calibration:
             f"{file} was changed after partreid calibrate had written it, so what it decides "
             "cannot be trusted; make it again with partreid calibrate"
         )
+    if version == 2:
+        values = _renamed(values)
     try:
         found: Calibration = _read(Calibration, values, file, "calibration")
     except ArgumentError as error:
@@ -368,6 +370,21 @@ def read(file: Path) -> Calibration:
             f"{file} is damaged ({error}); make the calibration again with partreid calibrate"
         ) from None
     return found
+
+
+_FORMER = {"same": "genuine", "strangers": "impostors"}  # as format 2 called them
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """What format 2 holds under today's names."""
+
+    def of(part: Any) -> Any:
+        return {_FORMER.get(k, k): v for k, v in part.items()} if isinstance(part, dict) else part
+
+    checked = values.get("checked")
+    if isinstance(checked, dict):
+        values = {**values, "checked": {**checked, "slice": of(checked.get("slice"))}}
+    return {**of(values), "fitted": of(values.get("fitted"))}
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -147,8 +147,8 @@ def _finish(
                     q_ids=identities(benchmark.queries[q]),
                     q_cams=cameras(benchmark.queries[q]),
                     multi_query=more,
-                    multi_query_ids=identities(benchmark.more),
-                    multi_query_cams=cameras(benchmark.more),
+                    multi_query_ids=identities(benchmark.multi_query),
+                    multi_query_cams=cameras(benchmark.multi_query),
                     distractor=DISTRACTOR,
                     junk=JUNK,
                     unit=distance.metric != "euclidean",
@@ -157,7 +157,7 @@ def _finish(
             },
             described.gallery,
         )
-        if not benchmark.more and all(
+        if not benchmark.multi_query and all(
             _each_once(samples) for samples in benchmark.queries.values()
         ):
             ui.say(
@@ -224,16 +224,16 @@ def _even(described: Described) -> bool:
 
 def _more(model: Model, benchmark: Benchmark, visibility: bool) -> Embeddings | None:
     """The further images of the people asked for, if the data set has any."""
-    if not benchmark.more:
+    if not benchmark.multi_query:
         return None
     with ui.progress("embedding further images") as step:
         found = extract(
             model.method,
-            benchmark.more,
+            benchmark.multi_query,
             model.recipe.size,
             device=model.device,
             progress=step,
-            cues=known_cues(model, benchmark, benchmark.more),
+            cues=known_cues(model, benchmark, benchmark.multi_query),
         )
     return found if visibility else found.all_visible()
 

@@ -1,12 +1,12 @@
 """Which distance means the same person: a probability, a threshold for a false-match rate, and how
 far to trust both.
 
-The false-match rate (FMR) is the share of all pairs of strangers that are called one person. Pairs
-that share a person stand or fall together, so all ranges come from drawing people, on both sides of
-the pairs at once.
+A pair is *genuine* if both images show one person and *impostor* otherwise. The false-match rate
+(FMR) is the share of all impostor pairs that are called one person. Pairs that share a person stand
+or fall together, so all ranges come from drawing people, on both sides of the pairs at once.
 
-None of this is proof. A pair above the threshold may be strangers: at a rate of 1 in 1,000 a
-gallery of 1,000 strangers holds one such pair on average, for every query.
+None of this is proof. A pair above the threshold may show two people: at a rate of 1 in 1,000 a
+gallery of 1,000 other people holds one such pair on average, for every query.
 """
 
 from collections.abc import Mapping
@@ -32,21 +32,21 @@ from partreid.metrics.pairs import (
 )
 from partreid.utils.arguments import check_fields, door, fits, integer, number, require, said
 
-# people, pairs of one person and accepted pairs of strangers, below which a rate says nothing
+# people, genuine pairs and accepted impostor pairs, below which a rate says nothing
 LEAST = 10
 _TAILS = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """What was looked at. people: those asked for. same, strangers: pairs of either kind. apart:
+    """What was looked at. people: those among the queries. genuine, impostors: pairs of either kind. apart:
     pairs of both kinds that share no part.
     """
 
     images: int
     people: int
-    same: int
-    strangers: int
+    genuine: int
+    impostors: int
     apart: int
 
     def __post_init__(self) -> None:
@@ -71,8 +71,8 @@ class Reliability:
     """Do pairs that get p turn out to be one person in p of the cases? One entry for every bin that
     holds any.
 
-    low, high: ends of the bin. weight: its share of all, they sum to 1. probability: mean of what
-    was said. same: the share that came true. pairs: how many.
+    low, high: ends of the bin. weight: its share of all, they sum to 1. probability: their mean
+    probability. same: the share that came true. pairs: how many.
     """
 
     low: tuple[float, ...]
@@ -134,8 +134,8 @@ class RiskCoverage:
 
 @dataclass(frozen=True)
 class Check:
-    """What a threshold did to pairs of other people. fmr, tpr: shares of strangers and of pairs of
-    one person that it called one person, with 95 % ranges. reliability: of the probability, both
+    """What a threshold did to pairs of other people. fmr, tpr: shares of impostor and of genuine
+    pairs that it called one person, with 95 % ranges. reliability: of the probability, both
     kinds of pairs weighed equally.
     """
 
@@ -187,7 +187,7 @@ class Calibration:
     for. true_rate: FMR on the people fitted, with the 95 % range of the true rate. expected: the
     rate asked for with the wider range in which the rate on as many other people lies. fitted: the
     people that curves and threshold come from; checked: the other people, on whom nothing was
-    fitted. strangers: percentiles 0 to 100 of the distances of all strangers; usual_shift: how far
+    fitted. impostors: percentiles 0 to 100 of the distances of all impostor pairs; usual_shift: how far
     apart those of two halves of the people are in 99 % of draws (Kolmogorov-Smirnov). share, seed:
     of the people to fit on, and who they were.
     """
@@ -201,7 +201,7 @@ class Calibration:
     expected: Interval
     fitted: Slice
     checked: Check
-    strangers: tuple[float, ...]
+    impostors: tuple[float, ...]
     usual_shift: float
     share: float
     seed: int
@@ -225,11 +225,11 @@ class Calibration:
             self.threshold,
         )
         require(
-            len(self.strangers) > 1
-            and all(a <= b for a, b in zip(self.strangers, self.strangers[1:])),
-            "the distances of strangers",
+            len(self.impostors) > 1
+            and all(a <= b for a, b in zip(self.impostors, self.impostors[1:])),
+            "the distances of impostor pairs",
             "ascending",
-            self.strangers,
+            self.impostors,
         )
 
     def logit(self, distance: Any, shared: Any) -> Doubles:
@@ -251,8 +251,8 @@ class Calibration:
 
     def same(self, distance: Any, shared: Any) -> Mask:
         """Bool: called one person. Never where no part is shared."""
-        found: Mask = self.logit(distance, shared) >= self.threshold  # NaN is not
-        return found
+        called: Mask = self.logit(distance, shared) >= self.threshold  # NaN is not
+        return called
 
     @property
     def people(self) -> int:
@@ -268,14 +268,14 @@ class Calibration:
 
     def check(self, pairs: KnownPairs, seed: int = 0) -> Check:
         """What the threshold does to other labelled pairs."""
-        found = self.logit(pairs.distance, pairs.shared)
-        return examine(pairs, found, found >= self.threshold, seed)
+        odds = self.logit(pairs.distance, pairs.shared)
+        return examine(pairs, odds, odds >= self.threshold, seed)
 
     def shift(self, distances: Any) -> float:
         """Kolmogorov-Smirnov distance in [0, 1] between these distances and those of the
-        strangers it was made on.
+        impostor pairs it was made on.
         """
-        return shift(self.strangers, distances)
+        return shift(self.impostors, distances)
 
 
 def require_prior(prior: float) -> None:
@@ -310,13 +310,13 @@ def calibrate(
     fit, held = divided(pairs, share, seed)
     require_enough(fit, held, rate)
     kind, curves, losses = choose(fit, seed)
-    found = logits(curves, fit.distance, fit.shared)
-    threshold = threshold_at(found[~fit.same], rate)
-    accepted = (found >= threshold) & ~fit.same
+    odds = logits(curves, fit.distance, fit.shared)
+    threshold = threshold_at(odds[~fit.same], rate)
+    accepted = (odds >= threshold) & ~fit.same
     drawn = log_ratios(fit.counts(accepted), fit.counts(~fit.same), DRAWS, seed)
     # its own error and that of other people
     low, high = np.exp(np.percentile(drawn - np.roll(drawn, 1), _TAILS))
-    held_found = logits(curves, held.distance, held.shared)
+    held_odds = logits(curves, held.distance, held.shared)
     return Calibration(
         curves,
         kind,
@@ -326,7 +326,7 @@ def calibrate(
         _true_rate(int(accepted.sum()), fit, drawn),
         Interval(rate, rate * float(low), min(1.0, rate * float(high))),
         Slice.of(fit),
-        examine(held, held_found, held_found >= threshold, seed),
+        examine(held, held_odds, held_odds >= threshold, seed),
         percentiles(pairs.distance[~pairs.same]),
         usual_shift(pairs, seed),
         share,
@@ -353,7 +353,7 @@ def require_enough(fit: KnownPairs, held: KnownPairs, rate: float) -> None:
         people, own = Slice.of(pairs).people, int(pairs.same.sum())
         if people < LEAST or own < LEAST:
             raise DataError(
-                f"too little to calibrate with: {people} people with {own} pairs of one person to "
+                f"too little to calibrate with: {people} people with {own} genuine pairs to "
                 f"be {what}, and it takes {LEAST} of either; give a slice with more people"
             )
         if not (pairs.known & pairs.same).any() or not (pairs.known & ~pairs.same).any():
@@ -361,18 +361,18 @@ def require_enough(fit: KnownPairs, held: KnownPairs, rate: float) -> None:
                 "no threshold can be put: pairs of one kind never share a part; look at the part "
                 "maps with partreid compare --picture"
             )
-    strangers = len(fit) - int(fit.same.sum())
-    if rate * strangers < LEAST:
+    impostors = len(fit) - int(fit.same.sum())
+    if rate * impostors < LEAST:
         raise DataError(
-            f"a false-match rate of {rate:g} needs {int(np.ceil(LEAST / rate))} pairs of strangers "
-            f"to be fitted on, there are {strangers}: give more people or images, or ask for what "
-            f"these can carry, --rate {_carried(strangers):g}"
+            f"a false-match rate of {rate:g} needs {int(np.ceil(LEAST / rate))} impostor pairs "
+            f"to be fitted on, there are {impostors}: give more people or images, or ask for what "
+            f"these can carry, --rate {_carried(impostors):g}"
         )
 
 
 @door
-def examine(pairs: KnownPairs, found: Doubles, accepted: Mask, seed: int = 0) -> Check:
-    """Rates and reliability of pairs with log odds ``found`` [n], of which ``accepted`` [n] are
+def examine(pairs: KnownPairs, odds: Doubles, accepted: Mask, seed: int = 0) -> Check:
+    """Rates and reliability of pairs with log odds ``odds`` [n], of which ``accepted`` [n] are
     called one person.
     """
     false, true = accepted & ~pairs.same, accepted & pairs.same
@@ -394,39 +394,56 @@ def examine(pairs: KnownPairs, found: Doubles, accepted: Mask, seed: int = 0) ->
     known = pairs.known
     kinds = np.bincount(pairs.same[known], minlength=2)
     weights = 1 / np.maximum(kinds, 1)[pairs.same[known].astype(np.int64)]
-    said = 1 / (1 + np.exp(-found[known]))
+    probability = 1 / (1 + np.exp(-odds[known]))
     return Check(
         Slice.of(pairs),
         fmr,
         Interval(float(hits.sum() / max(own.sum(), 1)), float(low), float(high)),
-        reliability(said, pairs.same[known], weights),
+        reliability(probability, pairs.same[known], weights),
     )
 
 
 def _true_rate(accepted: int, pairs: KnownPairs, drawn: Doubles) -> Interval:
-    """The share accepted of strangers, and the range of the true rate: as far above it as draws
+    """The share accepted of impostor pairs, and the range of the true rate: as far above it as draws
     fall below.
     """
-    strangers = max(len(pairs) - int(pairs.same.sum()), 1)
+    impostors = max(len(pairs) - int(pairs.same.sum()), 1)
     if not accepted:
-        return Interval(0.0, 0.0, min(1.0, 3 / strangers))  # rule of three
-    low, high = accepted / strangers * np.exp(np.percentile(-drawn, _TAILS))
-    return Interval(accepted / strangers, float(low), min(1.0, float(high)))
+        return Interval(0.0, 0.0, min(1.0, 3 / impostors))  # rule of three
+    low, high = accepted / impostors * np.exp(np.percentile(-drawn, _TAILS))
+    return Interval(accepted / impostors, float(low), min(1.0, float(high)))
 
 
-def _carried(strangers: int) -> float:
-    """The smallest rate that so many pairs of strangers carry, rounded up to one digit."""
-    least = LEAST / max(strangers, 1)
+def _carried(impostors: int) -> float:
+    """The smallest rate that so many impostor pairs carry, rounded up to one digit."""
+    least = LEAST / max(impostors, 1)
     digit = 10.0 ** np.floor(np.log10(least))
     return float(np.ceil(least / digit - 1e-9) * digit)
 
 
 @door
 def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10) -> Reliability:
-    """Said probabilities in [0, 1] and truths bool, both [n], in bins of equal width. weights [n]
-    >= 0; None: all 1.
+    """Does a probability come true?
 
-    Unknown probabilities (NaN) are left out.
+    Args:
+        probability: float [n] in [0, 1]; NaN where unknown, which is left out.
+        same: bool [n], the truth.
+        weights: float [n] >= 0; None: all 1.
+        bins: how many, of equal width.
+
+    Returns:
+        A :class:`Reliability`; its ``ece`` is the expected calibration error.
+
+    Raises:
+        ArgumentError: probabilities or weights lie elsewhere, or are no numbers.
+        ShapeError: they are not as many.
+
+    Example:
+        >>> from partreid.metrics import reliability
+        >>> reliability([0.9, 0.9, 0.1, 0.1], [True, True, False, False]).pairs
+        (2, 2)
+        >>> round(reliability([0.9, 0.9, 0.1, 0.1], [True, True, False, False]).ece, 6)
+        0.1
     """
     integer("the number of bins", bins, 1)
     p, truth = _column("probability", probability), _column("same", same)
@@ -442,7 +459,7 @@ def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10
         )
     p, truth, weight = (x[~np.isnan(p)] for x in (p, truth, weight))
     at = np.minimum((p * bins).astype(np.int64), bins - 1)
-    mass, said, came = (np.bincount(at, x, bins) for x in (weight, weight * p, weight * truth))
+    mass, sums, came = (np.bincount(at, x, bins) for x in (weight, weight * p, weight * truth))
     full = np.flatnonzero(mass > 0)
 
     def listed(values: Doubles) -> tuple[float, ...]:
@@ -452,7 +469,7 @@ def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10
         listed(full / bins),
         listed((full + 1) / bins),
         listed(mass[full] / mass.sum()),
-        listed(said[full] / mass[full]),
+        listed(sums[full] / mass[full]),
         listed(came[full] / mass[full]),
         tuple(np.bincount(at, minlength=bins)[full].tolist()),
     )
@@ -460,16 +477,49 @@ def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10
 
 @door
 def ece(probability: Any, same: Any, weights: Any = None, bins: int = 10) -> float:
-    """Expected calibration error in [0, 1], see :class:`Reliability`; 0 without pairs."""
+    """Expected calibration error (Naeini et al. 2015).
+
+    Args:
+        probability: see :func:`reliability`, as all that follow.
+        same: bool [n].
+        weights: float [n] or None.
+        bins: how many.
+
+    Returns:
+        In [0, 1]; 0 without pairs.
+
+    Raises:
+        ArgumentError, ShapeError: as :func:`reliability`.
+
+    Example:
+        >>> from partreid.metrics import ece
+        >>> ece([1.0, 0.0], [True, False])
+        0.0
+    """
     return reliability(probability, same, weights, bins).ece
 
 
 @door
 def risk_coverage(confidence: Any, right: Any) -> RiskCoverage:
-    """Answers by how sure they are: confidence float [n], any scale, NaN the least; right bool [n].
+    """What is wrong among the answers if only the surest are given.
 
-    For identification: confidence is the match probability of the first answer (or its distance,
-    negated).
+    Args:
+        confidence: float [n] on any scale, NaN the least sure. For identification the match
+            probability of the first answer, or its distance, negated.
+        right: bool [n].
+
+    Returns:
+        A :class:`RiskCoverage`.
+
+    Raises:
+        ArgumentError: they are no numbers.
+        ShapeError: they are not as many.
+
+    Example:
+        >>> from partreid.metrics import risk_coverage
+        >>> curve = risk_coverage([0.9, 0.8, 0.4], [True, True, False])
+        >>> round(curve.coverage_at(0.0), 3)
+        0.667
     """
     sure, wrong = (
         np.nan_to_num(_column("confidence", confidence), nan=-np.inf),

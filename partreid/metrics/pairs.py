@@ -1,13 +1,17 @@
 """From labelled pairs to the probability that a pair shows one person: curves over the distance,
-and which to trust.
+which of them to trust, where a threshold goes, and how sure its false-match rate is.
 
-A curve gives the log odds of "one person" for a distance. The two kinds of pairs are weighed
-equally, so it speaks of a pair that was as likely one person as not beforehand. A curve always
-falls: nearer is never less probable.
+A pair is *genuine* if both images show one person and *impostor* otherwise. A curve gives the log
+odds of "genuine" for a distance. The two kinds are weighed equally, so it speaks of a pair that was
+as likely genuine as not beforehand. A curve always falls: nearer is never less probable.
 
 Three ways to draw it: ``line`` (Platt 1999, on the distance), ``line_by_parts`` (a line for each
 number of shared parts; lines with few pairs borrow from all) and ``steps`` (isotonic, by pooling
 adjacent violators, Ayer et al. 1955).
+
+The false-match rate (FMR) is the share of all impostor pairs that are called one person. Pairs that
+share a person stand or fall together, so ranges come from drawing people, on both sides of the
+pairs at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,14 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from partreid.metrics.arrays import Doubles, Integers, Mask, Singles
+from partreid.errors import ArgumentError
+from partreid.metrics.arrays import Doubles, Integers, Mask, Singles, as_floats
 from partreid.utils.arguments import check_fields, door, require
 
 DRAWS = 1000
 # (z^2 + 1) / 4 with z = 1.96: Student's t is about 1 + that / f times as wide as the normal
 _WIDER = 1.21
 CELLS = 2048  # a fit sees distances in so many cells, whatever the number of pairs
-BORROWED = 20.0  # pairs of one person: as much as the line of all pairs weighs in that of few
+BORROWED = 20.0  # genuine pairs: as much as the line of all pairs weighs in that of few
 FOLDS = 5
 _LEAST_SLOPE = 1e-3  # log odds that a curve falls at least per standard deviation of the distance
 
@@ -33,7 +38,7 @@ class KnownPairs:
     """n pairs of images whose people are known, each once.
 
     distance: float32 [n], +inf where two images share no part. shared: int64 [n], the number of
-    parts that both show. same: bool [n]. query, gallery: int64 [n] in 0..people - 1, the person in
+    parts that both show. same: bool [n], genuine. query, gallery: int64 [n] in 0..people - 1, the person in
     either image. images: int64 [people], how many there are of each person.
     """
 
@@ -69,13 +74,13 @@ class KnownPairs:
         )
 
     def ordered(self, draw: np.random.Generator) -> Doubles:
-        """Places of the people in a random order, float64 [people] in [0, 1); those asked for
-        have one of their own.
+        """Places of the people in a random order, float64 [people] in [0, 1); queries have
+        one of their own.
         """
-        asked = np.zeros(self.people, np.bool_)
-        asked[self.query] = True
+        is_query = np.zeros(self.people, np.bool_)
+        is_query[self.query] = True
         place = np.empty(self.people)
-        for of in (asked, ~asked):
+        for of in (is_query, ~is_query):
             place[of] = draw.permutation(int(of.sum())) / max(int(of.sum()), 1)
         return place
 
@@ -132,24 +137,24 @@ Curves = tuple[Curve, ...]  # one for every number of shared parts from 1, or on
 def logits(curves: Curves, distance: Any, shared: Any) -> Doubles:
     """Log odds of pairs, float64 like ``distance``; NaN where no part is shared."""
     far, count = np.broadcast_arrays(np.asarray(distance, np.float64), np.asarray(shared, np.int64))
-    found = np.full(far.shape, np.nan)
+    odds = np.full(far.shape, np.nan)
     at = np.minimum(count, len(curves)) - 1
     known = np.isfinite(far) & (count > 0)
     for i, curve in enumerate(curves):
         here = known & (at == i)
-        found[here] = curve(far[here])
-    return found
+        odds[here] = curve(far[here])
+    return odds
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Pairs counted by distance: own, others float64 [parts, cells]; centres of the cells
+    """Pairs counted by distance: genuine, impostor float64 [parts, cells]; centers of the cells
     float64 [cells].
     """
 
-    own: Doubles
-    others: Doubles
-    centres: Doubles
+    genuine: Doubles
+    impostor: Doubles
+    centers: Doubles
 
     @classmethod
     def of(cls, pairs: KnownPairs, reach: float, parts: int) -> "Tally":
@@ -157,34 +162,34 @@ class Tally:
         known = pairs.known
         cell = np.clip(pairs.distance * (CELLS / reach), 0, CELLS - 1).astype(np.int64)
         flat = (pairs.shared - 1) * CELLS + cell
-        own, others = (
+        genuine, impostor = (
             np.bincount(flat[known & of], minlength=parts * CELLS)
             .reshape(parts, CELLS)
             .astype(np.float64)
             for of in (pairs.same, ~pairs.same)
         )
-        return cls(own, others, (np.arange(CELLS, dtype=np.float64) + 0.5) * (reach / CELLS))
+        return cls(genuine, impostor, (np.arange(CELLS, dtype=np.float64) + 0.5) * (reach / CELLS))
 
     @property
     def balanced(self) -> Doubles:
-        """The strangers, weighed so that all of them count as much as all pairs of one person."""
-        return self.others * (self.own.sum() / max(self.others.sum(), 1))
+        """The impostor pairs, weighed so that all of them count as much as all genuine pairs."""
+        return self.impostor * (self.genuine.sum() / max(self.impostor.sum(), 1))
 
     def loss(self, curves: Curves) -> float:
         """Mean log loss in nats, both kinds of pairs weighed equally; log 2 = 0.693 is that of a
         coin.
         """
         total = 0.0
-        for part, (own, others) in enumerate(zip(self.own, self.balanced)):
-            odds = curves[min(part, len(curves) - 1)](self.centres)
-            total += float(own @ np.logaddexp(0, -odds) + others @ np.logaddexp(0, odds))
-        return total / max(2 * self.own.sum(), 1)
+        for part, (genuine, impostor) in enumerate(zip(self.genuine, self.balanced)):
+            odds = curves[min(part, len(curves) - 1)](self.centers)
+            total += float(genuine @ np.logaddexp(0, -odds) + impostor @ np.logaddexp(0, odds))
+        return total / max(2 * self.genuine.sum(), 1)
 
 
 @door
 def line(tally: Tally) -> Curves:
     """One line for all pairs (Platt 1999)."""
-    return (_straight(tally, _line(tally, tally.own.sum(0), tally.balanced.sum(0))),)
+    return (_straight(tally, _line(tally, tally.genuine.sum(0), tally.balanced.sum(0))),)
 
 
 @door
@@ -192,30 +197,30 @@ def line_by_parts(tally: Tally) -> Curves:
     """A line for every number of shared parts, drawn towards the line of all as if by
     ``BORROWED`` pairs.
     """
-    every = _line(tally, tally.own.sum(0), tally.balanced.sum(0))
+    every = _line(tally, tally.genuine.sum(0), tally.balanced.sum(0))
     return tuple(
-        _straight(tally, _line(tally, own, others, every))
-        for own, others in zip(tally.own, tally.balanced)
+        _straight(tally, _line(tally, genuine, impostor, every))
+        for genuine, impostor in zip(tally.genuine, tally.balanced)
     )
 
 
 @door
 def steps(tally: Tally) -> Curves:
-    """Free but for falling: the share of pairs of one person, pooled until it falls (isotonic
+    """Free but for falling: the share of genuine pairs, pooled until it falls (isotonic
     regression).
     """
-    own, others = tally.own.sum(0), tally.balanced.sum(0)
-    full = own + others > 0
-    own, others, at = own[full], others[full], tally.centres[full]
-    sizes = pool(own / (own + others), own + others)
+    genuine, impostor = tally.genuine.sum(0), tally.balanced.sum(0)
+    full = genuine + impostor > 0
+    genuine, impostor, at = genuine[full], impostor[full], tally.centers[full]
+    sizes = pool(genuine / (genuine + impostor), genuine + impostor)
     first = np.append(0, np.cumsum(sizes)[:-1])
-    block_own, block_others, weighed = (
-        np.add.reduceat(x, first) for x in (own, others, at * (own + others))
+    block_genuine, block_impostor, weighed = (
+        np.add.reduceat(x, first) for x in (genuine, impostor, at * (genuine + impostor))
     )
     # half a pair of either kind, so that none is certain
-    odds = np.log((block_own + 0.5) / (block_others + 0.5))
-    centre = weighed / (block_own + block_others)
-    return (_falling(tally, np.r_[0.0, centre, tally.centres[-1]], np.r_[odds[0], odds, odds[-1]]),)
+    odds = np.log((block_genuine + 0.5) / (block_impostor + 0.5))
+    center = weighed / (block_genuine + block_impostor)
+    return (_falling(tally, np.r_[0.0, center, tally.centers[-1]], np.r_[odds[0], odds, odds[-1]]),)
 
 
 @door
@@ -256,7 +261,7 @@ def choose(pairs: KnownPairs, seed: int = 0) -> tuple[str, Curves, dict[str, flo
     folds = []
     for fold in range(FOLDS):
         tested = Tally.of(pairs.among(dealt == fold), reach, parts)
-        if tested.own.sum() and tested.others.sum():
+        if tested.genuine.sum() and tested.impostor.sum():
             folds.append((Tally.of(pairs.among(dealt != fold), reach, parts), tested))
     losses = {
         name: np.array([tested.loss(draw(fitted)) for fitted, tested in folds])
@@ -275,18 +280,20 @@ def choose(pairs: KnownPairs, seed: int = 0) -> tuple[str, Curves, dict[str, flo
     return best, CANDIDATES[best](Tally.of(pairs, reach, parts)), mean
 
 
-def _line(tally: Tally, own: Doubles, others: Doubles, towards: Doubles | None = None) -> Doubles:
+def _line(
+    tally: Tally, genuine: Doubles, impostor: Doubles, towards: Doubles | None = None
+) -> Doubles:
     """(log odds at distance 0, their slope per standard deviation), slope < 0, by Newton's method.
 
     Labels are smoothed as Platt 1999 did, so that kinds that do not overlap have finite odds.
-    towards: a line that counts as much as ``BORROWED`` pairs of one person.
+    towards: a line that counts as much as ``BORROWED`` genuine pairs.
     """
-    full = own + others > 0
-    z, own, others = tally.centres[full] / _spread(tally), own[full], others[full]
-    everywhere = tally.centres / _spread(tally)
-    many = max(tally.own.sum(), 1.0)
+    full = genuine + impostor > 0
+    z, genuine, impostor = tally.centers[full] / _spread(tally), genuine[full], impostor[full]
+    everywhere = tally.centers / _spread(tally)
+    many = max(tally.genuine.sum(), 1.0)
     sure = (many + 1) / (many + 2)
-    weight, hits = own + others, own * sure + others * (1 - sure)
+    weight, hits = genuine + impostor, genuine * sure + impostor * (1 - sure)
     start = np.zeros(2) if towards is None else towards
     pull = 1e-9 if towards is None else BORROWED
 
@@ -324,22 +331,22 @@ def _at(tally: Tally) -> Doubles:
     """Where a borrowed pair lies: as all pairs do, both kinds weighed equally; sums to a
     quarter, p (1 - p) at most.
     """
-    weight = (tally.own + tally.balanced).sum(0)
+    weight = (tally.genuine + tally.balanced).sum(0)
     return weight / max(4 * weight.sum(), 1e-300)
 
 
 def _spread(tally: Tally) -> float:
-    weight = (tally.own + tally.balanced).sum(0)
+    weight = (tally.genuine + tally.balanced).sum(0)
     if not weight.sum():
-        return float(tally.centres[-1])
-    mean = weight @ tally.centres / weight.sum()
-    return float(np.sqrt(weight @ (tally.centres - mean) ** 2 / weight.sum())) or float(
-        tally.centres[-1]
+        return float(tally.centers[-1])
+    mean = weight @ tally.centers / weight.sum()
+    return float(np.sqrt(weight @ (tally.centers - mean) ** 2 / weight.sum())) or float(
+        tally.centers[-1]
     )
 
 
 def _straight(tally: Tally, theta: Doubles) -> Curve:
-    ends = np.array([0.0, tally.centres[-1]])
+    ends = np.array([0.0, tally.centers[-1]])
     return _falling(tally, ends, theta[0] + theta[1] * ends / _spread(tally))
 
 
@@ -355,15 +362,21 @@ def _falling(tally: Tally, distances: Doubles, odds: Doubles) -> Curve:
 
 
 @door
-def threshold_at(found: Doubles, rate: float) -> float:
-    """Log odds from which on no more than the share ``rate`` of these strangers is called one
-    person; NaN never is.
+def threshold_at(odds: Doubles, rate: float) -> float:
+    """Where a threshold goes for a false-match rate.
+
+    Args:
+        odds: log odds of impostor pairs, float64 [n]; NaN where no part is shared.
+        rate: the share of them that may be called one person.
+
+    Returns:
+        Log odds from which on no more than that share is; NaN never is.
     """
-    ordered = np.sort(found[~np.isnan(found)])[::-1]
-    allowed = int(rate * len(found) + 1e-9)
+    ordered = np.sort(odds[~np.isnan(odds)])[::-1]
+    allowed = int(rate * len(odds) + 1e-9)
     if allowed >= len(ordered):
         return float(np.nextafter(ordered[-1], -np.inf))
-    first = float(ordered[allowed])  # the first stranger who would be too many
+    first = float(ordered[allowed])  # the first impostor pair that would be too many
     if allowed == 0 or ordered[allowed - 1] == first:
         return float(np.nextafter(first, np.inf))
     # between two, so that rounding elsewhere changes nothing
@@ -374,8 +387,8 @@ def threshold_at(found: Doubles, rate: float) -> float:
 def log_ratios(accepted: Doubles, pairs: Doubles, samples: int = DRAWS, seed: int = 0) -> Doubles:
     """How far, in logarithms, the FMR of drawn people is from that of all: float64 [samples].
 
-    accepted, pairs: float64 [people, people], how many pairs of strangers were called one person,
-    and how many there are, by the person on either side. A person is drawn w times on both sides:
+    accepted, pairs: float64 [people, people], how many impostor pairs were called one person, and
+    how many there are, by the person on either side. A person is drawn w times on both sides:
     FMR* = sum w_i w_j C_ij / sum w_i w_j N_ij. A pair then varies by w_i w_j, three times as much
     as a pair should (Owen 2007), so the draws are brought to the variance of pairs that are
     dependent only through a person in common (Fafchamps and Gubert 2007); and, for the few people
@@ -392,10 +405,10 @@ def log_ratios(accepted: Doubles, pairs: Doubles, samples: int = DRAWS, seed: in
     drawn = ((weight @ accepted) * weight).sum(1) / np.maximum(
         ((weight @ pairs) * weight).sum(1), 1
     )
-    found = np.log(np.maximum(drawn * total / hits, 0.5 / hits))
+    ratios = np.log(np.maximum(drawn * total / hits, 0.5 / hits))
     surplus = accepted - hits / total * pairs
     both = surplus + surplus.T
-    # nobody is a stranger to himself: the diagonal is 0
+    # nobody is an impostor of himself: the diagonal is 0
     variance = (both.sum(1) ** 2).sum() - (both**2).sum() / 2
     # of the logarithm; no less than that of single pairs
     variance = max(float(variance) / hits**2, 1 / hits)
@@ -403,7 +416,7 @@ def log_ratios(accepted: Doubles, pairs: Doubles, samples: int = DRAWS, seed: in
     about = (accepted + accepted.T).sum(1)
     # people, as if all were equally involved
     freedom = max(float(about.sum() ** 2 / (about**2).sum()) - 1, 1.0)
-    return found * (np.sqrt(variance) / max(spread, 1e-12) * (1 + _WIDER / freedom))
+    return ratios * (np.sqrt(variance) / max(spread, 1e-12) * (1 + _WIDER / freedom))
 
 
 def as_distances(values: Any) -> Doubles:
@@ -411,11 +424,11 @@ def as_distances(values: Any) -> Doubles:
     something else.
     """
     try:
-        found = np.asarray(values, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        found = np.zeros(0)
-    require(found.size > 0, "what is compared", "one distance or more", values)
-    return found
+        distances = as_floats("distances", values).astype(np.float64)
+    except ArgumentError:
+        distances = np.zeros(0)
+    require(distances.size > 0, "what is compared", "one distance or more", values)
+    return distances
 
 
 @door
@@ -445,17 +458,17 @@ def shift(reference: tuple[float, ...], distances: Any) -> float:
 
 @door
 def usual_shift(pairs: KnownPairs, seed: int = 0, draws: int = 100, most: int = 400_000) -> float:
-    """99 % of random halves of the people have distances of strangers that are no farther apart
-    than this.
+    """99 % of random halves of the people have distances of impostor pairs that are no farther
+    apart than this.
     """
     draw = np.random.default_rng([seed, 17])
-    strangers = np.flatnonzero(~pairs.same)
-    some = draw.choice(strangers, most, replace=False) if len(strangers) > most else strangers
+    impostors = np.flatnonzero(~pairs.same)
+    some = draw.choice(impostors, most, replace=False) if len(impostors) > most else impostors
     distance, query, gallery = pairs.distance[some], pairs.query[some], pairs.gallery[some]
-    found = []
+    shifts = []
     for _ in range(draws):
         half = pairs.ordered(draw) < 0.5
         one, other = (half[query] & half[gallery]), (~half[query] & ~half[gallery])
         if one.any() and other.any():
-            found.append(shift(percentiles(distance[one]), distance[other]))
-    return float(np.quantile(found, 0.99)) if found else 1.0
+            shifts.append(shift(percentiles(distance[one]), distance[other]))
+    return float(np.quantile(shifts, 0.99)) if shifts else 1.0

@@ -9,7 +9,7 @@ the tiles; what shares no part (+inf) is farther than all else, by the same rule
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.types import Embeddings
-from partreid.utils.arguments import Count, door
+from partreid.utils.arguments import Count, Least, door
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -134,7 +134,7 @@ class Nearest:
     """
 
     @door
-    def __init__(self, n: Count, k: Count) -> None:
+    def __init__(self, n: Annotated[int, Least(0)], k: Count) -> None:
         # A distance's bits above an image's index: floats >= 0 are ordered as their bits are, so
         # that sorting whole numbers sorts by distance and breaks ties by index.
         self._keys = np.full((n, k), _NOBODY)

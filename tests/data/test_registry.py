@@ -61,7 +61,7 @@ def test_market_without_and_with_more_distractors(market: Path) -> None:
 
 def test_market_s_further_images_of_the_queries_are_read_if_they_are_there(market: Path) -> None:
     before = benchmark("market1501", market)
-    assert before.more == ()
+    assert before.multi_query == ()
     notes = check("market1501", before)
     touch(
         market,
@@ -72,14 +72,14 @@ def test_market_s_further_images_of_the_queries_are_read_if_they_are_there(marke
         "images/00000001.jpg",
     )
     found = benchmark("market1501", market)
-    assert [(s.path.name, s.identity, s.camera) for s in found.more] == [
+    assert [(s.path.name, s.identity, s.camera) for s in found.multi_query] == [
         ("0003_c1s1_000001_00.jpg", 3, 1),
         ("0003_c1s1_000077_00.jpg", 3, 1),
         ("0008_c2s1_000001_00.jpg", 8, 2),
     ]
     # they count nowhere
-    assert replace(found, more=()) == before and check("market1501", found) == notes
-    assert benchmark("market1501_500k", market).more == found.more
+    assert replace(found, multi_query=()) == before and check("market1501", found) == notes
+    assert benchmark("market1501_500k", market).multi_query == found.multi_query
 
 
 def test_the_synthetic_world_names_its_query_sets(market: Path) -> None:

@@ -151,10 +151,10 @@ def test_too_small_a_slice_is_told_from_the_lists_alone() -> None:
     benchmark, _, _ = slice_of()
     decision.require_slice(benchmark, MARKET, 0.01, 0.5)
     with pytest.raises(
-        DataError, match=r"needs 100000 pairs of strangers .* there are 1188: .*--rate 0\.009"
+        DataError, match=r"needs 100000 impostor pairs .* there are 1188: .*--rate 0\.009"
     ):
         decision.require_slice(benchmark, MARKET, 1e-4, 0.5)
-    with pytest.raises(DataError, match="4 people with 36 pairs of one person to be fitted on"):
+    with pytest.raises(DataError, match="4 people with 36 genuine pairs to be fitted on"):
         decision.require_slice(slice_of(people=8)[0], MARKET, 0.1, 0.5)
 
 
@@ -175,7 +175,7 @@ def test_a_file_gives_back_what_was_saved(made: Calibration, tmp_path: Path) -> 
     decision.save(made, file)
     again = decision.read(file)
     assert again == made
-    assert math.inf in made.strangers and "Infinity" not in file.read_text()
+    assert math.inf in made.impostors and "Infinity" not in file.read_text()
     far = np.linspace(0, 5, 9)
     assert again.probability(far, 2).tolist() == made.probability(far, 2).tolist()
 
@@ -205,7 +205,7 @@ def sealed(values: dict[str, Any]) -> dict[str, Any]:
         (lambda v: v.update(curves=[]), "one at"),
         (lambda v: v["checked"]["fmr"].update(high=7), "fmr of a calibration must be"),
         (lambda v: v["fitted"].update(people=-3), "number of people must be"),
-        (lambda v: v.update(strangers=[2, 1]), "distances of strangers must be ascending"),
+        (lambda v: v.update(impostors=[2, 1]), "distances of impostor pairs must be ascending"),
         (lambda v: v.update(seed=10**15), None),
         (lambda v: v["source"].update(date=[]), r"damaged at calibration.source"),
         (lambda v: v.pop("threshold"), "damaged at calibration;"),

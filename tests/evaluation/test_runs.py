@@ -275,7 +275,7 @@ def test_several_looks_at_a_person_are_pooled_if_the_data_have_them(
         replace(s, identity=q.identity, camera=q.camera)
         for q, s in zip(benchmark.query, benchmark.gallery)
     )
-    monkeypatch.setattr(build, "benchmark", lambda name, root: replace(benchmark, more=more))
+    monkeypatch.setattr(build, "benchmark", lambda name, root: replace(benchmark, multi_query=more))
     rows = rows_of(evaluate_runs([trained("bot")], world, options=options))
     assert "further image" not in capsys.readouterr().err
     assert rows[0]["mAP"] != rows[1]["mAP"] and rows[1]["visibility"] == "multi-query"

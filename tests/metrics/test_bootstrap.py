@@ -358,7 +358,7 @@ def searched(
 
 
 def test_intervals_of_searches() -> None:
-    """1 % of 150 queries of strangers is one query, hence the wider bounds for it."""
+    """1 % of 150 non-mated queries is one query, hence the wider bounds for it."""
     draw = np.random.default_rng(0)
     truth = Searches.of_masks(*searched(50_000, draw)[:3]).scores
     found = []

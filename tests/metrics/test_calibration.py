@@ -1,12 +1,23 @@
 """Whole calibrations of simulated people."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from partreid.errors import ArgumentError, DataError
-from partreid.metrics.calibration import Calibration, Source, calibrate, require_enough
+from partreid.metrics.calibration import (
+    Calibration,
+    Source,
+    calibrate,
+    ece,
+    reliability,
+    require_enough,
+    risk_coverage,
+)
 from partreid.metrics.pairs import Curve, KnownPairs
 
 SOURCE = Source(
@@ -17,7 +28,7 @@ SOURCE = Source(
 def world(
     people: int = 40, images: int = 3, effect: float = 0.3, apart: float = 0.05, seed: int = 0
 ) -> KnownPairs:
-    """One person: distance about 7, strangers 10; a shared part less makes all nearer; some
+    """One person: distance about 7, two people 10; a shared part less makes all nearer; some
     pairs share nothing.
     """
     draw = np.random.default_rng(seed)
@@ -50,7 +61,7 @@ def test_the_threshold_keeps_to_the_rate_on_the_people_fitted(
     """Fitted and checked people are apart, and the stored numbers are those of a count by hand."""
     assert made.fitted.people == made.checked.slice.people == 20 and made.people == 40
     assert made.fitted.images == made.checked.slice.images == 120
-    assert made.fitted.strangers == 20 * 19 * 9 and made.fitted.same == 20 * 9
+    assert made.fitted.impostors == 20 * 19 * 9 and made.fitted.genuine == 20 * 9
     assert 0 < made.fitted.apart < 0.1 * 20 * 20 * 9
     assert (
         0.009 < made.true_rate.value <= 0.01
@@ -67,7 +78,7 @@ def test_the_threshold_keeps_to_the_rate_on_the_people_fitted(
     assert made.checked.ece < 0.05 and sum(made.checked.reliability.weight) == pytest.approx(1)
     assert (
         sum(made.checked.reliability.pairs)
-        == made.checked.slice.same + made.checked.slice.strangers - made.checked.slice.apart
+        == made.checked.slice.genuine + made.checked.slice.impostors - made.checked.slice.apart
     )
 
 
@@ -100,7 +111,7 @@ def test_realised_rates_of_other_people_lie_in_the_range_to_be_expected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """60 worlds: the 95 % range holds the rate on the other people in 88 % or more. Of the
-    calibration error most is the chance of 60 pairs of one person.
+    calibration error most is the chance of 60 genuine pairs.
     """
     # slow, and not asked for
     monkeypatch.setattr("partreid.metrics.calibration.usual_shift", lambda pairs, seed: 0.0)
@@ -142,13 +153,13 @@ def test_the_same_seed_gives_the_same_calibration(pairs: KnownPairs, made: Calib
         (
             40,
             1e-4,
-            "rate of 0.0001 needs 100000 pairs of strangers to be fitted on, there are 3420: "
+            "rate of 0.0001 needs 100000 impostor pairs to be fitted on, there are 3420: "
             ".*--rate 0.003",
         ),
         (
             18,
             0.1,
-            "too little to calibrate with: 9 people with 81 pairs of one person to be fitted on, "
+            "too little to calibrate with: 9 people with 81 genuine pairs to be fitted on, "
             "and it takes 10",
         ),
         (40, 0.0, "a false-match rate lies between 0 and 1, got 0"),
@@ -173,3 +184,83 @@ def test_pairs_of_which_one_kind_never_shares_a_part() -> None:
 def test_a_threshold_that_no_distance_reaches() -> None:
     made_up = Curve((0.0, 1.0), (1.0, -1.0))
     assert made_up.reach(2.0) is None
+
+
+# Does a probability come true?
+
+PAIRS = st.lists(
+    st.tuples(st.floats(0, 1), st.booleans(), st.floats(0.1, 3)), min_size=1, max_size=40
+)
+
+
+@given(PAIRS, st.integers(1, 12))
+def test_reliability_is_a_mean_in_every_bin(
+    entries: list[tuple[float, bool, float]], bins: int
+) -> None:
+    p, same, weight = (np.array(x) for x in zip(*entries))
+    found = reliability(p, same, weight, bins)
+    slow = []
+    for i in range(bins):
+        inside = [k for k in range(len(p)) if i == min(int(p[k] * bins), bins - 1)]
+        if inside:
+            w = weight[inside]
+            slow.append(
+                (
+                    i / bins,
+                    (i + 1) / bins,
+                    w.sum() / weight.sum(),
+                    (w * p[inside]).sum() / w.sum(),
+                    (w * same[inside]).sum() / w.sum(),
+                    len(inside),
+                )
+            )
+    got = list(zip(found.low, found.high, found.weight, found.probability, found.same, found.pairs))
+    np.testing.assert_allclose(np.array(got), np.array(slow), atol=1e-12)
+    assert ece(p, same, weight, bins) == pytest.approx(
+        sum(s[2] * abs(s[3] - s[4]) for s in slow), abs=1e-12
+    )
+
+
+def test_unknown_probabilities_are_left_out_and_true_ones_have_no_error() -> None:
+    draw = np.random.default_rng(0)
+    p = draw.random(100_000)
+    same = draw.random(100_000) < p
+    assert ece(p, same) < 0.01
+    # in truth 0.75 and 0.25
+    assert ece(np.where(p > 0.5, 0.9, 0.1), same) == pytest.approx(0.15, abs=0.01)
+    assert reliability([0.3, np.nan], [True, False]).pairs == (1,)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=5))
+def test_risk_and_coverage_are_means_over_all_orders_of_ties(
+    entries: list[tuple[int, bool]],
+) -> None:
+    sure, right = (np.array(x) for x in zip(*entries))
+    found = risk_coverage(sure, right)
+    orders = [
+        list(order)
+        for order in permutations(range(len(sure)))
+        if (np.diff(sure[list(order)]) <= 0).all()
+    ]
+    expected = np.mean(
+        [np.cumsum(~right[order]) / np.arange(1, len(sure) + 1) for order in orders], 0
+    )
+    np.testing.assert_allclose(found.risk, expected, atol=1e-12)
+    np.testing.assert_allclose(found.coverage, np.arange(1, len(sure) + 1) / len(sure))
+    assert found.aurc == pytest.approx(found.risk.mean()) and found.risk[-1] == pytest.approx(
+        1 - right.mean()
+    )
+
+
+def test_risk_and_coverage_by_hand() -> None:
+    found = risk_coverage([0.9, np.nan, 0.5, 0.7], [True, False, False, True])
+    assert found.risk.tolist() == [0, 0, 1 / 3, 1 / 2] and found.confidence.tolist() == [
+        0.9,
+        0.7,
+        0.5,
+        -np.inf,
+    ]
+    assert (
+        found.coverage_at(0) == 0.5 and found.coverage_at(0.4) == 0.75 and found.coverage_at(1) == 1
+    )
+    assert np.isnan(risk_coverage([], []).aurc) and risk_coverage([], []).coverage_at(0.5) == 0
