@@ -62,7 +62,32 @@ class Difference(Interval):
 def bootstrap_ranking(
     ranking: Ranking, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Intervals of all scores of a ranking."""
+    """Intervals of all scores of a ranking, by drawing people with all of their queries.
+
+    Args:
+        ranking: what :func:`partreid.metrics.evaluate` gave.
+        samples: how many draws.
+        seed: of the draws.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        An :class:`Interval` for each of ``ranking.scores``, by name.
+
+    Raises:
+        ArgumentError: a number is out of its range.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import evaluate
+        >>> draw = np.random.default_rng(0)
+        >>> ids = np.repeat(np.arange(10), 2)
+        >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
+        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> from partreid.metrics import bootstrap_ranking
+        >>> interval = bootstrap_ranking(found, samples=100)["mAP"]
+        >>> interval.low <= interval.value == found.mAP <= interval.high
+        True
+    """
     return bootstrap_values(
         ranking.per_query(), ranking.identities[ranking.scored], samples, seed, level
     )
@@ -75,8 +100,33 @@ def bootstrap_difference(
     """a - b on the same queries: intervals of people drawn together, p by exchanging the two for
     people.
 
-    p is two-sided: for every person at random, all of his queries keep or change sign. DataError if
-    the two did not score the same queries.
+    p is two-sided: for every person at random, all of his queries keep or change sign.
+
+    Args:
+        a: a ranking.
+        b: another of the same queries.
+        samples: how many draws.
+        seed: of the draws.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        A :class:`Difference` for each score, by name.
+
+    Raises:
+        DataError: the two did not score the same queries.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import evaluate
+        >>> draw = np.random.default_rng(0)
+        >>> ids = np.repeat(np.arange(10), 2)
+        >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
+        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> from partreid.metrics import bootstrap_difference
+        >>> better = evaluate(distances - (ids[:, None] == ids), q_ids=ids, g_ids=ids)
+        >>> change = bootstrap_difference(better, found, samples=100)["mAP"]
+        >>> change.value > 0 and change.p < 0.05
+        True
     """
     mine, other = same_queries([a, b])
     change = {name: mine[name] - other[name] for name in mine}
@@ -90,7 +140,27 @@ def bootstrap_difference(
 def bootstrap_values(
     values: Scores, ids: Ids, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Intervals of the means of named values; ids: integers [n], the person of each."""
+    """Intervals of the means of named values.
+
+    Args:
+        values: float64 [n] each, by name.
+        ids: integers [n], the person of each value.
+        samples: how many draws.
+        seed: of the draws.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        An :class:`Interval` of each mean, by name.
+
+    Raises:
+        ShapeError: ids are no integers or not one per value.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import bootstrap_values
+        >>> bootstrap_values({"share": np.ones(4)}, [1, 1, 2, 2], samples=10)["share"]
+        Interval(value=1.0, low=1.0, high=1.0)
+    """
     _require_draws(samples, seed, level)
     _, person, queries = np.unique(_fitting(ids, values), return_inverse=True, return_counts=True)
     drawn = _draws(len(queries), samples, seed)
@@ -116,6 +186,32 @@ def over_seeds(
     few seeds (variance between runs over their number). The range is Student's, so three seeds that
     differ much make it wide. With one run it is :func:`bootstrap_ranking`: what other seeds do remains
     unknown.
+
+    Args:
+        runs: rankings of the same queries.
+        samples: how many draws.
+        seed: of the draws.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        An :class:`Interval` of each mean score, by name.
+
+    Raises:
+        DataError: the runs did not score the same queries.
+        ArgumentError: there are none.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import evaluate
+        >>> draw = np.random.default_rng(0)
+        >>> ids = np.repeat(np.arange(10), 2)
+        >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
+        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> from partreid.metrics import over_seeds
+        >>> again = evaluate(draw.random((20, 20)), q_ids=ids, g_ids=ids)
+        >>> mean = over_seeds([found, again])["mAP"]
+        >>> mean.low < mean.value < mean.high
+        True
     """
     _require_draws(samples, seed, level)
     require(len(runs) > 0, "what is averaged", "one run or more", runs)
@@ -146,7 +242,32 @@ def difference_over_seeds(
     People are paired; seeds only if a[i] and b[i] are ``same_runs`` scored in two ways, as with and
     without re-ranking: what a seed does to both then drops out. p is that of Student's t and
     cautious: with three seeds each and no difference it falls below 0.05 in 1 to 4 of 100 cases.
-    DataError if runs that should be the same are not as many.
+
+    Args:
+        a: rankings of one recipe.
+        b: rankings of another, of the same queries.
+        samples: how many draws.
+        seed: of the draws.
+        level: of the interval, in (0, 1).
+        same_runs: whether ``a[i]`` and ``b[i]`` are one run.
+
+    Returns:
+        A :class:`Difference` for each score, by name.
+
+    Raises:
+        DataError: the runs did not score the same queries, or those that should be the same are not
+            as many.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import evaluate
+        >>> draw = np.random.default_rng(0)
+        >>> ids = np.repeat(np.arange(10), 2)
+        >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
+        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> from partreid.metrics import difference_over_seeds
+        >>> difference_over_seeds([found, found], [found, found])["mAP"].value
+        0.0
     """
     _require_draws(samples, seed, level)
     require(
@@ -183,11 +304,35 @@ def difference_over_seeds(
 def bootstrap_roc(
     roc: Roc, *, q_ids: Ids, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw; q_ids: of the
-    queries.
+    """Intervals of :attr:`Roc.scores`, a threshold being chosen anew in each draw.
 
     Curves are read at 512 distances. A score whose threshold lies above the pairs that were kept
     one by one has no interval and is left out.
+
+    Args:
+        roc: what :func:`partreid.metrics.roc_curve` gave.
+        q_ids: integers [Nq], who the queries are.
+        samples: how many draws.
+        seed: of the draws.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        An :class:`Interval` for each score, by name; none without both kinds of pairs.
+
+    Raises:
+        ShapeError: q_ids are no integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import evaluate
+        >>> draw = np.random.default_rng(0)
+        >>> ids = np.repeat(np.arange(10), 2)
+        >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
+        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> from partreid.metrics import bootstrap_roc, roc_curve
+        >>> roc = roc_curve(distances, q_ids=ids, g_ids=ids)
+        >>> bootstrap_roc(roc, q_ids=ids, samples=50)["EER"].value == roc.eer
+        True
     """
     _require_draws(samples, seed, level)
     if not len(roc.genuine) or not len(roc.nearest):
@@ -241,7 +386,30 @@ def bootstrap_searches(
 ) -> dict[str, Interval]:
     """Intervals of :attr:`Searches.scores`, the limit being chosen anew in each draw.
 
-    q_ids: of the queries. Empty without queries of both kinds.
+    Args:
+        outcome: what :func:`partreid.metrics.searches` gave.
+        q_ids: integers [Nq], who the queries are.
+        samples: how many draws.
+        seed: of the draws.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        An :class:`Interval` for each score, by name; none without queries of both kinds.
+
+    Raises:
+        ShapeError: q_ids are no integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import evaluate
+        >>> draw = np.random.default_rng(0)
+        >>> ids = np.repeat(np.arange(10), 2)
+        >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
+        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> from partreid.metrics import bootstrap_searches, searches
+        >>> outcome = searches(distances, q_ids=ids, g_ids=ids, junk={0, 1, 2})
+        >>> bootstrap_searches(outcome, q_ids=ids, samples=50)["AUROC"].value == outcome.auroc
+        True
     """
     _require_draws(samples, seed, level)
     if not outcome.mated.any() or outcome.mated.all():

@@ -304,8 +304,36 @@ def _require_rates(**rates: Interval) -> None:
 def calibrate(
     pairs: KnownPairs, source: Source, rate: float = 1e-3, share: float = 0.5, seed: int = 0
 ) -> Calibration:
-    """Fit on a seeded ``share`` of the people, check on the others. DataError if there is too
-    little for the rate.
+    """Fit on a seeded ``share`` of the people, check on the others.
+
+    Args:
+        pairs: labelled pairs.
+        source: where they come from and which model made the distances.
+        rate: the false-match rate wanted, in (0, 1).
+        share: of the people that are fitted on, in (0, 1).
+        seed: who they are.
+
+    Returns:
+        A :class:`Calibration`: a probability for a distance, a threshold for the rate, and how it
+        did on the people it was not fitted on.
+
+    Raises:
+        DataError: there are too few people or pairs for the rate.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import KnownPairs, calibrate
+        >>> from partreid.metrics.calibration import Source
+        >>> who = np.repeat(np.arange(40), 2)
+        >>> query, gallery = (x.ravel() for x in np.meshgrid(who, who, indexing="ij"))
+        >>> same, n = query == gallery, len(query)
+        >>> far = np.random.default_rng(0).normal(10 - 6 * same, 1).astype(np.float32)
+        >>> images = np.full(40, 4)
+        >>> pairs = KnownPairs(far, np.ones(n, np.int64), same, query, gallery, images)
+        >>> source = Source("m", "w", "d", ("body",), "r", "made up", ("q",), "i", "g", "0", "-")
+        >>> made = calibrate(pairs, source, rate=0.01)
+        >>> made.same([3.0, 11.0], [1, 1]).tolist()
+        [True, False]
     """
     fit, held = divided(pairs, share, seed)
     require_enough(fit, held, rate)

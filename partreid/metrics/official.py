@@ -25,7 +25,17 @@ def trapezoid_ap(ranks: Ranks) -> float:
     """AP as the evaluation code of Market-1501 (2015) had it: area under the curve by trapezoids,
     in (0, 1].
 
-    ranks: int64 [P], ascending from 1, P > 0. Never above ``metrics.average_precision``.
+    Args:
+        ranks: int64 [P], ascending from 1, P > 0.
+
+    Returns:
+        Never above :func:`partreid.metrics.average_precision`.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics.official import trapezoid_ap
+        >>> trapezoid_ap(np.array([2]))
+        0.25
     """
     hits = np.arange(1, len(ranks) + 1)
     # precision just above each hit

@@ -503,9 +503,22 @@ class SingleShot:
 
 @door
 def match_ranks(distances: Floats, relevant: Mask, valid: Mask) -> Ranks:
-    """Ranks of the right entries, ascending: int64 [P]; P = 0 if there are none.
+    """Ranks of the right entries of one list.
 
-    distances: float [Ng], smaller is closer, no NaN. relevant, valid: bool [Ng].
+    Args:
+        distances: float [Ng], smaller is closer, no NaN.
+        relevant: bool [Ng], the right entries.
+        valid: bool [Ng], the entries that take part.
+
+    Returns:
+        int64 [P], ascending from 1; P = 0 if there are none.
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import match_ranks
+        >>> right, there = np.array([True, False, True]), np.array([True, True, True])
+        >>> match_ranks(np.array([0.3, 0.2, 0.9]), right, there).tolist()
+        [2, 3]
     """
     row = _without(distances, valid)[None]
     return np.sort(ranks_of_rows(np.sort(row), row, [np.flatnonzero(relevant & valid)])[0])
@@ -574,25 +587,59 @@ def _without(distances: Floats, valid: Mask) -> Floats:
 
 @door
 def average_precision(ranks: Ranks) -> float:
-    """Mean of the precision at each right entry, as information retrieval defines it. In (0, 1].
+    """Mean of the precision at each right entry, as information retrieval defines it.
 
-    ranks: int64 [P], ascending, P > 0. The older trapezoid rule of Market-1501 is
-    :func:`partreid.metrics.official.trapezoid_ap`.
+    The older trapezoid rule of Market-1501 is :func:`partreid.metrics.official.trapezoid_ap`.
+
+    Args:
+        ranks: int64 [P], ascending, P > 0.
+
+    Returns:
+        In (0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import average_precision
+        >>> average_precision(np.array([1, 4]))
+        0.75
     """
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 
 @door
 def inverse_negative_penalty(ranks: Ranks) -> float:
-    """INP = P / rank of the last right entry: what finding them all costs (AGW, TPAMI 2021). In
-    (0, 1].
+    """INP = P / rank of the last right entry: what finding them all costs (AGW, TPAMI 2021).
+
+    Args:
+        ranks: int64 [P], ascending, P > 0.
+
+    Returns:
+        In (0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import inverse_negative_penalty
+        >>> inverse_negative_penalty(np.array([1, 4]))
+        0.5
     """
     return float(len(ranks) / ranks[-1])
 
 
 @door
 def cumulative_matches(first: Ranks, ks: Sequence[int]) -> dict[int, float]:
-    """CMC: the share of lists whose first right entry has rank k or better. first: int64 [N], N
-    > 0.
+    """CMC: the share of lists whose first right entry has rank k or better.
+
+    Args:
+        first: int64 [N], N > 0, the rank of each list's first right entry.
+        ks: ranks.
+
+    Returns:
+        Rank -> share in [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from partreid.metrics import cumulative_matches
+        >>> cumulative_matches(np.array([1, 3, 8, 1]), [1, 5])
+        {1: 0.5, 5: 0.75}
     """
     return {k: float(np.mean(first <= k)) for k in ks}

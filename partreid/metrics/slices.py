@@ -54,6 +54,25 @@ def by_camera_pair(
     gives the mAP of the ranking; ``found@k``, the weighted share that ranks k or better. There is
     no Rank-1 of a pair of cameras: the right answers of a query from other cameras stand in the
     same list.
+
+    Args:
+        ranking: what :func:`partreid.metrics.evaluate` gave.
+        q_cams: integers [Nq].
+        g_cams: integers [Ng].
+        ks: ranks of ``found@k``.
+
+    Returns:
+        A :class:`Slice` for each pair of cameras.
+
+    Raises:
+        ShapeError: cameras are no integers or not one per query.
+
+    Example:
+        >>> from partreid.metrics import evaluate
+        >>> from partreid.metrics.slices import by_camera_pair
+        >>> found = evaluate([[0.1, 0.4, 0.3]], q_ids=[1], g_ids=[1, 1, 2])
+        >>> [s.name for s in by_camera_pair(found, q_cams=[1], g_cams=[2, 3, 2])]
+        ['camera 1 -> 2', 'camera 1 -> 3']
     """
     of_query, of_gallery = (
         as_int64("q_cams", q_cams),
@@ -189,6 +208,35 @@ def by_part(
     far that matters: ``queries`` are the scored queries that show the part, ``pairs`` the right
     pairs of which both do, ``weight`` the share of the mAP's weight that these pairs have. key: the
     places of the embeddings.
+
+    Args:
+        distance: how images are compared, with the weights of all embeddings.
+        query: Nq embeddings.
+        gallery: Ng embeddings.
+        q_ids: integers [Nq].
+        g_ids: integers [Ng].
+        q_cams: integers [Nq] or None.
+        g_cams: integers [Ng] or None.
+        protocol: see :func:`partreid.metrics.evaluate`, as the next three.
+        distractor: an identity, or several, that is wrong for every query.
+        junk: an identity, or several, that no query sees.
+        ks: ranks of the CMC.
+        samples: draws of the intervals.
+
+    Returns:
+        A :class:`Slice` for each embedding, for the body parts together and for all.
+
+    Raises:
+        ShapeError, ArgumentError, DataError: as :func:`partreid.metrics.evaluate`.
+
+    Example:
+        >>> import torch
+        >>> from partreid import Embeddings, PartDistance
+        >>> from partreid.metrics.slices import by_part
+        >>> e = Embeddings.seen(torch.eye(4).reshape(2, 2, 4), ("head", "legs"))
+        >>> rows = by_part(PartDistance("cosine"), e, e, q_ids=[1, 2], g_ids=[1, 2], samples=10)
+        >>> [row.name for row in rows]
+        ['head', 'legs', 'all together']
     """
     single = replace(distance, weights=None, shrink=0.0, far=None)
     rows: list[tuple[str, tuple[str, ...], PartDistance]] = [

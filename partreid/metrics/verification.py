@@ -220,7 +220,7 @@ def roc_curve(
         >>> len(roc.genuine), roc.impostors
         (3, 3)
         >>> round(roc.tpr_at(0.34), 3)
-        0.667
+        0.333
     """
     values = as_matrix(distances)
     shape = (values.shape[0], values.shape[1])

@@ -45,7 +45,18 @@ class KReciprocal:
     of the original distance in the result, 0..1. power: distances are raised to it first; 2 is the
     paper's Mahalanobis form on Euclid.
 
-    DataError if the numbers make no sense.
+    Raises:
+        DataError: the numbers make no sense.
+
+    Example:
+        >>> import torch
+        >>> from partreid import Embeddings, PartDistance
+        >>> from partreid.metrics import rank
+        >>> from partreid.retrieval import KReciprocal
+        >>> e = Embeddings.one("global", torch.tensor([[0.0], [0.1], [5.0], [5.1]]))
+        >>> blocks = KReciprocal(k1=1, k2=1)(PartDistance("euclidean"), e, e)
+        >>> rank(blocks, q_ids=[1, 1, 2, 2], g_ids=[1, 1, 2, 2]).mAP
+        1.0
     """
 
     k1: int = 20
@@ -75,12 +86,22 @@ class KReciprocal:
         rows: int = 512,
         progress: Progress | None = None,
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Re-ranked distances as (slice of queries, float32 [<= rows, Ng]), ready for
-        :func:`partreid.metrics.rank`.
+        """Re-ranked distances, ready for :func:`partreid.metrics.rank`.
 
-        progress: called with (steps done, steps in all): one for every image whose neighbours are
-        found, three for the sets that follow from them, one for the result of every query.
-        DataError if a distance is NaN.
+        Args:
+            distance: how two images are compared.
+            query: Nq embeddings.
+            gallery: Ng embeddings.
+            rows: queries at a time.
+            progress: called with (steps done, steps in all): one for every image whose neighbours
+                are known, three for the sets that follow from them, one for the result of every
+                query.
+
+        Returns:
+            (slice of queries, float32 [at most rows, Ng]), one after the other.
+
+        Raises:
+            DataError: a distance is NaN.
         """
         integer("the rows of a block", rows, 1)
         return self._rerank(OfEmbeddings(distance, query, gallery), rows, progress)

@@ -28,9 +28,30 @@ def nearest(
 ) -> tuple[Integers, Distances]:
     """Gallery rows and distances of the k nearest (or of all, if there are fewer), nearest first.
 
-    Returns int64 [Nq, k] and float32 [Nq, k] (float64 if the vectors are). The result is that of
-    sorting whole rows of the distance matrix, which never exists: memory is that of a tile and of
-    the result. DataError if a distance is NaN.
+    The result is that of sorting whole rows of the distance matrix, which never exists: memory is
+    that of a tile and of the result.
+
+    Args:
+        distance: how two images are compared.
+        query: Nq embeddings.
+        gallery: Ng embeddings.
+        k: how many of the gallery.
+
+    Returns:
+        (index int64 [Nq, k], distance float32 [Nq, k], or float64 if the vectors are).
+
+    Raises:
+        DataError: a distance is NaN.
+        ShapeError: the embeddings differ.
+
+    Example:
+        >>> import torch
+        >>> from partreid import Embeddings, PartDistance
+        >>> from partreid.retrieval import nearest
+        >>> e = Embeddings.one("global", torch.tensor([[0.0], [1.0], [5.0]]))
+        >>> index, far = nearest(PartDistance("euclidean"), e, e, k=2)
+        >>> index.tolist(), far[:, 1].tolist()
+        ([[0, 1], [1, 0], [2, 1]], [1.0, 1.0, 4.0])
     """
     k = min(integer("k", k, 1), len(gallery))
     index = np.zeros((len(query), k), np.int64)

@@ -80,11 +80,8 @@ def test_arrays_tensors_and_lists_score_alike(form: Callable[[Any], Any]) -> Non
     given = {name: form(values) for name, values in ids.items()}
     assert evaluate(form(FAR), **given).scores == want.scores
     assert roc_curve(form(FAR), **given).scores == roc_curve(FAR, **ids).scores
-    assert (
-        rank([(slice(0, 20), form(FAR))], **given).scores == want.scores
-        if not isinstance(form(FAR), list)
-        else True
-    )
+    if not isinstance(form(FAR), list):
+        assert rank([(slice(0, 20), form(FAR))], **given).scores == want.scores
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.int16])
@@ -102,7 +99,7 @@ def test_cameras_choose_the_rule() -> None:
     cams = {"q_cams": Q_CAMS, "g_cams": G_CAMS}
     assert evaluate(FAR, **ids).protocol == "no_camera"
     across = evaluate(FAR, **ids, **cams)
-    assert across.protocol == "market1501" and (across.size < 60).all()
+    assert across.protocol == "market1501" and set(across.size.tolist()) == {55, 60}
     everything = evaluate(FAR, **ids, **cams, protocol=ANY_CAMERA)
     assert everything.scores == evaluate(FAR, **ids).scores
     mine = Protocol("mine", "nothing", lambda i, c, ids, cams: cams == c, needs_cameras=True)
