@@ -43,7 +43,11 @@ def train(
     """
     from partreid.recipes import find, override
 
-    chosen = override(find(recipe), set_)
+    named = find(recipe)
+    chosen = override(named, set_)
+    for note in chosen.notes:
+        if note not in named.notes:
+            ui.say(f"note: {note}")
     if smoke:
         from partreid.experiments.smoke import smoked
 

@@ -16,6 +16,7 @@ from partreid.convert.mapping import first, match
 from partreid.convert.reading import read
 from partreid.convert.report import Conversion, Matched, share, some
 from partreid.errors import DataError, RecipeError
+from partreid.layers.timm_trunk import TimmTrunk
 from partreid.layers.trunks import BACKBONES
 from partreid.recipes import Recipe, find, to_plain
 from partreid.recipes.base import Spec, unknown
@@ -26,6 +27,7 @@ from partreid.utils.arguments import door
 from partreid.utils.files import write_json
 from partreid.utils.lock import alone_in
 
+TIMM = "timm:"  # and a model's name: the layout of its trunk in timm's own names
 _CLASSES = 1000  # of ImageNet
 _TIMES, _SPARE = 10, 2**26  # how many more numbers than its checkpoint a model may have
 
@@ -85,7 +87,8 @@ def convert(
     ``out/conversion.json``.
 
     layout: a key of LAYOUTS, or "trunk" for ``out/trunk.safetensors`` alone, which a recipe's
-    ``start`` accepts; None: see :func:`detect`. recipe: how the model matches; what tensors decide
+    ``backbone.weights`` accepts, "timm:MODEL" for that of a timm model in timm's names; None: see
+    :func:`detect`. recipe: how the model matches; what tensors decide
     (widths, modules, number of parts found by clustering) follows the tensors. None: the release's
     own. least: share of both sides' numbers that must find a counterpart, in [0, 1]; whatever
     matching reads must be there in any case. identities: if the checkpoint has no classifier to
@@ -93,8 +96,9 @@ def convert(
     """
     if not 0 <= least <= 1:
         raise RecipeError(f"the least share must lie between 0 and 1, got {least}")
-    if layout is not None and layout not in (*LAYOUTS, TRUNK):
-        raise RecipeError(unknown("layout", layout, (*LAYOUTS, TRUNK)))
+    is_timm = layout is not None and layout.startswith(TIMM)
+    if layout is not None and layout not in (*LAYOUTS, TRUNK) and not is_timm:
+        raise RecipeError(unknown("layout", layout, (*LAYOUTS, TRUNK, f"{TIMM}MODEL")))
     with alone_in(out):
         for taken in (
             "model.safetensors",
@@ -107,8 +111,8 @@ def convert(
         tensors = read(checkpoint)
         name = layout or detect(tensors)
         done = (
-            _trunk(checkpoint, tensors, out, least)
-            if name == TRUNK
+            _trunk(checkpoint, tensors, out, least, name)
+            if name == TRUNK or is_timm
             else _model(checkpoint, tensors, name, out, recipe, least, identities)
         )
         write_json(out / "conversion.json", done.to_dict())
@@ -118,7 +122,7 @@ def convert(
 @door
 def trunk_weights(path: Path, trunk: nn.Module, least: float = 0.95) -> Matched:
     """Fill a trunk of BACKBONES from a file by the names of timm, torchvision, HRNet or IBN-Net, in
-    place.
+    place; one of timm's models by timm's names alone.
 
     Reducers of our own stay as they are. DataError if less than ``least`` of the trunk or of the
     file finds its place.
@@ -131,6 +135,8 @@ def trunk_weights(path: Path, trunk: nn.Module, least: float = 0.95) -> Matched:
 def _matched_trunk(
     path: Path, theirs: Mapping[str, Tensor], trunk: nn.Module, least: float
 ) -> Matched:
+    if isinstance(trunk, TimmTrunk):
+        return _matched_timm(path, theirs, trunk, least)
     tensors = canonical(theirs)
     kind = trunk_of(tensors)
     if kind is None:
@@ -154,24 +160,47 @@ def _matched_trunk(
     )
 
 
-def _trunk(checkpoint: Path, tensors: Mapping[str, Tensor], out: Path, least: float) -> Conversion:
-    backbone = Spec(trunk_of(canonical(tensors)) or "resnet50")
+def _matched_timm(
+    path: Path, theirs: Mapping[str, Tensor], trunk: TimmTrunk, least: float
+) -> Matched:
+    """A file with timm's names against timm's model: both have the same, but for its head."""
+    modules = {name.split(".")[1] for name in trunk.state_dict() if name.startswith("net.")}
+    heads = (
+        (rf"(?!(?:{'|'.join(map(re.escape, sorted(modules)))})(?:\.|$)).*", "the model's own head"),
+        (r".*\.(?:relative_position_index|attn_mask)", "made anew for the size of the images"),
+    )
+    own = {name: t for name, t in trunk.state_dict().items() if not name.startswith("before.")}
+    found = match(theirs, own, ((r"(.+)", r"net.\1"),), heads, (r"reduce\..*",))
+    _check(path, f"{TIMM}{trunk.model}", found, least)
+    return found
+
+
+def _trunk(
+    checkpoint: Path, tensors: Mapping[str, Tensor], out: Path, least: float, layout: str
+) -> Conversion:
+    backbone = (
+        Spec(trunk_of(canonical(tensors)) or "resnet50")
+        if layout == TRUNK
+        else Spec("timm", model=layout.removeprefix(TIMM))
+    )
     found = _matched_trunk(checkpoint, tensors, _bare(backbone), least)
     path = out / "trunk.safetensors"
     save_tensors(
         path,
         {f"trunk.{name}": value for name, value in found.tensors.items()},
-        {"trunk": backbone.name, "converted": _origin(checkpoint, TRUNK)},
+        {"trunk": backbone.name, **backbone.args, "converted": _origin(checkpoint, layout)},
     )
+    chosen = " ".join(f"--set backbone.{name}={value}" for name, value in backbone.args.items())
     notes: tuple[str, ...] = (
-        f"start training from it: --set backbone={backbone.name} --set backbone.weights={path}",
+        f"start training from it: --set backbone={backbone.name}{' ' * bool(chosen)}{chosen} --set "
+        f"backbone.weights={path}",
     )
-    if any(".se_module." in name for name in tensors):
+    if layout == TRUNK and any(".se_module." in name for name in tensors):
         notes += (
             "the first SE-ResNet has its strides in the first convolution of a block, this one in "
             "the second: its weights are a start, the network is not the same",
         )
-    return Conversion(checkpoint, TRUNK, None, 0, found, path, notes)
+    return Conversion(checkpoint, layout, None, 0, found, path, notes)
 
 
 def _model(

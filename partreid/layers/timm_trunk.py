@@ -153,11 +153,17 @@ class TimmTrunk(nn.Module):
             RecipeError: if the model has no last stage that can be told from the rest.
         """
         why = "this method copies the last stage of its trunk once for every branch, and"
-        other = "choose a model with stages (convnext_tiny, resnet18, swin_tiny...) or another method"
+        other = (
+            "choose a model with stages (convnext_tiny, resnet18, swin_tiny...) or another method"
+        )
         if len(self.levels) > 1 or self.levels[0] != len(self.info) - 1:
-            raise RecipeError(f"{why} levels={list(self.levels)} does not end with it; leave it out")
+            raise RecipeError(
+                f"{why} levels={list(self.levels)} does not end with it; leave it out"
+            )
         if self.info[-1]["reduction"] == self.info[-2]["reduction"]:
-            raise RecipeError(f"{why} timm's {self.model} has no stages, only equal blocks; {other}")
+            raise RecipeError(
+                f"{why} timm's {self.model} has no stages, only equal blocks; {other}"
+            )
         last = self._last()
         if last is None:
             raise RecipeError(f"{why} that of timm's {self.model} cannot be told apart; {other}")
@@ -206,7 +212,9 @@ class TimmTrunk(nn.Module):
         if self.levels[-1] != len(self.strides) - 1:
             raise RecipeError(f"last_stride needs the last level; {what}, gives {self.levels}")
         if len(self.strides) < 2 or self.strides[-1] != 2 * self.strides[-2]:
-            raise RecipeError(f"{what}, has no stride of 2 in its last stage; leave last_stride out")
+            raise RecipeError(
+                f"{what}, has no stride of 2 in its last stage; leave last_stride out"
+            )
         if last_stride == 2:
             return
         last = self._last()

@@ -137,8 +137,8 @@ def fill(
     A reducer of our own stays as it is, and so do numbers that images are normalised by. local: how
     such a file is made, for errors. below: where the names stand in the trunk of a file that has
     the network's own names; None: no such file is taken. known: all of the network's own names,
-    by which a file of a larger model is told; None: it is not. DataError unless all else finds its tensor, of its shape and
-    finite.
+    by which a file of a larger model is told; None: it is not. DataError unless all else finds its
+    tensor, of its shape and finite.
     """
     file = regular(path, "file of weights")
     if file.suffix != ".safetensors":
@@ -177,9 +177,7 @@ def fill(
         trunk.load_state_dict({name: tensors[name] for name in own}, strict=False)
 
 
-def _foreign(
-    tensors: Collection[str], own: Collection[str], known: Collection[str]
-) -> list[str]:
+def _foreign(tensors: Collection[str], own: Collection[str], known: Collection[str]) -> list[str]:
     """Names of layers that the whole network does not have, in modules that the trunk has: not its
     head, which no trunk keeps.
     """
