@@ -56,12 +56,12 @@ class Slice:
 
     @classmethod
     def of(cls, pairs: KnownPairs) -> "Slice":
-        own = int(pairs.same.sum())
+        genuine = int(pairs.same.sum())
         return cls(
             int(pairs.images.sum()),
             len(np.unique(pairs.query)),
-            own,
-            len(pairs) - own,
+            genuine,
+            len(pairs) - genuine,
             int((~pairs.known).sum()),
         )
 
@@ -342,7 +342,7 @@ def calibrate(
     threshold = threshold_at(odds[~fit.same], rate)
     accepted = (odds >= threshold) & ~fit.same
     drawn = log_ratios(fit.counts(accepted), fit.counts(~fit.same), DRAWS, seed)
-    # its own error and that of other people
+    # its genuine error and that of other people
     low, high = np.exp(np.percentile(drawn - np.roll(drawn, 1), _TAILS))
     held_odds = logits(curves, held.distance, held.shared)
     return Calibration(
@@ -378,10 +378,10 @@ def require_enough(fit: KnownPairs, held: KnownPairs, rate: float) -> None:
             f"a false-match rate lies between 0 and 1, got {rate}; give e.g. --rate 0.001"
         )
     for what, pairs in (("fitted on", fit), ("checked on", held)):
-        people, own = Slice.of(pairs).people, int(pairs.same.sum())
-        if people < LEAST or own < LEAST:
+        people, genuine = Slice.of(pairs).people, int(pairs.same.sum())
+        if people < LEAST or genuine < LEAST:
             raise DataError(
-                f"too little to calibrate with: {people} people with {own} genuine pairs to "
+                f"too little to calibrate with: {people} people with {genuine} genuine pairs to "
                 f"be {what}, and it takes {LEAST} of either; give a slice with more people"
             )
         if not (pairs.known & pairs.same).any() or not (pairs.known & ~pairs.same).any():
@@ -409,15 +409,15 @@ def examine(pairs: KnownPairs, odds: Doubles, accepted: Mask, seed: int = 0) -> 
         pairs,
         log_ratios(pairs.counts(false), pairs.counts(~pairs.same), DRAWS, seed),
     )
-    own, hits = (
+    genuine, hits = (
         np.bincount(pairs.query[pairs.same], minlength=pairs.people),
         np.bincount(pairs.query[true], minlength=pairs.people),
     )
-    own, hits = own[own > 0], hits[own > 0]
+    genuine, hits = genuine[genuine > 0], hits[genuine > 0]
     weight = np.random.default_rng([seed, 13]).multinomial(
-        len(own), np.full(len(own), 1 / len(own)), DRAWS
+        len(genuine), np.full(len(genuine), 1 / len(genuine)), DRAWS
     )
-    tprs = (weight @ hits) / np.maximum(weight @ own, 1)
+    tprs = (weight @ hits) / np.maximum(weight @ genuine, 1)
     low, high = np.percentile(tprs, _TAILS)
     known = pairs.known
     kinds = np.bincount(pairs.same[known], minlength=2)
@@ -426,7 +426,7 @@ def examine(pairs: KnownPairs, odds: Doubles, accepted: Mask, seed: int = 0) -> 
     return Check(
         Slice.of(pairs),
         fmr,
-        Interval(float(hits.sum() / max(own.sum(), 1)), float(low), float(high)),
+        Interval(float(hits.sum() / max(genuine.sum(), 1)), float(low), float(high)),
         reliability(probability, pairs.same[known], weights),
     )
 
