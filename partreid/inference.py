@@ -35,7 +35,7 @@ from partreid.retrieval.search import nearest
 from partreid.train.bundle import read_model
 from partreid.train.checkpoint import save_tensors
 from partreid.types import Embeddings, PartScheme, Vectors
-from partreid.utils.arguments import check_fields, door, fits, integer, require, said
+from partreid.utils.arguments import Count, check_fields, door, fits, integer, require, said
 from partreid.utils.files import parse_json, read_text, regular, writable, write_json
 from partreid.utils.lock import alone_in
 from partreid.utils.tensors import read_tensors
@@ -328,7 +328,7 @@ class Model:
         query: Embeddings | SavedEmbeddings,
         gallery: Embeddings | SavedEmbeddings,
         paths: Sequence[Path | None] | None = None,
-        top: int = 10,
+        top: Count = 10,
         prior: float = 0.5,
     ) -> list[list[Hit]]:
         """The same with crops that are embedded already, just now or saved.
@@ -383,7 +383,7 @@ def rank(
     query: Vectors | SavedEmbeddings,
     gallery: Vectors | SavedEmbeddings,
     distance: PartDistance | None = None,
-    top: int = 10,
+    top: Count = 10,
 ) -> list[list[Hit]]:
     """For every query the nearest of a gallery, without a model; ties keep the gallery's order.
 

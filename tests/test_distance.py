@@ -607,3 +607,36 @@ def test_gpu_equals_cpu(
     torch.testing.assert_close(value.detach(), want, **close)
     (slope,) = torch.autograd.grad(value[value.isfinite()].sum(), x.vectors)
     assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_plain_tensors_are_embeddings(metric: Metric) -> None:
+    q, g, measure = some(4, 1), some(6, 2), PartDistance(metric)
+    far = measure(q.vectors, g.vectors, q_visibility=q.visibility, g_visibility=g.visibility)
+    assert torch.equal(far, measure(q, g))
+    assert torch.equal(measure(q.vectors, g.vectors), measure(q.all_visible(), g.all_visible()))
+    assert torch.equal(measure(q, g.vectors), measure(q, g.all_visible()))  # takes its names
+    assert torch.equal(measure.within(q.vectors, visibility=q.visibility), measure.within(q))
+    assert torch.equal(measure.terms(q.vectors, q), measure.terms(q.all_visible(), q))
+    one = measure(q.vectors[:, 0], g.vectors[:, 0])
+    assert torch.equal(
+        one, measure(q.select("global").all_visible(), g.select("global").all_visible())
+    )
+    blocks = [block for _, block in measure.blocks(q.vectors, g.vectors, 3)]
+    torch.testing.assert_close(torch.cat(blocks), measure(q.vectors, g.vectors))
+
+
+def test_what_is_no_embedding_is_refused() -> None:
+    cosine, x = PartDistance("cosine"), torch.rand(2, 3, 4)
+    for call, words in (
+        (lambda: cosine(x, torch.rand(2, 4)), "must have the same embeddings"),
+        (lambda: cosine(x, x.numpy()), "embeddings or a tensor, float .* got ndarray"),
+        (lambda: cosine(x[0, 0], x), r"must be \[N, D\] or \[N, M, D\], got \(4,\)"),
+        (lambda: cosine(x.long(), x.long()), "vectors must be floats"),
+        (lambda: cosine(x, x, q_visibility=torch.full((2, 3), math.nan)), "got nan"),
+        (lambda: cosine(x, x, g_visibility=torch.full((2, 3), 1.5)), "got 1.5"),
+        (lambda: cosine(x, x, g_visibility=torch.ones(2)), r"visibility must be \[2, 3\]"),
+        (lambda: cosine(x, x.to("meta")), "must lie on one device, got cpu and meta"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()

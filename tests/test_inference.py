@@ -1,14 +1,18 @@
 """The Python API on a toy run: load, embed, compare, rank."""
 
+import json
 import math
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import partreid
 from partreid.errors import ArgumentError, DataError, ShapeError
@@ -20,6 +24,7 @@ from partreid.metrics.calibration import Calibration, Check, Slice, Source, reli
 from partreid.metrics.pairs import Curve
 from partreid.train.checkpoint import load_tensors, save_tensors
 from partreid.types import Benchmark, Embeddings, Sample
+from partreid.utils.tensors import read_tensors
 
 PARTS = ("head", "torso", "arms", "upper_legs", "lower_legs")
 
@@ -330,3 +335,132 @@ def test_what_is_no_finished_model_is_refused(
     )
     with pytest.raises(DataError, match="is not a finished model"):
         partreid.load(tmp_path / "embeddings.safetensors")
+
+
+def kinds(paths: list[Path]) -> list[Any]:
+    """One file, one picture, one array and one tensor."""
+    array = np.asarray(Image.open(paths[2]))
+    tensor = torch.from_numpy(np.array(Image.open(paths[3]))).permute(2, 0, 1)
+    return [paths[0], Image.open(paths[1]), array, tensor]
+
+
+def test_pictures_arrays_and_tensors_are_crops(model: Model, crops: Path) -> None:
+    paths = crop_paths(crops)[:4]
+    e = model.embed(kinds(paths))
+    assert torch.equal(e.vectors, model.embed(paths).vectors)
+    hits = model.rank(kinds(paths)[1:], kinds(paths), top=4)
+    for row, found in enumerate(hits, 1):
+        assert [hit.path for hit in found] == [paths[0] if h.row == 0 else None for h in found]
+        assert found[0].row == row and found[0].distance == pytest.approx(0, abs=1e-3)
+    (near,) = (h for h in hits[0] if h.row == 1)
+    with pytest.raises(DataError, match="row 1 of the gallery is a picture in memory"):
+        _ = near.file
+    _, picture, array, tensor = kinds(paths)
+    pair, same = model.compare(picture, tensor), model.compare(paths[1], paths[3])
+    assert pair.distance == same.distance
+    assert np.array_equal(np.asarray(pair.picture()), np.asarray(same.picture()))
+    for several in ([paths[0], paths[1]], np.stack([array, array]), crops):
+        with pytest.raises(ArgumentError, match="each of the crops|must be one crop"):
+            model.compare(several, array)  # type: ignore[arg-type]
+
+
+def test_a_crop_in_memory_for_which_there_are_no_numbers_is_named(
+    model: Model, crops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = model.method.describe
+    monkeypatch.setattr(
+        model.method,
+        "describe",
+        lambda out: Embeddings(
+            describe(out).vectors * torch.nan, describe(out).visibility, model.names
+        ),
+    )
+    with pytest.raises(DataError, match=r"gives NaN or infinity for crop 1 \(a picture\)"):
+        model.embed([Image.open(crop_paths(crops)[0])])
+
+
+def test_what_was_saved_is_read_back_and_ranked(model: Model, crops: Path, tmp_path: Path) -> None:
+    paths = crop_paths(crops)
+    saved = partreid.save_embeddings(model, [*paths, Image.open(paths[0])], tmp_path / "e")
+    kept = partreid.load_embeddings(str(tmp_path / "e"))
+    assert (kept.paths, kept.distance, kept.model) == (saved.paths, saved.distance, saved.model)
+    assert kept.paths == (*paths, None) and len(kept) == 7
+    assert torch.equal(kept.embeddings.vectors, model.embed([*paths, paths[0]]).vectors)
+    assert torch.equal(kept.embeddings.visibility, saved.embeddings.visibility)
+    assert partreid.load_embeddings(tmp_path / "e" / "embeddings.safetensors").paths == kept.paths
+    want = [[(h.row, h.path, h.distance) for h in hits] for hits in model.search(kept, kept, top=3)]
+    for found in (
+        model.search(kept.embeddings, kept.embeddings, kept.paths, top=3),
+        partreid.rank(kept, kept, top=3),
+        partreid.rank(kept.embeddings, saved, top=3),
+    ):
+        assert [[(h.row, h.path, h.distance) for h in hits] for hits in found] == want
+    assert [h.path for h in partreid.rank(kept, kept.embeddings, top=2)[0]] == [None, None]
+
+
+def test_embeddings_of_two_models_are_refused(
+    model: Model, trained: Callable[[str], Path], crops: Path, tmp_path: Path
+) -> None:
+    other = partreid.load(trained("bpbreid"))
+    with torch.no_grad():
+        next(iter(other.method.parameters())).add_(0.01)  # trained on
+    mine = partreid.save_embeddings(model, crops, tmp_path / "mine")
+    theirs = partreid.save_embeddings(other, crops, tmp_path / "theirs")
+    for call in (
+        lambda: model.search(mine, theirs),
+        lambda: other.search(mine.embeddings, mine),
+        lambda: partreid.rank(mine, theirs),
+        lambda: partreid.rank(mine, theirs, model.method.distance),
+    ):
+        with pytest.raises(DataError, match="of another model .* embed both with one model"):
+            call()
+    with pytest.raises(ArgumentError, match="distance must say how plain embeddings are compared"):
+        partreid.rank(mine.embeddings, mine.embeddings)
+    changed = replace(mine, distance=partreid.PartDistance("cosine"))
+    with pytest.raises(DataError, match="say which counts with distance="):
+        partreid.rank(mine, changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t, m: t.update(more=torch.ones(1)), "holds .*, not vectors and visibility"),
+        (lambda t, m: t["vectors"].fill_(torch.nan), "vectors must be finite numbers"),
+        (lambda t, m: t.update(vectors=t["vectors"].double()), "vectors must be .*float32"),
+        (lambda t, m: t["visibility"].fill_(2), "visibilities lie between .* got 2"),
+        (lambda t, m: t.update(visibility=t["visibility"][:1]), "visibility must be"),
+        (lambda t, m: m.update(names=["a"]), "6 embeddings need 6 names"),
+        (lambda t, m: m.update(names="abcdef"), "names must be a list of texts"),
+        (lambda t, m: m["crops"].pop(), "a gallery of 6 embeddings needs as many paths, got 5"),
+        (lambda t, m: m.update(crops=[1] * 6), "crops must be a list of texts"),
+        (lambda t, m: m.update(weights=7), "weights must be a text, got 7"),
+        (lambda t, m: m.update(distance="cosine"), "distance must be a table"),
+        (lambda t, m: m["distance"].update(metric="manhattan"), "metric must be one of"),
+        (lambda t, m: m.pop("weights"), "does not say which model"),
+    ],
+)
+def test_embeddings_that_were_changed_are_refused(
+    change: Callable[[Any, Any], Any], words: str, model: Model, crops: Path, tmp_path: Path
+) -> None:
+    partreid.save_embeddings(model, crops, tmp_path / "e")
+    file = tmp_path / "e" / "embeddings.safetensors"
+    tensors, meta = read_tensors(file, "")
+    record = json.loads(meta["partreid"])
+    change(tensors, record)
+    save_tensors(file, tensors, record)
+    with pytest.raises(DataError, match=words + r".*embed the crops again"):
+        partreid.load_embeddings(tmp_path / "e")
+
+
+def test_what_is_no_file_of_embeddings_is_refused(
+    trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="there is no file of embeddings"):
+        partreid.load_embeddings(tmp_path)
+    with pytest.raises(DataError, match="does not say which model its embeddings are of"):
+        partreid.load_embeddings(trained("bpbreid") / "model.safetensors")
+    (tmp_path / "embeddings.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(
+        DataError, match="not a readable safetensors file .*; embed the crops again"
+    ):
+        partreid.load_embeddings(tmp_path)

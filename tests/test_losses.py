@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from partreid.errors import ShapeError
+from partreid.errors import ArgumentError, ShapeError
 from partreid.losses import (
     Combine,
     centre_loss,
     diversity_loss,
+    gilt_loss,
+    gilt_terms,
     hard_triplet,
     id_loss,
     label_shares,
@@ -271,3 +273,104 @@ def test_magnifier_eq3_matches_loops(diagonal: bool) -> None:
     assert loss.item() == pytest.approx(total / (3 * 6), abs=1e-6)
     loss.backward()
     assert z.grad is not None and z.grad.isfinite().all() and z.grad[0].any()
+
+
+def test_plain_tensors_are_embeddings_of_which_all_is_visible() -> None:
+    e = group(2)
+    for combine in ("mean", "max", "min", "max_min", "each"):
+        assert torch.equal(
+            hard_triplet(e.vectors, IDS, combine=combine),
+            hard_triplet(e.all_visible(), IDS, combine=combine),
+        )
+        assert torch.equal(
+            hard_triplet(e.vectors, IDS, combine=combine, visibility=e.visibility),
+            hard_triplet(e, IDS, combine=combine),
+        )
+    flat = e.vectors[:, 0]
+    assert torch.equal(hard_triplet(flat, IDS), hard_triplet(Embeddings.one("a", flat), IDS))
+    assert diversity_loss(e).item() == diversity_loss(e.vectors).item()
+
+
+@pytest.mark.parametrize("hide", [False, True])
+def test_gilt_is_the_sum_of_eq6(hide: bool) -> None:
+    parts = group(3, hide=hide)
+    logits = {name: torch.randn(len(IDS), 3) for name in ("global", "foreground", "joined")}
+    want = sum(smoothed(x[n], int(IDS[n]), 0.1) for x in logits.values() for n in range(8)) / 8
+    want += triplet_by_loops(parts, 0.3, "mean")
+    assert gilt_loss(logits, parts, IDS).item() == pytest.approx(want, rel=1e-5)
+    plain = gilt_loss(logits, parts.vectors, IDS, visibility=parts.visibility)
+    assert plain.item() == gilt_loss(logits, parts, IDS).item()
+    one = gilt_loss(logits["global"], parts, IDS, margin=0.0, smoothing=0.0)
+    alone = id_loss(logits["global"], IDS, 0.0) + hard_triplet(parts, IDS, 0.0)
+    assert one.item() == pytest.approx(alone.item())
+
+
+def test_terms_of_gilt_keep_their_order_and_name_what_there_is() -> None:
+    parts, ids_of_parts = group(4), torch.randn(len(IDS), 3, 3)
+    terms = ["triplet_each_part", "id_parts", "triplet_parts"]
+    found = gilt_terms({"parts": ids_of_parts}, {"parts": parts}, IDS, terms, combine="max")
+    assert list(found) == terms
+    assert torch.equal(found["triplet_each_part"], hard_triplet(parts, IDS, combine="each"))
+    assert torch.equal(found["triplet_parts"], hard_triplet(parts, IDS, combine="max"))
+    assert torch.equal(found["id_parts"], id_loss(ids_of_parts, IDS, weights=parts.visibility))
+    for wrong in ("id_global", "triplet_whole", "parsing", "id"):
+        with pytest.raises(
+            ArgumentError, match=f"'{wrong}' has nothing .* id_parts, triplet_parts"
+        ):
+            gilt_terms({"parts": ids_of_parts}, {"parts": parts}, IDS, [wrong])
+    with pytest.raises(ArgumentError, match="at least one holistic embedding, got none"):
+        gilt_loss({}, parts, IDS)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [IDS.float() * torch.nan, IDS.bool(), IDS[:5], IDS[:, None]],
+    ids=["nan", "bool", "5", "2d"],
+)
+def test_identities_are_one_whole_number_per_image(ids: Tensor) -> None:
+    e, far = group(0), torch.rand(8, 8)
+    for call in (
+        lambda: hard_triplet(e.vectors, ids),
+        lambda: mine_hardest(far, ids),
+        lambda: id_loss(torch.randn(8, 3), ids),
+        lambda: gilt_loss(torch.randn(8, 3), e, ids),
+        lambda: centre_loss(e.vectors[:, 0], torch.randn(3, 5), ids, 1.0),
+    ):
+        with pytest.raises(ShapeError, match=r"identities"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [-100, -1, 3])
+def test_an_identity_without_a_class_or_a_centre_is_refused(wrong: int) -> None:
+    """-100 is what cross-entropy skips, and -1 took the last centre."""
+    ids = torch.tensor([0, wrong])
+    with pytest.raises(ShapeError, match=f"must lie from 0 to 2, .* got {wrong}"):
+        id_loss(torch.randn(2, 3), ids)
+    with pytest.raises(ShapeError, match=f"must lie from 0 to 2, .* got {wrong}"):
+        centre_loss(torch.randn(2, 4), torch.randn(3, 4), ids, 1.0)
+
+
+def test_a_model_that_diverges_shows_in_its_triplet_loss() -> None:
+    """Distances of NaN were left out, which made the loss 0."""
+    e = group(0)
+    e.vectors[3] = torch.nan
+    for combine in ("mean", "max", "each"):
+        assert hard_triplet(e.vectors, IDS, combine=combine).isnan()
+
+
+def test_numbers_that_mean_nothing_are_refused() -> None:
+    logits, labels = torch.randn(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8)
+    for call, words in (
+        (lambda: margin_loss(torch.rand(3), torch.rand(1)), "one of each for every anchor"),
+        (lambda: id_loss(torch.randn(8, 3), IDS, weights=-torch.ones(8)), "numbers of at least 0"),
+        (lambda: id_loss(torch.randn(8, 3), IDS, weights=torch.full((8,), torch.nan)), "or NaN"),
+        (lambda: id_loss(torch.randn(8, 3).long(), IDS), r"logits must be floats"),
+        (lambda: part_loss(logits, labels, keep=0.0), "keep must be a number above 0"),
+        (lambda: part_loss(logits, labels.long() - 1), r"begin at 0 \(background\), got -1"),
+        (lambda: diversity_loss(torch.rand(2, 1, 4)), "K of at least 2"),
+        (lambda: hard_triplet(torch.rand(8, 4), IDS, visibility=torch.full((8,), 2.0)), "got 2"),
+        (lambda: hard_triplet(group(0), IDS, visibility=torch.ones(8, 3)), "have their own"),
+        (lambda: hard_triplet(torch.rand(8, 4), IDS, margin=math.nan), "margin must be a number"),
+    ):
+        with pytest.raises((ShapeError, ArgumentError), match=words):
+            call()

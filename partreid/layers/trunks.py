@@ -254,6 +254,7 @@ class SmallTrunk(nn.Module):
         return f
 
 
+@door
 def resnet50(
     pretrained: bool = True,
     weights: str = "tv_in1k",
@@ -271,6 +272,7 @@ def resnet50(
     )
 
 
+@door
 def resnet50_ibn_a(
     pretrained: bool = True, weights: str | None = None, stem: Stem = "usual"
 ) -> nn.Module:

@@ -258,7 +258,7 @@ def _members(protocol: type) -> frozenset[str]:
 @functools.cache
 def _hints(function: Any) -> dict[str, Any]:
     if isinstance(function, type) and not hasattr(function, "__dataclass_fields__"):
-        function = vars(function)["__init__"]
+        function = function.__init__  # type: ignore[misc]
     found = typing.get_type_hints(function, include_extras=True)
     found.pop("return", None)
     return found

@@ -19,9 +19,11 @@ class Registry(MutableMapping[str, T], Generic[T]):
     more, e.g. ``partreid.trunks``. items: things, or where they are: "package.module:name".
 
     Example:
-        >>> from math import pi >>> numbers = Registry("number", "example.numbers", {"tau":
-        "math:tau"}) >>> numbers.register("pi", pi) >>> sorted(numbers), numbers["tau"] == 2 *
-        numbers["pi"] (['pi', 'tau'], True)
+        >>> from math import pi
+        >>> numbers = Registry("number", "example.numbers", {"tau": "math:tau"})
+        >>> numbers.register("pi", pi)
+        >>> sorted(numbers), numbers["tau"] == 2 * numbers["pi"]
+        (['pi', 'tau'], True)
     """
 
     def __init__(self, what: str, group: str, items: Mapping[str, T | str] | None = None) -> None:

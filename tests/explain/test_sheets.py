@@ -67,7 +67,7 @@ def test_right_and_wrong_differ_without_colour(shown):
 
 
 def test_every_method_and_answer_takes_its_place(shown):
-    plain = Shown(shown.path, 1, 2)
+    plain = Shown(shown.source, 1, 2)
     ten = tuple(Match(shown, i % 2 == 0, evidence()) for i in range(12))
     bare = tuple(Match(plain, False, evidence()) for _ in range(3))
     both = ranking_sheet(shown, {"BoT": bare, "BPBreID": ten}, height=96)
@@ -83,7 +83,7 @@ def test_every_method_and_answer_takes_its_place(shown):
 
 @pytest.mark.parametrize("seen", [(1.0, 1.0, 1.0), (1.0, 0.0, 1.0), (0.0, 0.0, 0.0)])
 def test_compare_draws_bars_of_shared_parts_only(shown, seen):
-    image = compare_picture(Shown(shown.path, 1, 2), Shown(shown.path, 1, 3), evidence(seen))
+    image = compare_picture(Shown(shown.source, 1, 2), Shown(shown.source, 1, 3), evidence(seen))
     assert image.mode == "RGB"
     for name, v in zip(NAMES, seen, strict=True):
         # a bar and a piece of the sum, or just a dot

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from partreid.distance import PartDistance
 from partreid.layers.pooling import max_pool, mean_pool, weighted_pool
-from partreid.losses import hard_triplet, id_loss, mine_hardest, part_loss
+from partreid.losses import gilt_loss, hard_triplet, id_loss, mine_hardest, part_loss
 from partreid.recipes import Frozen, Stage
 from partreid.train.schedule import factor
 from partreid.types import Embeddings
@@ -123,6 +123,9 @@ def test_gilt(row: str, seen: str) -> None:
             else Embeddings.one("e", vectors)
         )
         total = total + hard_triplet(group, ids, 0.3)
+    if row == "gilt":
+        logits = {name: scores[name] for name in ("globl", "foreg", "conct")}
+        assert gilt_loss(logits, e["parts"], ids, visibility=visible).item() == total.item()
     total.backward()
     assert total.item() == pytest.approx(float(GILT[f"{seen}/{row}/loss"]), abs=1e-5)
     checked = 0

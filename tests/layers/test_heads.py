@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from partreid.errors import ArgumentError, ShapeError
 from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap
 from partreid.types import Embeddings, PartScheme
 
@@ -85,3 +86,14 @@ def test_reduce_treats_every_embedding_alike() -> None:
 def test_reduce_map_keeps_the_grid() -> None:
     out = ReduceMap(7, 5).eval()(torch.randn(2, 7, 6, 4))
     assert out.shape == (2, 5, 6, 4) and (out >= 0).all()
+
+
+def test_an_identity_head_takes_plain_tensors_of_its_own_size() -> None:
+    e, head = parts(), IdHead(3, 5, 4).eval()
+    assert torch.equal(head(e.vectors), head(e))
+    one = IdHead(1, 5, 4).eval()
+    assert torch.equal(one(e.vectors[:, 0]), one(e.select("head")))
+    with pytest.raises(ShapeError, match=r"takes 3 embedding\(s\) of 5 numbers, got \[6, 1, 5\]"):
+        head(e.vectors[:, 0])
+    with pytest.raises(ArgumentError, match="joint or shared, not both"):
+        IdHead(3, 5, 4, joint=True, shared=True)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from partreid.errors import ShapeError
 from partreid.layers.pooling import POOLS, max_pool, mean_pool, weighted_pool
 
 B, C, M, H, W = 2, 3, 4, 5, 3
@@ -55,3 +56,12 @@ def test_a_map_that_is_nowhere_pools_nothing_and_keeps_gradients_finite() -> Non
         e.square().sum().backward()
     assert f.grad is not None and f.grad.isfinite().all()
     assert w.grad is not None and w.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", list(POOLS))
+def test_maps_lie_on_the_grid_of_the_features(name: str) -> None:
+    """Maps of one pixel were spread over all by max_pool."""
+    f, w = inputs()
+    for wrong in (w[:, :, :1, :1], w[:1]):
+        with pytest.raises(ShapeError, match=r"on the grid of the features, \[2, M, 5, 3\]"):
+            POOLS[name](f, wrong)

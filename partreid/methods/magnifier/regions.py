@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from partreid.errors import RecipeError
 from partreid.layers.pooling import max_pool
 from partreid.types import PartMaps, PartScheme
+from partreid.utils.arguments import door
 
 
 def label_regions(labels: Tensor, size: tuple[int, int], regions: int) -> Tensor:
@@ -48,6 +49,7 @@ def _neighbours(n: int, m: int, device: torch.device) -> tuple[Tensor, Tensor, T
     return before, (before + 1).clamp_max(n - 1), at - before
 
 
+@door
 def predicted_regions(
     parts: PartMaps, size: tuple[int, int], how: Literal["hard", "soft"] = "hard"
 ) -> Tensor:
@@ -130,6 +132,7 @@ class RegionDropout(nn.Module):
     RecipeError if ``keep`` cannot be shared out evenly, or asks for more than a group has.
     """
 
+    @door
     def __init__(
         self,
         groups: Sequence[Sequence[int]],
