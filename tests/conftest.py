@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,13 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from partreid import build
+from partreid.data.registry import BENCHMARKS
 from partreid.data.synthetic import PRESETS, write
-from partreid.recipes import Recipe, find, override
+from partreid.data.transforms import TRANSFORMS
+from partreid.labels import LABEL_SOURCES
+from partreid.labels.schemes import SCHEMES
+from partreid.layers.trunks import BACKBONES
+from partreid.recipes import PAPERS, Recipe, find, override
 from partreid.train.loop import train
 from partreid.types import Benchmark
 
@@ -208,3 +213,21 @@ def quick_demo(common: Path, partreid: Run) -> Path:
             assert done.returncode == 0, done.stderr
             (folder / "said.txt").write_text(done.stdout)
         return folder
+
+
+@pytest.fixture()
+def own_tables() -> Iterator[None]:
+    """What a test registers goes again."""
+    every: tuple[MutableMapping[str, Any], ...] = (
+        PAPERS,
+        LABEL_SOURCES,
+        SCHEMES,
+        BENCHMARKS,
+        BACKBONES,
+        TRANSFORMS,
+    )
+    before = [set(table) for table in every]
+    yield
+    for table, names in zip(every, before, strict=True):
+        for name in set(table) - names:
+            del table[name]

@@ -10,22 +10,17 @@ demo is replaced by its toy size, see ``AT_TOY_SIZE``.
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from cyclopts import App
 
 from partreid.build import benchmark
 from partreid.cli import app
-from partreid.data.registry import BENCHMARKS
-from partreid.data.transforms import TRANSFORMS
-from partreid.labels.schemes import SCHEMES
-from partreid.layers.trunks import BACKBONES
 from partreid.methods import METHODS
-from partreid.recipes import PAPERS, ROWS, find, override
-from partreid.recipes.labels import LABEL_SOURCES
+from partreid.recipes import ROWS, find, override
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -209,24 +204,6 @@ def run_bash(block: Block) -> None:
         for shown, toy in AT_TOY_SIZE.items():
             words = [word.replace(shown, toy) for word in words]
         run(words[1:])
-
-
-@pytest.fixture()
-def own_tables() -> Iterator[None]:
-    """What a page adds to the tables of papers, label sources, trunks and so on goes again."""
-    tables: tuple[MutableMapping[str, Any], ...] = (
-        PAPERS,
-        LABEL_SOURCES,
-        SCHEMES,
-        BACKBONES,
-        BENCHMARKS,
-        TRANSFORMS,
-    )
-    before = [set(table) for table in tables]
-    yield
-    for table, names in zip(tables, before):
-        for name in set(table) - names:
-            del table[name]
 
 
 @pytest.mark.slow  # needs the quick demo

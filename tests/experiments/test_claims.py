@@ -1,6 +1,7 @@
 """Claims: an order holds, fails or stays open by its interval; trained variants are used again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ import pytest
 from partreid.errors import DataError
 from partreid.experiments import claims
 from partreid.experiments.claims import Outcome, check
-from partreid.recipes import RECIPES, find
-from partreid.recipes.claims import CLAIMS, CONTROLS, STUDIES, Claim
+from partreid.recipes import PAPERS, RECIPES, Claim, find, papers
 from partreid.types import Benchmark
 
 CLAIM = Claim("a", "b", "2 > 1", "Table 0")
@@ -54,16 +54,19 @@ def test_different_queries_cannot_be_compared() -> None:
 
 
 def test_every_claim_is_of_rows_that_exist_and_differ_at_small_size() -> None:
-    for claim in CLAIMS:
-        better, worse = find(f"{claim.better}@demo"), find(f"{claim.worse}@demo")
-        assert better.digest != worse.digest, claim
-        assert sum(s.epochs for s in better.stages) == sum(s.epochs for s in worse.stages)
-        assert claim.paper in claim.worse and claim.queries in ("holistic", "occluded")
-        numbers = [RECIPES[name].expect for name in (claim.better, claim.worse)]
-        if ">" in claim.said and claim.worse not in {c.name for c in CONTROLS}:
-            assert claim.said == " > ".join(str(e.mAP) for e in numbers if e is not None)
-    for paper, rows in STUDIES.values():
-        assert all(name.startswith(paper) and find(f"{name}@demo") for name in rows)
+    for paper in papers():
+        for claim in paper.claims:
+            better, worse = find(f"{claim.better}@demo"), find(f"{claim.worse}@demo")
+            assert better.digest != worse.digest, claim
+            assert sum(s.epochs for s in better.stages) == sum(s.epochs for s in worse.stages)
+            assert claim.better.startswith(f"{paper.name}/")
+            assert claim.queries in ("holistic", "occluded")
+            numbers = [RECIPES[name].expect for name in (claim.better, claim.worse)]
+            if ">" in claim.said and None not in numbers:
+                assert claim.said == " > ".join(str(e.mAP) for e in numbers if e is not None)
+        for rows in paper.studies.values():
+            assert all(name.startswith(paper.name) and find(f"{name}@demo") for name in rows)
+    assert sum(len(paper.claims) for paper in papers()) > 30
 
 
 @pytest.mark.slow  # trains two small models
@@ -74,8 +77,11 @@ def test_variants_are_trained_once(
     twin = Claim(
         "dsa/table3/baseline-re-ls", "dsa/table4/baseline-re-ls", "", "one row in two tables"
     )
-    monkeypatch.setattr(claims, "CLAIMS", (claim, twin))
-    monkeypatch.setattr(claims, "STUDIES", {"Erasing": ("dsa", (claim.worse, claim.better))})
+    for paper in papers():
+        own = (claim, twin) if paper.name == "dsa" else ()
+        studies = {"Erasing": (claim.worse, claim.better)} if own else {}
+        changed = replace(paper, claims=own, studies=studies)
+        monkeypatch.setitem(PAPERS, paper.name, changed)
     numbers = claims.run(("dsa",), (1,), tmp_path / "out", "tiny", tmp_path / "claims.json")
     said = capsys.readouterr().out
     assert json.loads((tmp_path / "claims.json").read_text()) == numbers

@@ -11,7 +11,7 @@ from partreid import build
 from partreid.data.registry import BENCHMARKS
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic.benchmark import plan
-from partreid.experiments.smoke import empty, same
+from partreid.experiments.smoke import same
 from partreid.recipes import ROWS, Spec, find
 from partreid.recipes.costs import FLOPS, TRAINING, WITHDRAWN, Training, gmac, hours
 
@@ -41,7 +41,7 @@ COUNTED = (
 @pytest.mark.parametrize("name", COUNTED)
 def test_multiply_adds_are_those_of_the_model(name: str) -> None:
     recipe = find(name)
-    cues = build.cues(recipe, empty(recipe.train))
+    cues = build.cues(recipe, build.empty(recipe.train))
     scheme = cues["parts"].scheme if "parts" in cues else None
     with torch.device("meta"), torch.no_grad():
         method = build.method(

@@ -161,7 +161,7 @@ def test_all_five_papers_in_one_table_and_one_report(
     quick_demo: Path, numbers: dict[str, Any], tmp_path: Path
 ) -> None:
     out = Path(shutil.copytree(quick_demo / "partreid-demo", tmp_path / "all"))
-    found = demo.run(out, quick=True, every=True)
+    found = demo.run(out, quick=True, methods=("all",))
     papers = {"BPBreID", "ISP", "HCGA", "DSA-reID", "MagnifierNet"}
     assert {r["method"] for r in found["results"]} == papers | {"BoT", "PCB"}
     assert set(found["gains_over_bot"]) == papers and set(found["label_quality"]) == {"ISP", "HCGA"}

@@ -1,0 +1,1 @@
+"""Halves: a method that lives outside the package, for the tests of what can be added."""
