@@ -26,8 +26,9 @@ import torch
 from partreid import __version__, build
 from partreid.distance import PartDistance, shared, typical
 from partreid.evaluation.extract import extract
-from partreid.evaluation.ledger import commit_of
-from partreid.evaluation.score import Described, cameras, describe, identities
+from partreid.evaluation.ledger import own_commit
+from partreid.evaluation.result import Described
+from partreid.evaluation.score import cameras, describe, identities
 from partreid.inference import load
 from partreid.metrics import (
     ANY_CAMERA,
@@ -366,7 +367,7 @@ def main() -> None:
     if options.json:
         made = {
             "version": __version__,
-            "commit": commit_of(Path.cwd()),
+            "commit": own_commit(),
             "device": device,
             "torch": torch.__version__,
             "python": platform.python_version(),

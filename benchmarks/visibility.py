@@ -15,8 +15,9 @@ from typing import Any
 
 from partreid import build
 from partreid.evaluation.extract import Labels, extract, on_grid
-from partreid.evaluation.score import Described, describe, score
-from partreid.evaluation.truth import exact_visibilities
+from partreid.evaluation.parts import exact_visibilities
+from partreid.evaluation.result import Described
+from partreid.evaluation.score import describe, score
 from partreid.inference import load
 from partreid.labels.parsing import label_path, read_labels
 from partreid.labels.schemes import SURFACES, lookup

@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from partreid.evaluation.run import Judged
-from partreid.evaluation.score import Described, score
+from partreid.evaluation.result import Described, Matching, RunResult
+from partreid.evaluation.score import score
 from partreid.experiments.demo import decide
 from partreid.inference import load
+from partreid.metrics import MARKET
 from partreid.types import Benchmark, Embeddings, Sample
 
 PEOPLE, EACH = 60, 6
 
 
 @pytest.fixture()
-def judged(
+def placed(
     benchmark: Benchmark, trained: Callable[[str], Path], tmp_path: Path
-) -> tuple[Judged, Benchmark, Path]:
+) -> tuple[RunResult, Path]:
     """Sixty people around centres, by two cameras, in a world that has pictures of eight."""
     run = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
     model = load(run, "cpu")
@@ -42,18 +43,17 @@ def judged(
     (asked, query), (there, gallery) = images(1), images(2)
     made_up = replace(benchmark, queries={"holistic": asked}, gallery=there)
     described = Described({"holistic": query}, gallery)
-    return (
-        Judged("BPBreID", True, model, described, score(model.method.distance, described, made_up)),
-        made_up,
-        run,
-    )
+    matching = Matching("visible parts")
+    scores = score(model.method.distance, described, made_up)
+    name = made_up.name
+    return RunResult("BPBreID", matching, model, made_up, name, MARKET, described, scores), run
 
 
 def test_the_threshold_lies_beside_the_model_and_is_told_of(
-    judged: tuple[Judged, Benchmark, Path],
+    placed: tuple[RunResult, Path],
 ) -> None:
-    of, made_up, run = judged
-    made = decide.decided(of, made_up, run)
+    of, run = placed
+    made = decide.decided(of, run)
     assert made is not None and load(run, "cpu").calibration == made
     assert made.expected.low <= made.checked.fmr.value <= made.expected.high
     numbers = decide.plain(made)
@@ -63,7 +63,7 @@ def test_the_threshold_lies_beside_the_model_and_is_told_of(
     )
     told = decide.said(made)
     assert f"makes {1000 * numbers['fmr']['value']:.1f} [" in told and "30 others" in told
-    section = decide.section(of, made_up, made)
+    section = decide.section(of, made)
     assert [b.title for b in section.blocks if b.title] == [
         "If only the surest answers are given",
         "Is a probability what it says?",
@@ -71,7 +71,8 @@ def test_the_threshold_lies_beside_the_model_and_is_told_of(
 
 
 def test_a_world_of_few_people_gets_none(
-    judged: tuple[Judged, Benchmark, Path], benchmark: Benchmark
+    placed: tuple[RunResult, Path], benchmark: Benchmark
 ) -> None:
-    of, _, run = judged
-    assert decide.decided(of, benchmark, run) is None and load(run, "cpu").calibration is None
+    of, run = placed
+    assert decide.decided(replace(of, benchmark=benchmark), run) is None
+    assert load(run, "cpu").calibration is None

@@ -21,10 +21,10 @@ def calibrate(
     run: Path,
     *,
     data: Path,
-    name: str | None = None,
+    dataset: str | None = None,
     queries: str | None = None,
     rate: Share = 0.001,
-    share: Share = 0.5,
+    fit_fraction: Share = 0.5,
     seed: int = 0,
     out: Path | None = None,
     check: bool = False,
@@ -38,10 +38,10 @@ def calibrate(
         run: Run folder or model.safetensors.
         data: Root folder of labelled crops: query and gallery of any data set, see: partreid data
             list
-        name: Which data set that is; default what the recipe names. Your own: folders or table.
+        dataset: Which data set that is; default what the recipe names. Your own: folders or table.
         queries: One of its query sets; default all.
         rate: Share of pairs of strangers that may be taken for one person.
-        share: Share of the people to fit on; the others are for the check.
+        fit_fraction: Share of the people to fit on; the others are for the check.
         seed: Which people these are.
         out: Where to keep the calibration; default calibration.json beside the model.
         check: Change nothing; measure on these crops how the calibration that there is does.
@@ -77,7 +77,7 @@ def calibrate(
     stored = model.calibration if check else None
     if check and stored is None:
         ui.fail(f"there is no calibration beside {run} to check; make one without --check")
-    called = name or model.recipe.test[0]
+    called = dataset or model.recipe.test[0]
     whole = decision.chosen(build.benchmark(called, data), queries)
     protocol = build.protocol(whole)
     whole, left_out = without_copies(whole, protocol)
@@ -90,7 +90,7 @@ def calibrate(
             f"taken, which is enough pairs ({decision.MOST:,})"
         )
     if stored is None:
-        decision.require_slice(benchmark, protocol, rate, share, seed)
+        decision.require_slice(benchmark, protocol, rate, fit_fraction, seed)
     to: Bound = model.bound
     source = decision.source_of(to, whole, called)
     if stored is not None and stored.source.gallery == source.gallery:
@@ -110,7 +110,7 @@ def calibrate(
         else:
             _say_check(found, stored, f"{called}, other images than it was made on")
         return
-    made = fit(pairs, source, rate, share, seed)
+    made = fit(pairs, source, rate, fit_fraction, seed)
     decision.save(made, file)
     if json:
         ui.show(dumps(decision.plain(made)))
@@ -121,27 +121,29 @@ def calibrate(
 
 @app.command
 def compare(
+    run: Path,
     a: Path,
     b: Path,
     *,
-    run: Path = Path("partreid-demo/runs/bpbreid"),
     picture: Picture | None = None,
     calibration: Path | None = None,
     prior: Share = 0.5,
     json: bool = False,
+    device: str = "auto",
 ) -> None:
     """Compare two crops: the distance, what every body part says about it, and whether it is one
     person.
 
     Args:
+        run: Run folder or model.safetensors.
         a: One crop.
         b: The other.
-        run: Run folder or model.safetensors; default the demo's.
         picture: Draw both crops, their part maps and the table to this PNG.
         calibration: What decides; default calibration.json beside the model, see: partreid
             calibrate
         prior: How likely one person was beforehand, between 0 and 1.
         json: Print the evidence as JSON instead of a table.
+        device: auto, cpu or cuda.
     """
     from json import dumps
 
@@ -151,7 +153,7 @@ def compare(
     from partreid.utils.files import writable
 
     writable(picture)
-    model = load(run, calibration=calibration)
+    model = load(run, device, calibration)
     found = model.compare(a, b, prior)
     e = found.evidence
     if json:
@@ -288,7 +290,7 @@ def rank(
     if decides is not None and (warning := unlike(decides, model.method.distance, q, g)):
         ui.say(f"warning: {warning}")
     if sheet is not None:
-        from partreid.evaluation.run import answers_picture
+        from partreid.report.examples import answers_picture
         from partreid.utils.images import save_image
 
         save_image(answers_picture(model, asked, found), sheet)

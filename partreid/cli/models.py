@@ -97,12 +97,12 @@ def train(
 def evaluate(
     *runs: Path,
     data: Path,
-    name: str | None = None,
+    dataset: str | None = None,
     report: Path | None = None,
     json: Path | None = None,
     csv: Path | None = None,
     latex: Path | None = None,
-    ledger: Annotated[Path | None, Parameter(negative_none="no-")] = Path("results/ledger.jsonl"),
+    ledger: Path | None = None,
     visibility: bool = True,
     rerank: bool = False,
     expand: Annotated[bool, Parameter(negative="")] = False,
@@ -120,13 +120,12 @@ def evaluate(
         runs: Run folders or model.safetensors; those of one recipe with different seeds count as
             one method.
         data: Root folder of the test data.
-        name: Which data set that is; default what the recipe names.
+        dataset: Which data set that is; default what the recipe names.
         report: Write an HTML report to this file.
         json: Write everything that was found to this file.
         csv: Write the scores as a table to this file.
         latex: Write them as rows of a tabular, for a paper, to this file.
-        ledger: Add the scores to this file, from which partreid recipes reads our numbers;
-            --no-ledger to leave it.
+        ledger: Add the scores to this file, from which partreid recipes --ledger reads our numbers.
         visibility: Compare only what both images show, where the method knows.
         rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
         expand: Also score after every image was averaged with its 3 nearest from other cameras.
@@ -144,17 +143,19 @@ def evaluate(
     if not runs:
         ui.fail("eval needs a run folder, or several to compare; see: partreid eval --help")
         return
-    from partreid.evaluation import Options, evaluate_runs
-    from partreid.evaluation.ledger import append, read
+    from partreid.evaluation import Options, differences, evaluate_runs
+    from partreid.evaluation.ledger import append, entries, read
+    from partreid.report.evaluation import print_results, write_results
+    from partreid.report.rows import rows
     from partreid.utils.files import writable
 
     writable(report, json, csv, latex, ledger)
     if ledger is not None:
         read(ledger)  # a broken one is said before the work, not after
-    found = evaluate_runs(
+    results = evaluate_runs(
         runs,
         data,
-        name,
+        dataset,
         Options(
             visibility,
             rerank,
@@ -163,20 +164,21 @@ def evaluate(
             multi_query,
             calibration,
             details=bool(report or json),
-            pictures=report is not None,
+            embeddings=report is not None,
             described=tuple(name for names in described for name in names.split(",")),
             row=row,
             device=device,
             devices=devices,
         ),
     )
-    if found is None:  # another process speaks
+    if not results:  # another process speaks
         return
-    found.show()
-    for what, path in found.write(report=report, json=json, csv=csv, latex=latex).items():
+    told = results, rows(results), differences(results)
+    print_results(*told)
+    for what, path in write_results(*told, report=report, json=json, csv=csv, latex=latex).items():
         ui.say(f"{what}: {path}")
     if ledger is not None:
-        ui.say(f"ledger: {append(ledger, found.entries())} new line(s) in {ledger}")
+        ui.say(f"ledger: {append(ledger, entries(results))} new line(s) in {ledger}")
 
 
 @app.command

@@ -58,11 +58,11 @@ def recipes(
         json: Print as JSON.
         table: Print the tables as Markdown.
         out: Write the Markdown to this file instead.
-        ledger: Where our numbers stand; default results/ledger.jsonl.
+        ledger: The file of partreid eval --ledger that our numbers come from; without it, none.
     """
     from json import dumps
 
-    from partreid.evaluation.ledger import LEDGER, read
+    from partreid.evaluation.ledger import read
     from partreid.recipes import find, to_plain
     from partreid.recipes.costs import ASSUMED, WITHDRAWN
     from partreid.report.tables import chosen, cost, lines, mean, page, percent, total
@@ -76,7 +76,11 @@ def recipes(
     if json:
         print(dumps([to_plain(r) for r in rows]))
         return
-    entries = read(ledger or LEDGER)
+    if ledger is not None and not ledger.exists():
+        ui.fail(
+            f"there is no ledger {ledger}; partreid eval RUN --data ROOT --ledger FILE makes one"
+        )
+    entries = [] if ledger is None else read(ledger)
     if table:
         text = page(rows, entries)
         if out is None:

@@ -20,6 +20,13 @@ from cyclopts.exceptions import (
 )
 
 _KINDS = {int: "a whole number", float: "a number", Path: "a path", str: "a word"}
+_RENAMED = {  # options of earlier versions, and what is written instead
+    ("eval", "--name"): "is --dataset now",
+    ("eval", "--no-ledger"): "is what eval does now; --ledger FILE keeps the scores in a file",
+    ("calibrate", "--name"): "is --dataset now",
+    ("calibrate", "--share"): "is --fit-fraction now",
+    ("compare", "--run"): "is no option now: the run comes first, as in partreid compare RUN A B",
+}
 _NUMBERS = ("no names", "one name", "two names", "three names", "four names")
 
 
@@ -27,8 +34,17 @@ def sentence(error: CycloptsError, app: App) -> str:
     """One line: what was expected, what came, what to write instead."""
     chain = tuple(error.command_chain or ())
     command = " ".join(("partreid", *chain))
-    said = _said(error, command, _function(app, chain))
-    return f"{said.removesuffix('.').removesuffix('?').replace(', ..', ', ...')}; see: {command} --help"
+    words = _renamed(error, command, chain) or _mistake(error, command, _function(app, chain))
+    return f"{words.removesuffix('.').removesuffix('?').replace(', ..', ', ...')}; see: {command} --help"
+
+
+def _renamed(error: CycloptsError, command: str, chain: tuple[str, ...]) -> str | None:
+    """What became of the first option that an earlier version knew, if one was given."""
+    for token in error.root_input_tokens or ():
+        option = token.partition("=")[0]
+        if (new := _RENAMED.get((" ".join(chain), option))) is not None:
+            return f"{option} of {command} {new}"
+    return None
 
 
 def _function(app: App, chain: tuple[str, ...]) -> Callable[..., object] | None:
@@ -37,7 +53,7 @@ def _function(app: App, chain: tuple[str, ...]) -> Callable[..., object] | None:
     return app.default_command
 
 
-def _said(error: CycloptsError, command: str, function: Callable[..., object] | None) -> str:
+def _mistake(error: CycloptsError, command: str, function: Callable[..., object] | None) -> str:
     name = _named(error)
     if isinstance(error, UnusedCliTokensError) and function is not None:
         return _too_many(command, function, list(error.unused_tokens or ()))
@@ -68,9 +84,11 @@ def _named(error: CycloptsError) -> str:
     """The parameter at fault as it was or would be written: --top, GALLERY."""
     if error.argument is None:
         return "it"
-    said = next((token.keyword for token in reversed(error.argument.tokens) if token.keyword), None)
+    given = next(
+        (token.keyword for token in reversed(error.argument.tokens) if token.keyword), None
+    )
     keyword_only = error.argument.field_info.kind is inspect.Parameter.KEYWORD_ONLY
-    return said or (
+    return given or (
         error.argument.name if keyword_only else error.argument.name.lstrip("-").upper()
     )
 

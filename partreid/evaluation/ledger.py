@@ -29,10 +29,9 @@ from partreid.utils.files import (
 )
 
 if TYPE_CHECKING:
-    from partreid.evaluation.run import Judged
-    from partreid.types import Benchmark
+    from partreid.evaluation.result import RunResult
 
-LEDGER = Path("results/ledger.jsonl")  # from the working directory
+PACKAGE = Path(__file__).resolve().parent.parent
 LIMIT = TEXT_LIMIT
 SCORES = ("mAP", "mINP", "R1", "R5", "R10", "R20")
 INTERVALS = ("mAP", "R1")
@@ -44,10 +43,10 @@ _SAID_ANEW = ("date", "commit", "version", "device")
 class Entry:
     """How a run fared on one set of queries.
 
-    digest: of the recipe with its seed. version, commit: of this package; commit only where the
-    working directory is a git checkout, with a + if it was changed. scores: in 0..1, under
+    digest: of the recipe with its seed. version, commit: of this package; commit only where it lies
+    in a git checkout of its own, with a + if that was changed. scores: in 0..1, under
     ``protocol``; intervals: (low, high), 95 %. visibility: whether only what both images show was
-    compared; None where the method does not know. device: on which it was scored. seconds: of
+    compared; None where the method cannot tell. device: on which it was scored. seconds: of
     training. date: UTC.
     """
 
@@ -71,42 +70,40 @@ class Entry:
     date: str
 
 
-def entries(
-    run: Path, data: str, benchmark: "Benchmark", judged: Iterable["Judged"]
-) -> list[Entry]:
-    """The lines of one evaluation. run: the folder, or the model in it, whose journal knows how
-    long training took. data: name of the data set, as recipes have it.
-    """
+def entries(results: Iterable["RunResult"]) -> list[Entry]:
+    """The lines of an evaluation: of plain and re-ranked results, by which recipes are judged."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    seconds, commit = trained_for(run if run.is_dir() else run.parent), commit_of(Path.cwd())
-    found = []
-    for j in judged:
-        recipe, reranked = j.model.recipe, j.visibility == "re-ranked"
-        for s in j.scored:
-            scores, asked = s.ranking.scores, benchmark.queries[s.queries]
-            found.append(
+    commit = own_commit()
+    made = []
+    for result in results:
+        recipe, matching = result.model.recipe, result.matching
+        if matching.after not in ("", "re-ranked"):
+            continue
+        for s in result.query_sets:
+            scores = s.ranking.scores
+            made.append(
                 Entry(
                     recipe.name,
                     recipe.digest,
                     recipe.seed,
-                    data,
+                    result.data,
                     s.ranking.protocol,
                     s.queries,
-                    reranked,
-                    None if isinstance(j.visibility, str) else j.visibility,
+                    matching.after == "re-ranked",
+                    matching.parts == "visible parts" if matching.parts else None,
                     {name: scores[name] for name in SCORES},
                     {name: (s.intervals[name].low, s.intervals[name].high) for name in INTERVALS},
                     int(s.ranking.scored.sum()),
-                    len(asked),
-                    len(benchmark.gallery),
-                    seconds,
-                    _device(j.model.device),
+                    len(result.benchmark.queries[s.queries]),
+                    len(result.benchmark.gallery),
+                    result.training_seconds,
+                    _device(result.model.device),
                     __version__,
                     commit,
                     now,
                 )
             )
-    return found
+    return made
 
 
 def append(path: Path, new: Iterable[Entry]) -> int:
@@ -138,8 +135,8 @@ def append(path: Path, new: Iterable[Entry]) -> int:
             os.close(file)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror}) and is as it was; free some space, name "
-            "another file with --ledger, or leave it with --no-ledger"
+            f"{path} cannot be written ({error.strerror}) and is as it was; free some space, or name "
+            "another file with --ledger"
         ) from None
     return len(fresh)
 
@@ -251,23 +248,47 @@ def commit_of(folder: Path) -> str | None:
     """Twelve digits of the commit checked out there, with a + if tracked files were changed;
     None without git.
     """
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ("git", "-C", str(folder), *words),
-            capture_output=True,
-            text=True,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            timeout=10,
-        ).stdout.strip()
-
     try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "-uno") else ""
+        return _git(folder, "rev-parse", "--short=12", "HEAD") + (
+            "+" if _git(folder, "status", "--porcelain", "-uno") else ""
         )
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def own_commit() -> str | None:
+    """:func:`commit_of` the checkout that this package lies in; None where it is installed, or
+    copied into somebody else's repository, whose commits say nothing of it.
+    """
+    home = PACKAGE.parent
+    try:
+        project = (home / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    if 'name = "partreid"' not in project.splitlines():
+        return None
+    return commit_of(home) if _tracked(home, PACKAGE / "__init__.py") else None
+
+
+def _tracked(home: Path, file: Path) -> bool:
+    """Whether ``home`` is the root of a checkout that holds ``file``."""
+    try:
+        root = _git(home, "rev-parse", "--show-toplevel")
+        _git(home, "ls-files", "--error-unmatch", str(file))
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return Path(root).resolve() == home.resolve()
+
+
+def _git(folder: Path, *words: str) -> str:
+    return subprocess.run(
+        ("git", "-C", str(folder), *words),
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        timeout=10,
+    ).stdout.strip()
 
 
 def _entry(line: Any) -> Entry:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from partreid import build
 from partreid.errors import DataError, RecipeError
 from partreid.evaluation.extract import extract
-from partreid.evaluation.labels import PERSON, REGIONS, Agreement, Overlap, bell, stripes
+from partreid.evaluation.parts import PERSON, REGIONS, Agreement, Overlap, bell, stripes
 from partreid.inference import Model, load
 from partreid.labels.parsing import class_files, read_classes, read_labels
 from partreid.labels.places import label_path
@@ -102,8 +102,8 @@ def quality(
 
     Judged are the labels that the run made for itself while training (ISP, HCGA; training images
     only), the parts that it predicts, and two that look at nothing,
-    :func:`~partreid.evaluation.labels.bell` and
-    :func:`~partreid.evaluation.labels.stripes`. against: ``parsing`` with source, folder and
+    :func:`~partreid.evaluation.parts.bell` and
+    :func:`~partreid.evaluation.parts.stripes`. against: ``parsing`` with source, folder and
     missing as in training, or ``surfaces`` of made-up people. RecipeError for another reference,
     DataError for a run without part maps, for labels of other images and for a missing reference.
     """

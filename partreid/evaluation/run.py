@@ -1,66 +1,113 @@
-"""Scores of trained models to tables and answers, for ``partreid demo`` and ``partreid eval``
-alike.
+"""Trained runs to results: one model on one data set, or several runs with every matching asked
+for.
 """
 
-import platform
-import resource
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from partreid import build
-from partreid.data.loader import finished, image_batches
+from partreid.data.loader import finished
 from partreid.data.transforms import resize_nearest
+from partreid.distance import PartDistance, typical
+from partreid.errors import DataError
+from partreid.evaluation.copies import without_copies
 from partreid.evaluation.extract import Known, extract
-from partreid.evaluation.score import Described, Scored, describe, score
-from partreid.explain.evidence import explain_pairs
-from partreid.explain.overlays import Shown
-from partreid.explain.sheets import PAPER, Match, ranking_sheet
-from partreid.inference import Hit, Model
-from partreid.labels.base import Cue
-from partreid.report.content import Example, Score
-from partreid.types import Benchmark, Embeddings, Output, Sample
-from partreid.utils import ui
-
-LIMITS = (
-    "Re-identification is used on people who did not ask for it. A distance is evidence, not "
-    "proof: similar clothes give small distances between strangers. Let a person decide wherever a "
-    "decision touches one.",
+from partreid.evaluation.ledger import trained_for
+from partreid.evaluation.result import (
+    EXPANDED,
+    MULTI_QUERY,
+    RERANKED,
+    Described,
+    Matching,
+    QuerySetResult,
+    RunResult,
 )
+from partreid.evaluation.score import cameras, describe, identities, score
+from partreid.evaluation.slices import break_down
+from partreid.evaluation.trust import measure_trust
+from partreid.evaluation.variant import variant_of
+from partreid.inference import Model, load
+from partreid.labels.base import Cue
+from partreid.metrics.calibration import Calibration
+from partreid.retrieval import Expansion, KReciprocal
+from partreid.retrieval.multi_query import pooled
+from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Output, Sample
+from partreid.utils import ui
+from partreid.utils.arguments import door
+
+Watch = Callable[[Sequence[Sample]], Callable[[slice, Output], Any] | None]
+"""For a list of samples, what shall look at the outputs as they stream by."""
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """A model with what it made of a data set, under one visibility rule ("oracle": pooled with
-    exact masks).
+@dataclass(frozen=True)
+class Options:
+    """What ``partreid eval`` may be asked for.
+
+    visibility: False compares all parts, also hidden ones. rerank, expand, shrink, multi_query:
+    further results, re-ranked, after expansion, with ``PartDistance.shrink``, and with all of a
+    person's images from a camera as one query. calibration: the file to judge, of the only run;
+    None: that beside a model, if any. details: breakdowns and risks too. embeddings: keep them,
+    since answers will be drawn. described: what a gallery stores instead, of the embeddings that
+    the method makes. row: whose way of storing and comparing is taken, a row that scores this very
+    training. devices: processes that share the images out.
     """
 
-    name: str
-    visibility: bool | str | None
-    model: Model
-    described: Described
-    scored: tuple[Scored, ...]
+    visibility: bool = True
+    rerank: bool = False
+    expand: bool = False
+    shrink: float = 0.0
+    multi_query: bool = False
+    calibration: Path | None = None
+    details: bool = False
+    embeddings: bool = False
+    described: tuple[str, ...] = ()
+    row: str | None = None
+    device: str = "auto"
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shrink < float("inf"):
+            raise DataError(f"--shrink is a number of parts, 0 or more, got {self.shrink:g}")
 
 
-def judge(
-    name: str,
+PLAIN = Options()
+
+
+@door
+def evaluate_run(
     model: Model,
     benchmark: Benchmark,
-    visibility: bool | None = None,
-    see: Callable[[Sequence[Sample]], Callable[[slice, Output], Any] | None] | None = None,
-) -> Judged:
-    """Describe and score the test images. visibility False compares all parts; None: the method has
-    none.
+    *,
+    name: str | None = None,
+    visibility: bool = True,
+    watch: Watch | None = None,
+) -> RunResult:
+    """Embed the test images of a data set with a model, rank the gallery and score.
 
-    see: for a list of samples, what shall look at the outputs as they stream by.
+    Args:
+        model: What :func:`partreid.load` gives.
+        benchmark: The data set; its queries, gallery and protocol count.
+        name: What tables call the method; default the name that its recipe gives it.
+        visibility: False compares all parts, also hidden ones.
+        watch: Given the samples of a query set or the gallery, returns what is shown every batch of
+            their outputs, e.g. to score part maps; or None.
+
+    Returns:
+        Rankings, scores and 95 % intervals of every query set, with the embeddings.
+
+    Raises:
+        DataError: An image cannot be read, the model gives no numbers, or query and gallery share
+            no identity.
     """
+    began = time.perf_counter()
+    name = name or model.recipe.method.name
     with ui.progress(f"embedding with {name}") as step:
         described = describe(
             benchmark,
@@ -71,31 +118,53 @@ def judge(
                 device=model.device,
                 progress=step,
                 cues=known_cues(model, benchmark, samples),
-                see=see(samples) if see is not None else None,
+                see=watch(samples) if watch is not None else None,
             ),
         )
-    if visibility is False:
+    # a method without part maps, or with one vector for all parts, has nothing to leave out
+    knows = model.scheme is not None and described.gallery.vectors.shape[1] > 1
+    if not visibility and model.scheme is not None:
         described = described.change(Embeddings.all_visible)
-    return Judged(
+    protocol = build.protocol(benchmark)
+    return RunResult(
         name,
-        visibility,
+        Matching("" if not knows else "visible parts" if visibility else "all parts"),
         model,
+        benchmark,
+        benchmark.name,
+        protocol,
         described,
-        score(model.method.distance, described, benchmark, build.protocol(benchmark)),
+        score(model.method.distance, described, benchmark, protocol),
+        time.perf_counter() - began,
     )
 
 
+@door
+def ignoring_visibility(result: RunResult) -> RunResult:
+    """The same embeddings matched as if every part were visible in every image."""
+    began = time.perf_counter()
+    described = result.described.change(Embeddings.all_visible)
+    return replace(
+        result,
+        matching=Matching("all parts"),
+        described=described,
+        query_sets=score(result.distance, described, result.benchmark, result.protocol),
+        seconds=time.perf_counter() - began,
+    )
+
+
+@door
 def known_cues(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Known:
     """Cues of test images from the recipe's own sources, for a method that cannot do without."""
     of = replace(benchmark, train=tuple(samples))
-    at = {sample.path: i for i, sample in enumerate(samples)}
+    place = {sample.path: i for i, sample in enumerate(samples)}
 
     def items(cue: Cue) -> Callable[[Sample], NDArray[np.generic]]:
         size = model.recipe.size
 
         def item(sample: Sample) -> NDArray[np.generic]:
-            found = cue[at[sample.path]]
-            return finished(cue, resize_nearest(found, size) if cue.spatial else found)
+            value = cue[place[sample.path]]
+            return finished(cue, resize_nearest(value, size) if cue.spatial else value)
 
         return item
 
@@ -105,214 +174,288 @@ def known_cues(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) ->
     }
 
 
-def ignoring_visibility(judged: Judged, benchmark: Benchmark) -> Judged:
-    """The same embeddings matched as if every part were visible in every image."""
-    described = judged.described.change(Embeddings.all_visible)
-    return Judged(
-        judged.name,
-        False,
-        judged.model,
-        described,
-        score(judged.model.method.distance, described, benchmark, build.protocol(benchmark)),
-    )
+@door
+def evaluate_runs(
+    runs: Sequence[Path], root: Path, dataset: str | None = None, options: Options = PLAIN
+) -> tuple[RunResult, ...]:
+    """Score runs on the test images below ``root``.
 
+    Args:
+        runs: Run folders or their model.safetensors. Those of one recipe that differ in the seed
+            alone are seeds of one method and get one name.
+        root: Root folder of the test data.
+        dataset: Which data set that is; None: what the recipes name.
+        options: What is asked for besides.
 
-def score_rows(
-    judged: Sequence[Judged], seconds: Mapping[str, float] | None = None
-) -> tuple[Score, ...]:
-    """Rows of the report's table; seconds: of training, per method."""
-    rows = []
-    for j in judged:
-        for s in j.scored:
-            r = s.ranking
-            rows.append(
-                Score(
-                    j.name,
-                    s.queries,
-                    j.visibility,
-                    r.cmc[1],
-                    r.cmc[5],
-                    r.mAP,
-                    r.mINP,
-                    (s.intervals["R1"].low, s.intervals["R1"].high),
-                    (s.intervals["mAP"].low, s.intervals["mAP"].high),
-                    (seconds or {}).get(j.name),
-                    s.setting,
-                )
-            )
-    return tuple(rows)
+    Returns:
+        Results in the order of the runs' methods, the first being the reference; of each run the
+        method as it is, then every further matching. Empty on all processes but the first.
 
-
-def plain(row: Score) -> dict[str, Any]:
-    """A row for JSON; numbers in 0..1."""
-    return {
-        "method": row.method,
-        "queries": row.queries,
-        "visibility": row.visibility or False,
-        "rank1": row.rank1,
-        "rank5": row.rank5,
-        "mAP": row.mAP,
-        "mINP": row.mINP,
-        "rank1_interval": row.rank1_interval,
-        "mAP_interval": row.mAP_interval,
-        **(
-            {}
-            if row.setting is None
-            else {"queries_scored": row.setting.scored, "setting": row.setting.plain()}
-        ),
-    }
-
-
-def print_scores(rows: Sequence[Score], title: str = "") -> None:
-    """The table on standard output, percent with 95 % intervals; below it what each query set
-    was scored over.
+    Raises:
+        DataError: One run is given twice, the runs were made for different data and no data set is
+            named, or images cannot be read.
     """
-    rules = {True: "visible parts", False: "all parts", "oracle": "exact masks", None: ""}
-
-    def percent(value: float, interval: tuple[float, float] | None) -> str:
-        if interval is None:
-            return f"{100 * value:.1f}"
-        return f"{100 * value:5.1f} [{100 * interval[0]:4.1f}, {100 * interval[1]:4.1f}]"
-
-    ui.table(
-        title,
-        (
-            "method",
-            "compares",
-            "queries",
-            "Rank-1 [95 %]",
-            "mAP [95 %]",
-            "Rank-5",
-            "mINP",
-            "scored",
-            "training, s",
-        ),
-        [
-            (
-                r.method if r.seeds == 1 else f"{r.method} ({r.seeds} seeds)",
-                rules.get(r.visibility, str(r.visibility)),
-                r.queries,
-                percent(r.rank1, r.rank1_interval),
-                percent(r.mAP, r.mAP_interval),
-                percent(r.rank5, None),
-                percent(r.mINP, None),
-                r.setting.counted if r.setting is not None else "",
-                f"{r.seconds:.0f}" if r.seconds is not None else "",
-            )
-            for r in rows
-        ],
-        left=3,
-    )
-    ui.show(
-        *dict.fromkeys(f"{r.queries}, {r.setting.sentence}" for r in rows if r.setting is not None)
-    )
-
-
-def shown(model: Model, samples: Sequence[Sample]) -> list[Shown]:
-    """Samples with the model's part maps and visibilities."""
-    found = []
-    at = 0
-    with torch.inference_mode():
-        for images in image_batches(samples, model.recipe.size):
-            out = model.method(images.to(model.device))
-            for row in range(len(images)):
-                found.append(Shown.of(samples[at + row], out.parts, out.groups.get("parts"), row))
-            at += len(images)
-    return found
-
-
-def answers_picture(
-    model: Model, asked: Sequence[Path], found: Sequence[Sequence[Hit]]
-) -> Image.Image:
-    """Queries with their answers, one sheet below the other; ticked where a calibration calls
-    them the same person.
-    """
-    sheets = []
-    for path, hits in zip(asked, found, strict=True):
-        query, *answers = shown(model, [Sample(p, 0, 0) for p in (path, *(h.file for h in hits))])
-        matches = [Match(s, h.same or None, h.evidence) for s, h in zip(answers, hits, strict=True)]
-        title = (
-            path.name
-            if model.calibration is None
-            else f"{path.name}: ticked if called the same person"
+    _require_distinct(runs)
+    if options.calibration is not None and len(runs) > 1:
+        raise DataError(
+            f"a calibration belongs to one model, and there are {len(runs)} runs; leave "
+            "--calibration out and put each file beside its model, as calibration.json"
         )
-        sheets.append(ranking_sheet(query, {title: matches}, len(matches)))
-    whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
-    for i, one in enumerate(sheets):
-        whole.paste(one, (0, sum(s.height for s in sheets[:i])))
-    return whole
+    device = build.device(options.device)
+    models = [
+        variant_of(load(run, device, options.calibration), run, options.described, options.row)
+        for run in runs
+    ]
+    data = dataset or _data(runs, models)
+    whole = build.benchmark(data, root)
+    benchmark, left_out = without_copies(whole, build.protocol(whole))
+    speaks = _together(models, options.devices)
+    if left_out is not None:
+        ui.say(f"note: {left_out}")
+    results: list[RunResult] = []
+    for name, members in _methods(runs, models).items():
+        for i in members:
+            plain = evaluate_run(models[i], benchmark, name=name, visibility=options.visibility)
+            more = _more(models[i], benchmark, options.visibility) if options.multi_query else None
+            if speaks:
+                folder = runs[i] if runs[i].is_dir() else runs[i].parent
+                plain = replace(
+                    plain, data=data, folder=runs[i], training_seconds=trained_for(folder)
+                )
+                results += _finish(plain, more, options, first=i == members[0])
+    return tuple(results)
 
 
-def ranking_of(
-    judged: Judged, benchmark: Benchmark, queries: str, row: int, top: int = 10
-) -> tuple[Match, ...]:
-    """What a model answers to one query, nearest first, with evidence."""
-    found = next(s for s in judged.scored if s.queries == queries)
-    nearest = [int(i) for i in found.ranking.top[row][:top] if i >= 0]
-    evidence = explain_pairs(
-        judged.model.method.distance,
-        judged.described.queries[queries],
-        judged.described.gallery,
-        [row] * len(nearest),
-        nearest,
-    )
-    query = benchmark.queries[queries][row]
-    samples = [benchmark.gallery[i] for i in nearest]
-    return tuple(
-        Match(s, sample.identity == query.identity, e)
-        for s, sample, e in zip(shown(judged.model, samples), samples, evidence, strict=True)
-    )
-
-
-def example(
-    title: str, story: str, judged: Sequence[Judged], benchmark: Benchmark, queries: str, row: int
-) -> Example:
-    """A query and what every model answers; beside the photograph it is shown as the last model
-    with maps sees it.
+def _finish(
+    plain: RunResult, more: Embeddings | None, options: Options, *, first: bool
+) -> list[RunResult]:
+    """A result and its further matchings; first: of its method, which alone is taken apart and
+    keeps its embeddings.
     """
-    seen = {j.name: shown(j.model, [benchmark.queries[queries][row]])[0] for j in judged}
-    query = next((s for s in reversed(seen.values()) if s.probs is not None), seen[judged[-1].name])
-    return Example(
-        title, story, query, {j.name: ranking_of(j, benchmark, queries, row) for j in judged}, seen
+    every = [plain, *_further(plain, more, options)]
+    if first and options.details:
+        every[0] = replace(
+            plain,
+            breakdowns=break_down(plain),
+            trust=measure_trust(plain, _calibration(plain.model)),
+        )
+    if first and options.embeddings:
+        return every
+    nothing = Described({}, plain.described.gallery.rows([]))
+    return [replace(result, described=nothing) for result in every]
+
+
+def _further(plain: RunResult, more: Embeddings | None, options: Options) -> Iterator[RunResult]:
+    """The result under every further matching that is asked for."""
+    name, benchmark, described = plain.name, plain.benchmark, plain.described
+    if options.rerank:
+        with ui.progress(f"re-ranking {name}") as step:
+            yield _rematched(
+                plain,
+                RERANKED,
+                lambda: score(
+                    plain.distance, described, benchmark, plain.protocol, KReciprocal(), step
+                ),
+            )
+    if options.expand:
+        if _one_camera(benchmark):
+            ui.say(
+                f"{name}: all images count as one camera's; expansion is over other cameras, so "
+                "it changes nothing"
+            )
+        yield _rematched(
+            plain,
+            EXPANDED,
+            lambda: score(plain.distance, described, benchmark, plain.protocol, Expansion()),
+        )
+    if options.shrink:
+        if _even(described):
+            ui.say(
+                f"{name}: every image shows every part, so shrinking changes no order; its rows "
+                "are as they are"
+            )
+        yield _rematched(
+            plain,
+            f"evidence shrunk by {options.shrink:g}",
+            lambda: score(
+                shrunken(plain.distance, described, options.shrink),
+                described,
+                benchmark,
+                plain.protocol,
+            ),
+        )
+    if options.multi_query:
+        if not benchmark.multi_query and all(_each_once(s) for s in benchmark.queries.values()):
+            ui.say(
+                f"{name}: no query has a further image of its person by its camera, so "
+                "multi-query changes nothing"
+            )
+        yield _rematched(
+            plain,
+            MULTI_QUERY,
+            lambda: score(plain.distance, _pooled(plain, more), benchmark, plain.protocol),
+        )
+
+
+def _rematched(
+    plain: RunResult, after: str, scored: Callable[[], tuple[QuerySetResult, ...]]
+) -> RunResult:
+    began = time.perf_counter()
+    query_sets = scored()
+    return replace(
+        plain,
+        matching=replace(plain.matching, after=after),
+        query_sets=query_sets,
+        seconds=time.perf_counter() - began,
     )
 
 
-def telling_queries(
-    rival: Scored, own: Scored, rescued: int = 3, failed: int = 2
-) -> tuple[list[int], list[int]]:
-    """Queries that ``own`` answers right at once and ``rival`` does not, by greatest gain in AP,
-    one per identity; and the ones where ``own`` does worst against the rival.
-    """
-    gain = np.nan_to_num(own.ranking.ap_of_query - rival.ranking.ap_of_query)
-    first, other = own.ranking.first, rival.ranking.first  # the first draw's come first
-
-    def pick(order: NDArray[np.int64], wanted: NDArray[np.bool_], n: int) -> list[int]:
-        found: dict[int, int] = {}
-        for i in order:
-            if wanted[i] and int(own.ranking.identities[i]) not in found and len(found) < n:
-                found[int(own.ranking.identities[i])] = int(i)
-        return list(found.values())
-
-    return (
-        pick(np.argsort(-gain, kind="stable"), (first == 1) & (other > 1), rescued),
-        pick(np.argsort(gain, kind="stable"), (first > 1) & (other >= 1), failed),
-    )
-
-
-def facts(model: Model, benchmark: Benchmark) -> dict[str, str]:
-    """What a reader needs to judge or repeat the numbers."""
-    return {
-        "data": f"{benchmark.name}: {len(benchmark.gallery)} gallery images, "
-        + ", ".join(f"{len(s)} {name} queries" for name, s in benchmark.queries.items()),
-        "protocol": f"{build.protocol(benchmark).name}: {build.protocol(benchmark).sentence}",
-        "recipe": f"{model.recipe.name} ({model.recipe.digest}), seed {model.recipe.seed}",
-        "device": f"{model.device}, {torch.get_num_threads()} threads, PyTorch "
-        f"{torch.__version__}, "
-        f"Python {platform.python_version()}",
+def _pooled(plain: RunResult, more: Embeddings | None) -> Described:
+    """Queries that are each the mean over all images of a person from one camera."""
+    benchmark = plain.benchmark
+    queries = {
+        name: pooled(
+            e,
+            q_ids=identities(benchmark.queries[name]),
+            q_cams=cameras(benchmark.queries[name]),
+            multi_query=more,
+            multi_query_ids=identities(benchmark.multi_query),
+            multi_query_cams=cameras(benchmark.multi_query),
+            distractor=DISTRACTOR,
+            junk=JUNK,
+            unit=plain.distance.metric != "euclidean",
+        )
+        for name, e in plain.described.queries.items()
     }
+    return Described(queries, plain.described.gallery)
 
 
-def peak_memory() -> int:
-    """Peak resident memory of this process in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+def _calibration(model: Model) -> Calibration | None:
+    """The model's calibration; one that lies beside it but was made for another model is told of
+    and left.
+    """
+    try:
+        return model.calibration
+    except DataError as error:
+        ui.say(f"note: {error}")
+        return None
+
+
+@door
+def shrunken(distance: PartDistance, described: Described, shrink: float) -> PartDistance:
+    """The distance with ``shrink``; where the metric has no ``far`` of its own it is estimated
+    from the gallery.
+    """
+    far = (
+        typical(distance, described.gallery)
+        if distance.metric == "euclidean" and distance.far is None
+        else distance.far
+    )
+    return replace(distance, shrink=shrink, far=far)
+
+
+def _one_camera(benchmark: Benchmark) -> bool:
+    """Whether all test images count as one camera's."""
+    of = (benchmark.gallery, *benchmark.queries.values())
+    return len({c for samples in of for c in cameras(samples)}) == 1
+
+
+def _each_once(samples: Sequence[Sample]) -> bool:
+    """Whether no camera has two of these images of one person."""
+    return len({(s.identity, s.camera) for s in samples}) == len(samples)
+
+
+def _even(described: Described) -> bool:
+    """Whether all images show the same parts."""
+    first = described.gallery.visibility[:1]
+    return all(
+        bool((e.visibility == first).all())
+        for e in (described.gallery, *described.queries.values())
+    )
+
+
+def _more(model: Model, benchmark: Benchmark, visibility: bool) -> Embeddings | None:
+    """The further images of the people asked for, if the data set has any."""
+    if not benchmark.multi_query:
+        return None
+    with ui.progress("embedding further images") as step:
+        further = extract(
+            model.method,
+            benchmark.multi_query,
+            model.recipe.size,
+            device=model.device,
+            progress=step,
+            cues=known_cues(model, benchmark, benchmark.multi_query),
+        )
+    return further if visibility else further.all_visible()
+
+
+def _methods(runs: Sequence[Path], models: Sequence[Model]) -> dict[str, list[int]]:
+    """Which runs are seeds of one method, by its name: the shortest that tells the methods
+    apart.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, model in enumerate(models):
+        groups.setdefault(replace(model.recipe, seed=0).digest, []).append(i)
+    parted: list[list[int]] = []
+    for members in groups.values():
+        seeds = {models[i].recipe.seed for i in members}
+        # equal seeds are no seeds
+        parted += [members] if len(seeds) == len(members) else [[i] for i in members]
+    parted.sort()
+    for names in _names(runs, models):
+        chosen = ["/".join(dict.fromkeys(names[i] for i in members)) for members in parted]
+        if len(set(chosen)) == len(chosen):
+            return dict(zip(chosen, parted, strict=True))
+    return {f"{i}: {runs[members[0]]}": members for i, members in enumerate(parted, 1)}
+
+
+def _names(runs: Sequence[Path], models: Sequence[Model]) -> Iterator[list[str]]:
+    yield [m.recipe.method.name for m in models]
+    yield [m.recipe.name for m in models]
+    yield [(run if run.is_dir() else run.parent).resolve().name for run in runs]
+
+
+def _data(runs: Sequence[Path], models: Sequence[Model]) -> str:
+    """The data set that the recipes name; DataError if they name different ones."""
+    names = [m.recipe.test[0] for m in models]
+    for run, name in zip(runs, names, strict=True):
+        if name != names[0]:
+            raise DataError(
+                f"{runs[0]} is to be tested on {names[0]} and {run} on {name}, and scores on "
+                "different data do not compare; say with --dataset which data set lies there"
+            )
+    return names[0]
+
+
+def _require_distinct(runs: Sequence[Path]) -> None:
+    """DataError if two runs hold the same weights."""
+    seen: dict[str, Path] = {}
+    for run in runs:
+        file = run / "model.safetensors" if run.is_dir() else run
+        if len(runs) > 1 and file.is_file():
+            with open(file, "rb") as opened:
+                digest = (
+                    hashlib.file_digest(opened, "sha256").hexdigest()
+                    if hasattr(hashlib, "file_digest")
+                    else hashlib.sha256(opened.read()).hexdigest()
+                )
+            if digest in seen:
+                raise DataError(
+                    f"{seen[digest]} and {run} hold the same model, and a run compared with itself "
+                    "says nothing; name each run once"
+                )
+            seen[digest] = run
+
+
+def _together(models: Sequence[Model], devices: int) -> bool:
+    """Whether this process speaks; with several devices, after they have found each other."""
+    if devices == 1:
+        return True
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(accelerator=models[0].device, devices=devices, strategy="ddp")
+    fabric.launch()
+    for model in models:
+        model.device = str(fabric.device)
+    return bool(fabric.is_global_zero)

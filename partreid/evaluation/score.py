@@ -1,24 +1,19 @@
-"""A trained method on the query sets of a data set: rankings, intervals, seconds."""
+"""Embeddings of a data set to scores: rankings, intervals, seconds."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from partreid.distance import PartDistance
-from partreid.evaluation.setting import Setting
+from partreid.evaluation.result import Described, QuerySetResult, Setting
 from partreid.metrics import (
     MARKET,
-    Interval,
     OpenSetAccumulator,
     PairAccumulator,
     Protocol,
-    Ranking,
-    Roc,
-    Searches,
     bootstrap_ranking,
     bootstrap_roc,
     bootstrap_searches,
@@ -28,49 +23,6 @@ from partreid.metrics import (
 from partreid.retrieval import Expansion, KReciprocal
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
 from partreid.utils.arguments import door
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """How one set of queries fared. seconds: of matching and scoring, not of embedding.
-
-    intervals: of all scores, by name. roc, searches: verification of pairs, and search for people
-    half of whom are in no gallery; None after re-ranking and expansion, whose distances depend on
-    the gallery. setting: what the scores were taken over.
-    """
-
-    queries: str
-    ranking: Ranking
-    intervals: Mapping[str, Interval]
-    seconds: float
-    roc: Roc | None = None
-    searches: Searches | None = None
-    setting: Setting | None = None
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """All scores by name, in [0, 1]; NaN where one has no meaning."""
-        return {
-            **self.ranking.scores,
-            **(self.roc.scores if self.roc else {}),
-            **(self.searches.scores if self.searches else {}),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Described:
-    """The embeddings of every query set and of the gallery that they share."""
-
-    queries: Mapping[str, Embeddings]
-    gallery: Embeddings
-
-    def change(self, function: Callable[[Embeddings], Embeddings]) -> "Described":
-        """The same with every set of embeddings passed through ``function``, e.g. to ignore
-        visibility.
-        """
-        return Described(
-            {name: function(e) for name, e in self.queries.items()}, function(self.gallery)
-        )
 
 
 @door
@@ -90,13 +42,13 @@ def score(
     protocol: Protocol = MARKET,
     after: KReciprocal | Expansion | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Scored, ...]:
+) -> tuple[QuerySetResult, ...]:
     """Rank the gallery for every query set, with 95 % intervals by bootstrap over identities.
 
     after: what is done to the distances first, if anything: re-ranking, or expansion over other
     cameras. progress: told how far re-ranking is.
     """
-    found = []
+    results = []
     gallery, gallery_ids, gallery_cameras = (
         described.gallery,
         identities(benchmark.gallery),
@@ -132,15 +84,15 @@ def score(
                 **bootstrap_roc(roc, q_ids=query_ids),
                 **bootstrap_searches(searches, q_ids=query_ids),
             }
-            found.append(
-                Scored(
+            results.append(
+                QuerySetResult(
                     name,
                     ranking,
                     intervals,
                     time.perf_counter() - began,
+                    Setting.of(benchmark.name, protocol, ranking, benchmark.gallery),
                     roc,
                     searches,
-                    Setting.of(benchmark.name, protocol, ranking, benchmark.gallery),
                 )
             )
             continue
@@ -159,16 +111,16 @@ def score(
             ranking = rank(blocks, **{**known, "q_ids": ids, "q_cams": by}).reordered(
                 np.argsort(order)
             )
-        found.append(
-            Scored(
+        results.append(
+            QuerySetResult(
                 name,
                 ranking,
                 bootstrap_ranking(ranking),
                 time.perf_counter() - began,
-                setting=Setting.of(benchmark.name, protocol, ranking, benchmark.gallery),
+                Setting.of(benchmark.name, protocol, ranking, benchmark.gallery),
             )
         )
-    return tuple(found)
+    return tuple(results)
 
 
 @door

@@ -20,8 +20,8 @@ from partreid.data.registry import BENCHMARKS
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic import write as write_world
 from partreid.errors import DataError
-from partreid.evaluation.ledger import commit_of
-from partreid.evaluation.run import judge
+from partreid.evaluation import evaluate_run
+from partreid.evaluation.ledger import own_commit
 from partreid.inference import load
 from partreid.metrics import Interval, bootstrap_values
 from partreid.recipes import Claim, Recipe, find, papers
@@ -180,7 +180,7 @@ def _made(device: str) -> dict[str, str | None]:
     """By what the numbers were put together; runs that were there already may be older."""
     return {
         "version": __version__,
-        "commit": commit_of(Path.cwd()),
+        "commit": own_commit(),
         "device": device,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -207,14 +207,14 @@ def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> O
                 folder,
                 Options(device=device, resume=has_checkpoint(folder), progress=shown),
             )
-    judged = judge(recipe.name, load(folder, device), benchmark)
+    result = evaluate_run(load(folder, device), benchmark, name=recipe.name)
     queries = {
         s.queries: {
             "ap": s.ranking.ap[s.ranking.scored].tolist(),
             "first": s.ranking.first[s.ranking.scored].tolist(),
             "identities": s.ranking.identities[s.ranking.scored].tolist(),
         }
-        for s in judged.scored
+        for s in result.query_sets
     }
     write_json(scores, {"digest": recipe.digest, "queries": queries})
     return _read(queries, scores)

@@ -6,35 +6,9 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
-from partreid.evaluation.setting import Setting
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import Match
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Score:
-    """Scores of one method on one query set, all in 0..1; intervals are (low, high) at 95 %.
-
-    queries: "holistic", "occluded" or any other name. visibility: True if only mutually visible
-    parts are compared, False if all are, "oracle" if the exact masks are used, any other words,
-    None where it has no meaning. seconds: of training. setting: what it was taken over. seeds: of
-    how many runs it is the mean.
-    """
-
-    method: str
-    queries: str
-    visibility: bool | str | None
-    rank1: float
-    rank5: float
-    mAP: float
-    mINP: float
-    rank1_interval: Interval | None = None
-    mAP_interval: Interval | None = None
-    seconds: float | None = None
-    setting: Setting | None = None
-    seeds: int = 1
+from partreid.report.rows import Interval, Row
 
 
 @dataclass(frozen=True)
@@ -210,7 +184,7 @@ class Report:
     title: str
     subtitle: str = ""
     headline: str = ""
-    scores: tuple[Score, ...] = ()
+    scores: tuple[Row, ...] = ()
     examples: tuple[Example, ...] = ()
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     part_iou: Mapping[str, float] | None = None

@@ -27,16 +27,18 @@ from partreid.report.content import (
     LabelStory,
     Plot,
     Report,
-    Score,
     Section,
     Table,
 )
+from partreid.report.rows import Row
 from partreid.report.sections import title
 from partreid.utils.files import write_atomically
 from partreid.utils.text import printable
 
 THUMB, PORTRAIT = 160, 256  # heights of embedded pictures in pixels
-_RULES = {True: "visible parts only", False: "all parts", "oracle": "exact masks (oracle)"}
+_ORACLE = "exact masks"  # parts that nobody knows outside a benchmark
+_RULES = {"visible parts": "visible parts only", _ORACLE: "exact masks (oracle)"}
+_MEASURES = {"rank1": "R1", "rank5": "R5", "mAP": "mAP", "mINP": "mINP"}
 
 
 def write(report: Report, path: Path) -> Path:
@@ -92,9 +94,9 @@ def render(report: Report) -> str:
         ],
         stories=_stories(report.labels),
         regions=_regions(report.label_quality),
-        intervals=any(s.rank1_interval or s.mAP_interval for s in report.scores),
-        seeds=any(s.seeds > 1 for s in report.scores),
-        has_oracle=any(s.visibility == "oracle" for s in report.scores),
+        intervals=any({"R1", "mAP"} & set(row.intervals) for row in report.scores),
+        seeds=any(len(row.seeds) > 1 for row in report.scores),
+        has_oracle=any(map(_is_oracle, report.scores)),
     )
 
 
@@ -201,44 +203,47 @@ def _item(item: Item) -> dict[str, Any] | None:
     )
 
 
-def _score_groups(scores: Sequence[Score]) -> list[dict[str, Any]]:
-    groups: dict[str, list[Score]] = {}
-    for score in scores:
-        groups.setdefault(score.queries, []).append(score)
+def _score_groups(scores: Sequence[Row]) -> list[dict[str, Any]]:
+    """A table for every query set, the best of each measure marked among the fair rows."""
+    groups: dict[str, list[Row]] = {}
+    for row in scores:
+        groups.setdefault(row.queries, []).append(row)
     made = []
     for queries, rows in groups.items():
-        # nobody has exact masks outside a benchmark
-        fair = [s for s in rows if s.visibility != "oracle"]
+        fair = [row for row in rows if not _is_oracle(row)]
         best = {
-            m: max((getattr(s, m) for s in fair), default=math.inf)
-            for m in ("rank1", "rank5", "mAP", "mINP")
+            m: max((row.scores[name] for row in fair), default=math.inf)
+            for m, name in _MEASURES.items()
         }
         made.append(
             {
                 "title": title(queries),
                 "setting": rows[0].setting,
-                "timed": any(s.seconds is not None for s in rows),
+                "timed": any(row.seconds is not None for row in rows),
                 "rows": [
                     {
-                        "score": s,
-                        "rule": _rule(s.visibility),
-                        "oracle": s.visibility == "oracle",
+                        "method": row.method,
+                        "rule": _RULES.get(row.matching.words, row.matching.words),
+                        "seeds": len(row.seeds),
+                        "seconds": row.seconds,
+                        "oracle": _is_oracle(row),
+                        "score": {m: row.scores[name] for m, name in _MEASURES.items()},
+                        "interval": {m: row.intervals.get(name) for m, name in _MEASURES.items()},
                         "best": {
-                            m: len(fair) > 1 and s in fair and getattr(s, m) == top
-                            for m, top in best.items()
+                            m: len(fair) > 1 and not _is_oracle(row) and row.scores[name] == best[m]
+                            for m, name in _MEASURES.items()
                         },
                     }
-                    for s in rows
+                    for row in rows
                 ],
             }
         )
     return made
 
 
-def _rule(visibility: bool | str | None) -> str:
-    if isinstance(visibility, str):
-        return _RULES.get(visibility, visibility)
-    return "" if visibility is None else _RULES[visibility]
+def _is_oracle(row: Row) -> bool:
+    """Whether a row was told what nobody can know outside a benchmark."""
+    return row.matching.parts == _ORACLE
 
 
 def _example(example: Example) -> dict[str, Any]:

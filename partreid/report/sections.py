@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.evaluation.rows import Arm, Row, asked, rows, rule
-from partreid.evaluation.score import Scored
-from partreid.metrics import Difference, difference_over_seeds
+from partreid.evaluation.result import Gains, QuerySetResult, RunResult, Seeds, by_method
 from partreid.metrics.open_set import FPIRS
 from partreid.metrics.verification import FMRS
 from partreid.report.charts import SLOTS
 from partreid.report.content import Block, Cell, Forest, Gain, Mark, Plot, Section, Series, Table
+from partreid.report.rows import Row, query_set_name, rows
 
 LONGEST = 20  # rank up to which the CMC is drawn
 _POINTS = 160  # at which a curve is read
@@ -23,23 +22,23 @@ SPOKEN = {"R1": "Rank-1", "R5": "Rank-5", "R10": "Rank-10", "R20": "Rank-20"}
 
 Doubles = NDArray[np.float64]
 Slots = Mapping[str, int]
-Gains = Mapping[tuple[str, str], Mapping[str, Difference]]
+Points = tuple[Iterable[float], Iterable[float], tuple[Mark, ...]]
 
 
-def slots(arms: Sequence[Arm]) -> dict[str, int]:
+def color_slots(results: Sequence[RunResult]) -> dict[str, int]:
     """The colour of each line on the page, by label: of the methods, then of their other rules;
     six at most.
     """
-    order = [a.label for a in sorted(arms, key=lambda a: not a.plain)]
+    order = [r.label for r in sorted(results, key=lambda r: bool(r.matching.after))]
     return {label: i for i, label in enumerate(list(dict.fromkeys(order))[:SLOTS])}
 
 
-def found(arms: Sequence[Arm], colours: Slots) -> Section:
+def cmc_section(results: Sequence[RunResult], colours: Slots) -> Section:
     """Cumulative matches over the rank."""
 
-    def line(scored: Sequence[Scored]) -> tuple[Iterable[float], Iterable[float], tuple[Mark, ...]]:
+    def line(seeds: Sequence[QuerySetResult]) -> Points:
         at = np.arange(1, LONGEST + 1)
-        each = [(s.ranking.first[s.ranking.scored] <= at[:, None]).mean(1) for s in scored]
+        each = [(s.ranking.first[s.ranking.scored] <= at[:, None]).mean(1) for s in seeds]
         return at, np.mean(each, 0), ()
 
     return Section(
@@ -52,21 +51,28 @@ def found(arms: Sequence[Arm], colours: Slots) -> Section:
                 "Each line tells for how many queries the right person is among the first answers; "
                 "higher is better, and the left end is Rank-1.",
                 _plots(
-                    arms, colours, line, x="answers looked at", y="queries answered, %", low=None
+                    by_method(results),
+                    colours,
+                    line,
+                    x="answers looked at",
+                    y="queries answered, %",
+                    low=None,
                 ),
             ),
         ),
     )
 
 
-def verified(arms: Sequence[Arm], of: Sequence[Row], colours: Slots) -> Section | None:
-    """Verification of pairs, of arms that have distances to put a threshold on."""
-    arms = [a for a in arms if _watched(a)]
-    if not arms:
+def verification_section(
+    results: Sequence[RunResult], table: Sequence[Row], colours: Slots
+) -> Section | None:
+    """Verification of pairs, of results that have distances to put a threshold on."""
+    groups = _with_thresholds(results)
+    if not groups:
         return None
 
-    def line(scored: Sequence[Scored]) -> tuple[Iterable[float], Iterable[float], tuple[Mark, ...]]:
-        rocs = [s.roc for s in scored if s.roc is not None]
+    def line(seeds: Sequence[QuerySetResult]) -> Points:
+        rocs = [s.roc for s in seeds if s.roc is not None]
         lowest = 10.0 ** max(-5, math.floor(math.log10(1 / max(rocs[0].impostors, 10)) + 1))
         at = np.geomspace(lowest, 1, _POINTS)
         each = [_stairs(*roc.points[:2], at) for roc in rocs]
@@ -93,7 +99,7 @@ def verified(arms: Sequence[Arm], of: Sequence[Row], colours: Slots) -> Section 
                 "strangers is wrongly called one person; higher is better. Dots stand at 0.01 %, "
                 "0.1 % and 1 %, the ring where as many pairs are missed as are wrongly matched.",
                 _plots(
-                    arms,
+                    groups,
                     colours,
                     line,
                     x="strangers called one person",
@@ -106,23 +112,29 @@ def verified(arms: Sequence[Arm], of: Sequence[Row], colours: Slots) -> Section 
                 "",
                 "True pairs found at three rates of false matches, and the equal error rate, where "
                 "less is better; all in percent, with 95 % intervals.",
-                _tables([r for r in of if "EER" in r.scores], names, lower=("EER",)),
+                _tables([r for r in table if "EER" in r.scores], names, lower=("EER",)),
             ),
         ),
-        _seeds_told(arms),
+        _seeds_note(groups),
     )
 
 
-def searched(arms: Sequence[Arm], of: Sequence[Row], colours: Slots) -> Section | None:
+def open_set_section(
+    results: Sequence[RunResult], table: Sequence[Row], colours: Slots
+) -> Section | None:
     """Open-set search."""
-    arms = [a for a in arms if _watched(a)]
-    if not arms or all(
-        math.isnan(s.searches.auroc) for a in arms for run in a.runs for s in run if s.searches
+    groups = _with_thresholds(results)
+    if all(
+        math.isnan(s.searches.auroc)
+        for seeds in groups
+        for result in seeds
+        for s in result.query_sets
+        if s.searches
     ):
         return None
 
-    def line(scored: Sequence[Scored]) -> tuple[Iterable[float], Iterable[float], tuple[Mark, ...]]:
-        each = [s.searches for s in scored if s.searches is not None]
+    def line(seeds: Sequence[QuerySetResult]) -> Points:
+        each = [s.searches for s in seeds if s.searches is not None]
         strangers = int((~each[0].mated).sum())
         at = np.unique(np.append(np.geomspace(max(1e-3, 1 / max(strangers, 2)), 1, 60), FPIRS))
         dots = [
@@ -146,7 +158,7 @@ def searched(arms: Sequence[Arm], of: Sequence[Row], colours: Slots) -> Section 
                 "search for somebody who is not there returns anybody; higher is better. Dots "
                 "stand at 1 % and 10 %.",
                 _plots(
-                    arms,
+                    groups,
                     colours,
                     line,
                     x="searches for absent people with an answer",
@@ -161,34 +173,18 @@ def searched(arms: Sequence[Arm], of: Sequence[Row], colours: Slots) -> Section 
                 "well the nearest distance alone tells people who are there from others. All in "
                 "percent, with 95 % intervals.",
                 _tables(
-                    [r for r in of if "AUROC" in r.scores],
+                    [r for r in table if "AUROC" in r.scores],
                     names,
                     lower=tuple(n for n in names if n.startswith("FNIR")),
                 ),
             ),
         ),
-        _seeds_told(arms),
+        _seeds_note(groups),
     )
 
 
-def differences(reference: Arm, others: Sequence[Arm]) -> Gains:
-    """What each of the others gains over the reference, by (label, query set) and score.
-
-    The reference itself under another rule is the same runs scored in two ways.
-    """
-    return {
-        (arm.label, queries): difference_over_seeds(
-            [s.ranking for s in arm.on(queries)],
-            [s.ranking for s in reference.on(queries)],
-            same_runs=arm.name == reference.name,
-        )
-        for arm in others
-        for queries in reference.sets
-    }
-
-
-def compared(reference: Arm, gains: Gains, colours: Slots) -> Section:
-    """The same as a section."""
+def differences_section(reference: RunResult, gains: Gains, colours: Slots) -> Section:
+    """What every other method and matching gains over the reference."""
     sets = dict.fromkeys(queries for _, queries in gains)
     forests = tuple(
         Forest(
@@ -204,9 +200,9 @@ def compared(reference: Arm, gains: Gains, colours: Slots) -> Section:
                     colours.get(label, SLOTS - 1),
                 )
                 for score in COMPARED
-                for (label, q), found in gains.items()
+                for (label, q), of in gains.items()
                 if q == queries
-                for d in (found[score],)
+                for d in (of[score],)
             ),
         )
         for queries in sets
@@ -230,16 +226,16 @@ def compared(reference: Arm, gains: Gains, colours: Slots) -> Section:
     )
 
 
-def headline(reference: Arm, gains: Gains) -> str:
+def headline(reference: Seeds, gains: Gains) -> str:
     """What the reference scores or, with others, how far they are from it, in a few sentences."""
     if not gains:
-        said = [
+        scores = [
             f"{100 * r.scores['R1']:.1f} % at once and {100 * r.scores['mAP']:.1f} mAP on "
-            f"{asked(r.queries)}"
-            for r in rows([reference])
+            f"{query_set_name(r.queries)}"
+            for r in rows(reference)
         ]
-        return f"{reference.name} is right for {', '.join(said)}."
-    said = []
+        return f"{reference[0].name} is right for {', '.join(scores)}."
+    sentences = []
     for label in dict.fromkeys(label for label, _ in gains):
         parts = []
         for (name, queries), of in gains.items():
@@ -247,26 +243,24 @@ def headline(reference: Arm, gains: Gains) -> str:
                 d = of["mAP"]
                 sure = "" if d.low > 0 or d.high < 0 else ", which chance could explain"
                 parts.append(
-                    f"on {asked(queries)} {abs(100 * d.value):.1f} points of mAP "
-                    f"{'ahead of' if d.value > 0 else 'behind'} {reference.label} "
+                    f"on {query_set_name(queries)} {abs(100 * d.value):.1f} points of mAP "
+                    f"{'ahead of' if d.value > 0 else 'behind'} {reference[0].label} "
                     f"({100 * d.low:+.1f} to {100 * d.high:+.1f}{sure})"
                 )
-        said.append(f"{label} is {'; '.join(parts)}.")
-    return " ".join(said)
+        sentences.append(f"{label} is {'; '.join(parts)}.")
+    return " ".join(sentences)
 
 
 def title(queries: str) -> str:
-    words = asked(queries)
+    """A query set as a heading."""
+    words = query_set_name(queries)
     return f"{words[:1].upper()}{words[1:]}"
 
 
-Line = Callable[[Sequence[Scored]], tuple[Iterable[float], Iterable[float], tuple[Mark, ...]]]
-
-
 def _plots(
-    arms: Sequence[Arm],
+    groups: Sequence[Seeds],
     colours: Slots,
-    line: Line,
+    line: Callable[[Sequence[QuerySetResult]], Points],
     *,
     x: str,
     y: str,
@@ -274,19 +268,20 @@ def _plots(
     shares: bool = False,
     low: float | None = 0.0,
 ) -> tuple[Plot, ...]:
-    """One plot for every query set, a line for every arm that has a colour."""
+    """One plot for every query set, a line for every method and matching that has a colour."""
     made = []
-    for queries in dict.fromkeys(q for a in arms for q in a.sets):
+    for queries in dict.fromkeys(q.queries for seeds in groups for q in seeds[0].query_sets):
         series = []
-        for arm in arms:
-            if arm.label in colours and queries in arm.sets:
-                at, values, marks = line(arm.on(queries))
+        for seeds in groups:
+            label = seeds[0].label
+            if label in colours and queries in {q.queries for q in seeds[0].query_sets}:
+                at, values, marks = line([result.of(queries) for result in seeds])
                 series.append(
                     Series(
-                        arm.label,
+                        label,
                         tuple(map(float, at)),
                         tuple(map(float, values)),
-                        colours[arm.label],
+                        colours[label],
                         marks,
                     )
                 )
@@ -294,14 +289,16 @@ def _plots(
     return tuple(made)
 
 
-def _tables(of: Sequence[Row], names: Mapping[str, str], lower: Sequence[str]) -> tuple[Table, ...]:
+def _tables(
+    table: Sequence[Row], names: Mapping[str, str], lower: Sequence[str]
+) -> tuple[Table, ...]:
     """One table for every query set, the best of each column marked."""
     made = []
-    for queries in dict.fromkeys(row.queries for row in of):
-        own = [row for row in of if row.queries == queries]
+    for queries in dict.fromkeys(row.queries for row in table):
+        of = [row for row in table if row.queries == queries]
         best = {}
         for name in names:
-            values = [row.scores[name] for row in own if math.isfinite(row.scores[name])]
+            values = [row.scores[name] for row in of if math.isfinite(row.scores[name])]
             if len(values) > 1:
                 best[name] = min(values) if name in lower else max(values)
         made.append(
@@ -312,13 +309,13 @@ def _tables(of: Sequence[Row], names: Mapping[str, str], lower: Sequence[str]) -
                 tuple(
                     (
                         row.method,
-                        rule(row.visibility),
+                        row.matching.words,
                         tuple(
                             cell(row.scores[n], row.intervals.get(n), row.scores[n] == best.get(n))
                             for n in names
                         ),
                     )
-                    for row in own
+                    for row in of
                 ),
             )
         )
@@ -335,11 +332,20 @@ def _stairs(x: Doubles, y: Doubles, at: Doubles) -> Doubles:
     return y[np.searchsorted(x, at * (1 + 1e-12), "right") - 1]
 
 
-def _watched(arm: Arm) -> bool:
-    return all(s.roc is not None and s.searches is not None for run in arm.runs for s in run)
+def _with_thresholds(results: Sequence[RunResult]) -> list[Seeds]:
+    """Results, by method and matching, whose distances a threshold can be put on."""
+    return [
+        seeds
+        for seeds in by_method(results)
+        if all(
+            q.roc is not None and q.searches is not None
+            for result in seeds
+            for q in result.query_sets
+        )
+    ]
 
 
-def _seeds_told(arms: Sequence[Arm]) -> str:
-    if all(len(a.seeds) == 1 for a in arms):
+def _seeds_note(groups: Sequence[Seeds]) -> str:
+    if all(len(seeds) == 1 for seeds in groups):
         return ""
     return "Of methods with several seeds the means are shown, without intervals."

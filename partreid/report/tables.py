@@ -151,7 +151,8 @@ def page(rows: Sequence[Recipe], ledger: Sequence[Entry]) -> str:
 _HEAD = f"""# Recipes: the papers' numbers and ours
 
 Every row of the papers' tables is a recipe: `partreid train NAME --data ROOT` trains it, `partreid eval RUN --data
-ROOT` scores it and adds lines to `results/ledger.jsonl`, from which this page is made: `{AGAIN}`.
+ROOT --ledger FILE` scores it and adds lines to that file, from which this page takes our numbers:
+`{AGAIN} --ledger FILE`; without a ledger it holds the papers' alone.
 "not run" means that nobody has yet run this row with this code on its data.
 
 Numbers are percent. A – is a cell that the paper's text does not show. Ours are means over seeds ± half their range;

@@ -17,9 +17,20 @@ import pytest
 from partreid import __version__
 from partreid.cli.base import app
 from partreid.errors import DataError
-from partreid.evaluation.ledger import LEDGER, Entry, append, commit_of, ours, read, trained_for
+from partreid.evaluation import ledger as module
+from partreid.evaluation.ledger import (
+    Entry,
+    append,
+    commit_of,
+    entries,
+    ours,
+    own_commit,
+    read,
+    trained_for,
+)
 from partreid.recipes import find, override
 from partreid.train.journal import read as read_journal
+from tests.evaluation.made_up import result as of_result
 
 BOT = find("bot/bpbreid-table1/market1501")
 
@@ -67,8 +78,9 @@ def test_an_evaluation_adds_a_line_for_each_set_of_queries(
     here: Path, world: Path, trained: Callable[[str], Path]
 ) -> None:
     run = trained("bpbreid")
-    evaluate(run, "--data", world, "--json", here / "scores.json")
-    found = read(here / LEDGER)
+    ledger = here / "new" / "ledger.jsonl"
+    evaluate(run, "--data", world, "--json", here / "scores.json", "--ledger", ledger)
+    found = read(ledger)
     results = json.loads((here / "scores.json").read_text())["results"]
     recipe = json.loads((run / "recipe.json").read_text())
     for line, row in zip(found, results, strict=True):
@@ -100,28 +112,46 @@ def test_an_evaluation_adds_a_line_for_each_set_of_queries(
             and line.device.startswith("CPU")
             and line.date.endswith("+00:00")
         )
-        # the folder is no checkout
-        assert line.commit is None and line.seconds is not None and line.seconds > 0
+        assert line.commit == own_commit() and line.seconds is not None and line.seconds > 0
 
 
 def test_the_same_numbers_are_written_once_and_others_beside_them(
     here: Path, world: Path, trained: Callable[[str], Path]
 ) -> None:
-    run = trained("bot")
-    evaluate(run, "--data", world)
-    first = (here / LEDGER).read_bytes()
-    evaluate(run / "model.safetensors", "--data", world)  # the same run, named by its model
-    assert (here / LEDGER).read_bytes() == first
-    evaluate(run, "--data", world, "--rerank")
-    assert (here / LEDGER).read_bytes().startswith(first)
-    assert [e.reranked for e in read(here / LEDGER)] == [False, False, True, True]
-    evaluate(run, "--data", world, "--ledger", here / "new" / "other.jsonl")
-    assert len(read(here / "new" / "other.jsonl")) == 2
+    run, ledger = trained("bot"), here / "l.jsonl"
+    evaluate(run, "--data", world, "--ledger", ledger)
+    first = ledger.read_bytes()
+    # the same run, named by its model
+    evaluate(run / "model.safetensors", "--data", world, "--ledger", "l.jsonl")
+    assert ledger.read_bytes() == first
+    evaluate(run, "--data", world, "--rerank", "--ledger", ledger)
+    assert ledger.read_bytes().startswith(first)
+    assert [e.reranked for e in read(ledger)] == [False, False, True, True]
 
 
-def test_no_ledger_leaves_it(here: Path, world: Path, trained: Callable[[str], Path]) -> None:
-    evaluate(trained("bot"), "--data", world, "--no-ledger")
+def test_a_ledger_that_nobody_names_is_not_there(
+    here: Path, world: Path, trained: Callable[[str], Path]
+) -> None:
+    evaluate(trained("bot"), "--data", world)
     assert list(here.iterdir()) == []
+
+
+def test_lines_say_whether_hidden_parts_were_left_out_and_none_of_other_matchings() -> None:
+    made = [
+        of_result("parts", parts, seed=3, noise=0.8, after=after)
+        for parts, after in (
+            ("visible parts", ""),
+            ("all parts", "re-ranked"),
+            ("", ""),
+            ("visible parts", "expanded"),
+        )
+    ]
+    lines = [line for line in entries(made) if line.queries == "holistic"]
+    assert [(e.reranked, e.visibility) for e in lines] == [
+        (False, True),
+        (True, False),
+        (False, None),
+    ]
 
 
 def test_a_broken_ledger_is_said_before_anything_is_scored(
@@ -259,7 +289,7 @@ def test_a_pipe_is_no_ledger(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(DataError, match="cannot be written.*--ledger.*--no-ledger"):
+    with pytest.raises(DataError, match="cannot be written.*--ledger"):
         append(tmp_path / "file" / "l.jsonl", [entry()])
     with pytest.raises(DataError, match="a folder, where a ledger is expected"):
         read(tmp_path)
@@ -297,32 +327,73 @@ def test_re_ranked_rows_take_re_ranked_scores_and_ignored_visibility_is_left_out
 # Where numbers come from
 
 
-def test_the_commit_is_the_working_directory_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert commit_of(tmp_path) is None
+Git = Callable[..., str]
+
+
+@pytest.fixture()
+def git(tmp_path: Path) -> Git:
+    """Git in ``tmp_path / "checkout"``, an empty repository."""
     if shutil.which("git") is None:
         pytest.skip("no git")
+    (tmp_path / "checkout").mkdir()
 
-    def git(*words: str) -> str:
+    def run(*words: str) -> str:
         who = ("-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false")
         return subprocess.run(
-            ("git", "-C", str(tmp_path), *who, *words), check=True, capture_output=True, text=True
+            ("git", "-C", str(tmp_path / "checkout"), *who, *words),
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout.strip()
 
-    git("init", "-q")
-    assert commit_of(tmp_path) is None  # nothing committed yet
-    (tmp_path / "a").write_text("1")
+    run("init", "-q")
+    return run
+
+
+def test_the_commit_of_a_folder(git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert commit_of(tmp_path) is None
+    folder = tmp_path / "checkout"
+    assert commit_of(folder) is None  # nothing committed yet
+    (folder / "a").write_text("1")
     git("add", "a")
     git("commit", "-qm", "one")
     head = git("rev-parse", "HEAD")
-    assert commit_of(tmp_path) == head[:12]
-    (tmp_path / "b").write_text("untracked")
-    assert commit_of(tmp_path) == head[:12]
-    (tmp_path / "a").write_text("2")
-    assert commit_of(tmp_path) == f"{head[:12]}+"
+    assert commit_of(folder) == head[:12]
+    (folder / "b").write_text("untracked")
+    assert commit_of(folder) == head[:12]
+    (folder / "a").write_text("2")
+    assert commit_of(folder) == f"{head[:12]}+"
     monkeypatch.setenv("PATH", "")
-    assert commit_of(tmp_path) is None
+    assert commit_of(folder) is None
+
+
+def test_a_commit_counts_only_if_the_package_lies_in_a_checkout_of_its_own(
+    git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a package that is installed below somebody's repository, nor a copy that they keep in
+    it, takes their commits for its own.
+    """
+    home = tmp_path / "checkout"
+
+    def lies_in(folder: Path) -> str | None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "__init__.py").touch()
+        monkeypatch.setattr(module, "PACKAGE", folder)
+        return own_commit()
+
+    (home / "theirs.py").touch()
+    git("add", "theirs.py")
+    git("commit", "-qm", "one")
+    assert lies_in(home / "venv" / "site-packages" / "partreid") is None
+    assert lies_in(home / "partreid") is None
+    git("add", "-A")
+    git("commit", "-qm", "a copy of the package")
+    assert lies_in(home / "venv" / "site-packages" / "partreid") is None
+    assert lies_in(home / "partreid") is None
+    (home / "pyproject.toml").write_text('[project]\nname = "partreid"\n')
+    assert lies_in(home / "partreid") == git("rev-parse", "HEAD")[:12]
+    git("rm", "-rq", "--cached", "partreid")
+    assert lies_in(home / "partreid") is None
 
 
 def test_seconds_are_the_journal_s(trained: Callable[[str], Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from partreid.distance import PartDistance
 from partreid.errors import DataError
-from partreid.evaluation.setting import Setting
+from partreid.evaluation.result import Matching, Setting
 from partreid.explain.evidence import Evidence, explain_pair
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import Match
@@ -30,12 +30,12 @@ from partreid.report.content import (
     Mark,
     Plot,
     Report,
-    Score,
     Section,
     Series,
     Table,
 )
 from partreid.report.pages import fine, p_value, percent, render, signed, write
+from partreid.report.rows import Interval, Row
 from partreid.types import Embeddings
 
 PARTS = ("head", "torso", "legs")
@@ -43,7 +43,24 @@ NAMES = ("foreground", *PARTS)
 SETTING = Setting(
     "made-up", "market1501", "images of the query's own camera are left out", 0, 80, 77, 500, 20, 9
 )
+MEASURES = ("R1", "R5", "mAP", "mINP")
 VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+def row(
+    method: str,
+    queries: str,
+    parts: str,
+    *scores: float,
+    intervals: dict[str, Interval] | None = None,
+    seconds: float | None = None,
+) -> Row:
+    """A row of one seed; scores: Rank-1, Rank-5, mAP, mINP."""
+    of = dict(zip(MEASURES, scores, strict=True))
+    by_seed = {name: (value,) for name, value in of.items()}
+    return Row(
+        method, Matching(parts), queries, (1,), SETTING, of, intervals or {}, by_seed, seconds
+    )
 
 
 class Page(HTMLParser):
@@ -128,22 +145,20 @@ def report(crops):
     )
     rng = np.random.default_rng(1)
     scores = tuple(
-        Score(
+        row(
             method,
             queries,
-            visibility,
+            parts,
             *rng.uniform(0.1, 0.9, 4),
-            (0.1, 0.3),
-            (0.2, 0.4),
-            12.3,
-            SETTING,
+            intervals={"R1": (0.1, 0.3), "mAP": (0.2, 0.4)},
+            seconds=12.3,
         )
         for queries in ("holistic", "occluded")
-        for method, visibility in (
-            ("BoT", None),
-            ("BPBreID", True),
-            ("BPBreID", False),
-            ("BPBreID", "oracle"),
+        for method, parts in (
+            ("BoT", ""),
+            ("BPBreID", "visible parts"),
+            ("BPBreID", "all parts"),
+            ("BPBreID", "exact masks"),
         )
     )
     rows = [
@@ -189,7 +204,7 @@ def test_page_is_well_formed_and_needs_nothing_else(report):
 def test_every_score_is_shown(report):
     text = Page(render(report)).text
     for s in report.scores:
-        for value in (s.rank1, s.rank5, s.mAP, s.mINP):
+        for value in s.scores.values():
             assert percent(value) in text
     assert text.count("10.0–30.0") == text.count("20.0–40.0") == len(report.scores)
     assert "12.3" in text and "77" in text
@@ -285,7 +300,7 @@ def test_a_title_alone_is_a_page():
 
 
 def test_one_model_without_intervals_has_no_winner_and_no_whiskers(report):
-    html = render(Report("One", scores=(Score("bot", "all", None, 0.5, 0.6, 0.4, 0.3),)))
+    html = render(Report("One", scores=(row("bot", "all", "", 0.5, 0.6, 0.4, 0.3),)))
     text = Page(html).text
     assert (
         "50.0" in text and "95 %" not in text and "oracle" not in text and "Training, s" not in text
@@ -295,8 +310,8 @@ def test_one_model_without_intervals_has_no_winner_and_no_whiskers(report):
 
 def test_best_fair_row_is_bold_and_the_oracle_never_is(report):
     rows = tuple(
-        Score(m, "holistic", v, r, r, r, r)
-        for m, v, r in (("A", None, 0.3), ("B", True, 0.5), ("C", "oracle", 0.9))
+        row(m, "holistic", parts, r, r, r, r)
+        for m, parts, r in (("A", "", 0.3), ("B", "visible parts", 0.5), ("C", "exact masks", 0.9))
     )
     html = render(Report("x", scores=rows))
     assert re.findall(r'class="num best">([\d.]+)<', html) == ["50.0", "50.0"]
@@ -323,7 +338,11 @@ def test_hostile_names_are_only_text(report):
                 curves={evil: report.curves["BoT"]},
                 part_iou={evil: 0.5},
                 leak={evil: 0.1},
-                scores=(replace(report.scores[0], method=evil, queries=evil, visibility=evil),),
+                scores=(
+                    replace(
+                        report.scores[0], method=evil, queries=evil, matching=Matching("", evil)
+                    ),
+                ),
             )
         )
     )
@@ -607,7 +626,7 @@ def test_every_method_with_parts_gets_its_panel_on_the_query_as_it_sees_it(repor
 
 def test_several_seeds_are_said(report):
     report = replace(report, examples=())
-    html = render(replace(report, scores=(replace(report.scores[0], seeds=3),)))
+    html = render(replace(report, scores=(replace(report.scores[0], seeds=(1, 2, 3)),)))
     assert "3 seeds" in Page(html).text and "and seeds where there are several" in Page(html).text
     assert "seeds" not in Page(render(report)).text
 

@@ -23,7 +23,7 @@ from partreid.report.tables import (
 )
 from tests.evaluation.test_ledger import entry
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def recipes(*arguments: str | Path) -> None:
@@ -150,21 +150,25 @@ def test_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    append(tmp_path / "results" / "ledger.jsonl", three())
-    recipes("--paper", "isp", "--where", "table1", "--data-set", "dukemtmc")
+    ours = ("--ledger", tmp_path / "results" / "ledger.jsonl")
+    append(ours[1], three())
+    recipes("--paper", "isp", "--where", "table1", "--data-set", "dukemtmc", *ours)
     said = capsys.readouterr()
     (line,) = (line for line in said.out.splitlines() if line.startswith("isp/table1/dukemtmc"))
     assert line.split()[-9:] == ["89.6", "80.0", "90.0", "±", "0.0", "80.3", "±", "1.5", "0.9"]
     assert "market1501" not in said.out and "30 TFLOP/s" in said.err and "withdrawn" in said.err
     recipes("--paper", "isp", "--json")
     assert {r["name"].split("/")[0] for r in json.loads(capsys.readouterr().out)} == {"isp"}
-    recipes("--table", "--paper", "isp")
+    recipes("--table", "--paper", "isp", *ours)
     shown = capsys.readouterr().out
     assert "80.3 ± 1.5" in shown and "## BPBreID" not in shown
-    recipes("--table", "--paper", "isp", "--out", tmp_path / "new" / "page.md")
+    recipes("--table", "--paper", "isp", "--out", tmp_path / "new" / "page.md", *ours)
     assert (tmp_path / "new" / "page.md").read_text() == shown
-    recipes("--table", "--paper", "isp", "--ledger", tmp_path / "none.jsonl")
+    recipes("--table", "--paper", "isp")  # a ledger that nobody names is not looked for
     assert "80.3" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        recipes("--paper", "isp", "--ledger", tmp_path / "none.jsonl")
+    assert "there is no ledger" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         recipes("--out", "page.md")
     assert "ask for it with --table" in capsys.readouterr().err

@@ -1,108 +1,24 @@
-"""Risk over coverage is of the very answers given; a calibration is judged on people it was not
-fitted on.
-"""
+"""The section on certainty draws risk over coverage and, with a calibration, what it does."""
 
-import json
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
-from partreid.metrics import MARKET, Interval
-from partreid.metrics.calibration import Check, Reliability, Slice, risk_coverage
-from partreid.report import trust as module
+from partreid.evaluation.trust import Trust, measure_trust
 from partreid.report.content import Plot, Table
-from partreid.report.trust import trust, trusted
-from partreid.types import Embeddings
-from tests.evaluate.made_up import BENCHMARK, DISTANCE, described, scored
+from partreid.report.trust import trust_section
+from tests.evaluation.made_up import result
+from tests.evaluation.test_trust import CHECK
 
-MADE, SCORED = described(3, 0.8), scored(3, 0.8)
-CHECK = Check(
-    Slice(10, 5, 20, 100, 3),
-    Interval(0.0008, 0.0002, 0.002),
-    Interval(0.4, 0.3, 0.5),
-    Reliability((0.0, 0.5), (0.1, 0.6), (0.5, 0.5), (0.05, 0.55), (0.10, 0.50), (70, 50)),
-)
+RESULT = result("parts")
 
 
-class Settled:
-    """What of a calibration is asked for: probabilities that fall with the distance, and a
-    check.
-    """
-
-    rate, checked = 0.001, CHECK
-
-    def __init__(self, images):
-        self.source = type("Source", (), {"images": images})
-        self.asked = None
-
-    def probability(self, distance, shared):
-        assert (np.asarray(shared) >= 1).all()
-        return np.exp(-np.asarray(distance))
-
-    def check(self, pairs):
-        self.asked = pairs
-        return replace(CHECK, fmr=Interval(0.5, 0.4, 0.6))
-
-
-def test_without_a_calibration_the_distance_of_the_first_answer_is_what_counts():
-    found = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, None)
-    assert found.check is None and set(found.answers) == {"holistic", "occluded"}
-    ranking, q = SCORED[0].ranking, MADE.queries["holistic"]
-    far = DISTANCE(q, MADE.gallery).numpy()
-    sure = [-far[i, ranking.top[i, 0]] for i in range(len(q))]
-    expected = risk_coverage(sure, ranking.first == 1)
-    assert found.answers["holistic"].risk == pytest.approx(expected.risk, abs=1e-12)
-    assert found.answers["holistic"].risk[-1] == pytest.approx(1 - ranking.cmc[1])
-
-
-def test_a_calibration_is_checked_on_these_data_unless_they_are_its_own(monkeypatch):
-    monkeypatch.setattr(module, "hash_of_images", lambda queries, gallery: "these")
-    own = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, Settled("these"))
-    assert own.own_data and own.check is CHECK and own.rate == 0.001
-    other = Settled("others")
-    found = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, other)
-    assert not found.own_data and found.check.fmr.value == 0.5
-    # all pairs but those of the query's own person and camera
-    assert len(other.asked) == 2 * 36 * (72 - 2)
-    plain = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, None)
-    # it falls with distance
-    assert found.answers["holistic"].risk == pytest.approx(plain.answers["holistic"].risk)
-
-
-def test_of_many_pairs_the_sampled_people_keep_their_embeddings(monkeypatch):
-    fewer = replace(
-        BENCHMARK,
-        queries={n: s[5:9] for n, s in BENCHMARK.queries.items()},
-        gallery=BENCHMARK.gallery[4:40],
-    )
-    seen = {}
-
-    def known(distance, queries, gallery, benchmark, protocol):
-        seen.update(queries, gallery=gallery)
-        return "pairs"
-
-    monkeypatch.setattr(module, "sampled", lambda benchmark: (fewer, 0.5))
-    monkeypatch.setattr(module, "hash_of_images", lambda queries, gallery: "these")
-    monkeypatch.setattr(module, "known_pairs", known)
-    trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, Settled("others"))
-
-    def same(a: Embeddings, b: Embeddings) -> bool:
-        return bool((a.vectors == b.vectors).all()) and bool((a.visibility == b.visibility).all())
-
-    assert same(seen["holistic"], MADE.queries["holistic"].rows(slice(5, 9)))
-    assert same(seen["gallery"], MADE.gallery.rows(slice(4, 40)))
-
-
-def test_the_section_draws_risk_and_where_there_is_a_calibration_reliability(monkeypatch):
-    monkeypatch.setattr(module, "hash_of_images", lambda queries, gallery: "these")
-    plain = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, None)
-    sure = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, Settled("these"))
-    section = trusted({"a": plain, "b": sure}, {"a": 0, "b": 1})
+def test_the_section_draws_risk_and_where_there_is_a_calibration_reliability():
+    plain = measure_trust(RESULT, None)
+    sure = Trust(plain.answers, CHECK, 0.001, own_data=True)
+    section = trust_section({"a": plain, "b": sure}, {"a": 0, "b": 1})
     plots = [i for b in section.blocks for i in b.items if isinstance(i, Plot)]
     assert [p.title for p in plots] == ["Holistic queries", "Occluded queries", "Match probability"]
     assert (
-        plots[0].series[0].y[-1] == pytest.approx(1 - SCORED[0].ranking.cmc[1])
+        plots[0].series[0].y[-1] == pytest.approx(1 - RESULT.query_sets[0].ranking.cmc[1])
         and plots[0].series[0].x[-1] == 1
     )
     (line,) = plots[2].series
@@ -113,13 +29,4 @@ def test_the_section_draws_risk_and_where_there_is_a_calibration_reliability(mon
     table = [i for b in section.blocks for i in b.items if isinstance(i, Table)][-1]
     assert [c.value for c in table.rows[0][2]] == pytest.approx([0.001, 0.0008, 0.4, CHECK.ece])
     assert "not fitted on" in table.rows[0][1]
-    assert not any("probability" in b.title for b in trusted({"a": plain}, {"a": 0}).blocks)
-
-
-def test_plain_values_are_ready_for_json(monkeypatch):
-    monkeypatch.setattr(module, "hash_of_images", lambda queries, gallery: "these")
-    found = trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, Settled("these"))
-    said = json.loads(json.dumps(found.plain(), allow_nan=False))
-    assert said["sure_by"] == "probability" and said["calibration"]["ece"] == pytest.approx(0.05)
-    assert len(said["calibration"]["reliability"]) == 2
-    assert "calibration" not in trust(DISTANCE, MADE, BENCHMARK, MARKET, SCORED, None).plain()
+    assert not any("probability" in b.title for b in trust_section({"a": plain}, {"a": 0}).blocks)

@@ -5,30 +5,27 @@ the demo has run.
 from pathlib import Path
 from typing import Any
 
-from partreid import build
 from partreid.errors import DataError
-from partreid.evaluation import decision
-from partreid.evaluation.run import Judged
+from partreid.evaluation import RunResult, decision
+from partreid.evaluation.trust import measure_trust
 from partreid.metrics.calibration import Calibration, calibrate
 from partreid.report.content import Section
-from partreid.report.trust import trust, trusted
-from partreid.types import Benchmark
+from partreid.report.trust import trust_section
 
 RATE = 1e-3  # pairs of strangers that may be taken for one person
 
 
-def decided(judged: Judged, benchmark: Benchmark, run: Path) -> Calibration | None:
+def decided(result: RunResult, run: Path) -> Calibration | None:
     """Fit on half of the test people, check on the others, keep it beside the model. None if
     they are too few.
     """
-    protocol = build.protocol(benchmark)
+    benchmark, described, model = result.benchmark, result.described, result.model
     try:
-        decision.require_slice(benchmark, protocol, RATE, share=0.5)
+        decision.require_slice(benchmark, result.protocol, RATE, share=0.5)
     except DataError:  # as of the quick demo's eight people
         return None
-    described, model = judged.described, judged.model
     pairs = decision.known_pairs(
-        model.method.distance, described.queries, described.gallery, benchmark, protocol
+        result.distance, described.queries, described.gallery, benchmark, result.protocol
     )
     made = calibrate(pairs, decision.source_of(model.bound, benchmark, model.recipe.test[0]), RATE)
     decision.save(made, run / decision.FILE)
@@ -63,14 +60,6 @@ def plain(made: Calibration) -> dict[str, Any]:
     return found
 
 
-def section(judged: Judged, benchmark: Benchmark, made: Calibration) -> Section:
+def section(result: RunResult, made: Calibration) -> Section:
     """The report's section on how sure the answers are, and rightly."""
-    found = trust(
-        judged.model.method.distance,
-        judged.described,
-        benchmark,
-        build.protocol(benchmark),
-        judged.scored,
-        made,
-    )
-    return trusted({judged.name: found}, {judged.name: 0})
+    return trust_section({result.name: measure_trust(result, made)}, {result.name: 0})

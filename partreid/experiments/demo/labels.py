@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.evaluation.extract import Labels
-from partreid.evaluation.labels import label_quality
+from partreid.evaluation.parts import label_quality
 from partreid.explain.overlays import Shown
 from partreid.labels.parsing import read_labels
 from partreid.labels.places import label_path

@@ -10,20 +10,9 @@ from partreid.build import benchmark as read_benchmark
 from partreid.data.synthetic import PRESETS
 from partreid.data.synthetic import write as write_world
 from partreid.errors import DataError, RecipeError
-from partreid.evaluation.run import (
-    LIMITS,
-    Judged,
-    example,
-    facts,
-    ignoring_visibility,
-    judge,
-    peak_memory,
-    plain,
-    print_scores,
-    score_rows,
-    telling_queries,
-)
-from partreid.evaluation.truth import Truth
+from partreid.evaluation import RunResult, evaluate_run
+from partreid.evaluation.parts import Truth
+from partreid.evaluation.run import ignoring_visibility
 from partreid.experiments.demo import decide
 from partreid.experiments.demo.labels import print_quality, quality_of, rounds, stories
 from partreid.experiments.demo.lessons import lessons
@@ -34,7 +23,10 @@ from partreid.recipes import SYNTHETIC, Paper, Recipe, find, papers
 from partreid.recipes.base import unknown
 from partreid.recipes.papers import label_sources
 from partreid.report.content import Report
+from partreid.report.examples import example, rescued_and_failed
+from partreid.report.facts import LIMITS, facts, peak_memory
 from partreid.report.pages import write as write_report
+from partreid.report.rows import print_rows, row_to_json, rows
 from partreid.train.journal import read as read_journal
 from partreid.train.loop import Options, train
 from partreid.train.run import has_checkpoint
@@ -92,42 +84,44 @@ def run(
     hero = models[HERO]
     labels = exact_labels(world, hero)
     truths: list[Truth] = []
-    bot = judge(titles[BASELINE], models[BASELINE], benchmark)
-    seeing = judge(titles[HERO], hero, benchmark, True, watch(hero, labels, truths))
-    blind = ignoring_visibility(seeing, benchmark)
-    oracle = with_exact_masks(titles[HERO], hero, benchmark, labels)
+    bot = evaluate_run(models[BASELINE], benchmark, name=titles[BASELINE])
+    seeing = evaluate_run(hero, benchmark, name=titles[HERO], watch=watch(hero, labels, truths))
+    blind, oracle = ignoring_visibility(seeing), with_exact_masks(seeing, labels)
     core, others = (
         [
-            judge(titles[p.name], models[p.name], benchmark, True if p.name in taught else None)
+            evaluate_run(models[p.name], benchmark, name=titles[p.name])
             for p in trained
             if p.core is core and p.name not in (BASELINE, HERO)
         ]
         for core in (True, False)
     )
-    judged = (bot, *core, blind, seeing, oracle, *others)
+    scored = [
+        replace(result, training_seconds=seconds[result.name])
+        for result in (bot, *core, blind, seeing, oracle, *others)
+    ]
     leak = leak_check(benchmark, labels)
     seconds["evaluate"] = time.perf_counter() - clock
 
-    rows = score_rows(judged, seconds)
-    print_scores(rows)
+    table = tuple(row for result in scored for row in rows((result,)))
+    print_rows(table)
     gains = {j.name: gain_over(bot, j) for j in (seeing, *others)}
     headline = _headline(titles[HERO], bot.name, gains[titles[HERO]])
     ui.show("", *(_headline(name, bot.name, gain) for name, gain in gains.items()))
     ui.show(
         "Leak check: Rank-1 by background colour alone is "
-        + ", ".join(f"{100 * leak[s.queries]:.1f} % ({s.queries})" for s in bot.scored)
+        + ", ".join(f"{100 * leak[s.queries]:.1f} % ({s.queries})" for s in bot.query_sets)
         + f"; chance is {100 * leak['chance']:.1f} %."
     )
 
     quality = {titles[m]: quality_of(out / "runs" / m, benchmark, world) for m in taught}
     print_quality(quality)
     clock = time.perf_counter()
-    made = decide.decided(seeing, benchmark, out / "runs" / HERO)
+    made = decide.decided(seeing, out / "runs" / HERO)
     if made is not None:
         ui.show(decide.said(titles[HERO], made))
     part_iou, seen = truths[-1].iou(), truths[-1].visibility_accuracy()
     numbers: dict[str, Any] = {
-        "results": [plain(row) for row in rows],
+        "results": [row_to_json(row) for row in table],
         "part_iou": part_iou,
         "visibility_accuracy": seen,
         "leak": leak,
@@ -145,8 +139,8 @@ def run(
         "Finding people who are half hidden",
         subtitle=f"{who}, all trained on this machine from scratch on made-up people",
         headline=headline,
-        scores=rows,
-        examples=_examples(bot, seeing, benchmark),
+        scores=table,
+        examples=_examples(bot, seeing),
         part_iou=part_iou,
         visibility_accuracy=seen,
         leak=leak,
@@ -162,7 +156,7 @@ def run(
         label_quality=quality,
         label_rounds={titles[m]: rounds(out / "runs" / m) for m in taught},
         lessons=lessons(models, benchmark),
-        sections=() if made is None else (decide.section(seeing, benchmark, made),),
+        sections=() if made is None else (decide.section(seeing, made),),
         facts=facts(hero, benchmark)
         | {"training": ", ".join(f"{titles[m]} {seconds[titles[m]]:.0f} s" for m in models)},
         notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS),
@@ -236,11 +230,11 @@ def _finished(recipe: Recipe, out: Path) -> bool:
     return True
 
 
-def gain_over(rival: Judged, own: Judged) -> dict[str, Interval]:
+def gain_over(rival: RunResult, own: RunResult) -> dict[str, Interval]:
     """What ``own`` gains in mAP over ``rival`` per query set, with 95 % intervals."""
     return {
         s.queries: bootstrap_difference(s.ranking, r.ranking)["mAP"]
-        for s, r in zip(own.scored, rival.scored, strict=True)
+        for s, r in zip(own.query_sets, rival.query_sets, strict=True)
     }
 
 
@@ -261,9 +255,9 @@ def _headline(method: str, against: str, gain: Mapping[str, Interval]) -> str:
     return sentence[0].upper() + sentence[1:] + "."
 
 
-def _examples(bot: Judged, own: Judged, benchmark: Benchmark) -> tuple[Any, ...]:
-    rival, mine = (next(s for s in j.scored if s.queries == "occluded") for j in (bot, own))
-    rescued, failed = telling_queries(rival, mine)
+def _examples(bot: RunResult, own: RunResult) -> tuple[Any, ...]:
+    rival, mine = bot.of("occluded"), own.of("occluded")
+    rescued, failed = rescued_and_failed(rival, mine)
     found = []
     for row in rescued:
         found.append(
@@ -272,7 +266,6 @@ def _examples(bot: Judged, own: Judged, benchmark: Benchmark) -> tuple[Any, ...]
                 f"{own.name}'s first answer is right; {bot.name}'s first right answer comes at place "
                 f"{rival.ranking.first[row]}.",
                 (bot, own),
-                benchmark,
                 "occluded",
                 row,
             )
@@ -284,7 +277,6 @@ def _examples(bot: Judged, own: Judged, benchmark: Benchmark) -> tuple[Any, ...]
                 f"{own.name}'s first right answer comes at place {mine.ranking.first[row]}, {bot.name}'s at "
                 f"{rival.ranking.first[row]}.",
                 (bot, own),
-                benchmark,
                 "occluded",
                 row,
             )

@@ -3,6 +3,7 @@ scenery gives them away.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from partreid.data.synthetic import background_colour
 from partreid.data.transforms import read_image
 from partreid.distance import PartDistance
 from partreid.evaluation.extract import Labels, extract, on_grid
-from partreid.evaluation.run import Judged
-from partreid.evaluation.score import Described, Scored, describe, score
-from partreid.evaluation.truth import Truth
+from partreid.evaluation.parts import Truth
+from partreid.evaluation.result import Matching, RunResult
+from partreid.evaluation.score import describe, score
 from partreid.inference import Model
 from partreid.labels.parsing import read_labels
 from partreid.labels.places import label_path
@@ -52,8 +53,9 @@ def watch(
     return see
 
 
-def with_exact_masks(name: str, model: Model, benchmark: Benchmark, labels: Labels) -> Judged:
+def with_exact_masks(result: RunResult, labels: Labels) -> RunResult:
     """The same weights, but pooled with the exact masks and told exactly which parts show."""
+    model, benchmark = result.model, result.benchmark
     exact = model.method.seeing(attention="given", visibility="threshold", visible_above=0.0)  # type: ignore[operator]
     with ui.progress("embedding with exact masks") as step:
         described = describe(
@@ -67,7 +69,12 @@ def with_exact_masks(name: str, model: Model, benchmark: Benchmark, labels: Labe
                 progress=step,
             ),
         )
-    return Judged(name, "oracle", model, described, score(exact.distance, described, benchmark))
+    return replace(
+        result,
+        matching=Matching("exact masks"),
+        described=described,
+        query_sets=score(exact.distance, described, benchmark),
+    )
 
 
 def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
@@ -82,8 +89,7 @@ def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
             )
         return Embeddings.one("background", torch.from_numpy(np.stack(found)))
 
-    described: Described = describe(benchmark, look)
-    scored: tuple[Scored, ...] = score(PartDistance("euclidean"), described, benchmark)
+    scored = score(PartDistance("euclidean"), describe(benchmark, look), benchmark)
     right = np.mean([_chance(query, benchmark.gallery) for query in benchmark.query])
     return {**{s.queries: s.ranking.cmc[1] for s in scored}, "chance": float(right)}
 

@@ -14,7 +14,7 @@ from partreid.cli.base import app
 from partreid.errors import DataError, RecipeError
 from partreid.evaluation import Options, evaluate_runs
 from partreid.evaluation.ledger import ours, read
-from partreid.evaluation.rescored import rescored
+from partreid.evaluation.variant import variant_of
 from partreid.inference import load
 from partreid.recipes import PAPERS, Recipe, find, override, to_plain
 from partreid.train.checkpoint import load_tensors, save_tensors
@@ -30,18 +30,18 @@ def test_a_run_is_described_by_what_is_asked_for(trained: Trained, benchmark: Be
     paths = [sample.path for sample in benchmark.gallery[:3]]
     whole = own.embed(paths)
     for names in (("head",), ("arms", "foreground"), ("foreground", "parts")):
-        other = rescored(own, run, names)
+        other = variant_of(own, run, names)
         assert other.recipe == override(own.recipe, [f"method.described={json.dumps(names)}"])
         found = other.embed(paths)
         assert found.names == (whole.names if "parts" in names else names)
         torch.testing.assert_close(found.vectors, whole.select(*found.names).vectors)
-    assert rescored(own, run) is own and own.embed(paths).names == whole.names
+    assert variant_of(own, run) is own and own.embed(paths).names == whole.names
     with pytest.raises(
         RecipeError, match="bpbreid cannot describe 'tail'; choose of global, foreground"
     ):
-        rescored(own, run, ("tail",))
+        variant_of(own, run, ("tail",))
     with pytest.raises(RecipeError, match="unknown argument of method 'bot': 'described'"):
-        rescored(load(trained("bot"), "cpu"), trained("bot"), ("global",))
+        variant_of(load(trained("bot"), "cpu"), trained("bot"), ("global",))
 
 
 def test_a_run_is_scored_as_a_row_of_its_training_and_no_other(
@@ -138,7 +138,7 @@ def test_what_a_finished_run_left_away_comes_from_its_checkpoint(
     )
     own = load(run, "cpu")
     assert not any(name.startswith("guide") for name in own.method.state_dict())
-    other = rescored(own, run, ("fused_global",))
+    other = variant_of(own, run, ("fused_global",))
     assert any(name.startswith("guide") for name in other.method.state_dict())
     kept = load_tensors(run / "checkpoint.safetensors")[0]
     for name, tensor in other.method.state_dict().items():
@@ -150,7 +150,7 @@ def test_what_a_finished_run_left_away_comes_from_its_checkpoint(
     with pytest.raises(
         DataError, match="did not keep what this needs .* no checkpoint of its end beside it; train"
     ):
-        rescored(own, run, ("fused_global",))
+        variant_of(own, run, ("fused_global",))
 
 
 @pytest.mark.parametrize("target", ["soft", "hard"])
@@ -169,8 +169,7 @@ def test_a_model_that_is_told_its_target_is_scored_with_the_masks_of_the_test_im
         evaluate_runs([run], world, options=Options(device="cpu"))
         for run in (tmp_path / "run", trained("bpbreid"))
     )
-    assert told is not None and plain is not None
-    scores = [[row["mAP"] for row in found.plain()["results"]] for found in (told, plain)]
+    scores = [[q.scores["mAP"] for q in result.query_sets] for (result,) in (told, plain)]
     assert all(0 < score <= 1 for score in scores[0]) and scores[0] != scores[1]
 
 

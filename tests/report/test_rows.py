@@ -10,28 +10,37 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from partreid.evaluation.rows import Arm, as_score, escaped, latex, plain, rows
-from partreid.evaluation.rows import csv as as_csv
-from partreid.evaluation.run import print_scores
-from partreid.evaluation.score import Described, score
-from partreid.evaluation.setting import Setting
+from partreid.evaluation.result import Described, Matching, Setting
+from partreid.evaluation.score import score
 from partreid.metrics import MARKET
 from partreid.metrics.protocols import SINGLE_SHOT
-from partreid.report.content import Report, Score
+from partreid.report.content import Report
 from partreid.report.pages import render
-from tests.evaluate.made_up import BENCHMARK, DISTANCE, arms, described, scored
+from partreid.report.rows import (
+    csv_table,
+    escaped,
+    latex_rows,
+    print_rows,
+    row_to_json,
+    rows,
+)
+from tests.evaluation.made_up import BENCHMARK, DISTANCE, described, result, results, scored
 
 
 @pytest.fixture(scope="module")
 def made():
-    return rows(arms())
+    return rows(results())
 
 
 def test_one_row_for_every_method_rule_and_query_set(made):
-    assert [(r.queries, r.method, r.visibility, r.seeds) for r in made] == [
+    assert [(r.queries, r.method, r.matching.words, r.seeds) for r in made] == [
         (queries, *of)
         for queries in ("holistic", "occluded")
-        for of in (("plain_one", None, (1, 2)), ("parts", True, (1,)), ("parts", "re-ranked", (1,)))
+        for of in (
+            ("plain_one", "", (1, 2)),
+            ("parts", "visible parts", (1,)),
+            ("parts", "re-ranked", (1,)),
+        )
     ]
     assert {r.scored for r in made} == {36}
 
@@ -54,15 +63,17 @@ def test_several_seeds_are_a_mean_and_one_is_itself(made):
 
 
 def test_re_ranked_rows_carry_no_threshold_metric(made):
-    ranked = [r for r in made if r.visibility == "re-ranked"]
+    ranked = [r for r in made if r.matching.after == "re-ranked"]
     assert len(ranked) == 2
     for row in ranked:
         assert set(row.scores) == {"mAP", "mINP", "R1", "R5", "R10", "R20"} == set(row.intervals)
-        assert not {"EER", "TPR@1e-3", "AUROC", "DIR@1%", "FNIR@10%"} & set(plain(row)["scores"])
+        assert not {"EER", "TPR@1e-3", "AUROC", "DIR@1%", "FNIR@10%"} & set(
+            row_to_json(row)["scores"]
+        )
 
 
 def test_csv_parses_back_to_the_same_numbers(made):
-    table = list(csv.DictReader(io.StringIO(as_csv(made))))
+    table = list(csv.DictReader(io.StringIO(csv_table(made))))
     assert len(table) == len(made)
     for line, row in zip(table, made, strict=True):
         assert (line["method"], line["queries"]) == (row.method, row.queries)
@@ -82,7 +93,7 @@ def test_csv_parses_back_to_the_same_numbers(made):
 
 
 def test_latex_has_as_many_columns_in_every_row(made):
-    text = latex(made)
+    text = latex_rows(made)
     assert text.count(r"\begin{tabular}{lrrrr}") == text.count(r"\end{tabular}") == 1
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
     full = [line for line in lines if "multicolumn" not in line]
@@ -111,7 +122,7 @@ def test_hostile_names_are_text_to_latex():
 
 
 def test_json_keeps_its_keys_and_knows_no_nan(made):
-    row = plain(made[1])
+    row = row_to_json(made[1])
     assert {
         "method",
         "queries",
@@ -124,26 +135,40 @@ def test_json_keeps_its_keys_and_knows_no_nan(made):
         "mAP_interval",
         "queries_scored",
     } <= set(row)
-    assert plain(made[0])["visibility"] is False and row["visibility"] is True
+    assert row_to_json(made[0])["visibility"] is False and row["visibility"] is True
     assert row["rank1"] == row["scores"]["R1"] == made[1].scores["R1"]
     odd = made[1].__class__(**{**vars(made[1]), "scores": {**made[1].scores, "AUROC": math.nan}})
-    assert json.loads(json.dumps(plain(odd), allow_nan=False))["scores"]["AUROC"] is None
+    assert json.loads(json.dumps(row_to_json(odd), allow_nan=False))["scores"]["AUROC"] is None
 
 
-def test_the_first_table_gets_the_same(made):
-    score = as_score(made[0])
-    assert isinstance(score, Score) and (score.method, score.seeds, score.setting.scored) == (
-        "plain_one",
-        2,
-        36,
-    )
-    assert score.mAP == made[0].scores["mAP"] and score.mAP_interval == made[0].intervals["mAP"]
+@pytest.mark.parametrize(("matching", "words", "visibility"), [
+    (Matching("visible parts"), "visible parts", True),
+    (Matching("all parts"), "all parts", False),
+    (Matching("exact masks"), "exact masks", "oracle"),
+    (Matching(""), "", False),
+    (Matching("visible parts", "re-ranked"), "re-ranked", "re-ranked"),
+    (Matching("", "expanded"), "expanded", "expanded"),
+])  # fmt: skip
+def test_a_matching_is_words_to_readers_and_a_flag_or_words_to_json(
+    matching, words, visibility, made
+):
+    row = row_to_json(replace(made[1], matching=matching))
+    assert (matching.words, row["compares"], row["visibility"]) == (words, words, visibility)
+
+
+def test_rows_are_printed_in_percent_with_their_seeds(made, capsys):
+    print_rows(made[:2], "A title")
+    title, head, several, one, setting = capsys.readouterr().out.splitlines()
+    assert title == "A title" and "Rank-1 [95 %]" in head and "36 of 36 queries scored" in setting
+    assert "plain_one (2 seeds)" in several and several.endswith(" 10") and "seeds" not in one
+    low, high = made[1].intervals["mAP"]
+    said = f"{100 * made[1].scores['mAP']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    assert said in one and "visible parts" in one
 
 
 def test_a_label_says_the_rule_only_where_it_is_not_the_usual_one():
-    runs = (scored(3, 0.8),)
-    assert Arm("a", True, (1,), runs).label == "a"
-    assert Arm("a", "re-ranked", (1,), runs, plain=False).label == "a, re-ranked"
+    first, *_, ranked = results()
+    assert (first.label, ranked.label) == ("plain_one", "parts, re-ranked")
 
 
 @pytest.fixture(scope="module")
@@ -168,10 +193,8 @@ def few():
         d = described(3, 0.8)
         return score(DISTANCE, Described(d.queries, d.gallery.rows(where)), benchmark, protocol)
 
-    return {
-        p: rows((Arm("=parts\udce9", True, (1,), (of(p),), seconds=(7.0,)),))
-        for p in (MARKET, SINGLE_SHOT)
-    }
+    made = result("=parts\udce9", training_seconds=7.0)
+    return {p: rows((replace(made, query_sets=of(p)),)) for p in (MARKET, SINGLE_SHOT)}
 
 
 @pytest.mark.parametrize("protocol", [MARKET, SINGLE_SHOT])
@@ -184,15 +207,15 @@ def test_every_output_says_over_what_a_score_was_taken(few, protocol, capsys):
     assert s.left_out == 3 and s.shots == (
         "single-shot, mean of 10 draws" if protocol.draws else "multi-shot"
     )
-    print_scores([as_score(row) for row in made], "title")
+    print_rows(made, "title")
     screen = capsys.readouterr().out
-    line = next(csv.DictReader(io.StringIO(as_csv(made))))
+    line = next(csv.DictReader(io.StringIO(csv_table(made))))
     said = {
         "terminal": screen,
-        "html": html.unescape(render(Report("t", scores=tuple(map(as_score, made))))),
-        "latex": latex(made),
+        "html": html.unescape(render(Report("t", scores=made))),
+        "latex": latex_rows(made),
         "csv": " ".join(f"{k}={v}" for k, v in line.items()),
-        "json": json.dumps([plain(row) for row in made]),
+        "json": json.dumps([row_to_json(row) for row in made]),
     }
     for where, text in said.items():
         text.encode()

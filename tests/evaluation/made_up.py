@@ -1,13 +1,20 @@
 """People, embeddings and scores made up of noise, small enough to evaluate in no time."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from partreid.distance import PartDistance
-from partreid.evaluation.rows import Arm
-from partreid.evaluation.score import Described, Scored, score
+from partreid.evaluation.result import (
+    RERANKED,
+    Described,
+    Matching,
+    QuerySetResult,
+    RunResult,
+)
+from partreid.evaluation.score import score
 from partreid.metrics import MARKET
 from partreid.retrieval import KReciprocal
 from partreid.types import Benchmark, Embeddings, Sample
@@ -58,7 +65,9 @@ def described(
     )
 
 
-def scored(seed: int, noise: float, rerank: bool = False, **how: object) -> tuple[Scored, ...]:
+def scored(
+    seed: int, noise: float, rerank: bool = False, **how: object
+) -> tuple[QuerySetResult, ...]:
     return score(
         DISTANCE,
         described(seed, noise, **how),
@@ -68,17 +77,44 @@ def scored(seed: int, noise: float, rerank: bool = False, **how: object) -> tupl
     )
 
 
-def arms() -> tuple[Arm, ...]:
+def result(
+    name: str,
+    parts: str = "visible parts",
+    seed: int = 3,
+    noise: float = 0.8,
+    *,
+    trained_as: int = 1,
+    after: str = "",
+    training_seconds: float | None = None,
+    **how: object,
+) -> RunResult:
+    """What a method scores on the made-up people. seed, noise: of its embeddings; trained_as: the
+    seed that its recipe names.
+    """
+    model = SimpleNamespace(
+        method=SimpleNamespace(distance=DISTANCE),
+        recipe=SimpleNamespace(name=f"made/{name}", digest="0123456789ab", seed=trained_as),
+        device="cpu",
+    )
+    return RunResult(
+        name,
+        Matching(parts, after),  # type: ignore[arg-type]
+        model,  # type: ignore[arg-type]
+        BENCHMARK,
+        BENCHMARK.name,
+        MARKET,
+        described(seed, noise, **how),  # type: ignore[arg-type]
+        scored(seed, noise, after == RERANKED, **how),
+        training_seconds=training_seconds,
+    )
+
+
+def results() -> tuple[RunResult, ...]:
     """A method of two seeds and one vector, one of one seed with parts, and that re-ranked."""
     one = {"names": ("global",), "hidden": 0.0}
     return (
-        Arm(
-            "plain_one",
-            None,
-            (1, 2),
-            (scored(1, 1.5, **one), scored(2, 1.6, **one)),
-            seconds=(10.0, None),
-        ),
-        Arm("parts", True, (1,), (scored(3, 0.8),)),
-        Arm("parts", "re-ranked", (1,), (scored(3, 0.8, rerank=True),), plain=False),
+        result("plain_one", "", 1, 1.5, training_seconds=10.0, **one),
+        result("plain_one", "", 2, 1.6, trained_as=2, **one),
+        result("parts"),
+        result("parts", after=RERANKED),
     )

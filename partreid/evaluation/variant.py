@@ -17,7 +17,7 @@ from partreid.train.bundle import restore, unallocated
 from partreid.train.checkpoint import load_tensors
 
 
-def rescored(
+def variant_of(
     model: Model, run: Path, described: Sequence[str] = (), row: str | None = None
 ) -> Model:
     """``model``, loaded from ``run``, as ``row`` has it, then with ``described`` in the gallery.

@@ -2,7 +2,7 @@
 papers.
 """
 
-import csv as csv_format
+import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from partreid.evaluation.score import Scored
-from partreid.evaluation.setting import Setting
+from partreid.evaluation.result import Matching, RunResult, Seeds, Setting, by_method
 from partreid.metrics import over_seeds
-from partreid.report.content import Interval, Score
+from partreid.utils import ui
 from partreid.utils.text import cell, printable
 
-RULES = {True: "visible parts", False: "all parts", "oracle": "exact masks", None: ""}
+Interval = tuple[float, float]
 _SETTING = {
     "data": "data",
     "protocol": "protocol",
@@ -39,36 +38,6 @@ _SPECIAL = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Arm:
-    """One method under one rule: what each of its runs, which differ in their seed alone, scored.
-
-    visibility: as in :class:`partreid.report.content.Score`. plain: whether it is what the method
-    does if nothing else is asked for. seconds: of training, one for each run, where known.
-    """
-
-    name: str
-    visibility: bool | str | None
-    seeds: tuple[int, ...]
-    runs: tuple[tuple[Scored, ...], ...]
-    plain: bool = True
-    seconds: tuple[float | None, ...] = ()
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """Names of the query sets."""
-        return tuple(s.queries for s in self.runs[0])
-
-    @property
-    def label(self) -> str:
-        """Name and, where it is not the usual one, rule."""
-        return self.name if self.plain else f"{self.name}, {rule(self.visibility)}"
-
-    def on(self, queries: str) -> tuple[Scored, ...]:
-        """What each run scored on one query set."""
-        return tuple(next(s for s in run if s.queries == queries) for run in self.runs)
-
-
 @dataclass(frozen=True)
 class Row:
     """Scores of one method on one query set, in 0..1 by name; NaN where one has no meaning.
@@ -79,7 +48,7 @@ class Row:
     """
 
     method: str
-    visibility: bool | str | None
+    matching: Matching
     queries: str
     seeds: tuple[int, ...]
     setting: Setting
@@ -99,72 +68,48 @@ class Row:
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def rule(visibility: bool | str | None) -> str:
-    """What is compared, in words."""
-    return RULES.get(visibility, str(visibility))
-
-
-def asked(queries: str) -> str:
+def query_set_name(queries: str) -> str:
     """A query set in words; most data sets have one only, called query."""
     return "queries" if queries == "query" else f"{queries} queries"
 
 
-def rows(arms: Sequence[Arm]) -> tuple[Row, ...]:
-    """One for every method, rule and query set; query sets outside."""
+def rows(results: Sequence[RunResult]) -> tuple[Row, ...]:
+    """One for every method, matching and query set; query sets outside."""
+    groups = by_method(results)
+    sets = dict.fromkeys(q.queries for seeds in groups for q in seeds[0].query_sets)
     return tuple(
-        _row(arm, queries)
-        for queries in dict.fromkeys(q for arm in arms for q in arm.sets)
-        for arm in arms
-        if queries in arm.sets
+        _row(seeds, queries)
+        for queries in sets
+        for seeds in groups
+        if queries in {q.queries for q in seeds[0].query_sets}
     )
 
 
-def _row(arm: Arm, queries: str) -> Row:
-    scored = arm.on(queries)
-    by_seed = {name: tuple(s.scores[name] for s in scored) for name in scored[0].scores}
-    found = scored[0].intervals if len(scored) == 1 else over_seeds([s.ranking for s in scored])
-    known = [s for s in arm.seconds if s is not None]
-    setting = scored[0].setting
-    assert setting is not None  # of what score() made it always is
+def _row(seeds: Seeds, queries: str) -> Row:
+    of = [result.of(queries) for result in seeds]
+    by_seed = {name: tuple(q.scores[name] for q in of) for name in of[0].scores}
+    intervals = of[0].intervals if len(of) == 1 else over_seeds([q.ranking for q in of])
+    trained = [r.training_seconds for r in seeds if r.training_seconds is not None]
     return Row(
-        arm.name,
-        arm.visibility,
+        seeds[0].name,
+        seeds[0].matching,
         queries,
-        arm.seeds,
-        setting,
+        tuple(result.seed for result in seeds),
+        of[0].setting,
         {name: float(np.mean(values)) for name, values in by_seed.items()},
-        {name: (max(i.low, 0.0), min(i.high, 1.0)) for name, i in found.items()},
+        {name: (max(i.low, 0.0), min(i.high, 1.0)) for name, i in intervals.items()},
         by_seed,
-        float(np.mean(known)) if known else None,
+        float(np.mean(trained)) if trained else None,
     )
 
 
-def as_score(row: Row) -> Score:
-    """The row as the page's first table and the terminal show it."""
-    s = row.scores
-    return Score(
-        row.method,
-        row.queries,
-        row.visibility,
-        s["R1"],
-        s["R5"],
-        s["mAP"],
-        s["mINP"],
-        row.intervals.get("R1"),
-        row.intervals.get("mAP"),
-        row.seconds,
-        row.setting,
-        len(row.seeds),
-    )
-
-
-def plain(row: Row) -> dict[str, Any]:
+def row_to_json(row: Row) -> dict[str, Any]:
     """A row for JSON, which knows no NaN; numbers in 0..1."""
     return {
         "method": row.method,
         "queries": row.queries,
-        "visibility": row.visibility or False,
-        "compares": rule(row.visibility),
+        "visibility": _visibility(row.matching),
+        "compares": row.matching.words,
         "rank1": row.scores["R1"],
         "rank5": row.scores["R5"],
         "mAP": row.scores["mAP"],
@@ -180,20 +125,70 @@ def plain(row: Row) -> dict[str, Any]:
     }
 
 
+def _visibility(matching: Matching) -> bool | str:
+    """What JSON says of a matching: true for visible parts, words for more, else false."""
+    if matching.after:
+        return matching.after
+    return "oracle" if matching.parts == "exact masks" else matching.parts == "visible parts"
+
+
 def finite(value: float) -> float | None:
     """The value, or None where JSON has none."""
     return value if math.isfinite(value) else None
 
 
-def csv(of: Sequence[Row]) -> str:
+def print_rows(rows: Sequence[Row], title: str = "") -> None:
+    """The table on standard output, percent with 95 % intervals; below it what each query set
+    was scored over.
+    """
+
+    def percent(row: Row, name: str) -> str:
+        value, interval = row.scores[name], row.intervals.get(name)
+        if interval is None:
+            return f"{100 * value:.1f}"
+        return f"{100 * value:5.1f} [{100 * interval[0]:4.1f}, {100 * interval[1]:4.1f}]"
+
+    ui.table(
+        title,
+        (
+            "method",
+            "compares",
+            "queries",
+            "Rank-1 [95 %]",
+            "mAP [95 %]",
+            "Rank-5",
+            "mINP",
+            "scored",
+            "training, s",
+        ),
+        [
+            (
+                r.method if len(r.seeds) == 1 else f"{r.method} ({len(r.seeds)} seeds)",
+                r.matching.words,
+                r.queries,
+                percent(r, "R1"),
+                percent(r, "mAP"),
+                f"{100 * r.scores['R5']:.1f}",
+                f"{100 * r.scores['mINP']:.1f}",
+                r.setting.counted,
+                f"{r.seconds:.0f}" if r.seconds is not None else "",
+            )
+            for r in rows
+        ],
+        left=3,
+    )
+    ui.show(*dict.fromkeys(f"{r.queries}, {r.setting.sentence}" for r in rows))
+
+
+def csv_table(rows: Sequence[Row]) -> str:
     """A line for every row, with all digits: each score, then _low and _high; empty where there is
     none.
 
     Names that a spreadsheet would take for formulas have an apostrophe before them.
     """
-    names = list(dict.fromkeys(name for row in of for name in row.scores))
+    names = list(dict.fromkeys(name for row in rows for name in row.scores))
     text = io.StringIO()
-    out = csv_format.writer(text, lineterminator="\n")
+    out = csv.writer(text, lineterminator="\n")
     out.writerow(
         [
             "method",
@@ -204,7 +199,7 @@ def csv(of: Sequence[Row]) -> str:
             *(column for name in names for column in (name, f"{name}_low", f"{name}_high")),
         ]
     )
-    for row in of:
+    for row in rows:
         numbers = []
         for name in names:
             value = row.scores.get(name, math.nan)
@@ -213,57 +208,57 @@ def csv(of: Sequence[Row]) -> str:
                 *map(repr, row.intervals.get(name, ())),
             ]
             numbers += [""] * (-len(numbers) % 3)
-        said = row.setting.plain()
+        setting = row.setting.plain()
         out.writerow(
             [
-                *map(cell, (row.method, rule(row.visibility), row.queries)),
+                *map(cell, (row.method, row.matching.words, row.queries)),
                 " ".join(map(str, row.seeds)),
-                *(cell(said[key]) for key in _SETTING.values()),
+                *(cell(setting[key]) for key in _SETTING.values()),
                 *numbers,
             ]
         )
     return text.getvalue()
 
 
-def latex(of: Sequence[Row]) -> str:
+def latex_rows(rows: Sequence[Row]) -> str:
     r"""Rows of a tabular, in percent: value and 95 % interval, or mean :math:`\pm` standard
     deviation over seeds.
 
     No package is needed. The columns: method, then Rank-1, Rank-5, mAP and mINP; query sets are
     told by rows of their own, with what they are scored over; comments at the end tell it in full.
     """
-    told: list[str] = []
+    notes: list[str] = []
     lines = [
         r"\begin{tabular}{l" + "r" * len(PAPER) + "}",
         r"\hline",
         " & ".join(["Method", *PAPER.values()]) + r" \\",
     ]
-    for queries in dict.fromkeys(row.queries for row in of):
-        own = [row for row in of if row.queries == queries]
-        s = own[0].setting
-        told.append(f"{asked(queries)}, {s.sentence}")
+    for queries in dict.fromkeys(row.queries for row in rows):
+        of = [row for row in rows if row.queries == queries]
+        s = of[0].setting
+        notes.append(f"{query_set_name(queries)}, {s.sentence}")
         lines.append(r"\hline")
         lines += [
             rf"\multicolumn{{{1 + len(PAPER)}}}{{l}}{{{escaped(words)}}} \\"
             for words in (
-                f"{asked(queries)} of {s.data}: {s.counted} scored, {s.gallery} gallery images",
+                f"{query_set_name(queries)} of {s.data}: {s.counted} scored, {s.gallery} gallery images",
                 f"protocol {s.protocol}, {s.shots}",
             )
         ]
-        for row in own:
-            words = rule(row.visibility)
+        for row in of:
+            words = row.matching.words
             name = escaped(f"{row.method} ({words})" if words else row.method)
             lines.append(" & ".join([name, *(_cell(row, score) for score in PAPER)]) + r" \\")
-    several = sorted({len(row.seeds) for row in of if len(row.seeds) > 1})
-    said = (
+    several = sorted({len(row.seeds) for row in rows if len(row.seeds) > 1})
+    meaning = (
         ["in brackets: 95 % interval, by drawing people"]
-        if any(len(row.seeds) == 1 for row in of)
+        if any(len(row.seeds) == 1 for row in rows)
         else []
     )
-    said += (
+    meaning += (
         [f"+-: standard deviation over {' or '.join(map(str, several))} seeds"] if several else []
     )
-    comments = [f"% {printable(words)}" for words in ("; ".join(said), *told)]
+    comments = [f"% {printable(words)}" for words in ("; ".join(meaning), *notes)]
     return "\n".join([*lines, r"\hline", r"\end{tabular}", *comments]) + "\n"
 
 
