@@ -46,7 +46,7 @@ def cli(
     capsys: pytest.CaptureFixture[str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Cli:
-    """Run a command in this process, in a folder of its own, where it may leave a ledger."""
+    """Run a command in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
     def run(*arguments: str | Path) -> Said:
@@ -181,7 +181,6 @@ def test_train_eval_embed_and_compare(
         run,
         "--data",
         world,
-        "--no-ledger",
         "--csv",
         tmp_path / "s.csv",
         "--latex",
@@ -209,10 +208,10 @@ def test_train_eval_embed_and_compare(
     assert tensors["visibility"].shape == (16, len(index["names"]))
 
     a, b = (s.path for s in benchmark.query[:2])
-    said = cli("compare", a, b, "--run", run, "--json", "--picture", tmp_path / "why.png")
+    said = cli("compare", run, a, b, "--json", "--picture", tmp_path / "why.png")
     found = json.loads(said.out)
     assert said.code == 0 and Image.open(tmp_path / "why.png").width > 200
-    table = cli("compare", a, b, "--run", run).out
+    table = cli("compare", run, a, b).out
     total = float(next(line for line in table.splitlines() if line.startswith("total")).split()[-1])
     assert total == pytest.approx(found["distance"], abs=1e-3)
     assert all(name in table for name in index["names"])
@@ -231,6 +230,8 @@ def test_runs_are_compared_with_the_first(
         tmp_path / "s.json",
         "--report",
         tmp_path / "report.html",
+        "--ledger",
+        tmp_path / "ledger.jsonl",
     )
     assert (
         said.code == 0
@@ -274,7 +275,7 @@ def test_evaluations_that_make_no_sense(
     file = tmp_path / "file"
     file.write_text("mine")
     for option in ("--csv", "--latex", "--json", "--report"):
-        said = cli("eval", run, *data, option, file / "below", "--no-ledger")
+        said = cli("eval", run, *data, option, file / "below")
         assert said.code == 2 and "cannot be written" in said.err and "Traceback" not in said.err
     assert file.read_text() == "mine"
 
@@ -377,7 +378,7 @@ def test_corrupt_image_at_test_time(
     assert_refused(
         cli("embed", trained("bpbreid"), own_world / "query", "--out", tmp_path / "e"), *words
     )
-    assert_refused(cli("compare", image, image, "--run", trained("bpbreid")), *words)
+    assert_refused(cli("compare", trained("bpbreid"), image, image), *words)
     assert list(tmp_path.glob("[se]*")) == []
 
 
@@ -463,7 +464,7 @@ def test_missing_broken_and_foreign_models(
     )
     (tmp_path / "cut.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:1000])
     assert_refused(
-        cli("compare", "a.jpg", "b.jpg", "--run", tmp_path / "cut.safetensors"),
+        cli("compare", tmp_path / "cut.safetensors", "a.jpg", "b.jpg"),
         "cut.safetensors is not",
     )
 
@@ -536,7 +537,7 @@ def test_full_disk_while_writing_results(
 ) -> None:
     (tmp_path / "why.png").symlink_to("/dev/full")
     a, b = (s.path for s in benchmark.query[:2])
-    said = cli("compare", a, b, "--run", trained("bpbreid"), "--picture", tmp_path / "why.png")
+    said = cli("compare", trained("bpbreid"), a, b, "--picture", tmp_path / "why.png")
     assert said.code == 2 and "total" in said.out  # the numbers are there, only the picture is not
     assert len(said.err.splitlines()) == 1 and "the disk is full: why.png" in said.err
 
@@ -562,7 +563,7 @@ def test_places_that_cannot_be_written(
     assert_refused(
         cli("embed", run, a, "--out", file / "e"), "cannot be written", "choose another name"
     )
-    assert_refused(cli("compare", a, a, "--run", run, "--picture", "why.doc"), "why.doc", "png")
+    assert_refused(cli("compare", run, a, a, "--picture", "why.doc"), "why.doc", "png")
     assert file.read_text() == "mine"
 
 

@@ -98,7 +98,7 @@ def run(
                 str(copy),
                 "--data",
                 str(labelled),
-                "--name",
+                "--dataset",
                 "folders",
                 "--rate",
                 "0.05",
@@ -118,7 +118,7 @@ def test_calibrate_says_what_it_found_and_keeps_it(
     cli: Cli, trained: Callable[[str], Path], labelled: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
-    command = ("calibrate", copy, "--data", labelled, "--name", "folders", "--rate", "0.05")
+    command = ("calibrate", copy, "--data", labelled, "--dataset", "folders", "--rate", "0.05")
     said = cli(*command)
     assert said.code == 0 and f"calibration: {copy / 'calibration.json'}" in said.err
     assert (
@@ -151,9 +151,9 @@ def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Pa
         first(labelled, "gallery"),
         first(labelled, "gallery", 5),
     )
-    found = json.loads(cli("compare", mine, same, "--run", run, "--json").out)
+    found = json.loads(cli("compare", run, mine, same, "--json").out)
     assert set(found) == {"a", "b", "distance", "parts", "probability", "same", "shared_evidence"}
-    said = cli("compare", mine, mine, "--run", run)
+    said = cli("compare", run, mine, mine)
     assert said.code == 0 and re.search(
         r"^same person: (over )?[\d.]+ % if that was as likely as not beforehand; threshold for 5 false matches in 100 "
         r"pairs of strangers \[[\d.]+, [\d.]+\], calibrated on 12 people of folders$",
@@ -162,37 +162,31 @@ def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Pa
     ), said.out
 
     def compared(b: Path) -> dict[str, float]:
-        found: dict[str, float] = json.loads(cli("compare", mine, b, "--run", run, "--json").out)
+        found: dict[str, float] = json.loads(cli("compare", run, mine, b, "--json").out)
         return found
 
     apart = [compared(b) for b in (mine, other)]
     assert apart[0]["same"] and apart[0]["probability"] > apart[1]["probability"]
-    rare = cli("compare", mine, mine, "--run", run, "--prior", "0.01").out
+    rare = cli("compare", run, mine, mine, "--prior", "0.01").out
     assert "if it had 1 % beforehand" in rare
     far = next(
         b for p in range(1, PEOPLE) if not compared(b := first(labelled, "gallery", p))["same"]
     )
-    assert (
-        "not near enough to be called the same person: "
-        in cli("compare", mine, far, "--run", run).out
-    )
+    assert "not near enough to be called the same person: " in cli("compare", run, mine, far).out
 
 
 def test_without_a_calibration_one_line_says_how_to_get_one(
     cli: Cli, trained: Callable[[str], Path], labelled: Path
 ) -> None:
-    said = cli(
-        "compare", first(labelled, "query"), first(labelled, "gallery"), "--run", trained("bpbreid")
-    )
+    said = cli("compare", trained("bpbreid"), first(labelled, "query"), first(labelled, "gallery"))
     (line,) = [x for x in said.out.splitlines() if "partreid calibrate" in x]
     assert said.code == 0 and line.startswith("no decision: ")
     found = json.loads(
         cli(
             "compare",
+            trained("bpbreid"),
             first(labelled, "query"),
             first(labelled, "gallery"),
-            "--run",
-            trained("bpbreid"),
             "--json",
         ).out
     )
@@ -280,17 +274,17 @@ def test_crops_of_another_kind_are_warned_of_and_other_people_are_not(
 def test_check_measures_on_other_people(cli: Cli, run: Path, tmp_path: Path) -> None:
     others = crops_of(tmp_path / "others", seed=1)
     before = (run / "calibration.json").read_bytes()
-    said = cli("calibrate", run, "--data", others, "--name", "folders", "--check")
+    said = cli("calibrate", run, "--data", others, "--dataset", "folders", "--check")
     assert said.code == 0 and "checked on folders, other images than it was made on" in said.out
     found = json.loads(
-        cli("calibrate", run, "--data", others, "--name", "folders", "--check", "--json").out
+        cli("calibrate", run, "--data", others, "--dataset", "folders", "--check", "--json").out
     )
     assert (
         found["slice"]["people"] == 24
         and 0 <= found["fmr"]["low"] <= found["fmr"]["value"] <= found["fmr"]["high"]
     )
     dark = crops_of(tmp_path / "dark", seed=1, dark=0.15)
-    said = cli("calibrate", run, "--data", dark, "--name", "folders", "--check")
+    said = cli("calibrate", run, "--data", dark, "--dataset", "folders", "--check")
     assert "ABOVE the range to be expected" in said.out and "calibrate on them" in said.out
     assert (run / "calibration.json").read_bytes() == before
 
@@ -302,7 +296,7 @@ def test_what_calibrate_refuses(
     cli: Cli, run: Path, trained: Callable[[str], Path], labelled: Path, world: Path, tmp_path: Path
 ) -> None:
     other = trained("bpbreid")
-    given = ("calibrate", run, "--data", labelled, "--name", "folders")
+    given = ("calibrate", run, "--data", labelled, "--dataset", "folders")
     assert_refused(
         cli(*given), "needs 10000 impostor pairs to be fitted on, there are 792", "--rate 0.02"
     )
@@ -315,12 +309,12 @@ def test_what_calibrate_refuses(
     assert_refused(cli(*given, "--check", "--out", "x.json"), "--check writes nothing")
     assert_refused(cli(*given, "--calibration", "x.json"), "--check", "--out")
     assert_refused(
-        cli("calibrate", other, "--data", labelled, "--name", "folders", "--check"),
+        cli("calibrate", other, "--data", labelled, "--dataset", "folders", "--check"),
         "no calibration beside",
     )
     assert_refused(cli(*given, "--queries", "hidden"), "unknown query set: 'hidden'", "query")
     assert_refused(cli(*given, "--rate", "2"), "--rate")
-    assert_refused(cli(*given, "--share", "0"), "--share")
+    assert_refused(cli(*given, "--fit-fraction", "0"), "--fit-fraction")
     assert_refused(cli("calibrate", run, "--data", tmp_path / "gone"), "there is no folder")
     assert_refused(cli("calibrate", tmp_path / "gone", "--data", labelled), "there is no")
     assert not (other / "calibration.json").exists()
@@ -332,7 +326,7 @@ def test_other_weights_are_refused(
     a, b = first(labelled, "query"), first(labelled, "gallery")
     words = ("was made for another model", "not the same weights", "partreid calibrate")
     file = run / "calibration.json"
-    assert_refused(cli("compare", a, b, "--run", trained("bot"), "--calibration", file), *words)
+    assert_refused(cli("compare", trained("bot"), a, b, "--calibration", file), *words)
     assert_refused(
         cli("rank", trained("bot"), a, labelled / "gallery", "--calibration", file), *words
     )
@@ -342,7 +336,7 @@ def test_other_weights_are_refused(
             trained("bot"),
             "--data",
             labelled,
-            "--name",
+            "--dataset",
             "folders",
             "--check",
             "--calibration",
@@ -352,10 +346,10 @@ def test_other_weights_are_refused(
     )
     copy = Path(shutil.copytree(trained("bot"), tmp_path / "bot"))
     shutil.copy(file, copy)
-    assert_refused(cli("compare", a, b, "--run", copy), *words)
-    made = cli("calibrate", copy, "--data", labelled, "--name", "folders", "--rate", "0.05")
+    assert_refused(cli("compare", copy, a, b), *words)
+    made = cli("calibrate", copy, "--data", labelled, "--dataset", "folders", "--rate", "0.05")
     assert made.code == 0 and "up to distance 0" in made.out  # the old one is in nobody's way
-    assert cli("compare", a, b, "--run", copy).code == 0
+    assert cli("compare", copy, a, b).code == 0
 
 
 def test_what_compare_and_rank_refuse(
@@ -371,13 +365,13 @@ def test_what_compare_and_rank_refuse(
     plain = cli("rank", trained("bpbreid"), a, gallery, "--sheet", tmp_path / "plain.png")
     assert plain.code == 0 and (tmp_path / "plain.png").is_file()
     assert_refused(
-        cli("compare", a, a, "--run", run, "--calibration", tmp_path / "gone.json"),
+        cli("compare", run, a, a, "--calibration", tmp_path / "gone.json"),
         "gone.json",
         "partreid calibrate",
     )
     (tmp_path / "bad.json").write_text("[]")
     assert_refused(
-        cli("compare", a, a, "--run", run, "--calibration", tmp_path / "bad.json"),
+        cli("compare", run, a, a, "--calibration", tmp_path / "bad.json"),
         "is no calibration",
     )
 
@@ -425,12 +419,12 @@ def test_an_output_that_cannot_be_written_is_said_before_any_work(
     below = tmp_path / "file" / "x.png"
     a, gone = first(labelled, "query"), tmp_path / "no-such-run"
     for asked in (
-        ("compare", a, a, "--run", gone, "--picture", below),
+        ("compare", gone, a, a, "--picture", below),
         ("rank", gone, a, a, "--sheet", below),
         ("calibrate", gone, "--data", labelled, "--out", below),
         ("embed", gone, a, "--out", below),
-        ("eval", gone, "--data", labelled, "--no-ledger", "--report", below),
-        ("eval", gone, "--data", labelled, "--no-ledger", "--csv", below),
+        ("eval", gone, "--data", labelled, "--report", below),
+        ("eval", gone, "--data", labelled, "--csv", below),
         ("demo", "--json", below),
         ("claims", "--json", below),
         ("labels", "preview", "--data", gone, "--out", below),

@@ -42,7 +42,7 @@ def test_import_check_and_train_with_what_it_prints(
     given.mkdir()
     for path in (own_world / "labels" / "bounding_box_train").iterdir():
         Image.fromarray(np.minimum(np.asarray(Image.open(path)), 24)).save(given / path.name)
-    where = ("--data", own_world, "--name", "synthetic-tiny")
+    where = ("--data", own_world, "--dataset", "synthetic-tiny")
     code, out, err = cli("labels", "import", "parsing", given, *where, "--parser", "densepose24")
     assert code == 0 and "Labels for 48 of 48 images (100.0 %)" in err
     settings = shlex.split(out)
@@ -80,7 +80,7 @@ def test_import_check_and_train_with_what_it_prints(
 
 def test_check_tells_and_exits_with_zero(cli: Callable[..., Said], world: Path) -> None:
     code, out, _ = cli(
-        "labels", "check", "--data", world, "--name", "synthetic-tiny", "--cue", "pifpaf"
+        "labels", "check", "--data", world, "--dataset", "synthetic-tiny", "--cue", "pifpaf"
     )
     assert (
         code == 0
@@ -96,7 +96,7 @@ def test_stats_as_table_and_json(cli: Callable[..., Said], world: Path) -> None:
         "stats",
         "--data",
         world,
-        "--name",
+        "--dataset",
         "synthetic-tiny",
         "--cue",
         "surfaces",
@@ -119,7 +119,7 @@ def test_preview_writes_a_picture(cli: Callable[..., Said], world: Path, tmp_pat
         "preview",
         "--data",
         world,
-        "--name",
+        "--dataset",
         "synthetic-tiny",
         "--cue",
         "surfaces",
@@ -139,7 +139,7 @@ def test_stripes_need_no_labels(cli: Callable[..., Said], world: Path) -> None:
         "check",
         "--data",
         world,
-        "--name",
+        "--dataset",
         "synthetic-tiny",
         "--set",
         "cues.parts=stripes",
@@ -168,7 +168,7 @@ def test_stripes_need_no_labels(cli: Callable[..., Said], world: Path) -> None:
 def test_mistakes_are_one_sentence(
     cli: Callable[..., Said], world: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    code, out, err = cli("labels", *arguments, "--data", world, "--name", "synthetic-tiny")
+    code, out, err = cli("labels", *arguments, "--data", world, "--dataset", "synthetic-tiny")
     (line,) = err.splitlines()
     assert code == 2 and out == "" and line.startswith("partreid: ") and words in line
 

@@ -18,11 +18,12 @@ NAMES = "takes three names, RUN, QUERY, GALLERY, and there were 4; 'more' is lef
         ("trian", 'Unknown command "trian". Did you mean "train"?'),
         ("data chek", 'Did you mean "check"?'),
         ("--bogus", "Unknown command"),
-        ("compare", "partreid compare needs A (One crop)"),
+        ("compare", "partreid compare needs RUN (Run folder or model.safetensors)"),
+        ("compare run", "partreid compare needs A (One crop)"),
         (
-            "compare RUN A B",
-            "partreid compare takes two names, A and B, and there were 3; 'B' is left over. All "
-            "else is told by options: --run, --picture",
+            "compare RUN A B C",
+            "partreid compare takes three names, RUN, A, B, and there were 4; 'C' is left over. "
+            "All else is told by options: --picture, --calibration",
         ),
         ("rank run q g more", NAMES),
         ("rank run q", "partreid rank needs GALLERY"),
@@ -42,7 +43,7 @@ NAMES = "takes three names, RUN, QUERY, GALLERY, and there were 4; 'more' is lef
         ("rank run q g --prior 1", "--prior must be a number above 0 and below 1, got '1'"),
         ("rank run q g --prior nan", "--prior must be a number above 0 and below 1, got 'nan'"),
         ("rank run q g --json=maybe", "--json is a switch and takes no value, got 'maybe'"),
-        ("compare --a x y z", "give all of them by place or all by name: partreid compare A B"),
+        ("compare --a x y z", "give all of them by place or all by name: partreid compare RUN A B"),
         ("eval run", "partreid eval needs --data (Root folder of the test data)"),
         ("eval run --data x --shrink much", "--shrink must be a number, got 'much'"),
         ("train a b", "partreid train takes one name, RECIPE, and there were 2; 'b' is left over"),
@@ -56,6 +57,11 @@ NAMES = "takes three names, RUN, QUERY, GALLERY, and there were 4; 'more' is lef
         ("data sheet x y.gif", "PICTURE must end in .png, .jpg or .jpeg, got 'y.gif'"),
         ("labels cache --data x --size 256", "--size takes 2 values with a space between, got 1"),
         ("labels import lip x --data y", "SOURCE must be one of densepose, pifpaf"),
+        ("eval run --data x --name market1501", "--name of partreid eval is --dataset now"),
+        ("eval run --data x --no-ledger", "keeps no ledger unless --ledger FILE names one"),
+        ("calibrate run --data x --share=0.3", "--share of partreid calibrate is --fit-fraction"),
+        ("compare a b --run r", "the run comes first, as in partreid compare RUN A B"),
+        ("labels check --data x --name y", "--name of partreid labels check is --dataset now"),
         ("demo extra", "partreid demo takes no names and there were 1; 'extra' is left over"),
         ("claims --papers", "--papers needs a value"),
         ("claims --seeds", "--seeds needs a value"),
@@ -73,6 +79,6 @@ def test_a_mistake_is_a_sentence_with_the_way_out(words: str, said: str) -> None
 
 def test_names_that_begin_with_a_dash_are_taken_behind_two_dashes() -> None:
     _, bound, _ = app.parse_args(
-        ["compare", "--prior", "0.1", "--", "-a.png", "--b.png"], exit_on_error=False
+        ["compare", "--prior", "0.1", "--", "run", "-a.png", "--b.png"], exit_on_error=False
     )
-    assert [str(path) for path in bound.args] == ["-a.png", "--b.png"]
+    assert [str(path) for path in bound.args] == ["run", "-a.png", "--b.png"]

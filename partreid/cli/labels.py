@@ -54,7 +54,7 @@ def import_(
     given: Path,
     *,
     data: Path,
-    name: str | None = None,
+    dataset: str | None = None,
     out: Path | None = None,
     parser: str | None = None,
     parts: str | None = None,
@@ -74,7 +74,7 @@ def import_(
             that hold the parts themselves).
         given: The file or folder of labels.
         data: Root of the data set, or a folder of crops.
-        name: Which data set it is, see: partreid data list; without it, all crops below the folder.
+        dataset: Which data set it is, see: partreid data list; without it, all crops below the folder.
         out: Where to; default iuv, masks/pifpaf, keypoints or parsing in the root.
         parser: Whose classes these are: lip, atr, pascal, sapiens, densepose14 or densepose24.
         parts: Part set to train with; default five, for pifpaf and keypoints eight, for parts
@@ -89,7 +89,7 @@ def import_(
     from partreid.labels.tools.base import crops
     from partreid.labels.tools.importing import import_labels
 
-    of = crops(data, name)
+    of = crops(data, dataset)
     with ui.progress("checking") as checking, ui.progress("writing") as writing:
         written = import_labels(
             source,
@@ -115,13 +115,13 @@ def import_(
 
 @labels.command(name="check")
 def check_labels(
-    *, data: Path, name: str | None = None, cue: str | None = None, set_: Assignments = ()
+    *, data: Path, dataset: str | None = None, cue: str | None = None, set_: Assignments = ()
 ) -> None:
     """Read every label of the training images, say what is wrong and how to mend it.
 
     Args:
         data: Root of the data set, or a folder of crops.
-        name: Which data set it is; without it, all crops below the folder.
+        dataset: Which data set it is; without it, all crops below the folder.
         cue: What reads the labels: parsing, densepose, pifpaf, keypoints, surfaces, cached, stripes
             or uv_tiles.
         set_: An argument of it, e.g. --set parts=eight; settings of a training
@@ -130,7 +130,7 @@ def check_labels(
     from partreid.labels.tools.base import crops
     from partreid.labels.tools.check import check
 
-    spec, of = _cue(cue, set_), crops(data, name)
+    spec, of = _cue(cue, set_), crops(data, dataset)
     with ui.progress("reading labels") as step:
         found = check(spec, of, step)
     ui.show(found.sentence())
@@ -143,7 +143,7 @@ def check_labels(
 def stats(
     *,
     data: Path,
-    name: str | None = None,
+    dataset: str | None = None,
     cue: str | None = None,
     set_: Assignments = (),
     json: bool = False,
@@ -153,7 +153,7 @@ def stats(
 
     Args:
         data: Root of the data set, or a folder of crops.
-        name: Which data set it is; without it, all crops below the folder.
+        dataset: Which data set it is; without it, all crops below the folder.
         cue: What reads the labels, see: partreid labels check --help
         set_: An argument of it, e.g. --set parts=eight
         json: Print as JSON instead of a table.
@@ -164,7 +164,7 @@ def stats(
     from partreid.labels.tools.base import as_labels, crops
     from partreid.labels.tools.stats import measure
 
-    spec, of = _cue(cue, set_), crops(data, name)
+    spec, of = _cue(cue, set_), crops(data, dataset)
     with ui.progress("reading labels") as step:
         found = measure(build.cue(as_labels(spec), of), of.train, step)
     if json:
@@ -199,7 +199,7 @@ def preview_labels(
     *,
     data: Path,
     out: Picture,
-    name: str | None = None,
+    dataset: str | None = None,
     cue: str | None = None,
     set_: Assignments = (),
     rows: Count = 4,
@@ -209,7 +209,7 @@ def preview_labels(
     Args:
         data: Root of the data set, or a folder of crops.
         out: PNG or JPEG to write.
-        name: Which data set it is; without it, all crops below the folder.
+        dataset: Which data set it is; without it, all crops below the folder.
         cue: What reads the labels, see: partreid labels check --help
         set_: An argument of it, e.g. --set parts=eight
         rows: Rows of crops.
@@ -220,7 +220,7 @@ def preview_labels(
     from partreid.utils.images import save_image
 
     writable(out)
-    save_image(preview(_cue(cue, set_), crops(data, name), rows), out)
+    save_image(preview(_cue(cue, set_), crops(data, dataset), rows), out)
     ui.say(f"preview: {out}")
 
 
@@ -228,7 +228,7 @@ def preview_labels(
 def cache_labels(
     *,
     data: Path,
-    name: str | None = None,
+    dataset: str | None = None,
     cue: str | None = None,
     set_: Assignments = (),
     size: tuple[Count, Count] = (256, 128),
@@ -240,7 +240,7 @@ def cache_labels(
 
     Args:
         data: Root of the data set, or a folder of crops.
-        name: Which data set it is; without it, all crops below the folder.
+        dataset: Which data set it is; without it, all crops below the folder.
         cue: What reads the labels, see: partreid labels check --help
         set_: An argument of it, e.g. --set parts=eight
         size: Height and width; at those of the recipe's images training sees the very same labels.
@@ -249,7 +249,7 @@ def cache_labels(
     from partreid.labels.tools.base import crops
     from partreid.labels.tools.caching import cache
 
-    spec, of = _cue(cue, set_), crops(data, name)
+    spec, of = _cue(cue, set_), crops(data, dataset)
     with ui.progress("caching") as step:
         written = cache(spec, of, size, out, step)
     _told(written)
@@ -261,7 +261,7 @@ def quality(
     *,
     data: Path,
     against: Literal["parsing", "surfaces"] = "parsing",
-    name: str | None = None,
+    dataset: str | None = None,
     on: Literal["train", "test"] = "train",
     set_: Assignments = (),
     json: bool = False,
@@ -277,7 +277,7 @@ def quality(
         data: Root folder of the images.
         against: parsing, class images of a human parser; or surfaces, the exact ones of made-up
             people.
-        name: Which data set it is; default what the recipe names.
+        dataset: Which data set it is; default what the recipe names.
         on: train, the images it was trained on; or test, queries and gallery.
         set_: Where the reference comes from, e.g. --set source=lip --set folder=parsing --set
             missing=unknown
@@ -288,7 +288,7 @@ def quality(
 
     from partreid.evaluation.quality import quality as measured
 
-    found = measured(run, data, _cue(against, set_), name, on, device)
+    found = measured(run, data, _cue(against, set_), dataset, on, device)
     if json:
         ui.show(dumps(found.plain()))
         return

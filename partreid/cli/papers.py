@@ -41,7 +41,7 @@ def recipes(
     filter: str = "",
     paper: str | None = None,
     where: str | None = None,
-    data_set: str | None = None,
+    dataset: str | None = None,
     json: bool = False,
     table: bool = False,
     out: Path | None = None,
@@ -54,7 +54,7 @@ def recipes(
         filter: Only names that contain this text.
         paper: Only this paper's, e.g. --paper isp
         where: Only this table's or figure's, e.g. --where table5
-        data_set: Only those that train or test on this data set.
+        dataset: Only those that train or test on this data set.
         json: Print as JSON.
         table: Print the tables as Markdown.
         out: Write the Markdown to this file instead.
@@ -72,7 +72,7 @@ def recipes(
         return
     if out is not None and not table:
         ui.fail("--out is where the Markdown goes; ask for it with --table")
-    rows = chosen(filter, paper, where, data_set)
+    rows = chosen(filter, paper, where, dataset)
     if json:
         print(dumps([to_plain(r) for r in rows]))
         return

@@ -21,9 +21,24 @@ from cyclopts.exceptions import (
 
 _KINDS = {int: "a whole number", float: "a number", Path: "a path", str: "a word"}
 _RENAMED = {  # options of earlier versions, and what is written instead
-    ("eval", "--name"): "is --dataset now",
-    ("eval", "--no-ledger"): "is what eval does now; --ledger FILE keeps the scores in a file",
-    ("calibrate", "--name"): "is --dataset now",
+    **{
+        (command, "--name"): "is --dataset now"
+        for command in (
+            "eval",
+            "calibrate",
+            "labels import",
+            "labels check",
+            "labels stats",
+            "labels preview",
+            "labels cache",
+            "labels quality",
+        )
+    },
+    ("recipes", "--data-set"): "is --dataset now",
+    (
+        "eval",
+        "--no-ledger",
+    ): "is needed no more: eval keeps no ledger unless --ledger FILE names one",
     ("calibrate", "--share"): "is --fit-fraction now",
     ("compare", "--run"): "is no option now: the run comes first, as in partreid compare RUN A B",
 }

@@ -154,7 +154,7 @@ def load_synthetic(root: Path) -> Benchmark:
     if not (root / "world.json").is_file():
         raise DataError(
             f"there is no world.json in {root}, so this is no synthetic world; draw one with "
-            "partreid data synth, or say with --name which data set lies there"
+            "partreid data synth, or say with --dataset which data set lies there"
         )
     return replace(
         found,

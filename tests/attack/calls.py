@@ -177,6 +177,6 @@ GOOD: Mapping[str, Call] = {
     "recipes.from_plain": lambda m: (from_plain, {"data": to_plain(runs.recipe())}),
     "evaluate_runs": lambda m: (
         evaluate_runs,
-        {"runs": [m.run], "root": m.data, "name": "folders", "options": Options(device="cpu")},
+        {"runs": [m.run], "root": m.data, "dataset": "folders", "options": Options(device="cpu")},
     ),
 }

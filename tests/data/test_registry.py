@@ -125,7 +125,7 @@ def test_p_dukemtmc(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(BENCHMARKS))
 def test_a_root_that_lacks_a_folder_says_which(name: str, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="there is no (folder|table.csv|world.json) .*(--data|--name)"
+        DataError, match="there is no (folder|table.csv|world.json) .*(--data|--dataset)"
     ):
         benchmark(name, tmp_path)
     with pytest.raises(

@@ -152,7 +152,7 @@ def test_on_the_command_line(
     monkeypatch.chdir(tmp_path)
     ours = ("--ledger", tmp_path / "results" / "ledger.jsonl")
     append(ours[1], three())
-    recipes("--paper", "isp", "--where", "table1", "--data-set", "dukemtmc", *ours)
+    recipes("--paper", "isp", "--where", "table1", "--dataset", "dukemtmc", *ours)
     said = capsys.readouterr()
     (line,) = (line for line in said.out.splitlines() if line.startswith("isp/table1/dukemtmc"))
     assert line.split()[-9:] == ["89.6", "80.0", "90.0", "±", "0.0", "80.3", "±", "1.5", "0.9"]

@@ -59,7 +59,7 @@ def crops(root: Path, name: str | None = None) -> Benchmark:
         found = Benchmark("crops", root, tuple(Sample(path, 0, 0) for path in _below(root)), {}, ())
     else:
         raise DataError(
-            f"there is no folder {root}; give a folder of crops, or with --name the root of a data "
+            f"there is no folder {root}; give a folder of crops, or with --dataset the root of a data "
             "set"
         )
     if not found.train:
