@@ -164,12 +164,17 @@ def _matched_timm(
     path: Path, theirs: Mapping[str, Tensor], trunk: TimmTrunk, least: float
 ) -> Matched:
     """A file with timm's names against timm's model: both have the same, but for its head."""
-    modules = {name.split(".")[1] for name in trunk.state_dict() if name.startswith("net.")}
+    own = {name: t for name, t in trunk.state_dict().items() if not name.startswith("before.")}
+    modules = {name.split(".")[1] for name in own if name.startswith("net.")}
+    unused = {name for name in trunk.known if f"net.{name}" not in own}
     heads = (
         (rf"(?!(?:{'|'.join(map(re.escape, sorted(modules)))})(?:\.|$)).*", "the model's own head"),
         (r".*\.(?:relative_position_index|attn_mask)", "made anew for the size of the images"),
+        (
+            "|".join(re.escape(name) for name in sorted(unused)) or r"(?!)",
+            "behind the levels chosen",
+        ),
     )
-    own = {name: t for name, t in trunk.state_dict().items() if not name.startswith("before.")}
     found = match(theirs, own, ((r"(.+)", r"net.\1"),), heads, (r"reduce\..*",))
     _check(path, f"{TIMM}{trunk.model}", found, least)
     return found

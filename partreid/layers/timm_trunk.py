@@ -22,6 +22,7 @@ from partreid.utils.arguments import door
 
 # What some families run behind their last stage, in this order. It stands beside the stages.
 _BEHIND = ("norm_pre", "final_conv", "final_act", "conv_head", "bn2", "norm")
+_UNNORMED = ("Hiera", "HieraDet")  # whose levels timm gives without their last norm only
 _NEAR = 1e-4  # of the largest number in a map: what two ways to compute it may differ by
 
 Info = Sequence[Mapping[str, Any]]
@@ -75,6 +76,7 @@ class TimmTrunk(nn.Module):
         self.is_whole = levels is None and net.num_features != self.info[-1]["num_chs"]
         if not self.is_whole:
             net.prune_intermediate_layers(list(self.levels), prune_norm=False, prune_head=True)
+        self.is_normed = type(net).__name__ not in _UNNORMED
         self.before, self.net = renormalize(config["mean"], config["std"]), net
         if last_stride is not None:
             self._restride(last_stride)
@@ -101,7 +103,11 @@ class TimmTrunk(nn.Module):
             f: Tensor = self.net.forward_features(x)
             return self.reduce(f)  # type: ignore[no-any-return]
         maps = self.net.forward_intermediates(
-            x, indices=list(self.levels), norm=True, output_fmt="NCHW", intermediates_only=True
+            x,
+            indices=list(self.levels),
+            norm=self.is_normed,
+            output_fmt="NCHW",
+            intermediates_only=True,
         )
         size = max(f.shape[2:] for f in maps)
         even = [
@@ -115,19 +121,27 @@ class TimmTrunk(nn.Module):
     @door
     def set_size(self, height: int, width: int) -> None:
         """Set the size of the images in pixels, in place: position embeddings and windows of
-        attention are resized. A model that takes any size stays as it is.
+        attention are resized, for a model that has them.
+
+        One image is tried, unless the model is on the meta device: parameters that its map does not
+        depend on no longer learn.
 
         Raises:
-            RecipeError: for a size that patches or windows do not fit.
+            RecipeError: for a size that patches or windows do not fit, or that gives no map.
         """
-        if self.size in (None, (height, width)):
-            return
+        if self.size not in (None, (height, width)):
+            self._resize(height, width)
+            self.size = (height, width)
+        if not next(self.parameters()).is_meta:
+            self._try(height, width)
+
+    def _resize(self, height: int, width: int) -> None:
         said = f"size {height} x {width} does not fit timm's {self.model}"
+        own = list(self.net.pretrained_cfg["input_size"][1:])
         if not hasattr(self.net, "set_input_size"):
-            own = f"{self.size[0]} x {self.size[1]}" if self.size is not None else ""
             raise RecipeError(
-                f"{said}: it takes images of {own} alone; --set size=[{own.replace(' x ', ',')}], "
-                "or choose another model"
+                f"{said}: it takes images of {own[0]} x {own[1]} alone; --set "
+                f"size=[{own[0]},{own[1]}], or choose another model"
             )
         patch = getattr(getattr(self.net, "patch_embed", None), "patch_size", (1, 1))
         for side, step in zip((height, width), patch, strict=True):
@@ -140,11 +154,26 @@ class TimmTrunk(nn.Module):
         try:
             self.net.set_input_size(img_size=(height, width))
         except Exception as error:  # each family refuses in its own way
+            raise RecipeError(f"{said} ({_reason(error)}); its own size is {own}") from None
+
+    def _try(self, height: int, width: int) -> None:
+        training, learning = self.training, [p for p in self.parameters() if p.requires_grad]
+        try:
+            with torch.enable_grad():
+                f = self.eval()(learning[0].new_zeros(1, 3, height, width))
+                what = list(f.shape)
+                used = torch.autograd.grad(f.sum(), learning, allow_unused=True)
+        except Exception as error:  # whatever a model does with a size that it was not made for
+            f, what = None, _reason(error)
+        self.train(training)
+        if f is None or f.ndim != 4 or f.shape[1] != self.channels:
             raise RecipeError(
-                f"{said} ({' '.join(str(error).split()) or type(error).__name__}); its own is "
-                f"{self.net.pretrained_cfg['input_size'][1:]}"
-            ) from None
-        self.size = (height, width)
+                f"timm's {self.model} gives no map [B, {self.channels}, h, w] for images of "
+                f"{height} x {width} ({what}); choose another size or model"
+            )
+        for parameter, gradient in zip(learning, used, strict=True):
+            if gradient is None:
+                parameter.requires_grad_(False)  # DDP would wait for it
 
     def halves(self) -> "tuple[TimmTrunk, Last]":
         """This trunk up to its last level but one, in place, and what it was behind that.
@@ -355,6 +384,10 @@ def _same(compute: Any, expected: Tensor, of_shape: bool = False) -> bool:
     if found.shape != expected.shape or of_shape:
         return bool(found.shape == expected.shape)
     return bool((found - expected).abs().max() <= _NEAR * expected.abs().max())
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _settle(module: nn.Module, _: object) -> None:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from partreid import build
 from partreid.convert.bundle import convert, trunk_weights
 from partreid.errors import ArgumentError, DataError, RecipeError, ShapeError
+from partreid.layers import timm_trunk as timm_trunks
 from partreid.layers import weights
 from partreid.layers.own_trunk import Renormalize, as_trunk
 from partreid.layers.split import split
 from partreid.layers.timm_trunk import TimmTrunk, timm_trunk
-from partreid.layers.trunks import BACKBONES, import_timm
+from partreid.layers.trunks import BACKBONES, create_timm, import_timm
 from partreid.methods import METHODS
 from partreid.methods.base import Method
 from partreid.recipes import Recipe, Spec, find, override
@@ -32,6 +33,25 @@ PARTS = PartScheme(tuple(f"part{k + 1}" for k in range(5)))
 IMAGES = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
 
 
+# What makes these models small enough for many tests; everything else is theirs.
+SMALLER: dict[str, dict[str, Any]] = {
+    "resnet18": {"channels": (8, 16, 32, 64)},
+    "convnext_atto": {"depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64)},
+    "vit_tiny_patch16_224": {"depth": 2, "embed_dim": 48},
+    "swin_tiny_patch4_window7_224": {
+        "depths": (1, 1, 2, 2), "embed_dim": 12, "num_heads": (1, 2, 3, 4),
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(model: str, tag: str | None, **options: Any) -> nn.Module:
+        return create_timm(model, tag, **options, **SMALLER.get(model, {}))
+
+    monkeypatch.setattr(timm_trunks, "create_timm", create)
+
+
 def trunk(model: str, **options: Any) -> Any:
     made: Any = timm_trunk(model, pretrained=False, **options)
     made.set_size(*SIZE)
@@ -40,7 +60,10 @@ def trunk(model: str, **options: Any) -> Any:
 
 def recipe(method: str, model: str) -> Recipe:
     changes = ["backbone=timm", f"backbone.model={model}", "backbone.weights=none", "size=[64,32]"]
-    changes += {"pcb": ["method.stripes=2"]}.get(method, [])
+    changes += {
+        "pcb": ["method.stripes=2"],
+        "magnifier": ["method.sampling=random_baseline"],
+    }.get(method, [])
     return override(find(f"synthetic/tiny/{method}"), changes)
 
 
@@ -59,6 +82,7 @@ def batch(method: Recipe) -> Batch:
     return Batch(torch.randn(4, 3, *SIZE), torch.arange(4) // 2, torch.arange(4) % 2, cues)
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("model", FAMILIES)
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_learns_on_every_family(method: str, model: str) -> None:
@@ -77,9 +101,10 @@ def test_every_method_learns_on_every_family(method: str, model: str) -> None:
     assert len(e) == 4 and e.vectors.isfinite().all() and e.vectors.any()
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("model", "channels", "stride"),
-    zip(FAMILIES, (512, 1280, 320, 192, 768), (32, 32, 32, 16, 32), strict=True),
+    [*zip(FAMILIES, (64, 1280, 64, 48, 96), (32, 32, 32, 16, 32), strict=True)],
 )
 def test_channels_and_stride_are_what_they_say_also_when_exported(
     model: str, channels: int, stride: int
@@ -232,6 +257,7 @@ def test_models_without_a_last_stage_of_their_own_are_refused(
         split(trunk(model, **options))
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("method", ["bot", "magnifier"])
 def test_a_finished_model_comes_back_without_anything_fetched(
     method: str, monkeypatch: pytest.MonkeyPatch
