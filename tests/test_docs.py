@@ -117,7 +117,9 @@ def test_a_command_that_does_not_exist_would_be_caught(line: str) -> None:
 def test_recipes_and_settings_that_are_shown_exist(page: Path) -> None:
     text = read(page)
     for words in commands(text):
-        if words[0] == "train" and f'"{words[1]}"' not in text:  # the page registers a row of its own
+        if (
+            words[0] == "train" and f'"{words[1]}"' not in text
+        ):  # the page registers a row of its own
             override(
                 find(words[1]), [words[i + 1] for i, word in enumerate(words) if word == "--set"]
             )

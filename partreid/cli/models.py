@@ -220,8 +220,8 @@ def convert(
     Args:
         checkpoint: A .pth, .pt, .tar or .safetensors file. No code in it is run.
         out: Folder for model.safetensors, recipe.json and conversion.json.
-        layout: isp, hcga, bpbreid, strong-baseline, torchreid or trunk; default told from the names
-            in the file.
+        layout: isp, hcga, bpbreid, strong-baseline, torchreid, trunk or timm:MODEL (that model's trunk);
+            default told from the names in the file.
         recipe: How the model matches; default the release's own rules.
         set_: Change a field of that recipe, e.g. --set cues.parts.parts=six_new
         least: Share of both sides' numbers that must find a counterpart, 0 to 1.

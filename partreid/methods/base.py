@@ -40,7 +40,7 @@ class Method(nn.Module):
         require(
             hasattr(given["trunk"], "channels"),
             "a trunk",
-            "a module of BACKBONES, with .channels and .stride",
+            "a module with .channels and .stride, of BACKBONES or made with as_trunk",
             given["trunk"],
         )
         for name, kind in hints(cls).items():

@@ -75,12 +75,14 @@ def _trunk(model: Model) -> str:
     known = inspect.signature(BACKBONES[spec.name]).parameters
     default = known["pretrained"].default if "pretrained" in known else False
     named = spec.args.get("weights", known["weights"].default if "weights" in known else None)
+    is_bare = spec.name == "timm" and named in (None, "none")
     weights = (
-        f"ImageNet weights {Path(named or '').name}".strip()
-        if spec.args.get("pretrained", default)
+        f"{'' if spec.name == 'timm' else 'ImageNet '}weights {Path(named or '').name}".strip()
+        if spec.args.get("pretrained", default) and not is_bare
         else "no pretraining"
     )
-    return f"trunk {spec.name}, {weights if start is None else f'started from {start}'}"
+    model = f" {spec.args['model']}" if spec.name == "timm" else ""
+    return f"trunk {spec.name}{model}, {weights if start is None else f'started from {start}'}"
 
 
 def _distance(result: RunResult) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from partreid import build
 from partreid.layers.memory import FORMAT, NARROW, arrange, guard
-from partreid.layers.trunks import BACKBONES
+from partreid.layers.trunks import BACKBONES, Sized
 from partreid.recipes import find, override
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,6 +29,11 @@ TRUNKS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("resnet50_ibn_a", {"pretrained": False}),
     ("seresnet50", {"pretrained": False}),
     ("hrnet_w32", {"pretrained": False, "reduce": 2}),
+    ("timm", {"model": "resnet18", "weights": None, "reduce": 2}),
+    ("timm", {"model": "mobilenetv2_050", "weights": None}),
+    ("timm", {"model": "convnext_atto", "weights": None, "last_stride": 1}),
+    ("timm", {"model": "vit_tiny_patch16_224", "weights": None}),
+    ("timm", {"model": "swin_tiny_patch4_window7_224", "weights": None}),
 )
 
 
@@ -59,6 +64,8 @@ def test_gradients_are_those_of_contiguous_memory(name: str, options: dict[str, 
     would be amplified.
     """
     plain: Any = BACKBONES[name](**options).eval()
+    if isinstance(plain, Sized):
+        plain.set_size(64, 32)
     x = torch.randn(2, 3, 64, 32)
     arranged = arrange(deepcopy(plain))
     found, expected = gradients(arranged, last(x)), gradients(deepcopy(plain).double(), x.double())

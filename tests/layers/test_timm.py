@@ -64,6 +64,8 @@ def recipe(method: str, model: str) -> Recipe:
         "pcb": ["method.stripes=2"],
         "magnifier": ["method.sampling=random_baseline"],
     }.get(method, [])
+    if method in BRANCHING and model == "mobilenetv2_050":
+        changes += ["backbone.levels=-1"]  # 160 channels instead of 1280: DSA's guide is as wide
     return override(find(f"synthetic/tiny/{method}"), changes)
 
 
