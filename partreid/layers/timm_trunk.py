@@ -90,7 +90,7 @@ class TimmTrunk(nn.Module):
         self.reduce: nn.Module = nn.Identity() if reduce is None else ReduceMap(channels, reduce)
         self.channels = channels if reduce is None else reduce
         self.stride = min(self.strides[level] for level in self.levels)
-        self.register_load_state_dict_post_hook(_settle)
+        self.register_load_state_dict_post_hook(_settle)  # type: ignore[no-untyped-call]
 
     def forward(self, images: Tensor) -> Tensor:
         if self.size is not None and tuple(images.shape[2:]) != self.size:
@@ -161,7 +161,7 @@ class TimmTrunk(nn.Module):
         try:
             with torch.enable_grad():
                 f = self.eval()(learning[0].new_zeros(1, 3, height, width))
-                what = list(f.shape)
+                what = str(list(f.shape))
                 used = torch.autograd.grad(f.sum(), learning, allow_unused=True)
         except Exception as error:  # whatever a model does with a size that it was not made for
             f, what = None, _reason(error)
@@ -198,7 +198,7 @@ class TimmTrunk(nn.Module):
             raise RecipeError(f"{why} that of timm's {self.model} cannot be told apart; {other}")
         training, is_real = self.training, not next(self.parameters()).is_meta
         whole = self.eval()(self._example()) if is_real else None
-        self.levels, self.is_whole = (len(self.info) - 2,), False
+        self.levels, self.is_whole = [len(self.info) - 2], False
         self.net.prune_intermediate_layers(list(self.levels), prune_norm=True, prune_head=True)
         self.reduce = nn.Identity()
         self.channels, self.stride = (
@@ -275,7 +275,7 @@ class Last(nn.Module):
         super().__init__()
         self.model, self.is_channels_last = model, is_channels_last
         self.layers, self.reduce = nn.Sequential(*layers), reduce
-        self.register_load_state_dict_post_hook(_settle)
+        self.register_load_state_dict_post_hook(_settle)  # type: ignore[no-untyped-call]
 
     def forward(self, f: Tensor) -> Tensor:
         if not self.is_channels_last:
@@ -361,7 +361,7 @@ def _unstride(layers: nn.Module) -> None:
         for name, layer in parent.named_children():
             if getattr(layer, "stride", None) not in (2, (2, 2)):
                 continue
-            kernel = layer.kernel_size if hasattr(layer, "kernel_size") else 0
+            kernel: Any = getattr(layer, "kernel_size", 0)
             is_even = (kernel if isinstance(kernel, int) else kernel[0]) % 2 == 0
             if isinstance(layer, nn.Conv2d):
                 layer.stride = (1, 1)
