@@ -61,7 +61,7 @@ def test_the_threshold_lies_beside_the_model_and_is_told_of(
         numbers["fitted"]["people"] == numbers["checked"]["people"] == 30
         and numbers["rate"] == decide.RATE
     )
-    told = decide.said(made)
+    told = decide.said("BPBreID", made)
     assert f"makes {1000 * numbers['fmr']['value']:.1f} [" in told and "30 others" in told
     section = decide.section(of, made)
     assert [b.title for b in section.blocks if b.title] == [
