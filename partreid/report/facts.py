@@ -81,8 +81,8 @@ def _trunk(model: Model) -> str:
         if spec.args.get("pretrained", default) and not is_bare
         else "no pretraining"
     )
-    model = f" {spec.args['model']}" if spec.name == "timm" else ""
-    return f"trunk {spec.name}{model}, {weights if start is None else f'started from {start}'}"
+    kind = f"timm {spec.args['model']}" if spec.name == "timm" else spec.name
+    return f"trunk {kind}, {weights if start is None else f'started from {start}'}"
 
 
 def _distance(result: RunResult) -> str:
