@@ -6,6 +6,9 @@ What an array means is told by its kind and shape, never by its values:
 * arrays are uint8 [H, W, 3] RGB, or [N, H, W, 3]; tensors uint8 [3, H, W], or [N, 3, H, W];
 * floats mean 0 (black) to 1 (white). Others are refused: they were normalised, or reach to 255;
 * grey pictures are refused as arrays; as Pillow pictures and files they are read as such.
+
+A large JPEG file is decoded at a fraction of its size, as in training and evaluation; a picture in
+memory is resized from all of its pixels, so its embedding may differ a little from its file's.
 """
 
 from collections.abc import Iterable
