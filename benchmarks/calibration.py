@@ -20,7 +20,7 @@ from benchmarks.about import about
 from partreid import build
 from partreid.evaluation import decision
 from partreid.evaluation.extract import extract
-from partreid.evaluation.score import describe
+from partreid.evaluation.score import embed_benchmark
 from partreid.inference import load
 from partreid.metrics import pairs as curves
 from partreid.metrics.calibration import Calibration, calibrate
@@ -81,7 +81,7 @@ def main() -> None:
         def embed(samples: Sequence[Sample], model: Any = model) -> Any:
             return extract(model.method, samples, model.recipe.size)
 
-        described = describe(whole, embed)
+        described = embed_benchmark(whole, embed)
         for queries in whole.queries:
             some = decision.chosen(whole, queries)
             source = decision.source_of(model.bound, some, model.recipe.test[0])

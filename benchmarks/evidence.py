@@ -28,7 +28,7 @@ from partreid.distance import PartDistance, shared, typical
 from partreid.evaluation.extract import extract
 from partreid.evaluation.ledger import own_commit
 from partreid.evaluation.result import Described
-from partreid.evaluation.score import cameras, describe, identities
+from partreid.evaluation.score import cameras, embed_benchmark, identities
 from partreid.inference import load
 from partreid.metrics import (
     ANY_CAMERA,
@@ -156,7 +156,7 @@ def study(run: Path, world: Path, device: str) -> tuple[dict[str, Any], dict[str
     """
     model = load(run, device)
     benchmark = build.benchmark(model.recipe.train, world)
-    described = describe(
+    described = embed_benchmark(
         benchmark, lambda s: extract(model.method, s, model.recipe.size, device=model.device)
     )
     distance, names = model.method.distance, model.names

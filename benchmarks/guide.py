@@ -147,7 +147,7 @@ def step(batch: int, channels_last: bool) -> dict[str, Any]:
     if channels_last:
         arrange(method)
     built = peak_mib()
-    optimisers = method.optimisers("adam", 8e-4, 5e-4)
+    optimizers = method.optimizers("adam", 8e-4, 5e-4)
     tiles = torch.randint(0, 256, (batch, 24, 4, 32, 32), dtype=torch.uint8)
     some = Batch(
         torch.randn(batch, 3, 128, 64),
@@ -159,9 +159,9 @@ def step(batch: int, channels_last: bool) -> dict[str, Any]:
     def train() -> None:
         terms = method.losses(method(some.images, some.cues), some)
         weighted_sum(terms, recipe.stages[0].weights).backward()
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
 
     times = [seconds(train) for _ in range(2)]  # the first makes Adam's moments
     peak = peak_mib()
@@ -188,19 +188,19 @@ def small_step(tile: int, batch: int = 64) -> dict[str, Any]:
     runs = []
     for recipe in (find("synthetic/demo/bot"), find("synthetic/demo/dsa")):
         method = arrange(build.method(recipe, 60, None).train())
-        (optimiser,) = method.optimisers("adamw", 1e-3, 0.0)
+        (optimizer,) = method.optimizers("adamw", 1e-3, 0.0)
         some = Batch(images, ids, torch.ones(batch, dtype=torch.int64), cue)
 
         def train(
             method: Any = method,
-            optimiser: Any = optimiser,
+            optimizer: Any = optimizer,
             some: Batch = some,
             recipe: Any = recipe,
         ) -> None:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             terms = method.losses(method(some.images, some.cues), some)
             weighted_sum(terms, recipe.stages[0].weights).backward()
-            optimiser.step()
+            optimizer.step()
 
         runs.append(train)
     times = [[seconds(run) for run in runs] for _ in range(6)][1:]

@@ -29,9 +29,9 @@ from benchmarks.match import peak_mib
 from benchmarks.people import person
 from benchmarks.reference import cascade_by_kmeans, co_parse_plainly
 from partreid.labels import CUES
-from partreid.methods.hcga.coparsing import label_identity as co_parse
+from partreid.methods.hcga.coparsing import parse_person as co_parse
 from partreid.methods.hcga.coparsing import reassign
-from partreid.methods.isp.labels import label_identity as cluster
+from partreid.methods.isp.labels import parse_person as cluster
 from partreid.types import Sample
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def measure_isp() -> dict[str, Any]:
 def measure_hcga(people: int) -> dict[str, Any]:
     rows = []
     small, _, cameras = person(4, 64, (16, 8))
-    co_parse(small, cameras, None, parts=3)  # PyTorch loads its optimisers at the first use
+    co_parse(small, cameras, None, parts=3)  # PyTorch loads its optimizers at the first use
     for seed in range(people):
         f, truth, cameras = person(seed=seed)
         start = time.perf_counter()

@@ -97,18 +97,18 @@ def cascade_by_kmeans(features: NDArray[np.float32], parts: int) -> tuple[str, N
 def lloyd(
     x: NDArray[np.float32], k: int, steps: int = 100
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """k-means from random points: labels int64 [N] and centres [k, C]."""
-    centres = x[np.random.default_rng(0).choice(len(x), k, replace=False)]
+    """k-means from random points: labels int64 [N] and centers [k, C]."""
+    centers = x[np.random.default_rng(0).choice(len(x), k, replace=False)]
     labels = np.full(len(x), -1)
     for _ in range(steps):
         before = labels
-        labels = ((centres**2).sum(1) - 2 * x @ centres.T).argmin(1)
+        labels = ((centers**2).sum(1) - 2 * x @ centers.T).argmin(1)
         if (labels == before).all():
             break
-        centres = np.stack(
-            [x[labels == j].mean(0) if (labels == j).any() else centres[j] for j in range(k)]
+        centers = np.stack(
+            [x[labels == j].mean(0) if (labels == j).any() else centers[j] for j in range(k)]
         )
-    return labels, centres
+    return labels, centers
 
 
 def co_parse_plainly(
@@ -137,7 +137,7 @@ def co_parse_plainly(
         nn.BatchNorm2d(32),
     )
     torch.random.set_rng_state(draw)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     order = torch.sort(cameras, stable=True).indices
     pairs = [(a, b) for a, b in zip(order[:-1], order[1:]) if cameras[a] == cameras[b]]
     first, second = (torch.stack(side) for side in zip(*pairs))
@@ -155,9 +155,9 @@ def co_parse_plainly(
         ).abs().mean()
         back = (y[first] - y[second]).abs().mean()
         loss = nn.functional.cross_entropy(y, labels) + 2 * (down + right) + slant + back
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         if len(labels.unique()) <= least_labels:
             break
     return labels, taken

@@ -8,7 +8,7 @@ seconds, the highest memory of the process with and without what was there befor
 and the libraries), and the speed as a share of one large matrix product, the products counted that
 are needed: every pair of images once, and queries with the gallery once more. ``--full`` adds the
 size of MSMT17: 11,659 + 82,161 images, 7 parts of 256 numbers. Every measurement has a process of
-its own. The images are made up: people around centres, seen by cameras that shift them.
+its own. The images are made up: people around centers, seen by cameras that shift them.
 """
 
 import argparse
@@ -47,12 +47,12 @@ def people(
     """
     draw = torch.Generator().manual_seed(seed)
     world = torch.Generator().manual_seed(0)
-    centres = torch.randn(identities, parts, width, generator=world)
+    centers = torch.randn(identities, parts, width, generator=world)
     shifts = torch.randn(CAMERAS, parts, width, generator=world) * SHIFT
     ids, cameras = (torch.randint(most, (n,), generator=draw) for most in (identities, CAMERAS))
     vectors = torch.randn(n, parts, width, generator=draw)
     for vector, identity, camera in zip(vectors, ids.tolist(), cameras.tolist()):
-        vector.mul_(NOISE).add_(centres[identity]).add_(shifts[camera])
+        vector.mul_(NOISE).add_(centers[identity]).add_(shifts[camera])
     visibility = (torch.rand(n, parts, generator=draw) >= HIDDEN).float()
     visibility[:, 0] = 1
     return (

@@ -17,7 +17,7 @@ from partreid import build
 from partreid.evaluation.extract import Labels, extract, on_grid
 from partreid.evaluation.parts import exact_visibilities
 from partreid.evaluation.result import Described
-from partreid.evaluation.score import describe, score
+from partreid.evaluation.score import embed_benchmark, score
 from partreid.inference import load
 from partreid.labels.parsing import label_path, read_labels
 from partreid.labels.schemes import SURFACES, lookup
@@ -64,9 +64,11 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
         )
 
     def described(options: dict[str, Any], given: Labels | None = None) -> Described:
-        seeing = model.method.seeing(**options)
+        seeing = model.method.with_visibility(**options)
         known = {"parts": on_grid(given, model.recipe.size)} if given is not None else None
-        return describe(benchmark, lambda s: extract(seeing, s, model.recipe.size, cues=known))
+        return embed_benchmark(
+            benchmark, lambda s: extract(seeing, s, model.recipe.size, cues=known)
+        )
 
     for rule, options in RULES:
         add("learned", rule, described(options))
@@ -77,7 +79,7 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
         exact[:, -K:] = exact_visibilities(samples, K, labels)
         return replace(e, visibility=exact)
 
-    add("learned", "exact bits", describe(benchmark, told))
+    add("learned", "exact bits", embed_benchmark(benchmark, told))
     exact = {"attention": "given", "visibility": "threshold"}
     add("exact", "all parts", described(exact | {"visibility": "none"}, labels))
     add("exact", "exact bits", described(exact | {"visible_above": 0.0}, labels))

@@ -28,7 +28,7 @@ from partreid.recipes.base import Recipe, Spec, unknown
 from partreid.recipes.checks import SEEDS
 from partreid.recipes.papers import label_sources
 from partreid.types import Benchmark, PartScheme
-from partreid.utils.arguments import door, fits, said, words
+from partreid.utils.arguments import door, fits, quoted, words
 
 T = typing.TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -98,14 +98,14 @@ def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
         if name in hints and not fits(value, hints[name]):
             raise RecipeError(
                 f"argument '{name}' of {what} '{spec.name}': expected {words(hints[name])}, got "
-                f"{said(value)}"
+                f"{quoted(value)}"
             )
         low, high = RANGES.get(name, OTHERS)
         for number in value if isinstance(value, tuple | list) else (value,):
             if type(number) in (int, float) and not low <= number <= high:
                 raise RecipeError(
                     f"argument '{name}' of {what} '{spec.name}' must lie from {low:g} to {high:g}, "
-                    f"got {said(number)}"
+                    f"got {quoted(number)}"
                 )
     return function(**given, **spec.args)
 

@@ -441,7 +441,7 @@ def typical(distance: PartDistance, e: Vectors, pairs: int = 10_000, seed: int =
         ArgumentError: There are fewer than 2 images, or no pair shares a part.
 
     Example:
-        >>> corners = Embeddings.one("global", torch.eye(3))
+        >>> corners = Embeddings.single("global", torch.eye(3))
         >>> round(typical(PartDistance("euclidean"), corners), 4)
         1.4142
     """

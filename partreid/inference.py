@@ -35,7 +35,7 @@ from partreid.retrieval.search import nearest
 from partreid.train.bundle import read_model
 from partreid.train.checkpoint import save_tensors
 from partreid.types import Embeddings, PartScheme, Vectors
-from partreid.utils.arguments import Count, check_fields, door, fits, integer, require, said
+from partreid.utils.arguments import Count, check_fields, door, fits, integer, quoted, require
 from partreid.utils.files import parse_json, read_text, regular, writable, write_json
 from partreid.utils.lock import alone_in
 from partreid.utils.tensors import read_tensors
@@ -210,7 +210,7 @@ class Model:
     def names(self) -> tuple[str, ...]:
         """Names of the M embeddings of an image."""
         with torch.inference_mode():
-            return self.method.describe(
+            return self.method.embed(
                 self.method(torch.zeros(1, 3, *self.recipe.size, device=self.device))
             ).names
 
@@ -246,9 +246,7 @@ class Model:
         with torch.inference_mode():
             for at in slices(len(crops), batch):
                 images = to_batch([crop.pixels(self.recipe.size) for crop in crops[at]])
-                e = self.method.describe(
-                    self.method(images.to(self.device, memory_format=FORMAT), {})
-                )
+                e = self.method.embed(self.method(images.to(self.device, memory_format=FORMAT), {}))
                 require_finite(e, [crop.name for crop in crops[at]])
                 found.append(
                     Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names)
@@ -283,7 +281,7 @@ class Model:
         images = to_batch([crop.pixels(self.recipe.size) for crop in crops]).to(self.device)
         with torch.inference_mode():
             out = self.method(images)
-            e = self.method.describe(out)
+            e = self.method.embed(out)
         require_finite(e, [crop.name for crop in crops])
         first, second = (
             Shown.of(crop.source, out.parts, out.groups.get("parts"), row)
@@ -595,7 +593,7 @@ def _kept(tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> SavedEmbe
         require(isinstance(record.get(name), str), name, "a text", record.get(name))
     rule = record.get("distance")
     if not isinstance(rule, dict) or set(rule) != set(PartDistance.__dataclass_fields__):
-        raise DataError(f"distance must be a table of a PartDistance's fields, got {said(rule)}")
+        raise DataError(f"distance must be a table of a PartDistance's fields, got {quoted(rule)}")
     if isinstance(rule["weights"], list):
         rule = {**rule, "weights": tuple(rule["weights"])}
     return SavedEmbeddings(

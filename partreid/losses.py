@@ -424,7 +424,7 @@ def mask_loss(logits: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:
     Args:
         logits: float [B, K+1, h, w].
         labels: uint8 [B, H, W] (0 background, 1..K, 255 unknown); each cell takes the pixel under
-            its centre.
+            its center.
         balanced: The mean over the classes that occur in the batch, of the mean over their pixels;
             otherwise the mean over all known pixels.
 
@@ -541,38 +541,38 @@ def _check_labels(labels: Tensor, logits: Tensor) -> None:
 
 
 @door
-def centre_loss(f: Vectors, centres: Tensor, ids: Tensor, weight: float) -> Tensor:
-    """Half the squared distance to the identity's centre, mean over the batch (BoT Sec. 3.6).
+def center_loss(f: Vectors, centers: Tensor, ids: Tensor, weight: float) -> Tensor:
+    """Half the squared distance to the identity's center, mean over the batch (BoT Sec. 3.6).
 
     Args:
         f: float [N, D], or embeddings of one vector per image.
-        centres: float [identities, D].
+        centers: float [identities, D].
         ids: int64 [N] in 0..identities-1.
-        weight: >= 0; scales the gradient of the embeddings only: the centres follow with their own
-            optimiser at full strength, whatever the weight.
+        weight: >= 0; scales the gradient of the embeddings only: the centers follow with their own
+            optimizer at full strength, whatever the weight.
 
     Returns:
         A scalar.
 
     Raises:
-        ShapeError: Shapes do not fit, or an identity has no centre.
+        ShapeError: Shapes do not fit, or an identity has no center.
 
     Example:
-        >>> centres = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
-        >>> centre_loss(torch.tensor([[3.0, 4.0]]), centres, torch.tensor([0]), weight=0.0)
+        >>> centers = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+        >>> center_loss(torch.tensor([[3.0, 4.0]]), centers, torch.tensor([0]), weight=0.0)
         tensor(12.5000)
     """
     number("weight", weight, 0)
     if isinstance(f, Embeddings):
         f = f.vectors.flatten(1) if len(f.names) == 1 else f.vectors
-    if f.ndim != 2 or centres.ndim != 2 or f.shape[1] != centres.shape[1]:
+    if f.ndim != 2 or centers.ndim != 2 or f.shape[1] != centers.shape[1]:
         raise ShapeError(
-            "embeddings [N, D] and centres [identities, D] must be of one width, got "
-            f"{list(f.shape)} and {list(centres.shape)}"
+            "embeddings [N, D] and centers [identities, D] must be of one width, got "
+            f"{list(f.shape)} and {list(centers.shape)}"
         )
     _require_ids(ids, len(f))
-    _require_range(ids, len(centres))
-    own = centres[ids]
+    _require_range(ids, len(centers))
+    own = centers[ids]
 
     def pull(a: Tensor, b: Tensor) -> Tensor:
         return 0.5 * (a - b).square().sum(1).mean()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.utils.arguments import check, check_fields, door, require, said
+from partreid.utils.arguments import check, check_fields, door, quoted, require
 
 UNKNOWN = 255  # label of pixels about which nothing is known; losses skip them
 DISTRACTOR = 0  # identity that is wrong for every query
@@ -28,7 +28,7 @@ JUNK = -1  # identity that is removed before scoring
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in [0, 1]: what images are normalised by
 STD = (0.229, 0.224, 0.225)
 
-NONE: Mapping[str, Tensor] = MappingProxyType({})
+NO_CUES: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def _require(condition: bool, message: str) -> None:
@@ -133,7 +133,7 @@ class Batch:
     images: Tensor
     ids: Tensor
     cameras: Tensor
-    cues: Mapping[str, Tensor] = field(default_factory=lambda: NONE)
+    cues: Mapping[str, Tensor] = field(default_factory=lambda: NO_CUES)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -342,7 +342,7 @@ class Embeddings:
 
     @classmethod
     @door
-    def one(cls, name: str, vectors: Tensor) -> "Embeddings":
+    def single(cls, name: str, vectors: Tensor) -> "Embeddings":
         """A single, always visible embedding.
 
         Args:
@@ -353,7 +353,7 @@ class Embeddings:
             ShapeError: The vectors are not [N, D].
 
         Example:
-            >>> Embeddings.one("global", torch.ones(4, 8)).vectors.shape
+            >>> Embeddings.single("global", torch.ones(4, 8)).vectors.shape
             torch.Size([4, 1, 8])
         """
         _require(vectors.ndim == 2, f"vectors must be [N, D], got {tuple(vectors.shape)}")
@@ -361,7 +361,7 @@ class Embeddings:
 
     @classmethod
     @door
-    def seen(cls, vectors: Tensor, names: Sequence[str]) -> "Embeddings":
+    def visible(cls, vectors: Tensor, names: Sequence[str]) -> "Embeddings":
         """Always visible embeddings.
 
         Args:
@@ -372,7 +372,7 @@ class Embeddings:
             ShapeError: They do not fit together.
 
         Example:
-            >>> Embeddings.seen(torch.ones(4, 2, 8), ("head", "legs")).visibility.shape
+            >>> Embeddings.visible(torch.ones(4, 2, 8), ("head", "legs")).visibility.shape
             torch.Size([4, 2])
         """
         return cls(vectors, vectors.new_ones(vectors.shape[:2]), tuple(names))
@@ -391,7 +391,7 @@ class Embeddings:
             ShapeError: They have not as many rows each, or there are none.
 
         Example:
-            >>> a, b = Embeddings.one("a", torch.ones(4, 8)), Embeddings.one("b", torch.ones(4, 6))
+            >>> a, b = Embeddings.single("a", torch.ones(4, 8)), Embeddings.single("b", torch.ones(4, 6))
             >>> Embeddings.cat(a, b).vectors.shape
             torch.Size([4, 2, 8])
         """
@@ -425,7 +425,7 @@ class Embeddings:
             ShapeError: Names or widths differ, or there are none.
 
         Example:
-            >>> e = Embeddings.one("global", torch.ones(4, 8))
+            >>> e = Embeddings.single("global", torch.ones(4, 8))
             >>> len(Embeddings.stack([e, e]))
             8
         """
@@ -448,10 +448,10 @@ class Embeddings:
         F_p of ISP).
 
         Example:
-            >>> Embeddings.seen(torch.ones(4, 2, 8), ("head", "legs")).joined().vectors.shape
+            >>> Embeddings.visible(torch.ones(4, 2, 8), ("head", "legs")).joined().vectors.shape
             torch.Size([4, 1, 16])
         """
-        return Embeddings.one("+".join(self.names), self.vectors.flatten(1))
+        return Embeddings.single("+".join(self.names), self.vectors.flatten(1))
 
     def all_visible(self) -> "Embeddings":
         """The same vectors, each with visibility 1."""
@@ -490,7 +490,7 @@ class Embeddings:
         """
         _require(
             isinstance(index, Tensor | slice | Sequence) and not isinstance(index, str | bytes),
-            f"rows are chosen by a tensor, a slice or a list of row numbers, got {said(index)}",
+            f"rows are chosen by a tensor, a slice or a list of row numbers, got {quoted(index)}",
         )
         try:
             return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])

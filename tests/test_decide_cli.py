@@ -60,7 +60,7 @@ def assert_refused(said: Said, *words: str) -> None:
 def crops_of(
     root: Path, people: int = PEOPLE, noise: float = 25.0, seed: int = 0, dark: float = 1.0
 ) -> Path:
-    """Crops of people who are four bands of colour: two to ask with from camera 1, three in the
+    """Crops of people who are four bands of color: two to ask with from camera 1, three in the
     gallery from 2.
     """
     draw = np.random.default_rng(seed)

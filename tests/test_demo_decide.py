@@ -24,21 +24,21 @@ PEOPLE, EACH = 60, 6
 def placed(
     benchmark: Benchmark, trained: Callable[[str], Path], tmp_path: Path
 ) -> tuple[RunResult, Path]:
-    """Sixty people around centres, by two cameras, in a world that has pictures of eight."""
+    """Sixty people around centers, by two cameras, in a world that has pictures of eight."""
     run = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
     model = load(run, "cpu")
     draw = torch.Generator().manual_seed(0)
-    centres = torch.randn(PEOPLE, len(model.names), 16, generator=draw)
+    centers = torch.randn(PEOPLE, len(model.names), 16, generator=draw)
 
     def images(camera: int) -> tuple[tuple[Sample, ...], Embeddings]:
         paths = [s.path for s in benchmark.gallery]
         samples = tuple(
             Sample(paths[i % len(paths)], 1 + i // EACH, camera) for i in range(PEOPLE * EACH)
         )
-        vectors = centres.repeat_interleave(EACH, 0) + torch.randn(
+        vectors = centers.repeat_interleave(EACH, 0) + torch.randn(
             len(samples), len(model.names), 16, generator=draw
         )
-        return samples, Embeddings.seen(vectors, model.names)
+        return samples, Embeddings.visible(vectors, model.names)
 
     (asked, query), (there, gallery) = images(1), images(2)
     made_up = replace(benchmark, queries={"holistic": asked}, gallery=there)
@@ -61,7 +61,7 @@ def test_the_threshold_lies_beside_the_model_and_is_told_of(
         numbers["fitted"]["people"] == numbers["checked"]["people"] == 30
         and numbers["rate"] == decide.RATE
     )
-    told = decide.said("BPBreID", made)
+    told = decide.sentence("BPBreID", made)
     assert f"makes {1000 * numbers['fmr']['value']:.1f} [" in told and "30 others" in told
     section = decide.section(of, made)
     assert [b.title for b in section.blocks if b.title] == [

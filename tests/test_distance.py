@@ -356,7 +356,7 @@ def test_typical_is_the_median_of_different_images() -> None:
         assert typical(measure, e) == typical(measure, e, seed=0)
         # of the papers' distance
         assert typical(replace(measure, shrink=2.0, far=9.0), e) == typical(measure, e)
-    two = Embeddings.seen(torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]]]), ("legs",))
+    two = Embeddings.visible(torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]]]), ("legs",))
     assert typical(PartDistance("euclidean"), two) == pytest.approx(5)  # never an image and itself
     blind = replace(two, visibility=torch.zeros(2, 1))
     with pytest.raises(ValueError, match="none shares a part"):
@@ -430,17 +430,17 @@ def test_hcga_weights_leave_an_image_apart_from_itself() -> None:
     """HCGA Eq. 10 with foreground 1 and parts 1/2: all visible, M = 3, so d(x, x) = 1 - (1 + .5
     + .5) / 3.
     """
-    e = Embeddings.seen(torch.randn(2, 3, 4), ("foreground", "head", "legs"))
+    e = Embeddings.visible(torch.randn(2, 3, 4), ("foreground", "head", "legs"))
     far = PartDistance("cosine", (1.0, 0.5, 0.5))(e, e)
     torch.testing.assert_close(far.diagonal(), torch.full((2,), 1 / 3))
 
 
 def test_narrower_embeddings_may_be_padded() -> None:
     wide, narrow = torch.randn(4, 8), torch.randn(4, 3)
-    padded = Embeddings.cat(Embeddings.one("a", wide), Embeddings.one("b", narrow))
+    padded = Embeddings.cat(Embeddings.single("a", wide), Embeddings.single("b", narrow))
     for metric in METRICS:
         measure = PartDistance(metric)
-        one, two = Embeddings.one("a", wide), Embeddings.one("b", narrow)
+        one, two = Embeddings.single("a", wide), Embeddings.single("b", narrow)
         torch.testing.assert_close(
             measure(padded, padded),
             (measure(one, one) + measure(two, two)) / 2,
@@ -468,7 +468,7 @@ def test_gradient_is_right() -> None:
             return measure(Embeddings(x, v, NAMES), other)[near]
 
         def inner(x: Tensor, metric: Metric = metric) -> Tensor:
-            return PartDistance(metric).within(Embeddings.seen(x, NAMES))[
+            return PartDistance(metric).within(Embeddings.visible(x, NAMES))[
                 torch.tril_indices(3, 3, -1).unbind()
             ]
 
@@ -487,20 +487,20 @@ def test_gradient_at_distance_zero_is_zero() -> None:
         vectors[1] = vectors[0]  # the same image twice
         vectors[3] = 0  # pooled from nothing
         vectors.requires_grad_()
-        far = PartDistance(metric).within(Embeddings.seen(vectors, NAMES))
+        far = PartDistance(metric).within(Embeddings.visible(vectors, NAMES))
         assert far[0, 1].item() == (0 if metric == "euclidean" else pytest.approx(0, abs=1e-3))
         far.sum().backward()
         assert vectors.grad is not None and vectors.grad.isfinite().all()
         if metric == "euclidean":
             assert far.diagonal().eq(0).all()
             (lone,) = torch.autograd.grad(
-                PartDistance(metric).within(Embeddings.seen(vectors, NAMES))[0, 1], vectors
+                PartDistance(metric).within(Embeddings.visible(vectors, NAMES))[0, 1], vectors
             )
             assert lone.eq(0).all()
 
 
 def test_diverged_embeddings_show() -> None:
-    e = Embeddings.seen(torch.full((2, 4, 3), torch.nan), NAMES)
+    e = Embeddings.visible(torch.full((2, 4, 3), torch.nan), NAMES)
     for metric in METRICS:
         assert (
             PartDistance(metric)(e, e).isnan().all()

@@ -220,13 +220,13 @@ def test_a_gallery_has_a_path_for_each_row(model: Model) -> None:
 def test_a_model_that_gives_no_numbers_says_so_and_names_the_crop(
     model: Model, crops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = model.method.describe
+    describe = model.method.embed
 
     def broken(out: Any) -> Embeddings:
         e = describe(out)
         return Embeddings(e.vectors * torch.nan, e.visibility, e.names)
 
-    monkeypatch.setattr(model.method, "describe", broken)
+    monkeypatch.setattr(model.method, "embed", broken)
     words = r"gives NaN or infinity for .*0\.jpg: its training diverged or its weights are broken"
     for call in (
         lambda: model.embed(crops),
@@ -379,7 +379,7 @@ def test_pictures_arrays_and_tensors_are_crops(
 def test_a_crop_in_memory_for_which_there_are_no_numbers_is_named(
     model: Model, crops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = model.method.describe
+    describe = model.method.embed
     monkeypatch.setattr(
         model.method,
         "describe",

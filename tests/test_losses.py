@@ -9,7 +9,7 @@ from torch import Tensor
 from partreid.errors import ArgumentError, ShapeError
 from partreid.losses import (
     Combine,
-    centre_loss,
+    center_loss,
     diversity_loss,
     gilt_loss,
     gilt_terms,
@@ -213,19 +213,19 @@ def test_nothing_known_costs_nothing_and_wrong_labels_are_refused() -> None:
         part_loss(logits, torch.full((1, 4, 4), 4, dtype=torch.uint8))
 
 
-def test_centre_loss_pulls_embeddings_by_its_weight_and_centres_at_full_strength() -> None:
-    f, centres = torch.randn(5, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
+def test_center_loss_pulls_embeddings_by_its_weight_and_centers_at_full_strength() -> None:
+    f, centers = torch.randn(5, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
     ids = torch.tensor([0, 2, 2, 0, 1])
-    loss = centre_loss(f, centres, ids, 5e-4)
+    loss = center_loss(f, centers, ids, 5e-4)
     loss.backward()
-    half = sum(0.5 * float((f[n] - centres[ids[n]]).detach().square().sum()) for n in range(5)) / 5
+    half = sum(0.5 * float((f[n] - centers[ids[n]]).detach().square().sum()) for n in range(5)) / 5
     assert loss.item() == pytest.approx(half * (1 + 5e-4), rel=1e-5)
-    assert f.grad is not None and centres.grad is not None
-    torch.testing.assert_close(f.grad, 5e-4 * (f - centres[ids]).detach() / 5)
+    assert f.grad is not None and centers.grad is not None
+    torch.testing.assert_close(f.grad, 5e-4 * (f - centers[ids]).detach() / 5)
     for c in range(4):
         own = [n for n in range(5) if ids[n] == c]
-        want = sum(((centres[c] - f[n]).detach() for n in own), torch.zeros(3)) / 5
-        torch.testing.assert_close(centres.grad[c], want)
+        want = sum(((centers[c] - f[n]).detach() for n in own), torch.zeros(3)) / 5
+        torch.testing.assert_close(centers.grad[c], want)
 
 
 @pytest.mark.parametrize("balanced", [True, False])
@@ -237,7 +237,7 @@ def test_mask_loss_counts_classes_or_pixels_alike(balanced: bool) -> None:
     for b in range(2):
         for i in range(4):
             for j in range(3):
-                # the pixel under the cell's centre
+                # the pixel under the cell's center
                 label = int(labels[b, int((i + 0.5) * 2), int((j + 0.5) * 2)])
                 if label != UNKNOWN:
                     each.setdefault(label, []).append(smoothed(logits[b, :, i, j], label, 0.0))
@@ -287,7 +287,7 @@ def test_plain_tensors_are_embeddings_of_which_all_is_visible() -> None:
             hard_triplet(e, IDS, combine=combine),
         )
     flat = e.vectors[:, 0]
-    assert torch.equal(hard_triplet(flat, IDS), hard_triplet(Embeddings.one("a", flat), IDS))
+    assert torch.equal(hard_triplet(flat, IDS), hard_triplet(Embeddings.single("a", flat), IDS))
     assert diversity_loss(e).item() == diversity_loss(e.vectors).item()
 
 
@@ -334,20 +334,20 @@ def test_identities_are_one_whole_number_per_image(ids: Tensor) -> None:
         lambda: mine_hardest(far, ids),
         lambda: id_loss(torch.randn(8, 3), ids),
         lambda: gilt_loss(torch.randn(8, 3), e, ids),
-        lambda: centre_loss(e.vectors[:, 0], torch.randn(3, 5), ids, 1.0),
+        lambda: center_loss(e.vectors[:, 0], torch.randn(3, 5), ids, 1.0),
     ):
         with pytest.raises(ShapeError, match=r"identities"):
             call()
 
 
 @pytest.mark.parametrize("wrong", [-100, -1, 3])
-def test_an_identity_without_a_class_or_a_centre_is_refused(wrong: int) -> None:
-    """-100 is what cross-entropy skips, and -1 took the last centre."""
+def test_an_identity_without_a_class_or_a_center_is_refused(wrong: int) -> None:
+    """-100 is what cross-entropy skips, and -1 took the last center."""
     ids = torch.tensor([0, wrong])
     with pytest.raises(ShapeError, match=f"must lie from 0 to 2, .* got {wrong}"):
         id_loss(torch.randn(2, 3), ids)
     with pytest.raises(ShapeError, match=f"must lie from 0 to 2, .* got {wrong}"):
-        centre_loss(torch.randn(2, 4), torch.randn(3, 4), ids, 1.0)
+        center_loss(torch.randn(2, 4), torch.randn(3, 4), ids, 1.0)
 
 
 def test_a_model_that_diverges_shows_in_its_triplet_loss() -> None:

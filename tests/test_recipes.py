@@ -215,14 +215,14 @@ def test_visibility_belongs_to_the_training_where_it_is_used_there() -> None:
     assert override(row, ["method.visibility=none"]).training != row.training
 
 
-def test_bot_s_numbers_are_those_without_and_with_its_centre_loss() -> None:
+def test_bot_s_numbers_are_those_without_and_with_its_center_loss() -> None:
     published = {
         name: find(name).expect
         for name in (
             "bot/bpbreid-table1/market1501",
             "bot/bpbreid-table1/dukemtmc",
-            "bot/centre",
-            "bot/centre/dukemtmc",
+            "bot/center",
+            "bot/center/dukemtmc",
         )
     }
     assert [(e.rank1, e.mAP) for e in published.values() if e is not None] == [
@@ -232,7 +232,7 @@ def test_bot_s_numbers_are_those_without_and_with_its_centre_loss() -> None:
         (86.4, 76.4),
     ]
     for name in published:
-        assert ("centre" in find(name).terms) == name.startswith("bot/centre")
+        assert ("center" in find(name).terms) == name.startswith("bot/center")
 
 
 def test_table_4_of_bpbreid_has_every_combination_and_pcb_all_without_a_foreground() -> None:
@@ -511,3 +511,14 @@ def test_every_stage_weighs_the_same_terms() -> None:
         replace(BASE, stages=(BASE.stages[0], Stage(1, Frozen({"parsing": 1.0}))))
     with pytest.raises(RecipeError, match="every stage needs weights"):
         replace(BASE, stages=())
+
+
+def test_files_of_before_the_renames_are_read_and_keep_their_digest() -> None:
+    recipe = override(find("bot/center"), ["method.center_lr=0.25"])
+    former = json.loads(
+        json.dumps(to_plain(recipe)).replace("optimizer", "optimiser").replace("center", "centre")
+    )
+    assert "optimiser" in former["stages"][0] and "centre_lr" in former["method"]["args"]
+    again = from_plain(former)
+    assert again.digest == recipe.digest and again.terms == recipe.terms
+    assert find("bot/center").digest == "e278ca2c6059"  # as before the renames

@@ -299,10 +299,10 @@ def rank(
 
 def _described(model: "Model", benchmark: Any) -> Any:
     from partreid.evaluation.extract import extract
-    from partreid.evaluation.score import describe
+    from partreid.evaluation.score import embed_benchmark
 
     with ui.progress(f"embedding with {model.recipe.method.name}") as step:
-        return describe(
+        return embed_benchmark(
             benchmark,
             lambda samples: extract(
                 model.method, samples, model.recipe.size, device=model.device, progress=step

@@ -59,7 +59,7 @@ def import_(
     parser: str | None = None,
     parts: str | None = None,
     missing: Literal["error", "unknown"] = "error",
-    select: Literal["target", "area", "score", "centre"] = "target",
+    select: Literal["target", "area", "score", "center"] = "target",
     overwrite: bool = False,
     cache: bool = False,
 ) -> None:
@@ -304,7 +304,7 @@ def make(
     device: str = "auto",
     download: bool = False,
     parser: str | None = None,
-    target: Literal["centre", "all"] = "centre",
+    target: Literal["center", "all"] = "center",
     batch: Count = 16,
     overwrite: bool = False,
 ) -> None:
@@ -323,7 +323,7 @@ def make(
             fetched.
         parser: Whose classes a parser of your own has, if their names do not tell: lip, atr,
             pascal, sapiens, ...
-        target: Whose pixels a parser's labels keep: the person in the centre, or all people.
+        target: Whose pixels a parser's labels keep: the person in the center, or all people.
         batch: Crops at once.
         overwrite: Make labels anew that are there.
     """

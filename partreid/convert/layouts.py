@@ -70,7 +70,7 @@ class Layout:
     strangers: tuple[str, ...] = ()
     dropped: Rules = ()
     refused: Rules = ()
-    optional: tuple[str, ...] = (r"id\..*classifier", r"centres.*")
+    optional: tuple[str, ...] = (r"id\..*classifier", r"centers.*")
     classifiers: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from partreid.data.folders import images_in
 from partreid.data.transforms import Pixels, read_image, resized
 from partreid.errors import ArgumentError, DataError, ShapeError
-from partreid.utils.arguments import fits, require, said
+from partreid.utils.arguments import fits, quoted, require
 from partreid.utils.files import regular
 from partreid.utils.images import upright_rgb
 from partreid.utils.text import brief
@@ -167,7 +167,7 @@ def _in_memory(entry: object, place: int) -> list[Crop]:
     else:
         raise ArgumentError(
             "each of the crops must be a file, a Pillow picture, an array or a tensor, got "
-            f"{said(entry)}"
+            f"{quoted(entry)}"
         )
     _require_pixels(array, f"crop {place} ({kind})")
     each = array if array.ndim == 4 else array[None]

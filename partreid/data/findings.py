@@ -92,7 +92,7 @@ def explain(
         )
         return Findings(name, root, (), (closed,), data_set.protocol)
     splits = {"train": found.train, **found.queries, "gallery": found.gallery}
-    rows = own.told(name, root)
+    rows = own.listed_rows(name, root)
     below, meant = own.split_folders(root) if name == "folders" else ([], [])
     seen = inspect(
         splits, images, progress, Kept(root, frozenset(row.path for row in rows), tuple(below))

@@ -130,8 +130,8 @@ def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
                     found = dataset(cell, f"image {pair}, {person}, {number} of {kind}")
                     if found.size <= 3 and found.dtype.kind in "iuf":
                         continue  # no tenth image: of what is empty MATLAB writes the sizes
-                    colours = found.dtype == np.uint8 and found.ndim == 3 and found.shape[0] == 3
-                    if not colours or not all(0 < side <= SIDE for side in found.shape):
+                    colors = found.dtype == np.uint8 and found.ndim == 3 and found.shape[0] == 3
+                    if not colors or not all(0 < side <= SIDE for side in found.shape):
                         raise Unreadable(
                             f"image {pair}, {person}, {number} is {found.dtype} {found.shape}"
                         )

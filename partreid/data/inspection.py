@@ -189,7 +189,7 @@ def _looks(headers: Mapping[Path, Header]) -> list[Problem]:
         notes.append(
             Problem(
                 f"{_count(len(clear), len(headers))} have transparency: {_names(clear)}",
-                "nothing to do: they are laid over ImageNet's mean colour",
+                "nothing to do: they are laid over ImageNet's mean color",
             )
         )
     odd = {path: h.mode for path, h in headers.items() if h.mode not in USUAL and not h.alpha}
@@ -200,7 +200,7 @@ def _looks(headers: Mapping[Path, Header]) -> list[Problem]:
             "F": "floats",
             "1": "black and white",
             "P": "a palette",
-            "CMYK": "print colours",
+            "CMYK": "print colors",
         }
         notes.append(
             Problem(
@@ -209,13 +209,13 @@ def _looks(headers: Mapping[Path, Header]) -> list[Problem]:
                 "nothing to do: they are read as 8-bit RGB at their own depth",
             )
         )
-    colours = Counter(
-        "grey" if h.mode in ("L", "I;16", "1", "F") else "colour" for h in headers.values()
+    colors = Counter(
+        "grey" if h.mode in ("L", "I;16", "1", "F") else "color" for h in headers.values()
     )
-    if len(colours) == 2 and colours["grey"]:
+    if len(colors) == 2 and colors["grey"]:
         notes.append(
             Problem(
-                f"{_count(colours['grey'], len(headers))} are grey, the others have colours",
+                f"{_count(colors['grey'], len(headers))} are grey, the others have colors",
                 "make sure that both are meant: a model may tell people by that",
             )
         )

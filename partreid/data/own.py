@@ -82,7 +82,7 @@ def load_folders(root: Path) -> Benchmark:
 
 
 @door
-def told(name: str, root: Path) -> list[Row]:
+def listed_rows(name: str, root: Path) -> list[Row]:
     """All crops of a data set of one's own as they are told, junk too; none of any other data
     set.
     """

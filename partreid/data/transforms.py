@@ -78,7 +78,7 @@ def zoom(p: float = 0.5, by: float = 1.125) -> Transform:
     """With probability ``p`` enlarge by the factor ``by`` and cut the old size out at random (DSA
     Sec. 4.2).
 
-    The image is enlarged bilinearly; of its cues every pixel takes what lies under its centre.
+    The image is enlarged bilinearly; of its cues every pixel takes what lies under its center.
     """
 
     def move(view: View, random: Random) -> View:
@@ -125,7 +125,7 @@ def erase(
     fill: Literal["mean", "released"] = "mean",
     cues: bool = True,
 ) -> Transform:
-    """Random erasing (Zhong et al., AAAI 2020): one rectangle becomes the mean colour, its labels
+    """Random erasing (Zhong et al., AAAI 2020): one rectangle becomes the mean color, its labels
     background.
 
     area, aspect: share of the image and least height/width ratio (1/aspect the greatest). sides:
@@ -133,7 +133,7 @@ def erase(
     fill "released": the value that code leaves in normalised space, (0.485, 0.456, 0.406), a light
     grey. cues: False leaves them as they were.
     """
-    colour = (
+    color = (
         MEAN_PIXEL
         if fill == "mean"
         else tuple(round(255 * (m * s + m)) for m, s in zip(MEAN, STD, strict=True))
@@ -159,7 +159,7 @@ def erase(
             return view
         top, left = int(random.integers(0, h - tall + 1)), int(random.integers(0, w - wide + 1))
         image = view.image.copy()
-        image[top : top + tall, left : left + wide] = colour
+        image[top : top + tall, left : left + wide] = color
 
         def blank(a: NDArray[np.generic]) -> NDArray[np.generic]:
             a = a.copy()
@@ -209,7 +209,7 @@ def resized(image: Image.Image, size: tuple[int, int]) -> Pixels:
 @door
 def resize_nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.generic]:
     """Labels [h, w] on the grid of an image [H, W], each pixel taking the label under its
-    centre.
+    center.
     """
     h, w = labels.shape[:2]
     if (h, w) == size:

@@ -238,7 +238,7 @@ def require_slice(
     """DataError if a data set is too small for a rate, said before anything is embedded."""
 
     def blank(samples: Sequence[Sample]) -> Embeddings:
-        return Embeddings.one("nothing", torch.zeros(len(samples), 1))
+        return Embeddings.single("nothing", torch.zeros(len(samples), 1))
 
     pairs = known_pairs(
         PartDistance("euclidean"),

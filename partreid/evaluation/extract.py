@@ -62,7 +62,7 @@ def extract(
                     device
                 )
             out = method(images.to(device, memory_format=FORMAT), given)
-            e = method.describe(out)
+            e = method.embed(out)
             require_finite(e, [sample.path for sample in own[at]])
             found.append(Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names))
             if see is not None:

@@ -29,7 +29,7 @@ from partreid.evaluation.result import (
     QuerySetResult,
     RunResult,
 )
-from partreid.evaluation.score import cameras, describe, identities, score
+from partreid.evaluation.score import cameras, embed_benchmark, identities, score
 from partreid.evaluation.slices import break_down
 from partreid.evaluation.trust import measure_trust
 from partreid.evaluation.variant import variant_of
@@ -109,7 +109,7 @@ def evaluate_run(
     began = time.perf_counter()
     name = name or model.recipe.method.name
     with ui.progress(f"embedding with {name}") as step:
-        described = describe(
+        described = embed_benchmark(
             benchmark,
             lambda samples: extract(
                 model.method,

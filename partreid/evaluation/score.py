@@ -26,7 +26,9 @@ from partreid.utils.arguments import door
 
 
 @door
-def describe(benchmark: Benchmark, extract: Callable[[Sequence[Sample]], Embeddings]) -> Described:
+def embed_benchmark(
+    benchmark: Benchmark, extract: Callable[[Sequence[Sample]], Embeddings]
+) -> Described:
     """Embed the gallery once and every query set."""
     return Described(
         {name: extract(samples) for name, samples in benchmark.queries.items()},

@@ -32,7 +32,9 @@ def variant_of(
     if recipe is model.recipe:
         return model
     tensors, meta = load_tensors(run / "model.safetensors" if run.is_dir() else run)
-    method = unallocated(recipe, meta["identities"], model.scheme, len(tensors)).at_test()
+    method = unallocated(
+        recipe, meta["identities"], model.scheme, len(tensors)
+    ).strip_for_inference()
     wanted = set(method.state_dict())
     if wanted - set(tensors):
         tensors = _of_checkpoint(run if run.is_dir() else run.parent, model.recipe) | tensors

@@ -144,7 +144,7 @@ def built(recipe: Recipe) -> Built:
             if isinstance(module, nn.BatchNorm2d):
                 module.forward = same  # type: ignore[method-assign]
         given = {name: torch.empty_like(items, device="meta") for name, items in made.items()}
-        e: Embeddings = method.describe(method(torch.zeros(2, 3, *recipe.size), given))
+        e: Embeddings = method.embed(method(torch.zeros(2, 3, *recipe.size), given))
     return Built(
         sum(p.numel() for p in method.parameters()),
         recipe.size,

@@ -3,5 +3,5 @@ sheets.
 """
 
 from partreid.explain.evidence import Evidence, explain_pair, explain_pairs
-from partreid.explain.overlays import Shown, colour, part_cutout, part_overlay
+from partreid.explain.overlays import Shown, color, part_cutout, part_overlay
 from partreid.explain.sheets import Match, compare_picture, ranking_sheet

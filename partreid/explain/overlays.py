@@ -19,7 +19,7 @@ from partreid.utils.images import read_image
 
 Array = NDArray[np.float64]
 
-# One colour per part name, the same in every picture. Chosen so that all pairs of a scheme stay
+# One color per part name, the same in every picture. Chosen so that all pairs of a scheme stay
 # apart under protanopia, deuteranopia and tritanopia (CIELAB distance > 20), by lightness where hue
 # no longer helps.
 PALETTE: Mapping[str, str] = {
@@ -128,7 +128,7 @@ class Shown:
 
 
 @door
-def colour(name: str) -> str:
+def color(name: str) -> str:
     """``#rrggbb`` of a part, fixed by its name alone."""
     if name in PALETTE:
         return PALETTE[name]
@@ -148,7 +148,7 @@ def photo(source: Path | Image.Image, height: int = 256) -> Image.Image:
 
 @door
 def part_overlay(shown: Shown, height: int = 256) -> Image.Image:
-    """The crop in grey with each part in its colour, the stronger the surer; RGB, ``height`` pixels
+    """The crop in grey with each part in its color, the stronger the surer; RGB, ``height`` pixels
     high.
 
     Parts that the model calls invisible are hatched in grey: what it suspected there, but does not
@@ -171,7 +171,7 @@ def part_overlay(shown: Shown, height: int = 256) -> Image.Image:
                 * _hatch(image.height, image.width)[..., None]
             )
         else:
-            paint = np.array(ImageColor.getrgb(colour(name)), np.float64)
+            paint = np.array(ImageColor.getrgb(color(name)), np.float64)
         canvas += (paint - canvas) * alpha
     return Image.fromarray(np.clip(np.round(canvas), 0, 255).astype(np.uint8))
 
@@ -207,7 +207,7 @@ def part_cutout(shown: Shown, name: str, height: int = 256) -> Image.Image | Non
 
 @door
 def upsampled(maps: Array, size: tuple[int, int]) -> Array:
-    """Maps float [C, h, w] -> [C, H, W] by bilinear interpolation between cell centres."""
+    """Maps float [C, h, w] -> [C, H, W] by bilinear interpolation between cell centers."""
     tensor = torch.from_numpy(np.ascontiguousarray(maps, np.float64))[None]
     return interpolate(tensor, size=size, mode="bilinear", align_corners=False)[0].numpy()
 

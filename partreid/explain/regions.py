@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from partreid.errors import ShapeError
 from partreid.explain.evidence import spoken
-from partreid.explain.overlays import colour
+from partreid.explain.overlays import color
 from partreid.explain.sheets import INK, PAPER
 
 Pixels = NDArray[np.uint8]
@@ -79,7 +79,7 @@ def _entry(draw: ImageDraw.ImageDraw, x: int, y: int, name: str, kept: bool, pre
     """One region in the list below a picture: a dot, full or hollow, and its name; in brackets
     if it is not there.
     """
-    paint = "#b9b9b2" if name == "background" else colour(name)
+    paint = "#b9b9b2" if name == "background" else color(name)
     draw.ellipse(
         (x + 1, y + 3, x + 12, y + 14),
         fill=paint if kept else None,
@@ -95,10 +95,10 @@ def _entry(draw: ImageDraw.ImageDraw, x: int, y: int, name: str, kept: bool, pre
 
 
 def _painted(photo: Image.Image, where: Pixels, names: Sequence[str]) -> Image.Image:
-    """The crop in grey with every region in its colour."""
+    """The crop in grey with every region in its color."""
     canvas = 0.5 * np.asarray(photo.convert("L"), float)[..., None].repeat(3, 2) + 0.5 * _VEIL
     for k, name in enumerate(names, 1):
-        paint = np.array([int(colour(name)[i : i + 2], 16) for i in (1, 3, 5)], float)
+        paint = np.array([int(color(name)[i : i + 2], 16) for i in (1, 3, 5)], float)
         canvas[where == k] += 0.72 * (paint - canvas[where == k])
     return Image.fromarray(canvas.round().astype(np.uint8))
 

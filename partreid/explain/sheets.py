@@ -13,7 +13,7 @@ from partreid.errors import ShapeError
 from partreid.explain.evidence import Evidence, addends, spoken
 from partreid.explain.fonts import font as _font
 from partreid.explain.fonts import written
-from partreid.explain.overlays import Shown, colour, part_overlay, photo
+from partreid.explain.overlays import Shown, color, part_overlay, photo
 from partreid.utils.arguments import door
 
 PAPER, INK, QUIET, LINE = "#ffffff", "#1c1c1a", "#6b6b66", "#dcdcd6"
@@ -82,7 +82,7 @@ def ranking_sheet(
         y += height + caption + ((height + 8) if maps else 0) + gap
     x = edge
     for name in parts:
-        draw.ellipse((x, y + 10, x + 11, y + 21), fill=colour(name))
+        draw.ellipse((x, y + 10, x + 11, y + 21), fill=color(name))
         draw.text((x + 18, y + 6), spoken(name), QUIET, _font(14))
         x += 40 + int(_font(14).getlength(spoken(name)))
     return sheet
@@ -140,13 +140,13 @@ def _part_table(
     for m, name in enumerate(evidence.names):
         draw.line((x, y, right, y), fill=LINE)
         ink = INK if m in shared else QUIET
-        draw.ellipse((x, y + 12, x + 11, y + 23), fill=colour(name))
+        draw.ellipse((x, y + 12, x + 11, y + 23), fill=color(name))
         draw.text((x + 20, y + 8), spoken(name), ink, _font(16))
         if m in shared:
             draw.rectangle((x + 150, y + 12, x + 150 + bar, y + 22), fill=LINE)
             length = bar * max(0.0, float(evidence.parts[m])) / longest
             if length >= 1:
-                draw.rectangle((x + 150, y + 12, x + 150 + length, y + 22), fill=colour(name))
+                draw.rectangle((x + 150, y + 12, x + 150 + length, y + 22), fill=color(name))
             draw.text((x + 160 + bar, y + 8), f"{evidence.parts[m]:.3f}", INK, _font(16))
         else:
             gone = [
@@ -174,7 +174,7 @@ def _part_table(
         for m in counted:
             step = width * max(0.0, float(evidence.percent[m]))
             if step >= 1:
-                draw.rectangle((at, y + 40, at + step - 1, y + 54), fill=colour(evidence.names[m]))
+                draw.rectangle((at, y + 40, at + step - 1, y + 54), fill=color(evidence.names[m]))
             at += step
 
 
@@ -209,7 +209,7 @@ def _place(
 
 
 def _frame(sheet: Image.Image, x: int, y: int, width: int, height: int, right: bool) -> None:
-    """Frame and, for those who do not see its colour, a tick or a cross in its corner."""
+    """Frame and, for those who do not see its color, a tick or a cross in its corner."""
     ImageDraw.Draw(sheet).rectangle(
         (x - 3, y - 3, x + width + 2, y + height + 2), outline=RIGHT if right else WRONG, width=4
     )

@@ -13,7 +13,7 @@ from partreid.explain.overlays import PALETTE
 from partreid.explain.overlays import photo as read_photo
 from partreid.explain.sheets import INK, PAPER, QUIET, _font
 
-# Rows of pairs from the head downwards: title, colour, and the two charts. What lies right on the
+# Rows of pairs from the head downwards: title, color, and the two charts. What lies right on the
 # person stands left, as on somebody who faces the camera.
 PAIRS = (
     (
@@ -112,7 +112,7 @@ def _tile(tile: NDArray[np.uint8], width: int) -> Image.Image:
 
 
 def _tinted(crop: Image.Image, labels: NDArray[np.uint8]) -> Image.Image:
-    """The crop in pale grey with every chart in its colour."""
+    """The crop in pale grey with every chart in its color."""
     shown = np.asarray(Image.fromarray(labels).resize(crop.size, Image.Resampling.NEAREST))
     grey = 0.5 * np.asarray(crop.convert("L"), np.float64) + 0.5 * 235
     table = np.full((256, 3), 235.0)
@@ -124,7 +124,7 @@ def _tinted(crop: Image.Image, labels: NDArray[np.uint8]) -> Image.Image:
 
 
 def _tint(chart: int) -> str:
-    """``#rrggbb`` of a chart: its region's colour, lighter for the second of a pair."""
+    """``#rrggbb`` of a chart: its region's color, lighter for the second of a pair."""
     region, second = next(
         (region, pair[1] == chart) for row in PAIRS for _, region, pair in row if chart in pair
     )

@@ -64,7 +64,7 @@ class Surfaces:
         return float((self.labels > 0).mean()) if self.labels.size else 0.0
 
     @property
-    def found(self) -> bool:
+    def has_body(self) -> bool:
         """Whether there is a body at all."""
         return bool(self.labels.any())
 
@@ -208,15 +208,17 @@ class Coverage:
     broken: str = ""
 
     @property
-    def found(self) -> int:
+    def with_body(self) -> int:
         """Images with a body."""
         return self.images - len(self.missing)
 
     def sentence(self) -> str:
         """For the user, in one to three sentences."""
-        rate = 100 * self.found / self.images if self.images else 0.0
-        said = f"DensePose found a person in {self.found} of {self.images} images ({rate:.1f} %)"
-        said += f", on {100 * self.share:.0f} % of their pixels." if self.found else "."
+        rate = 100 * self.with_body / self.images if self.images else 0.0
+        said = (
+            f"DensePose found a person in {self.with_body} of {self.images} images ({rate:.1f} %)"
+        )
+        said += f", on {100 * self.share:.0f} % of their pixels." if self.with_body else "."
         absent = set(self.absent)
         silent = [name for name in self.missing if name not in absent]
         if silent:
@@ -249,7 +251,7 @@ def coverage(
         zip(surfaces_of(root, samples, folder), samples, strict=True), 1
     ):
         surfaces = read_iuv(path) if path else None
-        if surfaces is not None and surfaces.found:
+        if surfaces is not None and surfaces.has_body:
             shares.append(surfaces.coverage)
         else:
             missing.append(sample.path.name)
@@ -289,7 +291,7 @@ def densepose_labels(
     def read(index: int) -> NDArray[np.uint8]:
         path, image = paths[index], samples[index].path
         surfaces = read_iuv(path) if path else None
-        if path is None or surfaces is None or not surfaces.found:
+        if path is None or surfaces is None or not surfaces.has_body:
             width, height = image_size(image)
             return np.full((height, width), blank, np.uint8)
         return table[fitted(surfaces.labels, path, image)]

@@ -21,7 +21,7 @@ from partreid.types import Sample
 from partreid.utils.files import write_atomically
 from partreid.utils.text import brief
 
-Select = Literal["target", "area", "score", "centre"]
+Select = Literal["target", "area", "score", "center"]
 SHOWN = 3  # broken labels that are told of
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -55,7 +55,7 @@ def choose(detections: Sequence[Detection], select: Select, size: tuple[int, int
 
     "target": the one with the highest area x nearness, see
     :func:`partreid.labels.target.prominence`, on the pixels that lie in the image; "area": the
-    largest box; "score": the surest; "centre": the box whose middle is nearest to that of the
+    largest box; "score": the surest; "center": the box whose middle is nearest to that of the
     image.
     """
 
@@ -140,9 +140,9 @@ def import_dump(
         else:
             known = image in pairs and image not in broken
             surfaces = person_of(image) if known else None
-            if surfaces is not None and surfaces.found:
+            if surfaces is not None and surfaces.has_body:
                 write_atomically(target, encode_iuv(surfaces))
-        if surfaces is not None and surfaces.found:
+        if surfaces is not None and surfaces.has_body:
             shares.append(surfaces.coverage)
         else:
             lost.append(image.name)

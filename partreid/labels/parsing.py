@@ -175,7 +175,7 @@ def read_classes(
 
 @door
 def palette(count: int) -> NDArray[np.uint8]:
-    """Colours uint8 [count, 3] of SCHP's PNGs (PASCAL VOC's): the class's bits, dealt to red,
+    """Colors uint8 [count, 3] of SCHP's PNGs (PASCAL VOC's): the class's bits, dealt to red,
     green and blue.
     """
     classes = np.arange(count)[:, None]

@@ -26,29 +26,29 @@ from partreid.utils.arguments import door
 
 @dataclass(frozen=True)
 class State:
-    """What the last round left of one person: labels uint8 [n, h, w], and centres float32 [K, C]
+    """What the last round left of one person: labels uint8 [n, h, w], and centers float32 [K, C]
     to start from.
     """
 
     labels: Tensor
-    centres: Tensor | None = None
+    centers: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """What one person gets: labels uint8 [n, h, w] (0 background, 1..K, 255 unknown), centres
+    """What one person gets: labels uint8 [n, h, w] (0 background, 1..K, 255 unknown), centers
     float32 [K, C] for the next round or None, and notes: numbers by name, 1 for every fallback that
     was needed.
     """
 
     labels: Tensor
-    centres: Tensor | None = None
+    centers: Tensor | None = None
     notes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
         """What the next round starts from."""
-        return State(self.labels, self.centres)
+        return State(self.labels, self.centers)
 
 
 class Labeller(Protocol):
@@ -80,7 +80,7 @@ class PseudoLabels:
         self,
         samples: Sequence[Sample],
         parts: int,
-        label_identity: Labeller,
+        parse_person: Labeller,
         *,
         every: int = 1,
         until: int | None = None,
@@ -91,7 +91,7 @@ class PseudoLabels:
                 f"labels need every >= 1 and 1 to 254 parts, got every={every}, parts={parts}"
             )
         self.scheme = PartScheme(tuple(f"part{k}" for k in range(1, parts + 1)))
-        self.samples, self.label_identity = samples, label_identity
+        self.samples, self.parse_person = samples, parse_person
         self.every, self.until, self.spatial = every, until, aligned
         self._owner = {
             identity: row for row, identity in enumerate(sorted({s.identity for s in samples}))
@@ -100,7 +100,7 @@ class PseudoLabels:
         # written into the other and becomes visible to running workers all at once.
         self._banks: Tensor | None = None
         self._live = torch.full((1,), -1, dtype=torch.int64).share_memory_()
-        self._centres: Tensor | None = None  # float32 [identities, K, C], NaN where there are none
+        self._centers: Tensor | None = None  # float32 [identities, K, C], NaN where there are none
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         labels = self.labels
@@ -128,12 +128,12 @@ class PseudoLabels:
             return None
         began = time.perf_counter()
         target, tally = (int(self._live) + 1) % 2, _Tally()
-        centres: dict[int, Tensor] = {}
+        centers: dict[int, Tensor] = {}
         done: list[Tensor] = []
         for indices, cameras, maps in features():
             person = self._owner[self.samples[int(indices[0])].identity]
             with _calm(maps):
-                found = self.label_identity(maps, cameras, self._past(person, indices))
+                found = self.parse_person(maps, cameras, self._past(person, indices))
             labels, size = found.labels.cpu(), tuple(maps.shape[2:])
             if labels.dtype != torch.uint8 or tuple(labels.shape) != (len(maps), *size):
                 raise ShapeError(
@@ -142,8 +142,8 @@ class PseudoLabels:
                 )
             self._bank(target, size)[indices] = labels
             done.append(indices)
-            if found.centres is not None:
-                centres[person] = found.centres.cpu()
+            if found.centers is not None:
+                centers[person] = found.centers.cpu()
             tally.add(
                 self.samples[int(indices[0])].identity,
                 labels,
@@ -151,7 +151,7 @@ class PseudoLabels:
                 None if old is None else old[indices],
             )
         self._gather(target, done)
-        self._centres = self._gather_centres(centres)
+        self._centers = self._gather_centers(centers)
         self._live.fill_(target)
         return _merged(tally) | {"seconds": round(time.perf_counter() - began, 3)}
 
@@ -161,10 +161,10 @@ class PseudoLabels:
         return None if self._banks is None or int(self._live) < 0 else self._banks[int(self._live)]
 
     def state(self) -> dict[str, Tensor]:
-        """Labels and centres, so that a resumed run goes on exactly."""
+        """Labels and centers, so that a resumed run goes on exactly."""
         labels = self.labels
         found = {} if labels is None else {"labels": labels.clone()}
-        return found if self._centres is None else found | {"centres": self._centres}
+        return found if self._centers is None else found | {"centers": self._centers}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put back what :meth:`state` gave. DataError if it is of another training set."""
@@ -178,15 +178,15 @@ class PseudoLabels:
             )
         self._banks = torch.stack([labels, labels]).share_memory_()
         self._live.fill_(0)
-        self._centres = state.get("centres")
+        self._centers = state.get("centers")
 
     def _past(self, person: int, indices: Tensor) -> State | None:
         labels = self.labels
         if labels is None:
             return None
-        centres = None if self._centres is None else self._centres[person]
+        centers = None if self._centers is None else self._centers[person]
         return State(
-            labels[indices], None if centres is None or bool(centres.isnan().any()) else centres
+            labels[indices], None if centers is None or bool(centers.isnan().any()) else centers
         )
 
     def _bank(self, which: int, size: tuple[int, ...]) -> Tensor:
@@ -214,15 +214,15 @@ class PseudoLabels:
         bank[others] = 0
         bank.copy_(_summed(bank))
 
-    def _gather_centres(self, centres: Mapping[int, Tensor]) -> Tensor | None:
+    def _gather_centers(self, centers: Mapping[int, Tensor]) -> Tensor | None:
         sizes = [
-            size[0] for size in _everyone([tuple(c.shape) for c in centres.values()][:1]) if size
+            size[0] for size in _everyone([tuple(c.shape) for c in centers.values()][:1]) if size
         ]
         if not sizes:
             return None
         bank = torch.zeros(len(self._owner), *sizes[0])
         known = torch.zeros(len(self._owner), dtype=torch.uint8)
-        for person, found in centres.items():
+        for person, found in centers.items():
             bank[person], known[person] = found, 1
         bank, known = _summed(bank), _summed(known)
         return bank.masked_fill((known == 0)[:, None, None], torch.nan)

@@ -190,7 +190,7 @@ class UvTiles(_Fixed):
                     write_atomically(path, save(bank))
         elif progress:
             progress(len(images), len(images))
-        self._seen, self._colours, self._ends = bank["seen"], bank["colours"], bank["ends"]
+        self._seen, self._colors, self._ends = bank["seen"], bank["colors"], bank["ends"]
         self.detected = bank["detected"].numpy().astype(bool)
         self.known = np.diff(self._ends.numpy()) > 0
 
@@ -202,7 +202,7 @@ class UvTiles(_Fixed):
         seen = item[:, 3].astype(bool)
         begin, end = self._ends[index : index + 2].tolist()
         for c in range(3):
-            item[:, c][seen] = self._colours[c, begin:end].numpy()
+            item[:, c][seen] = self._colors[c, begin:end].numpy()
         return item.reshape(24, 4, self.size, self.size)
 
     def mirror(self, item: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -287,8 +287,8 @@ def _chunked(job: Callable[[range], T], count: int, progress: Progress | None) -
 def _build(
     images: Surfaced, source: Source, collision: Collision, size: int, progress: Progress | None
 ) -> dict[str, Tensor]:
-    """All tiles without their empty cells: seen uint8 [N, bytes], a bit for each cell; colours
-    uint8 [3, M] of the cells that are seen; ends int64 [N + 1], where the colours of each image
+    """All tiles without their empty cells: seen uint8 [N, bytes], a bit for each cell; colors
+    uint8 [3, M] of the cells that are seen; ends int64 [N + 1], where the colors of each image
     begin and end; detected uint8 [N].
     """
 
@@ -301,10 +301,10 @@ def _build(
             else warp(pixels, labels, uv, size, collision)
         )
         here = count > 0
-        colours = tiles.permute(0, 1, 3, 4, 2)[here].round_().to(torch.uint8)
+        colors = tiles.permute(0, 1, 3, 4, 2)[here].round_().to(torch.uint8)
         return (
             torch.from_numpy(np.packbits(here.flatten(1).numpy(), axis=1)),
-            colours,
+            colors,
             here.flatten(1).sum(1),
             torch.tensor([row[3] for row in rows], dtype=torch.uint8),
         )
@@ -313,7 +313,7 @@ def _build(
     none = torch.zeros(0, dtype=torch.uint8)
     return {
         "seen": torch.cat([none.view(0, -(-24 * size**2 // 8)), *(f[0] for f in found)]),
-        "colours": torch.cat([none.view(0, 3), *(f[1] for f in found)]).T.contiguous(),
+        "colors": torch.cat([none.view(0, 3), *(f[1] for f in found)]).T.contiguous(),
         "ends": torch.cat([torch.zeros(1, dtype=torch.int64), *(f[2] for f in found)]).cumsum(0),
         "detected": torch.cat([none, *(f[3] for f in found)]),
     }
@@ -339,16 +339,16 @@ def _cached(path: Path | None, images: int, size: int) -> dict[str, Tensor] | No
         return None
     try:
         bank = load_file(path)
-        seen, colours, ends, detected = (
-            bank[name] for name in ("seen", "colours", "ends", "detected")
+        seen, colors, ends, detected = (
+            bank[name] for name in ("seen", "colors", "ends", "detected")
         )
         fits = (
             ends.dtype == torch.int64
-            and {seen.dtype, colours.dtype, detected.dtype} == {torch.uint8}
+            and {seen.dtype, colors.dtype, detected.dtype} == {torch.uint8}
             and tuple(seen.shape) == (images, -(-24 * size**2 // 8))
             and tuple(detected.shape) == (images,)
             and tuple(ends.shape) == (images + 1,)
-            and tuple(colours.shape) == (3, int(ends[-1]))
+            and tuple(colors.shape) == (3, int(ends[-1]))
             and ends[0] == 0
             and np.array_equal(np.diff(ends.numpy()), _set_bits(seen.numpy()))
             and bool((detected <= 1).all())

@@ -242,7 +242,7 @@ def _extent(seen: Tensor) -> tuple[Tensor, Tensor]:
 
 def _lines(seen: Tensor, size: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Which two lines of seen [n, L] each of S samples between its first and last True lies
-    between, and their shares: int64 and float64 [n, S]. Bilinear between centres
+    between, and their shares: int64 and float64 [n, S]. Bilinear between centers
     (align_corners=False), clamped at both ends.
     """
     start, stop = (m[:, None] for m in _extent(seen))
@@ -316,7 +316,7 @@ def _turned(
 
 
 def as_tiles(cue: Tensor, size: int = 32) -> Tensor:
-    """What a guide is fed, float32 [B, 24, 3, S, S]: ImageNet-normalised, 0 (the mean colour) where
+    """What a guide is fed, float32 [B, 24, 3, S, S]: ImageNet-normalised, 0 (the mean color) where
     nothing is known.
 
     cue: ready tiles uint8 [B, 24, 4, S, S] of R, G, B and 1 where known, which keep their S; or

@@ -1,4 +1,4 @@
-"""What every method is: three verbs, two facts and the optimisers it wants."""
+"""What every method is: three verbs, two facts and the optimizers it wants."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError
-from partreid.types import NONE, Batch, Embeddings, Output
+from partreid.types import NO_CUES, Batch, Embeddings, Output
 from partreid.utils.arguments import check, door, fits, hints, integer, number, require
 
 
@@ -60,7 +60,7 @@ class Method(nn.Module):
         """
         return cls.needs
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         """images float32 [B, 3, H, W] -> Output. Cues change what is computed only where a
         method says so.
         """
@@ -70,31 +70,31 @@ class Method(nn.Module):
         """Unweighted scalar losses, named exactly as the recipe's stage weights."""
         raise NotImplementedError
 
-    def describe(self, out: Output) -> Embeddings:
+    def embed(self, out: Output) -> Embeddings:
         """What a gallery stores of each image."""
         raise NotImplementedError
 
-    def at_test(self) -> "Method":
+    def strip_for_inference(self) -> "Method":
         """The method itself, less whatever only training uses, which is dropped: what a finished
         run keeps.
         """
         return self
 
-    def optimisers(self, optimiser: str, lr: float, weight_decay: float) -> list[Optimizer]:
-        """One optimiser over all parameters; a method with parameters that learn otherwise
+    def optimizers(self, optimizer: str, lr: float, weight_decay: float) -> list[Optimizer]:
+        """One optimizer over all parameters; a method with parameters that learn otherwise
         overrides this.
 
         Groups marked ``fixed`` keep their rate, whatever the schedule.
         """
         return [
-            make_optimiser(
-                optimiser, [p for p in self.parameters() if p.requires_grad], lr, weight_decay
+            make_optimizer(
+                optimizer, [p for p in self.parameters() if p.requires_grad], lr, weight_decay
             )
         ]
 
 
 @door
-def make_optimiser(
+def make_optimizer(
     name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float
 ) -> Optimizer:
     """Adam, AdamW or SGD with momentum 0.9."""
@@ -105,8 +105,8 @@ def make_optimiser(
 
 
 @door
-def centre_optimiser(centres: list[nn.Parameter], lr: float) -> Optimizer:
-    """Plain SGD for the identity centres of a centre loss; its rate is ``fixed``: the schedule
+def center_optimizer(centers: list[nn.Parameter], lr: float) -> Optimizer:
+    """Plain SGD for the identity centers of a center loss; its rate is ``fixed``: the schedule
     leaves it alone.
     """
-    return torch.optim.SGD([{"params": centres, "fixed": True}], lr=lr)
+    return torch.optim.SGD([{"params": centers, "fixed": True}], lr=lr)

@@ -163,21 +163,21 @@ def losses_know_no_order(recipe: Recipe) -> None:
         )
 
 
-def optimisers_move_every_parameter_once(recipe: Recipe) -> None:
-    """Each parameter that learns is in one optimiser, and in one only."""
+def optimizers_move_every_parameter_once(recipe: Recipe) -> None:
+    """Each parameter that learns is in one optimizer, and in one only."""
     for name in ("adam", "adamw", "sgd"):
         method = built(recipe)
         moved = [
             id(p)
-            for optimiser in method.optimisers(name, 0.1, 0.0)
-            for group in optimiser.param_groups
+            for optimizer in method.optimizers(name, 0.1, 0.0)
+            for group in optimizer.param_groups
             for p in group["params"]
         ]
         learning = {id(p) for p in method.parameters() if p.requires_grad}
         _hold(
             recipe,
             len(moved) == len(set(moved)) and set(moved) == learning,
-            f"the optimisers for {name} must have every parameter that learns, once",
+            f"the optimizers for {name} must have every parameter that learns, once",
         )
 
 
@@ -185,11 +185,11 @@ def weights_come_back(recipe: Recipe) -> None:
     """What is kept at test time describes the same, and so does a model built from its weights."""
     method, some = built(recipe).eval(), batch(recipe)
     e = described(method, some.images, some.cues)
-    kept = deepcopy(method).at_test()
+    kept = deepcopy(method).strip_for_inference()
     _hold(
         recipe,
         torch.equal(described(kept, some.images, some.cues).vectors, e.vectors)
-        and kept.at_test() is kept
+        and kept.strip_for_inference() is kept
         and torch.equal(described(kept, some.images, some.cues).vectors, e.vectors),
         "what is kept at test time must describe images as before",
     )
@@ -213,7 +213,7 @@ OF_METHODS: tuple[Check, ...] = (
     description_is_whole,
     description_is_repeatable,
     losses_know_no_order,
-    optimisers_move_every_parameter_once,
+    optimizers_move_every_parameter_once,
     weights_come_back,
 )
 
@@ -252,7 +252,7 @@ def described(method: Method, images: Tensor, cues: Mapping[str, Tensor]) -> Emb
     """What a gallery stores of the images; only cues that the method needs then are given."""
     given = {name: cue for name, cue in cues.items() if name in method.needs_at_test}
     with torch.inference_mode():
-        return method.describe(method(images, given))
+        return method.embed(method(images, given))
 
 
 def _hold(recipe: Recipe, true: bool, sentence: str) -> None:

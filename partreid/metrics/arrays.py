@@ -21,7 +21,7 @@ from partreid.metrics.protocols import (
     require_matches,
     special,
 )
-from partreid.utils.arguments import require, said
+from partreid.utils.arguments import quoted, require
 
 if TYPE_CHECKING:
     Ids: TypeAlias = Tensor | NDArray[np.integer] | Sequence[int]
@@ -53,7 +53,7 @@ def as_int64(name: str, values: Ids) -> Integers:
     """
     array = _array(values)
     if array is None:
-        raise ShapeError(f"{name} must be integers, one per image, got {said(values)}")
+        raise ShapeError(f"{name} must be integers, one per image, got {quoted(values)}")
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ShapeError(
             f"{name} must be integers, one per image, got {array.dtype} {list(array.shape)}"
@@ -80,7 +80,7 @@ def as_floats(name: str, values: Any) -> Floats:
     """
     array = _array(values)
     if array is None:
-        raise ArgumentError(f"{name} must be real numbers, got {said(values)}")
+        raise ArgumentError(f"{name} must be real numbers, got {quoted(values)}")
     require(
         array.dtype.kind in "fiu" or not array.size,
         name,

@@ -30,7 +30,7 @@ from partreid.metrics.pairs import (
     threshold_at,
     usual_shift,
 )
-from partreid.utils.arguments import check_fields, door, fits, integer, number, require, said
+from partreid.utils.arguments import check_fields, door, fits, integer, number, quoted, require
 
 # people, genuine pairs and accepted impostor pairs, below which a rate says nothing
 LEAST = 10
@@ -569,6 +569,6 @@ def _column(name: str, values: Any) -> Doubles:
     try:
         found = np.asarray(values, np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise ArgumentError(f"{name} must be a list of numbers, got {said(values)}") from None
+        raise ArgumentError(f"{name} must be a list of numbers, got {quoted(values)}") from None
     require(found.ndim == 1, name, "a list of numbers", values)
     return found

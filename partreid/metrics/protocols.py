@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import ArgumentError, DataError
-from partreid.utils.arguments import door, fits, said
+from partreid.utils.arguments import door, fits, quoted
 
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -90,7 +90,9 @@ def special(name: str, ids: Special) -> frozenset[int]:
         return frozenset()
     each: Any = (ids,) if fits(ids, int) else ids
     if not fits(each, AbstractSet | Sequence[int]) or not all(fits(one, int) for one in each):
-        raise ArgumentError(f"{name} must be an identity, several of them or None, got {said(ids)}")
+        raise ArgumentError(
+            f"{name} must be an identity, several of them or None, got {quoted(ids)}"
+        )
     return frozenset(int(one) for one in each)
 
 

@@ -289,7 +289,7 @@ def evaluate_embeddings(
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics import evaluate_embeddings
-        >>> e = Embeddings.one("global", torch.eye(3))
+        >>> e = Embeddings.single("global", torch.eye(3))
         >>> found = evaluate_embeddings(
         ...     PartDistance("cosine"), e, e, q_ids=[1, 2, 3], g_ids=[1, 2, 3]
         ... )
@@ -360,7 +360,7 @@ def rank(
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics import rank
-        >>> e = Embeddings.one("global", torch.eye(3))
+        >>> e = Embeddings.single("global", torch.eye(3))
         >>> blocks = PartDistance("cosine").blocks(e, e, rows=2)
         >>> rank(blocks, q_ids=[1, 2, 3], g_ids=[1, 2, 3]).cmc[1]
         1.0

@@ -233,7 +233,7 @@ def by_part(
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics.slices import by_part
-        >>> e = Embeddings.seen(torch.eye(4).reshape(2, 2, 4), ("head", "legs"))
+        >>> e = Embeddings.visible(torch.eye(4).reshape(2, 2, 4), ("head", "legs"))
         >>> rows = by_part(PartDistance("cosine"), e, e, q_ids=[1, 2], g_ids=[1, 2], samples=10)
         >>> [row.name for row in rows]
         ['head', 'legs', 'all together']

@@ -24,6 +24,17 @@ WORDS = ("name", "notes", "expect", "scores")
 AT_TEST = frozenset({"described", "matching", "visibility", "visible_above", "target", "kept"})
 
 
+# What names were before: older files are read, and a row keeps the digest that results record.
+FORMER = {
+    "optimizer": "optimiser",
+    **{
+        f"center{rest}": f"centre{rest}"
+        for rest in ("", "_global", "_foreground", "_joined", "_lr", "_weight")
+    },
+}
+_NOW = {former: now for now, former in FORMER.items()}
+
+
 class Frozen(Mapping[str, Any]):
     """A mapping that cannot change and can be hashed; equal to a dict with the same items."""
 
@@ -115,26 +126,26 @@ class Stage:
     drop_at: tuple[int, ...] = (40, 70)
     drop_by: float = 0.1
     per: str = "epoch"
-    optimiser: str = "adam"
+    optimizer: str = "adam"
     weight_decay: float = 5e-4
     accumulate: int = 1
 
     def __post_init__(self) -> None:
-        checks.whole("epochs", self.epochs, 1, checks.COUNT)
+        checks.integer("epochs", self.epochs, 1, checks.COUNT)
         checks.listed("batch (identities, images of each)", self.batch, int, 2)
         for count in self.batch:
-            checks.whole("each number of batch", count, 1, checks.COUNT)
-        checks.whole("accumulate", self.accumulate, 1, checks.COUNT)
+            checks.integer("each number of batch", count, 1, checks.COUNT)
+        checks.integer("accumulate", self.accumulate, 1, checks.COUNT)
         for name in ("lr", "warmup", "weight_decay"):
             checks.number(name, getattr(self, name))
         checks.number("warmup_from", self.warmup_from, 0, 1)
         checks.number("drop_by", self.drop_by, 0, 1)
         checks.listed("drop_at", self.drop_at, int)
         for epoch in self.drop_at:
-            checks.whole("each number of drop_at", epoch, 0, checks.COUNT)
+            checks.integer("each number of drop_at", epoch, 0, checks.COUNT)
         checks.choice("schedule", self.schedule, ("step", "cosine"))
         checks.choice("per", self.per, ("epoch", "step"))
-        checks.choice("optimiser", self.optimiser, ("adam", "adamw", "sgd"))
+        checks.choice("optimizer", self.optimizer, ("adam", "adamw", "sgd"))
         checks.mapped("weights", self.weights, (int, float))
         for term, weight in self.weights.items():
             checks.number(f"the weight of {term}", weight)
@@ -179,27 +190,29 @@ class Recipe:
             checks.text(name, getattr(self, name))
         for name in ("method", "backbone"):
             if not isinstance(getattr(self, name), Spec):
-                raise RecipeError(f"{name} must be a Spec, got {checks.said(getattr(self, name))}")
+                raise RecipeError(
+                    f"{name} must be a Spec, got {checks.quoted(getattr(self, name))}"
+                )
         checks.listed("test", self.test, str)
         if not self.test:
             raise RecipeError(f"{self.name} names no data set to test on; give test at least one")
         checks.listed("size (height, width)", self.size, int, 2)
         for side in self.size:
-            checks.whole("each number of size", side, 1, checks.SIDE)
+            checks.integer("each number of size", side, 1, checks.SIDE)
         checks.listed("stages", self.stages, Stage)
         checks.mapped("cues", self.cues, Spec)
         object.__setattr__(self, "cues", Frozen(self.cues))
         checks.listed("augment", self.augment, Spec)
         checks.listed("notes", self.notes, str)
         checks.choice("precision", self.precision, ("32-true", "bf16-mixed", "16-mixed"))
-        checks.whole("seed", self.seed, 0, checks.SEEDS)
+        checks.integer("seed", self.seed, 0, checks.SEEDS)
         if self.start is not None:
             checks.text("start", self.start)
         for name, kind in (("distance", Spec), ("expect", Expected)):
             if not isinstance(getattr(self, name), kind | None):
                 raise RecipeError(
                     f"{name} must be of type {kind.__name__} or None, got "
-                    f"{checks.said(getattr(self, name))}"
+                    f"{checks.quoted(getattr(self, name))}"
                 )
         terms = {frozenset(stage.weights) for stage in self.stages}
         if len(terms) != 1:
@@ -239,6 +252,7 @@ def _digest(recipe: Recipe, without: typing.Iterable[str]) -> str:
     data = to_plain(from_plain(to_plain(recipe)))
     for key in without:
         del data[key]
+    data = _renamed(data, FORMER)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -259,6 +273,13 @@ def from_plain(data: Mapping[str, Any]) -> Recipe:
     """
     recipe: Recipe = _read(Recipe, data, "recipe")
     return recipe
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Plain data with other names of fields, arguments and loss terms."""
+    if isinstance(value, Mapping):
+        return {names.get(key, key): _renamed(v, names) for key, v in value.items()}
+    return [_renamed(v, names) for v in value] if isinstance(value, list) else value
 
 
 def _read(kind: Any, data: Any, where: str) -> Any:
@@ -289,9 +310,10 @@ def _read(kind: Any, data: Any, where: str) -> Any:
         checks.text(f"{where}.name", data["name"])
         for argument, value in args.items():  # before it is looked into: lists may nest without end
             checks.argument(f"{where}.{argument}", value)
-        return Spec(data["name"], **{k: _plain(v) for k, v in args.items()})
+        return Spec(data["name"], **{_NOW.get(k, k): _plain(v) for k, v in args.items()})
     if kind is Frozen:
         checks.expect(isinstance(data, Mapping), where, "a table of names and values", data)
+        data = {_NOW.get(k, k): v for k, v in data.items()}
         spec = where.split(".")[-1] == "cues"
         return Frozen(
             {
@@ -301,6 +323,7 @@ def _read(kind: Any, data: Any, where: str) -> Any:
         )
     if is_dataclass(kind):
         checks.expect(isinstance(data, Mapping), where, "a table of fields", data)
+        data = {_NOW.get(k, k): v for k, v in data.items()}
         known = typing.get_type_hints(kind)
         for key in data:
             if key not in known:

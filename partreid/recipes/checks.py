@@ -16,7 +16,7 @@ REAL = 1e6  # rates and weights
 NESTED = 4  # lists in lists, as an argument
 
 
-def said(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value as an error shows it: short, whatever it is."""
     try:
         text = repr(value)
@@ -44,31 +44,33 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 def expect(ok: bool, where: str, expected: str, data: Any) -> None:
     """RecipeError with the place and what was expected there unless ``ok``."""
     if not ok:
-        raise RecipeError(f"{where}: expected {expected}, got {said(data)}")
+        raise RecipeError(f"{where}: expected {expected}, got {quoted(data)}")
 
 
-def whole(what: str, value: Any, low: int, high: int) -> None:
+def integer(what: str, value: Any, low: int, high: int) -> None:
     """RecipeError unless ``value`` is a whole number from ``low`` to ``high``."""
     if type(value) is not int or not low <= value <= high:
-        raise RecipeError(f"{what} must be a whole number from {low} to {high}, got {said(value)}")
+        raise RecipeError(
+            f"{what} must be a whole number from {low} to {high}, got {quoted(value)}"
+        )
 
 
 def number(what: str, value: Any, low: float = 0.0, high: float = REAL) -> None:
     """RecipeError unless ``value`` is a finite number from ``low`` to ``high``."""
     if type(value) not in (int, float) or not low <= value <= high:  # NaN is in no range
-        raise RecipeError(f"{what} must be a number from {low:g} to {high:g}, got {said(value)}")
+        raise RecipeError(f"{what} must be a number from {low:g} to {high:g}, got {quoted(value)}")
 
 
 def text(what: str, value: Any) -> None:
     """RecipeError unless ``value`` is a text."""
     if not isinstance(value, str):
-        raise RecipeError(f"{what} must be a text, got {said(value)}")
+        raise RecipeError(f"{what} must be a text, got {quoted(value)}")
 
 
 def choice(what: str, value: Any, choices: tuple[str, ...]) -> None:
     """RecipeError unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
-        raise RecipeError(f"{what} must be one of {', '.join(choices)}; got {said(value)}")
+        raise RecipeError(f"{what} must be one of {', '.join(choices)}; got {quoted(value)}")
 
 
 def listed(what: str, value: Any, kind: type, length: int | None = None) -> None:
@@ -85,7 +87,7 @@ def listed(what: str, value: Any, kind: type, length: int | None = None) -> None
         )
         raise RecipeError(
             f"{what} must be {'a tuple of' if length is None else length} {kinds}, got "
-            f"{said(value)}"
+            f"{quoted(value)}"
         )
 
 
@@ -94,7 +96,7 @@ def mapped(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
     if not isinstance(value, Mapping) or not all(
         isinstance(k, str) and isinstance(v, kind) for k, v in value.items()
     ):
-        raise RecipeError(f"{what} must be a table of names and values, got {said(value)}")
+        raise RecipeError(f"{what} must be a table of names and values, got {quoted(value)}")
 
 
 def argument(what: str, value: Any, depth: int = 0) -> None:
@@ -105,12 +107,12 @@ def argument(what: str, value: Any, depth: int = 0) -> None:
         for inner in value:
             argument(what, inner, depth + 1)
     elif type(value) is int:
-        whole(what, value, -SEEDS, SEEDS)
+        integer(what, value, -SEEDS, SEEDS)
     elif type(value) is float:
         if not math.isfinite(value):
-            raise RecipeError(f"{what} must be a finite number, got {said(value)}")
+            raise RecipeError(f"{what} must be a finite number, got {quoted(value)}")
     elif not (value is None or isinstance(value, bool | str)):
         raise RecipeError(
             f"{what} must be a number, a text, true, false, null, or a list of them; got "
-            f"{said(value)}"
+            f"{quoted(value)}"
         )

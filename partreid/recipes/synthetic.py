@@ -19,7 +19,7 @@ _PLAN = Stage(
     warmup_from=0.05,
     schedule="cosine",
     per="step",
-    optimiser="adamw",
+    optimizer="adamw",
     weights=Frozen({}),
 )
 

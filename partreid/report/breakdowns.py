@@ -15,7 +15,7 @@ FEW = 10  # queries below which a slice has no interval worth printing
 
 
 def breakdown_section(
-    of: Mapping[str, Mapping[str, Breakdown]], judge: str, colours: Slots, foot: str = ""
+    of: Mapping[str, Mapping[str, Breakdown]], judge: str, colors: Slots, foot: str = ""
 ) -> Section:
     """The section of all methods, by label and query set; judge: who says what a query shows."""
     sets = dict.fromkeys(q for found in of.values() for q in found)
@@ -36,7 +36,7 @@ def breakdown_section(
             "By shared parts",
             "Mean precision at right images that share so many visible body parts with their "
             "query; a line that rises says that little evidence finds little.",
-            _lines(of, sets, "shared", colours),
+            _lines(of, sets, "shared", colors),
         ),
         Block(
             "By part alone",
@@ -54,7 +54,7 @@ def breakdown_section(
             "By gallery size",
             "Expected mAP if only so many wrong images were in the gallery, drawn at random; a "
             "line that still falls at its end would fall further in a larger gallery.",
-            _lines(of, sets, "gallery", colours),
+            _lines(of, sets, "gallery", colors),
         ),
     ]
     return Section(
@@ -156,21 +156,21 @@ def _cell(s: Slice | None, score: str = "mAP") -> Cell:
 
 
 def _lines(
-    of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None], kind: str, colours: Slots
+    of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None], kind: str, colors: Slots
 ) -> tuple[Plot, ...]:
     made = []
     for queries in sets:
         series = []
         for name, found in of.items():
             slices = found[queries].slices.get(kind, ())
-            if len(slices) > 1 and name in colours:
+            if len(slices) > 1 and name in colors:
                 x, y = [float(s.key[0]) for s in slices], [s.scores["mAP"] for s in slices]
                 said = [
                     f"{s.name}, {s.pairs} right pairs" if kind == "shared" else s.name
                     for s in slices
                 ]
                 series.append(
-                    Series(name, tuple(x), tuple(y), colours[name], tuple(map(Mark, x, y, said)))
+                    Series(name, tuple(x), tuple(y), colors[name], tuple(map(Mark, x, y, said)))
                 )
         if series:
             shared = kind == "shared"

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 WIDTH, HEIGHT = 340.0, 180.0  # of a curve, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 34.0, 8.0, 8.0, 24.0  # margins around the plotting area
 PLOT_HEIGHT, PLOT_BOTTOM = 226.0, 38.0  # of a plot, whose x axis has a name below it
-# Of series: (on a light page, on a dark one, dashes). The solid three stay apart for colour-blind
+# Of series: (on a light page, on a dark one, dashes). The solid three stay apart for color-blind
 # readers too.
 INKS = (
     ("#2a5cb8", "#7ea6ee", ""),

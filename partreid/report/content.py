@@ -22,7 +22,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a plot, its points in order. slot: its colour, 0 to 5, the same wherever the
+    """A line of a plot, its points in order. slot: its color, 0 to 5, the same wherever the
     page shows this name.
     """
 
@@ -174,7 +174,7 @@ class Report:
     headline: the result in plain words. sections: plots and tables between the scores and the
     answers. curves: journal rows per method (step, epoch, loss, lr, terms). part_iou,
     visibility_accuracy: 0..1 per part name, and ``mean`` if wanted. leak: Rank-1 in 0..1 of
-    retrieval by background colour alone, per query set, and ``chance``. labels, label_quality: of
+    retrieval by background color alone, per query set, and ``chance``. labels, label_quality: of
     methods that label the training images themselves; the quality is IoU in 0..1 with the exact
     truth, by method and region. label_rounds: the journal's lines on every round, by method.
     lessons: pictures of what a method was shown in training alone. facts: device, seconds, memory,

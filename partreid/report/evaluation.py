@@ -113,19 +113,19 @@ def results_to_json(
 
 def results_page(results: Sequence[RunResult], table: Sequence[Row], gains: Gains) -> Report:
     """The report: of one method, or of several against the first."""
-    groups, methods, colours = by_method(results), _methods(results), color_slots(results)
+    groups, methods, colors = by_method(results), _methods(results), color_slots(results)
     names, first = list(methods), results[0]
     judge, breakdowns = _breakdowns(results)
     several = any(len(seeds) > 1 for seeds in groups)
     foot = "Of methods with several seeds the first is taken apart. " if several else ""
     trusts = {name: r.trust for name, r in methods.items() if r.trust is not None}
     sections = (
-        differences_section(first, gains, colours) if gains else None,
-        cmc_section(results, colours),
-        verification_section(results, table, colours),
-        open_set_section(results, table, colours),
-        breakdown_section(breakdowns, judge, colours, foot) if all(breakdowns.values()) else None,
-        trust_section(trusts, colours, foot) if trusts else None,
+        differences_section(first, gains, colors) if gains else None,
+        cmc_section(results, colors),
+        verification_section(results, table, colors),
+        open_set_section(results, table, colors),
+        breakdown_section(breakdowns, judge, colors, foot) if all(breakdowns.values()) else None,
+        trust_section(trusts, colors, foot) if trusts else None,
     )
     drawn = len(first.described.gallery) > 0  # embeddings were kept
     return Report(

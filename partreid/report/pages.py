@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from partreid.explain.evidence import addends, spoken
-from partreid.explain.overlays import Shown, colour, part_cutout, part_overlay, photo
+from partreid.explain.overlays import Shown, color, part_cutout, part_overlay, photo
 from partreid.explain.sheets import Match, number
 from partreid.report.charts import INKS, bars, curve, drawn, shades
 from partreid.report.content import (
@@ -63,7 +63,7 @@ def render(report: Report) -> str:
     )
     env.filters |= {
         "percent": percent,
-        "colour": colour,
+        "color": color,
         "spoken": spoken,
         "p_value": p_value,
         "signed": signed,
@@ -128,7 +128,7 @@ def signed(value: float) -> str:
 
 
 def _palette() -> str:
-    """The colours and dashes of series as CSS, for light pages and dark ones."""
+    """The colors and dashes of series as CSS, for light pages and dark ones."""
     light, dark = (
         " ".join(f".s{i} {{ --ink-of: {ink[tone]}; }}" for i, ink in enumerate(INKS))
         for tone in (0, 1)

@@ -26,14 +26,14 @@ Points = tuple[Iterable[float], Iterable[float], tuple[Mark, ...]]
 
 
 def color_slots(results: Sequence[RunResult]) -> dict[str, int]:
-    """The colour of each line on the page, by label: of the methods, then of their other rules;
+    """The color of each line on the page, by label: of the methods, then of their other rules;
     six at most.
     """
     order = [r.label for r in sorted(results, key=lambda r: bool(r.matching.after))]
     return {label: i for i, label in enumerate(list(dict.fromkeys(order))[:SLOTS])}
 
 
-def cmc_section(results: Sequence[RunResult], colours: Slots) -> Section:
+def cmc_section(results: Sequence[RunResult], colors: Slots) -> Section:
     """Cumulative matches over the rank."""
 
     def line(seeds: Sequence[QuerySetResult]) -> Points:
@@ -52,7 +52,7 @@ def cmc_section(results: Sequence[RunResult], colours: Slots) -> Section:
                 "higher is better, and the left end is Rank-1.",
                 _plots(
                     by_method(results),
-                    colours,
+                    colors,
                     line,
                     x="answers looked at",
                     y="queries answered, %",
@@ -64,7 +64,7 @@ def cmc_section(results: Sequence[RunResult], colours: Slots) -> Section:
 
 
 def verification_section(
-    results: Sequence[RunResult], table: Sequence[Row], colours: Slots
+    results: Sequence[RunResult], table: Sequence[Row], colors: Slots
 ) -> Section | None:
     """Verification of pairs, of results that have distances to put a threshold on."""
     groups = _with_thresholds(results)
@@ -100,7 +100,7 @@ def verification_section(
                 "0.1 % and 1 %, the ring where as many pairs are missed as are wrongly matched.",
                 _plots(
                     groups,
-                    colours,
+                    colors,
                     line,
                     x="strangers called one person",
                     y="true pairs found, %",
@@ -120,7 +120,7 @@ def verification_section(
 
 
 def open_set_section(
-    results: Sequence[RunResult], table: Sequence[Row], colours: Slots
+    results: Sequence[RunResult], table: Sequence[Row], colors: Slots
 ) -> Section | None:
     """Open-set search."""
     groups = _with_thresholds(results)
@@ -159,7 +159,7 @@ def open_set_section(
                 "stand at 1 % and 10 %.",
                 _plots(
                     groups,
-                    colours,
+                    colors,
                     line,
                     x="searches for absent people with an answer",
                     y="found, and first, %",
@@ -183,7 +183,7 @@ def open_set_section(
     )
 
 
-def differences_section(reference: RunResult, gains: Gains, colours: Slots) -> Section:
+def differences_section(reference: RunResult, gains: Gains, colors: Slots) -> Section:
     """What every other method and matching gains over the reference."""
     sets = dict.fromkeys(queries for _, queries in gains)
     forests = tuple(
@@ -197,7 +197,7 @@ def differences_section(reference: RunResult, gains: Gains, colours: Slots) -> S
                     d.low,
                     d.high,
                     d.p,
-                    colours.get(label, SLOTS - 1),
+                    colors.get(label, SLOTS - 1),
                 )
                 for score in COMPARED
                 for (label, q), of in gains.items()
@@ -259,7 +259,7 @@ def title(queries: str) -> str:
 
 def _plots(
     groups: Sequence[Seeds],
-    colours: Slots,
+    colors: Slots,
     line: Callable[[Sequence[QuerySetResult]], Points],
     *,
     x: str,
@@ -268,20 +268,20 @@ def _plots(
     shares: bool = False,
     low: float | None = 0.0,
 ) -> tuple[Plot, ...]:
-    """One plot for every query set, a line for every method and matching that has a colour."""
+    """One plot for every query set, a line for every method and matching that has a color."""
     made = []
     for queries in dict.fromkeys(q.queries for seeds in groups for q in seeds[0].query_sets):
         series = []
         for seeds in groups:
             label = seeds[0].label
-            if label in colours and queries in {q.queries for q in seeds[0].query_sets}:
+            if label in colors and queries in {q.queries for q in seeds[0].query_sets}:
                 at, values, marks = line([result.of(queries) for result in seeds])
                 series.append(
                     Series(
                         label,
                         tuple(map(float, at)),
                         tuple(map(float, values)),
-                        colours[label],
+                        colors[label],
                         marks,
                     )
                 )

@@ -15,7 +15,7 @@ FEW = 10  # answers below which a risk says nothing
 _DRAWN = 200  # points of a curve
 
 
-def trust_section(of: Mapping[str, Trust], colours: Slots, foot: str = "") -> Section:
+def trust_section(of: Mapping[str, Trust], colors: Slots, foot: str = "") -> Section:
     """The section of all methods, by label."""
     sets = dict.fromkeys(q for t in of.values() for q in t.answers)
     checked = {name: t for name, t in of.items() if t.check is not None}
@@ -25,9 +25,9 @@ def trust_section(of: Mapping[str, Trust], colours: Slots, foot: str = "") -> Se
             "queries answered",
             "first answers wrong, %",
             tuple(
-                _risk(name, t.answers[queries], colours[name])
+                _risk(name, t.answers[queries], colors[name])
                 for name, t in of.items()
-                if name in colours
+                if name in colors
             ),
             shares=True,
         )
@@ -86,9 +86,9 @@ def trust_section(of: Mapping[str, Trust], colours: Slots, foot: str = "") -> Se
                         "probability",
                         "one person, %",
                         tuple(
-                            _reliability(name, t.check, colours[name])
+                            _reliability(name, t.check, colors[name])
                             for name, t in checked.items()
-                            if name in colours and t.check is not None
+                            if name in colors and t.check is not None
                         ),
                         even=True,
                         shares=True,

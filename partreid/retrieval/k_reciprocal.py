@@ -53,7 +53,7 @@ class KReciprocal:
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics import rank
         >>> from partreid.retrieval import KReciprocal
-        >>> e = Embeddings.one("global", torch.tensor([[0.0], [0.1], [5.0], [5.1]]))
+        >>> e = Embeddings.single("global", torch.tensor([[0.0], [0.1], [5.0], [5.1]]))
         >>> blocks = KReciprocal(k1=1, k2=1)(PartDistance("euclidean"), e, e)
         >>> rank(blocks, q_ids=[1, 1, 2, 2], g_ids=[1, 1, 2, 2]).mAP
         1.0

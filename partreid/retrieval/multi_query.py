@@ -68,7 +68,7 @@ def pooled(
         >>> import torch
         >>> from partreid import Embeddings
         >>> from partreid.retrieval import pooled
-        >>> e = Embeddings.one("global", torch.tensor([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]]))
+        >>> e = Embeddings.single("global", torch.tensor([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]]))
         >>> pooled(e, q_ids=[7, 7, 8], q_cams=[1, 1, 1]).vectors[:, 0].tolist()
         [[0.5, 0.5], [0.5, 0.5], [4.0, 4.0]]
     """

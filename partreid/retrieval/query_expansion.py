@@ -47,7 +47,7 @@ class Expansion:
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.retrieval import Expansion
-        >>> e = Embeddings.one("global", torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> e = Embeddings.single("global", torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
         >>> expand = Expansion(k=1, self_weight=1.0)
         >>> distance = PartDistance("euclidean")
         >>> expand(distance, e, e, cams=[1, 2], source_cams=[1, 2]).vectors[:, 0].tolist()

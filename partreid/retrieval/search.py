@@ -48,7 +48,7 @@ def nearest(
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.retrieval import nearest
-        >>> e = Embeddings.one("global", torch.tensor([[0.0], [1.0], [5.0]]))
+        >>> e = Embeddings.single("global", torch.tensor([[0.0], [1.0], [5.0]]))
         >>> index, far = nearest(PartDistance("euclidean"), e, e, k=2)
         >>> index.tolist(), far[:, 1].tolist()
         ([[0, 1], [1, 0], [2, 1]], [1.0, 1.0, 4.0])

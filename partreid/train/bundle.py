@@ -20,7 +20,7 @@ from partreid.methods.base import Method
 from partreid.recipes.base import Recipe, from_plain
 from partreid.train.checkpoint import load_tensors
 from partreid.types import PartScheme
-from partreid.utils.arguments import door, fits, integer, require, said
+from partreid.utils.arguments import door, fits, integer, quoted, require
 
 # What a small model may have beside its tensors; all else is bounded by what is in the file.
 _LARGEST, _MOST_IDENTITIES = 4096, 10**8
@@ -61,12 +61,12 @@ def restore(
         for name, value in spec.args.items():
             if fits(value, int) and abs(value) > most:
                 raise RecipeError(
-                    f"{part}.{name} is {said(value)}, and no tensor of the file is longer than "
+                    f"{part}.{name} is {quoted(value)}, and no tensor of the file is longer than "
                     f"{most}"
                 )
     # What only training uses (DSA's guide: 162 million numbers) is never allocated, nor what the
     # recipe alone claims.
-    method = unallocated(recipe, identities, scheme, len(tensors)).at_test()
+    method = unallocated(recipe, identities, scheme, len(tensors)).strip_for_inference()
     _require_same(method.state_dict(), tensors)
     method.load_state_dict(tensors, assign=True)
     return method

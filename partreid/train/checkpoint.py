@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from partreid.errors import DataError
-from partreid.utils.arguments import door, said
+from partreid.utils.arguments import door, quoted
 from partreid.utils.files import parse_json, write_atomically
 from partreid.utils.tensors import read_tensors, require_finite
 
@@ -49,7 +49,7 @@ def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], di
     meta = parse_json(texts["partreid"], f"the metadata of {path}")
     if not isinstance(meta, dict):
         raise DataError(
-            f"the metadata of {path} are {said(meta)} and no table of names; restore it or train "
+            f"the metadata of {path} are {quoted(meta)} and no table of names; restore it or train "
             "again"
         )
     require_finite(path, tensors)
@@ -57,10 +57,10 @@ def load_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], di
 
 
 @door
-def flatten_optimiser(
+def flatten_optimizer(
     state: Mapping[str, Any], prefix: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimiser's ``state_dict`` as named tensors and a JSON-ready rest."""
+    """An optimizer's ``state_dict`` as named tensors and a JSON-ready rest."""
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, dict[str, Any]] = {}
     for index, entries in state["state"].items():
@@ -73,10 +73,10 @@ def flatten_optimiser(
 
 
 @door
-def unflatten_optimiser(
+def unflatten_optimizer(
     tensors: Mapping[str, Tensor], rest: Mapping[str, Any], prefix: str
 ) -> dict[str, Any]:
-    """The inverse of :func:`flatten_optimiser`."""
+    """The inverse of :func:`flatten_optimizer`."""
     state: dict[int, dict[str, Any]] = {
         int(i): dict(entries) for i, entries in rest["scalars"].items()
     }

@@ -24,7 +24,7 @@ from partreid.methods.base import Method
 from partreid.recipes import checks
 from partreid.recipes.base import Recipe
 from partreid.train.plan import data_digest, require_learnable
-from partreid.train.run import Place, Run
+from partreid.train.run import Run, TrainState
 from partreid.train.schedule import factor
 from partreid.train.start import people_digest, start_from
 from partreid.types import Batch, Benchmark, Sample
@@ -59,9 +59,9 @@ class Options:
             ("workers", 0, 256),
             ("save_every", 1, 10**9),
         ):
-            checks.whole(f"--{name.replace('_', '-')}", getattr(self, name), low, high)
+            checks.integer(f"--{name.replace('_', '-')}", getattr(self, name), low, high)
         if self.stop_after is not None:
-            checks.whole("stop_after", self.stop_after, 1, 10**9)
+            checks.integer("stop_after", self.stop_after, 1, 10**9)
 
 
 class Step(nn.Module):
@@ -115,7 +115,7 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
         loggers=_loggers(folder, options),
     )
     fabric.launch()
-    run.first = fabric.is_global_zero
+    run.is_rank_zero = fabric.is_global_zero
     torch.manual_seed(recipe.seed)
     method = build.method(recipe, identities, cues["parts"].scheme if "parts" in cues else None)
     people = people_digest(benchmark)
@@ -138,14 +138,14 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
 
     for number in range(place.stage, len(recipe.stages)):
         stage, sampler = recipe.stages[number], samplers[number]
-        optimisers = method.optimisers(stage.optimiser, stage.lr, stage.weight_decay)
-        run.restore_optimisers(optimisers)
+        optimizers = method.optimizers(stage.optimizer, stage.lr, stage.weight_decay)
+        run.restore_optimizers(optimizers)
         peaks = [
             group.setdefault("initial_lr", group["lr"])
-            for o in optimisers
+            for o in optimizers
             for group in o.param_groups
         ]
-        step, *optimisers = _together(fabric.setup(Step(method), *optimisers))
+        step, *optimizers = _together(fabric.setup(Step(method), *optimizers))
         loader: Any = fabric.setup_dataloaders(
             train_loader(dataset, sampler, options.workers), use_distributed_sampler=False
         )
@@ -166,7 +166,7 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
             for within, batch in enumerate(batches, place.within):
                 began = time.perf_counter()
                 rate = factor(stage, epoch, within / len(sampler))
-                _set_rates(optimisers, peaks, rate)
+                _set_rates(optimizers, peaks, rate)
                 terms = step(batch.images, batch.ids, batch.cameras, dict(batch.cues))
                 loss = weighted_sum(terms, stage.weights)
                 if not torch.isfinite(loss):
@@ -179,11 +179,11 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
                 fabric.backward(loss / stage.accumulate)
                 settled = (within + 1) % stage.accumulate == 0 or within + 1 == len(sampler)
                 if settled:
-                    for optimiser in optimisers:
-                        optimiser.step()
-                        optimiser.zero_grad()
+                    for optimizer in optimizers:
+                        optimizer.step()
+                        optimizer.zero_grad()
                 run.begin()
-                place = Place(number, epoch, within + 1, place.step + 1)
+                place = TrainState(number, epoch, within + 1, place.step + 1)
                 entry = {
                     "step": place.step,
                     "stage": number,
@@ -196,13 +196,13 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
                 _report(fabric, run, options, entry, place.step, expected)
                 stop = place.step == options.stop_after
                 if settled and (stop or place.step % options.save_every == 0):
-                    run.save(method, cues, optimisers, place)
+                    run.save(method, cues, optimizers, place)
                 if stop:
                     return run.checkpoint
-            place = Place(number, epoch + 1, 0, place.step)
-            run.save(method, cues, optimisers, place)
+            place = TrainState(number, epoch + 1, 0, place.step)
+            run.save(method, cues, optimizers, place)
             run.end_epoch()
-        place = Place(number + 1, 0, 0, place.step)
+        place = TrainState(number + 1, 0, 0, place.step)
     fabric.barrier()
     return run.finish(method, identities, place, people)
 
@@ -276,8 +276,8 @@ def _together(found: Any) -> list[Any]:
     return list(found) if isinstance(found, tuple) else [found]
 
 
-def _set_rates(optimisers: Sequence[Optimizer], peaks: Sequence[float], rate: float) -> None:
-    groups = (group for optimiser in optimisers for group in optimiser.param_groups)
+def _set_rates(optimizers: Sequence[Optimizer], peaks: Sequence[float], rate: float) -> None:
+    groups = (group for optimizer in optimizers for group in optimizer.param_groups)
     for group, peak in zip(groups, peaks, strict=True):
         group["lr"] = peak if group.get("fixed") else peak * rate
 
@@ -285,7 +285,7 @@ def _set_rates(optimisers: Sequence[Optimizer], peaks: Sequence[float], rate: fl
 def _report(
     fabric: Fabric, run: Run, options: Options, entry: Mapping[str, Any], done: int, expected: int
 ) -> None:
-    if not run.first:
+    if not run.is_rank_zero:
         return
     run.journal.write(entry)
     fabric.log_dict({k: v for k, v in entry.items() if k not in ("step", "stage")}, done)

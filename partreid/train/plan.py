@@ -15,7 +15,7 @@ from partreid.train.start import people_digest
 from partreid.types import Benchmark
 
 if TYPE_CHECKING:
-    from partreid.train.run import Place
+    from partreid.train.run import TrainState
 
 PAIRED = "triplet"  # how the names of terms begin that rank an image's own person against others
 
@@ -99,7 +99,7 @@ def require_same_data(folder: Path, before: Mapping[str, Any], now: Mapping[str,
     )
 
 
-def require_same_past(folder: Path, before: Recipe, now: Recipe, place: "Place") -> None:
+def require_same_past(folder: Path, before: Recipe, now: Recipe, place: "TrainState") -> None:
     """RecipeError unless what was trained up to ``place`` is the same under both recipes.
 
     They may differ in how long the stage goes on that is under way, and those after it, and in

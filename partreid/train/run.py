@@ -19,10 +19,10 @@ from partreid.labels.base import Cue
 from partreid.methods.base import Method
 from partreid.recipes.base import Recipe, from_plain, to_plain
 from partreid.train.checkpoint import (
-    flatten_optimiser,
+    flatten_optimizer,
     load_tensors,
     save_tensors,
-    unflatten_optimiser,
+    unflatten_optimizer,
 )
 from partreid.train.journal import Journal, read, write_csv
 from partreid.train.plan import require_same_data, require_same_past
@@ -30,12 +30,12 @@ from partreid.train.start import Started
 from partreid.utils.files import read_json, write_json
 from partreid.utils.text import brief
 
-OPTIMISER = re.compile(r"optimiser\d+/")  # names of the tensors of their state
+OPTIMISER = re.compile(r"optimizer\d+/")  # names of the tensors of their state
 LOOKED_AT = 6  # training images whose labels are kept of every round
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainState:
     """Where a run stands: stage, epoch of it, steps done in that epoch, and steps in all."""
 
     stage: int = 0
@@ -54,7 +54,7 @@ class Run:
         RecipeError, DataError if it holds another run, one not to be resumed, or with ``resume``
         none to go on with.
         """
-        self.folder, self.recipe, self.data, self.first = folder, recipe, data, True
+        self.folder, self.recipe, self.data, self.is_rank_zero = folder, recipe, data, True
         self.checkpoint, self.model = (
             folder / "checkpoint.safetensors",
             folder / "model.safetensors",
@@ -125,12 +125,12 @@ class Run:
         else:
             self._waiting.append(job)
 
-    def restore(self, method: Method, cues: Mapping[str, Cue]) -> Place:
+    def restore(self, method: Method, cues: Mapping[str, Cue]) -> TrainState:
         """Put the last checkpoint's weights, labels and random state back; the start if there is
         none.
         """
         if self._found is None:
-            return Place()
+            return TrainState()
         tensors, header = self._found
         self._require_ours(tensors, method, cues)
         try:
@@ -166,29 +166,29 @@ class Run:
                     f"'{brief(name)}' is {tensor.dtype}, where {own[weight].dtype} is expected"
                 )
 
-    def _require_whole(self, optimiser: Optimizer) -> None:
+    def _require_whole(self, optimizer: Optimizer) -> None:
         """DataError unless all weights have the same kinds of state, each of the weight's shape
         or a single number.
         """
-        kinds = {frozenset(state) for state in optimiser.state.values()}
+        kinds = {frozenset(state) for state in optimizer.state.values()}
         misshaped = any(
             isinstance(value, Tensor) and value.dim() > 0 and value.shape != weight.shape
-            for weight, state in optimiser.state.items()
+            for weight, state in optimizer.state.items()
             for value in state.values()
         )
         if len(kinds) > 1 or misshaped:
-            raise self._changed("the state of its optimisers does not fit the weights")
+            raise self._changed("the state of its optimizers does not fit the weights")
 
     def _changed(self, why: str) -> DataError:
         return DataError(
             f"{self.checkpoint} was changed ({why}); restore it, or begin a new run with --out"
         )
 
-    def beginning(self, method: Method, cues: Mapping[str, Cue], place: Place) -> None:
+    def beginning(self, method: Method, cues: Mapping[str, Cue], place: TrainState) -> None:
         """Keep the state before the first step, from which a run that is killed before its next
         checkpoint goes on.
         """
-        if not self.first or self._waiting is None:
+        if not self.is_rank_zero or self._waiting is None:
             return
         self._waiting.insert(0, lambda: self.journal.rewind(place.step if place.step else -1))
         if self._found is None:
@@ -200,40 +200,44 @@ class Run:
 
     def begin(self) -> None:
         """Claim the folder: a step has worked."""
-        if self.first and self._waiting is not None:
+        if self.is_rank_zero and self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             for job in waiting:
                 job()
             write_json(self.folder / "recipe.json", to_plain(self.recipe))
 
-    def restore_optimisers(self, optimisers: list[Optimizer]) -> None:
+    def restore_optimizers(self, optimizers: list[Optimizer]) -> None:
         """Their state, once: only the stage that was interrupted has any."""
         if self._found is not None:
-            rests = self._found[1].get("optimisers")
+            rests = self._found[1].get("optimizers")
             # none before step 1
-            if not isinstance(rests, list) or len(rests) not in (0, len(optimisers)):
-                raise self._changed("it does not hold the optimisers of this plan")
+            if not isinstance(rests, list) or len(rests) not in (0, len(optimizers)):
+                raise self._changed("it does not hold the optimizers of this plan")
             try:
-                for i, (optimiser, rest) in enumerate(zip(optimisers, rests, strict=False)):
-                    optimiser.load_state_dict(
-                        unflatten_optimiser(self._found[0], rest, f"optimiser{i}")
+                for i, (optimizer, rest) in enumerate(zip(optimizers, rests, strict=False)):
+                    optimizer.load_state_dict(
+                        unflatten_optimizer(self._found[0], rest, f"optimizer{i}")
                     )
-                    self._require_whole(optimiser)
+                    self._require_whole(optimizer)
             except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
                 raise self._changed(
-                    f"its optimisers are not as they were written: {_last(error)}"
+                    f"its optimizers are not as they were written: {_last(error)}"
                 ) from None
             self._found = None
 
     def save(
-        self, method: Method, cues: Mapping[str, Cue], optimisers: list[Optimizer], place: Place
+        self,
+        method: Method,
+        cues: Mapping[str, Cue],
+        optimizers: list[Optimizer],
+        place: TrainState,
     ) -> None:
         """Everything needed to go on from ``place``, in one file."""
-        if not self.first:
+        if not self.is_rank_zero:
             return
         tensors, rests = self._state(method, cues), []
-        for i, optimiser in enumerate(optimisers):
-            found, rest = flatten_optimiser(optimiser.state_dict(), f"optimiser{i}")
+        for i, optimizer in enumerate(optimizers):
+            found, rest = flatten_optimizer(optimizer.state_dict(), f"optimizer{i}")
             tensors |= found
             rests.append(rest)
         self._write(tensors, rests, place)
@@ -247,21 +251,21 @@ class Run:
         return tensors
 
     def _write(
-        self, tensors: Mapping[str, Tensor], optimisers: list[dict[str, Any]], place: Place
+        self, tensors: Mapping[str, Tensor], optimizers: list[dict[str, Any]], place: TrainState
     ) -> None:
         save_tensors(
             self.checkpoint,
             tensors,
             {
                 "place": asdict(place),
-                "optimisers": optimisers,
+                "optimizers": optimizers,
                 "recipe": to_plain(self.recipe),
                 "data": dict(self.data),
             },
         )
 
     def note_labels(
-        self, name: str, cue: Cue, place: Place, epoch: int, found: Mapping[str, Any] | None
+        self, name: str, cue: Cue, place: TrainState, epoch: int, found: Mapping[str, Any] | None
     ) -> None:
         """What a cue found when it labelled the training set anew: a line, one for every fallback
         it needed, and its labels of a few images, to be looked at.
@@ -269,7 +273,7 @@ class Run:
         The lines carry the number of the step that follows, so that a run which resumes before it
         does not keep them.
         """
-        if not self.first or found is None:
+        if not self.is_rank_zero or found is None:
             return
         at = {"step": place.step + 1, "stage": place.stage, "epoch": epoch}
         labels = cue.state()["labels"]
@@ -297,35 +301,35 @@ class Run:
 
         self._later(note)
 
-    def note_cues(self, cues: Mapping[str, Cue], place: Place) -> None:
+    def note_cues(self, cues: Mapping[str, Cue], place: TrainState) -> None:
         """A line on each cue that has something to say of what it knows, when the run begins."""
         for name, cue in cues.items():
-            if self.first and place.step == 0 and hasattr(cue, "sentence"):
+            if self.is_rank_zero and place.step == 0 and hasattr(cue, "sentence"):
                 entry = {"step": 0, "event": "cue", "cue": name, "says": cue.sentence()}
                 self._later(partial(self.journal.write, entry))
 
     def end_epoch(self) -> None:
         """The journal so far as a table."""
-        if self.first:
+        if self.is_rank_zero:
             write_csv(read(self.journal.path), self.folder / "metrics.csv")
 
-    def note_start(self, started: Started, place: Place) -> None:
+    def note_start(self, started: Started, place: TrainState) -> None:
         """A line on what the weights it began from gave, and what they did not, when the run
         begins.
         """
-        if self.first and place.step == 0:
+        if self.is_rank_zero and place.step == 0:
             self._later(partial(self.journal.write, {"step": 0, **started.to_dict()}))
 
-    def finish(self, method: Method, identities: int, place: Place, people: str) -> Path:
+    def finish(self, method: Method, identities: int, place: TrainState, people: str) -> Path:
         """The finished model with all that is needed to build it again, and nothing that only
         training uses.
         """
         scheme = getattr(method, "scheme", None)
         self.begin()
-        if self.first:
+        if self.is_rank_zero:
             save_tensors(
                 self.model,
-                method.at_test().state_dict(),
+                method.strip_for_inference().state_dict(),
                 {
                     "recipe": to_plain(self.recipe),
                     "identities": identities,
@@ -347,9 +351,9 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / "checkpoint.safetensors").is_file()
 
 
-def _place(path: Path, header: Mapping[str, Any]) -> Place:
+def _place(path: Path, header: Mapping[str, Any]) -> TrainState:
     found = header.get("place")
-    names = [f.name for f in fields(Place)]
+    names = [f.name for f in fields(TrainState)]
     if (
         not isinstance(found, Mapping)
         or set(found) != set(names)
@@ -359,7 +363,7 @@ def _place(path: Path, header: Mapping[str, Any]) -> Place:
             f"{path} does not say where its run stands; restore it, or train anew into another "
             "folder"
         )
-    return Place(**found)
+    return TrainState(**found)
 
 
 def _last(error: Exception) -> str:

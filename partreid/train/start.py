@@ -55,7 +55,7 @@ def _below(path: Path, root: Path) -> str:
 def start_from(method: nn.Module, source: Path, people: str | None = None) -> Started:
     """Copy the weights of another run wherever names and shapes agree, in place.
 
-    people: :func:`people_digest` of the training to come. Classifiers and class centres are copied
+    people: :func:`people_digest` of the training to come. Classifiers and class centers are copied
     only from a run on the same people, and never because there happen to be as many. RecipeError if
     no weight of the trunk fits.
     """
@@ -92,7 +92,7 @@ def start_from(method: nn.Module, source: Path, people: str | None = None) -> St
 
 
 def of_people(name: str) -> bool:
-    """Whether a tensor may tell the people of the training set apart: heads and class centres,
+    """Whether a tensor may tell the people of the training set apart: heads and class centers,
     but not their norms.
     """
-    return name.startswith(("id.", "centres")) and "norm" not in name.split(".")
+    return name.startswith(("id.", "centers")) and "norm" not in name.split(".")

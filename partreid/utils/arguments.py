@@ -90,7 +90,7 @@ def check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
         if name in given and not fits(given[name], kind):
             raise ArgumentError(
                 f"{function.__qualname__.removesuffix('.__init__')}: {name} must be {words(kind)}, "
-                f"got {said(given[name])}"
+                f"got {quoted(given[name])}"
             )
 
 
@@ -102,7 +102,7 @@ def check_fields(value: Any) -> None:
 def require(true: bool, what: str, wanted: str, got: object) -> None:
     """ArgumentError "``what`` must be ``wanted``, got ``got``" unless ``true``."""
     if not true:
-        raise ArgumentError(f"{what} must be {wanted}, got {said(got)}")
+        raise ArgumentError(f"{what} must be {wanted}, got {quoted(got)}")
 
 
 def integer(what: str, value: Any, least: int, most: int | None = None) -> int:
@@ -216,7 +216,7 @@ def words(kind: Any) -> str:
     return f"of type {getattr(origin or kind, '__name__', kind)}"
 
 
-def said(value: object) -> str:
+def quoted(value: object) -> str:
     """A value as an error quotes it: short, and by its type alone where it is no plain one."""
     if value is None or isinstance(value, bool):
         return repr(value)
@@ -227,7 +227,7 @@ def said(value: object) -> str:
         text = repr(value)
         return text if len(text) <= _LONG else f"{text[:_LONG]}... ({kind})"
     if isinstance(value, tuple | list) and len(value) <= 8:
-        text = ", ".join(map(said, value))
+        text = ", ".join(map(quoted, value))
         if len(text) <= _LONG:
             return f"({text})" if isinstance(value, tuple) else f"[{text}]"
     shape = getattr(value, "shape", None)

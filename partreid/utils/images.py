@@ -10,7 +10,7 @@ decoded.
   guessed.
 - EXIF orientation is applied. What lies under a transparent alpha is not seen: alpha is laid over
   :data:`UNDER`.
-- Colour profiles are not applied: a data set's crops come from few cameras, and released code
+- Color profiles are not applied: a data set's crops come from few cameras, and released code
   ignores them too.
 """
 
@@ -49,7 +49,7 @@ MAX_PIXELS = 2**26  # 8192 x 8192: more than a frame of any camera, and 192 MiB 
 MAX_BYTES = 256 * MIB  # such a picture without any compression, and a little
 # of the sides: a thinner strip shows nobody, and drawn at usual height would be vast
 MAX_RATIO = 256
-# under transparency lies ImageNet's mean colour, which becomes about 0 when normalised
+# under transparency lies ImageNet's mean color, which becomes about 0 when normalised
 UNDER = (124, 116, 104)
 TWELVE_BITS = 4096
 SWAPPED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -86,7 +86,7 @@ def read_index(source: Source) -> "tuple[NDArray[np.generic], str]":
     """A picture of whole numbers, one class per pixel: values [H, W] as stored, and Pillow's mode
     P, L or I;16.
 
-    uint8, or uint16 of a 16-bit grey; a palette's colours are not looked at. Turned by the file's
+    uint8, or uint16 of a 16-bit grey; a palette's colors are not looked at. Turned by the file's
     own orientation. DataError if it is no such picture.
     """
     import numpy as np
@@ -96,7 +96,7 @@ def read_index(source: Source) -> "tuple[NDArray[np.generic], str]":
         if mode not in ("P", "L", "I;16"):
             raise DataError(
                 f"{_named(source)} is a {image.mode} picture; a label image holds one class per "
-                "pixel (palette or grey PNG). Export the class indices, not the colours"
+                "pixel (palette or grey PNG). Export the class indices, not the colors"
             )
         turn = _orientation(image)
         values: NDArray[np.generic] = np.asarray(image)
@@ -104,7 +104,7 @@ def read_index(source: Source) -> "tuple[NDArray[np.generic], str]":
 
 
 def read_channels(source: Source) -> "NDArray[np.uint8]":
-    """An RGB picture whose channels are numbers and no colours, such as an IUV map: uint8 [H, W,
+    """An RGB picture whose channels are numbers and no colors, such as an IUV map: uint8 [H, W,
     3] as stored.
     """
     import numpy as np

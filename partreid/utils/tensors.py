@@ -34,9 +34,9 @@ BYTES: Final = {
     "C64": 8,
 }
 HEADER_LIMIT: Final = 64 * MIB
-# four times the largest model that is built, so with its optimiser's state
+# four times the largest model that is built, so with its optimizer's state
 FILE_LIMIT: Final = 16_384 * MIB
-# tensors; the largest trunk of the papers has some 2,000, and its optimiser 4,000
+# tensors; the largest trunk of the papers has some 2,000, and its optimizer 4,000
 MOST: Final = 16_384
 _DIMENSIONS = 32
 

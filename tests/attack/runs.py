@@ -50,7 +50,7 @@ def model(method: str = "bpbreid") -> bytes:
     parts = scheme() if "parts" in of.cues else None
     built = build.method(of, PEOPLE, parts)
     return _saved(
-        built.at_test().state_dict(),
+        built.strip_for_inference().state_dict(),
         {
             "recipe": to_plain(of),
             "identities": PEOPLE,

@@ -69,8 +69,8 @@ def test_the_bundle_is_like_that_of_a_finished_run(tmp_path: Path) -> None:
     told = json.loads((folder / "conversion.json").read_text())
     assert told["layout"] == "isp" and told["identities"] == 751 and len(told["used"]) == len(state)
     assert done.lines()[0] == "a.pth read as isp: isp/released/market1501, 751 identities"
-    # of the recipe's centre losses; not released
-    assert all(n.startswith("centres.") for n in done.matched.fresh)
+    # of the recipe's center losses; not released
+    assert all(n.startswith("centers.") for n in done.matched.fresh)
     model = load(folder, "cpu")
     assert torch.equal(
         model.method.state_dict()["id.joined.norm.running_mean"],

@@ -46,7 +46,7 @@ def net() -> Iterator[tuple[nn.Module, State]]:
 def described(folder: Path, images: Tensor) -> Tensor:
     method = load(folder, "cpu").method
     with torch.inference_mode():
-        return method.describe(method(images)).vectors[:, 0]
+        return method.embed(method(images)).vectors[:, 0]
 
 
 def test_torchreid_scores_as_its_authors_scored_it(tmp_path: Path, net: tuple[Any, State]) -> None:

@@ -18,7 +18,7 @@ from partreid.types import Sample
 from tests.data.trees import pictures
 from tests.utils.test_images import png
 
-COLOURS = np.random.default_rng(1).integers(0, 256, (8, 4, 3), dtype=np.uint8)
+COLORS = np.random.default_rng(1).integers(0, 256, (8, 4, 3), dtype=np.uint8)
 
 
 def sound(root: Path) -> Path:
@@ -49,17 +49,17 @@ def strange(folder: Path) -> dict[str, str]:
     (folder / "bomb_c2.png").write_bytes(png(50_000, 50_000))
     (folder / "strip_c2.png").write_bytes(png(1, 10_000))
     (folder / "script_c2.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n")
-    Image.fromarray(COLOURS).save(folder / "cut_c2.png")
+    Image.fromarray(COLORS).save(folder / "cut_c2.png")
     (folder / "cut_c2.png").write_bytes((folder / "cut_c2.png").read_bytes()[:-60])
-    Image.fromarray(COLOURS).save(
+    Image.fromarray(COLORS).save(
         folder / "several_c2.gif", save_all=True, append_images=[Image.new("RGB", (4, 8))]
     )
-    Image.fromarray(COLOURS[..., 0].astype(np.int32)).save(folder / "deep_c2.tif")
-    Image.fromarray(COLOURS[..., 0].astype(np.uint16) * 257).save(folder / "wide_c2.png")
+    Image.fromarray(COLORS[..., 0].astype(np.int32)).save(folder / "deep_c2.tif")
+    Image.fromarray(COLORS[..., 0].astype(np.uint16) * 257).save(folder / "wide_c2.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(COLOURS).save(folder / "turned_c2.jpg", exif=exif)
-    Image.fromarray(COLOURS).convert("RGBA").save(folder / "clear_c2.png")
+    Image.fromarray(COLORS).save(folder / "turned_c2.jpg", exif=exif)
+    Image.fromarray(COLORS).convert("RGBA").save(folder / "clear_c2.png")
     (folder / ".hidden_c2.png").write_bytes(b"x")
     for name in ("a_c2.heic", "b_c2.avif", "notes"):
         (folder / name).write_bytes(b"x")
@@ -100,7 +100,7 @@ def test_the_exit_status_says_whether_one_can_go_on(
     assert explain("folders", root).sound
     exif = Image.Exif()
     exif[0x0112] = 3
-    Image.fromarray(COLOURS).save(root / "gallery" / "ben" / "[red]_c2.jpg", exif=exif)
+    Image.fromarray(COLORS).save(root / "gallery" / "ben" / "[red]_c2.jpg", exif=exif)
     app(["data", "check", "folders", str(root), "--all"], result_action="return_value")
     out = capsys.readouterr().out
     assert (

@@ -1,4 +1,4 @@
-"""Image and labels move together: every pixel of a drawn picture says in its colour which label
+"""Image and labels move together: every pixel of a drawn picture says in its color which label
 it has.
 """
 
@@ -36,17 +36,17 @@ H, W, K = 32, 16, 8
 EIGHT = scheme_of(SURFACES["eight"])
 
 
-def colour(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The colour that stands for a label; background is black, as the border that cropping adds."""
+def color(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The color that stands for a label; background is black, as the border that cropping adds."""
     return np.stack([label * 30, label * 7, 255 * (label > 0)], -1).astype(np.uint8)
 
 
 def picture() -> View:
-    """Labels in blocks of different sizes, coloured after themselves, and a cue that is no map."""
+    """Labels in blocks of different sizes, colored after themselves, and a cue that is no map."""
     labels = ((np.arange(H)[:, None] // 4 * 3 + np.arange(W)[None] // 3) % (K + 1)).astype(np.uint8)
     cues = {"parts": labels, "height": np.array([1.8])}
     return View(
-        colour(labels),
+        color(labels),
         cues,
         {"parts": lambda a: a[:, ::-1], "height": lambda a: a},
         frozenset({"parts"}),
@@ -62,7 +62,7 @@ def test_a_crop_moves_both_and_pads_with_background(seed: int) -> None:
     before = picture()
     view = crop(pad=5)(before, generator(seed))
     assert view.image.shape == (H, W, 3) and view.cues["parts"].shape == (H, W)
-    np.testing.assert_array_equal(view.image, colour(view.cues["parts"]))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(view.image, color(view.cues["parts"]))  # type: ignore[arg-type]
     top, left = generator(seed).integers(0, 11, 2)
     padded = np.pad(before.cues["parts"], 5)
     np.testing.assert_array_equal(view.cues["parts"], padded[top : top + H, left : left + W])
@@ -103,7 +103,7 @@ def test_a_mirror_turns_both_and_is_its_own_inverse() -> None:
     before = picture()
     once = mirror(p=1)(before, generator(0))
     np.testing.assert_array_equal(once.image, before.image[:, ::-1])
-    np.testing.assert_array_equal(once.image, colour(once.cues["parts"]))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(once.image, color(once.cues["parts"]))  # type: ignore[arg-type]
     twice = mirror(p=1)(once, generator(0))
     np.testing.assert_array_equal(twice.image, before.image)
     np.testing.assert_array_equal(twice.cues["parts"], before.cues["parts"])
@@ -200,13 +200,13 @@ def test_equal_generators_give_equal_views_and_the_input_is_left_alone(name: str
     )
 
 
-def test_all_together_keep_colour_and_label_in_step() -> None:
+def test_all_together_keep_color_and_label_in_step() -> None:
     for seed in range(30):
         view, random = picture(), generator(seed)
         for transform in (crop(pad=3), mirror(), erase()):
             view = transform(view, random)
         erased = (view.image == MEAN_PIXEL).all(-1)
-        np.testing.assert_array_equal(view.image[~erased], colour(view.cues["parts"])[~erased])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(view.image[~erased], color(view.cues["parts"])[~erased])  # type: ignore[arg-type]
         assert (view.cues["parts"][erased] == 0).all()
 
 
@@ -223,7 +223,7 @@ def test_a_batch_is_normalised() -> None:
     assert grey.abs().max() < 0.01  # what erasing leaves is about 0
 
 
-def test_labels_take_the_class_under_each_pixel_s_centre() -> None:
+def test_labels_take_the_class_under_each_pixel_s_center() -> None:
     labels = np.arange(12, dtype=np.uint8).reshape(4, 3)
     np.testing.assert_array_equal(resize_nearest(labels, (8, 6)), labels.repeat(2, 0).repeat(2, 1))
     assert resize_nearest(labels, (4, 3)) is labels

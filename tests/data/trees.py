@@ -15,7 +15,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def pictures(folder: Path, *names: str) -> Path:
-    """The same with images of 4 x 8 pixels, each in a colour of its own."""
+    """The same with images of 4 x 8 pixels, each in a color of its own."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         red, green, blue = crc32(name.encode()).to_bytes(4, "big")[:3]

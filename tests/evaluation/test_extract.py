@@ -17,26 +17,26 @@ from partreid.errors import DataError
 from partreid.evaluation import extract as module
 from partreid.evaluation.extract import extract, on_grid
 from partreid.methods.base import Method
-from partreid.types import NONE, Embeddings, Output, Sample
+from partreid.types import NO_CUES, Embeddings, Output, Sample
 
 SIZE = (8, 4)
 
 
 class Mean(Method):
-    """Describes an image by its mean colour and, where labels come along, by their sum."""
+    """Describes an image by its mean color and, where labels come along, by their sum."""
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
-        colour = images.mean((2, 3))
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
+        color = images.mean((2, 3))
         parts = (
             cues["parts"].flatten(1).float().sum(1)
             if "parts" in cues
-            else colour.new_zeros(len(images))
+            else color.new_zeros(len(images))
         )
-        vectors = torch.stack([colour, parts[:, None].expand(-1, 3)], 1)
+        vectors = torch.stack([color, parts[:, None].expand(-1, 3)], 1)
         seen = torch.stack([torch.ones(len(images)), (parts > 0).float()], 1)
-        return Output(images, None, {"all": Embeddings(vectors, seen, ("colour", "labels"))})
+        return Output(images, None, {"all": Embeddings(vectors, seen, ("color", "labels"))})
 
-    def describe(self, out: Output) -> Embeddings:
+    def embed(self, out: Output) -> Embeddings:
         return out.groups["all"]
 
 
@@ -58,7 +58,7 @@ def test_rows_are_the_samples(batch: int, workers: int, samples: list[Sample]) -
     method = Mean().train()
     e = extract(method, samples, SIZE, batch=batch, workers=workers)
     torch.testing.assert_close(e.vectors[:, 0], by_hand(samples))
-    assert e.names == ("colour", "labels") and e.visibility.tolist() == [[1, 0]] * 7
+    assert e.names == ("color", "labels") and e.visibility.tolist() == [[1, 0]] * 7
     assert not method.training and e.vectors.dtype == torch.float32 and not e.vectors.requires_grad
 
 

@@ -7,7 +7,7 @@ import torch
 
 from partreid.distance import PartDistance
 from partreid.errors import DataError
-from partreid.evaluation.score import Described, cameras, describe, identities, score
+from partreid.evaluation.score import Described, cameras, embed_benchmark, identities, score
 from partreid.retrieval import Expansion
 from partreid.types import Benchmark, Embeddings, Sample
 
@@ -28,7 +28,7 @@ BENCHMARK = Benchmark(
 
 
 def at(places: list[float]) -> Embeddings:
-    return Embeddings.one("x", torch.tensor(places)[:, None])
+    return Embeddings.single("x", torch.tensor(places)[:, None])
 
 
 def described() -> Described:
@@ -62,8 +62,8 @@ def test_expansion_gives_every_query_its_own_answer_in_whatever_order_they_come(
     gallery = tuple(sample(1 + i % 6, 1 + i % 4) for i in range(48))
     asked = tuple(sample(1 + i % 6, 1 + i % 3) for i in range(18))
     places = Described(
-        {"q": Embeddings.one("x", torch.randn(18, 4, generator=draw))},
-        Embeddings.one("x", torch.randn(48, 4, generator=draw)),
+        {"q": Embeddings.single("x", torch.randn(18, 4, generator=draw))},
+        Embeddings.single("x", torch.randn(48, 4, generator=draw)),
     )
     (found,) = score(
         EUCLID,
@@ -106,7 +106,7 @@ def test_the_gallery_is_described_once() -> None:
         asked.append(tuple(samples))  # type: ignore[arg-type]
         return at([0.0] * len(asked[-1]))
 
-    found = describe(BENCHMARK, extract)
+    found = embed_benchmark(BENCHMARK, extract)
     assert asked.count(GALLERY) == 1 and len(asked) == 3
     assert (len(found.queries["easy"]), len(found.queries["hard"]), len(found.gallery)) == (2, 1, 6)
 

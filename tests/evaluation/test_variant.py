@@ -37,7 +37,7 @@ def test_a_run_is_described_by_what_is_asked_for(trained: Trained, benchmark: Be
         torch.testing.assert_close(found.vectors, whole.select(*found.names).vectors)
     assert variant_of(own, run) is own and own.embed(paths).names == whole.names
     with pytest.raises(
-        RecipeError, match="bpbreid cannot describe 'tail'; choose of global, foreground"
+        RecipeError, match="bpbreid has no embedding 'tail'; choose of global, foreground"
     ):
         variant_of(own, run, ("tail",))
     with pytest.raises(RecipeError, match="unknown argument of method 'bot': 'described'"):

@@ -61,7 +61,7 @@ def test_what_does_not_fit_the_row_is_found_without_its_data() -> None:
         built(override(MAIN["isp"], ["method.dimm=3"]))
     with pytest.raises(RecipeError, match="unknown PifPaf grouping: 'nine'"):
         built(override(MAIN["bpbreid"], ["cues.parts.parts=nine"]))
-    with pytest.raises(RecipeError, match="bpbreid cannot describe 'tail'"):
+    with pytest.raises(RecipeError, match="bpbreid has no embedding 'tail'"):
         built(override(MAIN["bpbreid"], ['method.described=["tail"]']))
 
 

@@ -1,4 +1,4 @@
-"""Part maps land where they should, in their own colour, and hidden parts do not shine."""
+"""Part maps land where they should, in their own color, and hidden parts do not shine."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from partreid.errors import DataError, ShapeError
 from partreid.explain.overlays import (
     PALETTE,
     Shown,
-    colour,
+    color,
     part_cutout,
     part_overlay,
     photo,
@@ -39,27 +39,27 @@ def halves(visibility=None, path=None):
     return Shown(path, 1, 2, probs, NAMES, visibility)
 
 
-def colourfulness(image: Image.Image) -> np.ndarray:
+def colorfulness(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image, float)
     return pixels.max(2) - pixels.min(2)
 
 
-def test_parts_are_tinted_with_their_own_colour_and_background_stays_grey(crop):
+def test_parts_are_tinted_with_their_own_color_and_background_stays_grey(crop):
     image = part_overlay(halves(path=crop), 128)
     assert image.size == (64, 128) and image.mode == "RGB"
     pixels = np.asarray(image, float)
     for name, rows in (("head", slice(8, 48)), ("legs", slice(80, 120))):
-        paint = np.array(ImageColor.getrgb(colour(name)), float)
+        paint = np.array(ImageColor.getrgb(color(name)), float)
         mean = pixels[rows, 8:24].mean((0, 1))
-        others = [np.array(ImageColor.getrgb(colour(n)), float) for n in NAMES if n != name]
+        others = [np.array(ImageColor.getrgb(color(n)), float) for n in NAMES if n != name]
         assert np.abs(mean - paint).sum() < min(np.abs(mean - o).sum() for o in others)
-    assert colourfulness(image)[:, 48:].max() == 0
+    assert colorfulness(image)[:, 48:].max() == 0
 
 
 def test_hidden_parts_are_hatched_in_grey(crop):
     image = part_overlay(halves(np.array([1.0, 0.0]), crop), 128)
-    assert colourfulness(image)[80:120, 8:24].max() == 0
-    assert colourfulness(image)[8:48, 8:24].min() > 20
+    assert colorfulness(image)[80:120, 8:24].max() == 0
+    assert colorfulness(image)[8:48, 8:24].min() > 20
     plain = part_overlay(
         Shown(crop, 1, 2, halves(path=crop).probs * [[[1]], [[1]], [[0]]], NAMES), 128
     )
@@ -72,7 +72,7 @@ def test_a_crop_without_maps_is_left_alone(crop):
     np.testing.assert_array_equal(part_overlay(Shown(crop, 1, 2), 128), photo(crop, 128))
 
 
-def test_upsampling_is_bilinear_between_cell_centres():
+def test_upsampling_is_bilinear_between_cell_centers():
     out = upsampled(np.array([[[0.0, 1.0]]]), (1, 4))
     np.testing.assert_allclose(out[0, 0], [0, 0.25, 0.75, 1])
 
@@ -123,9 +123,9 @@ def test_wrong_shapes_and_broken_images_are_refused(tmp_path, crop):
             photo(path)
 
 
-def test_a_name_always_has_the_same_colour():
-    assert colour("head") == PALETTE["head"] and colour("tail") == colour("tail")
-    assert len({colour(f"stripe{i}") for i in range(1, 7)}) == 6
+def test_a_name_always_has_the_same_color():
+    assert color("head") == PALETTE["head"] and color("tail") == color("tail")
+    assert len({color(f"stripe{i}") for i in range(1, 7)}) == 6
 
 
 MACHADO = {  # how a display's linear RGB looks to dichromats (Machado, Oliveira and Fernandes 2009)
@@ -170,7 +170,7 @@ def lab(hexadecimal: str, eyes: np.ndarray) -> np.ndarray:
         ("head", "chest", "upper_arm", "lower_arm", "upper_leg", "lower_leg", "foot"),
     ],
 )
-def test_parts_stay_apart_for_colour_blind_readers(names, eyes):
-    seen = {name: lab(colour(name), np.array(MACHADO[eyes])) for name in names}
+def test_parts_stay_apart_for_color_blind_readers(names, eyes):
+    seen = {name: lab(color(name), np.array(MACHADO[eyes])) for name in names}
     for a, b in combinations(names, 2):
         assert np.linalg.norm(seen[a] - seen[b]) > 20, (a, b)

@@ -38,7 +38,7 @@ def test_kept_regions_are_the_photograph_and_hidden_ones_are_veiled() -> None:
                 assert shown[rows].min() > 180 and np.ptp(shown[rows].astype(int).mean((0, 1))) < 25
 
 
-def test_regions_are_painted_in_their_own_colours() -> None:
+def test_regions_are_painted_in_their_own_colors() -> None:
     painted = crop(np.asarray(hidden_regions(IMAGE, LABELS, NAMES, [], height=64)), 1).astype(int)
     rows = [painted[16 * k : 16 * k + 16].reshape(-1, 3).mean(0) for k in range(4)]
     assert np.ptp(rows[0]) < 8  # the background stays grey

@@ -6,7 +6,7 @@ from PIL import Image, ImageColor
 
 from partreid.errors import ShapeError
 from partreid.explain.evidence import Evidence
-from partreid.explain.overlays import Shown, colour
+from partreid.explain.overlays import Shown, color
 from partreid.explain.sheets import (
     RIGHT,
     WRONG,
@@ -60,7 +60,7 @@ def test_an_answer_of_whom_nothing_is_known_has_no_frame(shown):
     assert count(unknown, RIGHT) == count(unknown, WRONG) == 0
 
 
-def test_right_and_wrong_differ_without_colour(shown):
+def test_right_and_wrong_differ_without_color(shown):
     right, wrong = (np.asarray(_badge(r).convert("LA"), int) for r in (True, False))
     shapes = [np.abs(b[..., 0] - np.median(b[..., 0])) > 60 for b in (right, wrong)]
     assert (shapes[0] != shapes[1]).sum() > 20
@@ -87,7 +87,7 @@ def test_compare_draws_bars_of_shared_parts_only(shown, seen):
     assert image.mode == "RGB"
     for name, v in zip(NAMES, seen, strict=True):
         # a bar and a piece of the sum, or just a dot
-        assert (count(image, colour(name)) > 1200) == bool(v), name
+        assert (count(image, color(name)) > 1200) == bool(v), name
     with_maps = compare_picture(shown, shown, evidence(seen))
     assert with_maps.width > image.width
 

@@ -16,7 +16,7 @@ LABELS[4:28, 4:12] = 2
 
 
 def tiles(*charts: int) -> np.ndarray:
-    """Tiles of which these are known, chart p in a colour of its own."""
+    """Tiles of which these are known, chart p in a color of its own."""
     out = np.zeros((24, 4, 8, 8), np.uint8)
     for chart in charts:
         out[chart - 1, :3] = np.array([255, 10 * chart, 3])[:, None, None]
@@ -40,7 +40,7 @@ def test_every_chart_has_its_place_beside_its_twin() -> None:
     assert len({_tint(chart) for chart in range(1, 25)}) == 16
 
 
-def test_known_cells_in_their_colours_the_rest_grey() -> None:
+def test_known_cells_in_their_colors_the_rest_grey() -> None:
     photo = Image.new("RGB", (16, 32), "#203040")
     seen = tiles(2, 24)
     seen[23, 3, :4] = 0  # the upper half of the left head is not known

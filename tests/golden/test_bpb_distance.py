@@ -17,7 +17,7 @@ NAMES = tuple(f"part{m}" for m in range(6))
 def side(which: str, seen: str, scale: str = "") -> Embeddings:
     vectors = torch.from_numpy(GOLDEN[f"{which}f{scale}"])
     if seen == "none":
-        return Embeddings.seen(vectors, NAMES)
+        return Embeddings.visible(vectors, NAMES)
     return Embeddings(vectors, torch.from_numpy(GOLDEN[f"{which}v_{seen}"]).float(), NAMES)
 
 

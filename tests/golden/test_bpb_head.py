@@ -133,7 +133,7 @@ def test_head(variant: str, mode: str) -> None:
         }
         for theirs, logits in scores.items():
             assert torch.allclose(logits, expected["id_cls_scores"][theirs], atol=2e-3), theirs
-        described = model.describe(out)
+        described = model.embed(out)
         assert torch.allclose(
             described.vectors, GOLDEN["variants"][variant]["test_embeddings"], atol=3e-4
         )

@@ -44,7 +44,7 @@ def test_triplet(key: str) -> None:
     ids = torch.from_numpy(TRIPLET["labels"])
     vectors = e[:, :1] if how == "global" else e
     if seen == "none":
-        group = Embeddings.seen(vectors, NAMES[: vectors.shape[1]])
+        group = Embeddings.visible(vectors, NAMES[: vectors.shape[1]])
     else:
         weights = torch.from_numpy(TRIPLET[f"vis_{seen}"]).float()
         # released: sqrt(v v') for continuous visibilities
@@ -75,7 +75,7 @@ def test_triplet_ratios() -> None:
 
 
 def test_pairwise_distances() -> None:
-    e = Embeddings.seen(torch.from_numpy(TRIPLET["emb"]), NAMES)
+    e = Embeddings.visible(torch.from_numpy(TRIPLET["emb"]), NAMES)
     np.testing.assert_allclose(
         PartDistance("euclidean").within(e), TRIPLET["pairwise_mean"], atol=2e-4
     )
@@ -120,7 +120,7 @@ def test_gilt(row: str, seen: str) -> None:
         group = (
             Embeddings(vectors, visible, ("1", "2", "3", "4"))
             if letter == "p"
-            else Embeddings.one("e", vectors)
+            else Embeddings.single("e", vectors)
         )
         total = total + hard_triplet(group, ids, 0.3)
     if row == "gilt":

@@ -114,7 +114,7 @@ def test_isp(tmp_path: Path, given: Callable[[str, int], None], names: str) -> N
     assert done.layout == "isp" and done.identities == 5
     out = method(tensor(z["M"]))
     close(out.groups["parts"].vectors.flatten(1), z["y_part"])
-    e = method.describe(out)
+    e = method.embed(out)
     # holistic data: all joined, nothing hidden
     close(e.vectors[:, 0], z["test_concat_part_global_fore"])
     scores = [
@@ -133,7 +133,7 @@ def test_isp_on_occluded_data(tmp_path: Path, given: Callable[[str, int], None])
         tmp_path, {**pixels(z), **heads(z)}, recipe=find("isp/released/occluded_duke")
     )
     assert done.recipe is not None and done.recipe.cues["parts"].args["parts"] == 3
-    e = method.describe(method(tensor(z["M"])))
+    e = method.embed(method(tensor(z["M"])))
     close(e.vectors[:, 0], z["test_arm_global_fore"])
     close(e.vectors[:, 1:, :8], z["test_arm_part"])
     np.testing.assert_array_equal(e.visibility[:, 1:], z["test_arm_visible"])
@@ -202,7 +202,7 @@ def test_isp_at_full_size(
     close(
         out.groups["global"].vectors[:, 0], z["y_global" if whole == 256 else "y_global_bigG"], 1e-4
     )
-    assert method.describe(out).vectors.shape == (1, 1, 1536 + whole + 256)
+    assert method.embed(out).vectors.shape == (1, 1, 1536 + whole + 256)
 
 
 @pytest.mark.parametrize("t", [2, 3, 4])
@@ -223,7 +223,7 @@ def test_hcga(tmp_path: Path, given: Callable[[str, int], None], t: int) -> None
     close(out.groups["parts"].vectors.flatten(1), z[f"y_part_eval_part_t_T{t}"])
     close(out.groups["foreground"].vectors[:, 0], z["y_fore"])
     if t == 4:
-        e = method.describe(out)
+        e = method.embed(out)
         close(e.vectors[:, 0], z["test_arm_fore"])
         close(e.vectors[:, 1:], z["test_arm_part"])
         np.testing.assert_array_equal(e.visibility[:, 1:], z["test_arm_visible"])
@@ -235,7 +235,7 @@ def test_hcga_on_whole_people(tmp_path: Path, given: Callable[[str, int], None])
     _, method = converted(
         tmp_path, {**pixels(z), **heads(z)}, layout="hcga", recipe=find("hcga/released/market1501")
     )
-    close(method.describe(method(tensor(z["M"]))).vectors[:, 0], z["test_concat_global_fore_part"])
+    close(method.embed(method(tensor(z["M"]))).vectors[:, 0], z["test_concat_global_fore_part"])
 
 
 MASKS = ("cues.masks=pifpaf", "cues.masks.parts=four")
@@ -276,7 +276,7 @@ def compare_bpb(method: Method, out: Output, variant: str) -> Embeddings:
         if ours in method.id:  # type: ignore[operator]
             found = method.id[ours](out.groups[group])  # type: ignore[index,operator]
             close(found.flatten(), expected["id_cls_scores"][theirs].flatten(), 2e-3)
-    return method.describe(out)
+    return method.embed(out)
 
 
 @pytest.mark.parametrize("variant", list(CHOSEN))

@@ -70,10 +70,12 @@ def test_table1_s_parameters_and_shapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("local_input", "heads", "at_test"),
+    ("local_input", "heads", "strip_for_inference"),
     [("full", 4_184_064, 27_692_096), ("slice", 1_890_304, 25_398_336)],
 )
-def test_the_whole_network_s_parameters(local_input: Any, heads: int, at_test: int) -> None:
+def test_the_whole_network_s_parameters(
+    local_input: Any, heads: int, strip_for_inference: int
+) -> None:
     with torch.device("meta"):
         method = DSA(
             BACKBONES["resnet50"](pretrained=False), 751, RECIPE.terms, local_input=local_input
@@ -86,7 +88,7 @@ def test_the_whole_network_s_parameters(local_input: Any, heads: int, at_test: i
         "fused_parts": 1_435_375,
         "parts": 8 * 517_871,
     }
-    assert count(method.at_test()) == at_test
+    assert count(method.strip_for_inference()) == strip_for_inference
 
 
 class Fixed(nn.Module):
@@ -128,10 +130,10 @@ def test_total_loss(part_id: Any) -> None:
         torch.zeros(4, 1, 1, 1),
         None,
         {
-            "global": Embeddings.one("global", torch.zeros(4, 32)),
-            "parts": Embeddings.seen(torch.zeros(4, 8, 4), REGIONS),
-            "fused_global": Embeddings.one("fused_global", pairs(known["tri_zG"], 32)),
-            "fused_parts": Embeddings.seen(parts, REGIONS),
+            "global": Embeddings.single("global", torch.zeros(4, 32)),
+            "parts": Embeddings.visible(torch.zeros(4, 8, 4), REGIONS),
+            "fused_global": Embeddings.single("fused_global", pairs(known["tri_zG"], 32)),
+            "fused_parts": Embeddings.visible(parts, REGIONS),
         },
     )
     terms = method.losses(out, Batch(torch.zeros(4, 3, 8, 8), ids, ids))

@@ -99,16 +99,16 @@ def test_decoder() -> None:
     x = tensor(z["x"])
     np.testing.assert_allclose(net(x).detach(), z["output_step0"], atol=1e-4)
     net.load_state_dict(state, strict=False)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     weights = Weights(local=2.0, background=1.0, diagonal=0.0)
     pairs = adjacent(torch.zeros(4), same_camera=False)
     losses = []
     for _ in range(3):
         y = net(x)
         losses.append(total_loss(y, pairs, weights).item())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         y.backward(descent(y.detach(), pairs, weights)[0])
-        optimiser.step()
+        optimizer.step()
     np.testing.assert_allclose(losses, z["loss_3_steps_l1_pw2_iw1_dw0"], atol=1e-4)
 
 
@@ -187,14 +187,14 @@ def test_description() -> None:
     )
     options = {"t": 4, "kept": 0.5, "visibility": "argmax"}
     method = built(z, **options).eval()
-    e = method.describe(method(tensor(z["M"])))
+    e = method.embed(method(tensor(z["M"])))
     np.testing.assert_allclose(e.vectors.detach()[:, 0], z["test_arm_fore"], atol=1e-5)
     np.testing.assert_allclose(e.vectors.detach()[:, 1:], z["test_arm_part"], atol=1e-5)
     np.testing.assert_array_equal(e.visibility[:, 1:], z["test_arm_visible"])
     joined = built(
         z, **options, matching="concat", described=("global", "foreground", "parts")
     ).eval()
-    found = joined.describe(joined(tensor(z["M"]))).vectors.detach()[:, 0]
+    found = joined.embed(joined(tensor(z["M"]))).vectors.detach()[:, 0]
     np.testing.assert_allclose(found, z["test_concat_global_fore_part"], atol=1e-5)
 
 
@@ -202,7 +202,7 @@ def test_matching() -> None:
     z = golden("hcga_g_distance")
     n = int(z["num_query"])
     e = Embeddings.cat(
-        Embeddings.one("foreground", tensor(z["fore"])),
+        Embeddings.single("foreground", tensor(z["fore"])),
         Embeddings(tensor(z["part"]), tensor(z["visible"]).float(), SCHEME.names),
     )
     q, g = e.rows(slice(0, n)), e.rows(slice(n, None))
@@ -237,7 +237,7 @@ def test_losses() -> None:
         for theirs, ours in OURS.items()
     }
     terms["triplet_global"] = hard_triplet(
-        Embeddings.one("global", tensor(z["y_global"])), ids, 0.3
+        Embeddings.single("global", tensor(z["y_global"])), ids, 0.3
     )
     terms["parsing"] = part_loss(tensor(z["part_logits"]), tensor(z["part_target"]).to(torch.uint8))
     assert set(terms) == set(weights)

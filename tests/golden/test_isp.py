@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from partreid.data.transforms import resize_nearest
 from partreid.distance import PartDistance
 from partreid.layers import trunks as backbones
-from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss, resize_labels
+from partreid.losses import center_loss, hard_triplet, id_loss, part_loss, resize_labels
 from partreid.methods.base import Method
 from partreid.methods.isp.clustering import norms
-from partreid.methods.isp.labels import label_identity, sharpened
+from partreid.methods.isp.labels import parse_person, sharpened
 from partreid.methods.isp.model import ISP
 from partreid.metrics import evaluate_embeddings, rank
 from partreid.metrics.official import isp_official, trapezoid_ap, trapezoid_mAP
@@ -100,15 +100,15 @@ def test_pooling_and_description() -> None:
     np.testing.assert_allclose(
         out.groups["foreground"].vectors.detach()[:, 0], z["y_fore"], atol=1e-5
     )
-    e = method.describe(out)
+    e = method.embed(out)
     assert e.names == ("global", "foreground", "part1", "part2", "part3")
     np.testing.assert_allclose(e.vectors.detach()[:, 2:], z["test_arm_part"], atol=1e-5)
     np.testing.assert_array_equal(e.visibility[:, 2:], z["test_arm_visible"])
-    released = small(z, matching="released").eval().describe(out)
+    released = small(z, matching="released").eval().embed(out)
     np.testing.assert_allclose(
         released.vectors.detach()[:, 0], z["test_arm_global_fore"], atol=1e-5
     )
-    joined = small(z, matching="concat").eval().describe(out)
+    joined = small(z, matching="concat").eval().embed(out)
     np.testing.assert_allclose(
         joined.vectors.detach()[:, 0], z["test_concat_part_global_fore"], atol=1e-5
     )
@@ -200,7 +200,7 @@ def test_released_matching_and_eq10() -> None:
     parts, visible = tensor(z["part"]), tensor(z["visible"]).float()
     names = tuple(f"part{k}" for k in range(1, 5))
     e = Embeddings.cat(
-        Embeddings.one("global+foreground", tensor(z["global_fore"])),
+        Embeddings.single("global+foreground", tensor(z["global_fore"])),
         Embeddings(parts, visible, names),
     )
     q, g = e.rows(slice(0, n)), e.rows(slice(n, None))
@@ -231,7 +231,7 @@ def test_released_matching_and_eq10() -> None:
         own = (z["pids"][n:] == z["pids"][query]) & (z["camids"][n:] == z["camids"][query])
         np.testing.assert_array_equal(top[top >= 0], [image for image in listed if not own[image]])
     two = [
-        Embeddings.one(name, tensor(z["global_fore"])[:, at])
+        Embeddings.single(name, tensor(z["global_fore"])[:, at])
         for name, at in (("global", slice(0, 8)), ("foreground", slice(8, 16)))
     ]
     paper = Embeddings.cat(*two, Embeddings(parts, visible, names))
@@ -242,7 +242,7 @@ def test_released_matching_and_eq10() -> None:
 def test_matching_without_visibility() -> None:
     z = golden("isp_b_noarm_eval")
     n = int(z["num_query"])
-    e = Embeddings.one("all", tensor(z["feat"]))
+    e = Embeddings.single("all", tensor(z["feat"]))
     far = PartDistance("cosine")(e.rows(slice(0, n)), e.rows(slice(n, None)))
     np.testing.assert_allclose(2 * far, z["distmat"], atol=1e-5)
     ranking = ranked_by(PartDistance("cosine"), e, z)
@@ -255,7 +255,7 @@ def test_matching_without_visibility() -> None:
 def test_re_ranking_without_visibility() -> None:
     z = golden("isp_b_noarm_eval")
     n = int(z["num_query"])
-    e = Embeddings.one("all", tensor(z["feat"]))
+    e = Embeddings.single("all", tensor(z["feat"]))
     rerank = KReciprocal(k1=6, k2=3, weight=0.3)  # released: on squared Euclid of unit vectors
     blocks = rerank(
         PartDistance("unit_euclidean"), e.rows(slice(0, n)), e.rows(slice(n, None)), rows=30
@@ -278,12 +278,12 @@ def test_activation() -> None:
 def test_clustering(enhance: bool, form: torch.memory_format) -> None:
     z = golden("isp_c_clustering")
     features = tensor(z["feats"]).contiguous(memory_format=form)
-    labels = label_identity(
+    labels = parse_person(
         features, torch.zeros(4), None, parts=int(z["K"]) - 1, enhance=enhance
     ).labels
     np.testing.assert_array_equal(labels, z["labels" if enhance else "labels_enhanced_off"])
     np.testing.assert_array_equal(labels, z["truth_ref"])
-    ramp = label_identity(
+    ramp = parse_person(
         tensor(z["ramp_feats"]), torch.zeros(1), None, parts=int(z["K"]) - 1, enhance=enhance
     ).labels
     kind = "enhanced" if enhance else "plain"
@@ -295,9 +295,11 @@ def test_clustering(enhance: bool, form: torch.memory_format) -> None:
 def batch(z: dict[str, Any]) -> tuple[Output, Batch]:
     """The losses' inputs as an output and a batch; three parts of eight numbers."""
     groups = {
-        "global": Embeddings.one("global", tensor(z["y_global"])),
-        "foreground": Embeddings.one("foreground", tensor(z["y_fore"])),
-        "parts": Embeddings.seen(tensor(z["y_part"]).view(12, 3, 8), ("part1", "part2", "part3")),
+        "global": Embeddings.single("global", tensor(z["y_global"])),
+        "foreground": Embeddings.single("foreground", tensor(z["y_fore"])),
+        "parts": Embeddings.visible(
+            tensor(z["y_part"]).view(12, 3, 8), ("part1", "part2", "part3")
+        ),
     }
     from partreid.types import PartMaps
 
@@ -316,7 +318,7 @@ def test_losses() -> None:
     total = torch.zeros(())
     for theirs in OURS:
         xent = id_loss(tensor(z[f"score_{theirs}"]), ids, 0.1)
-        triplet = hard_triplet(Embeddings.one("e", tensor(z[f"y_{theirs}"])), ids, 0.3)
+        triplet = hard_triplet(Embeddings.single("e", tensor(z[f"y_{theirs}"])), ids, 0.3)
         assert xent.item() == pytest.approx(float(z[f"xent_{theirs}"]), abs=1e-5)
         assert triplet.item() == pytest.approx(float(z[f"triplet_{theirs}"]), abs=1e-5)
         total = total + xent + triplet
@@ -337,24 +339,24 @@ def test_losses() -> None:
     assert terms["parsing"].item() == pytest.approx(float(z["parsing"]), abs=1e-5)
 
 
-def test_centre_loss_of_the_released_code() -> None:
-    """Its loss is 5e-4 times the plain mean of squares; its centres follow that mean with rate
+def test_center_loss_of_the_released_code() -> None:
+    """Its loss is 5e-4 times the plain mean of squares; its centers follow that mean with rate
     0.5.
     """
     z = golden("isp_h_losses")
-    method = ISP(Features(8), 9, scheme(3), ("id_global", "centre_global"))
+    method = ISP(Features(8), 9, scheme(3), ("id_global", "center_global"))
     f, ids = tensor(z["y_global"]).requires_grad_(), tensor(z["target"])
-    centres = nn.Parameter(tensor(z["centers"]))
-    centre_loss(f, centres, ids, method.centre_weight).backward()
-    plain_f, plain_centres = f.detach().clone().requires_grad_(), nn.Parameter(tensor(z["centers"]))
-    plain = (plain_f - plain_centres[ids]).square().sum(1).mean()
+    centers = nn.Parameter(tensor(z["centers"]))
+    center_loss(f, centers, ids, method.center_weight).backward()
+    plain_f, plain_centers = f.detach().clone().requires_grad_(), nn.Parameter(tensor(z["centers"]))
+    plain = (plain_f - plain_centers[ids]).square().sum(1).mean()
     assert plain.item() == pytest.approx(float(z["center_global"]), rel=1e-5)
     (5e-4 * plain).backward()
     assert f.grad is not None and plain_f.grad is not None
-    assert centres.grad is not None and plain_centres.grad is not None
+    assert centers.grad is not None and plain_centers.grad is not None
     np.testing.assert_allclose(f.grad, plain_f.grad, atol=1e-8)
     np.testing.assert_allclose(
-        method.centre_lr * centres.grad, 0.5 * plain_centres.grad / 5e-4, atol=1e-6
+        method.center_lr * centers.grad, 0.5 * plain_centers.grad / 5e-4, atol=1e-6
     )
 
 

@@ -10,7 +10,7 @@ from partreid.layers.heads import IdHead
 from partreid.layers.pooling import max_pool, mean_pool
 from partreid.losses import hard_triplet, id_loss
 from partreid.methods.base import Method
-from partreid.types import NONE, Batch, Embeddings, Output
+from partreid.types import NO_CUES, Batch, Embeddings, Output
 
 
 class Halves(Method):
@@ -34,12 +34,12 @@ class Halves(Method):
         self.pool = {"max": max_pool, "mean": mean_pool}[pool]
         self.id = IdHead(2, int(trunk.channels), identities)  # type: ignore[arg-type]
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         f = self.trunk(images)  # [B, C, h, w]
         w = f.new_zeros(len(f), 2, *f.shape[2:])  # two weight maps
         w[:, 0, : f.shape[2] // 2] = 1
         w[:, 1, f.shape[2] // 2 :] = 1
-        return Output(f, None, {"parts": Embeddings.seen(self.pool(f, w), ("upper", "lower"))})
+        return Output(f, None, {"parts": Embeddings.visible(self.pool(f, w), ("upper", "lower"))})
 
     def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         e = out.groups["parts"]
@@ -49,5 +49,5 @@ class Halves(Method):
         }
         return {name: every[name]() for name in self.terms}
 
-    def describe(self, out: Output) -> Embeddings:
+    def embed(self, out: Output) -> Embeddings:
         return self.id.neck(out.groups["parts"])

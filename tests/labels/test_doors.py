@@ -315,7 +315,7 @@ def test_the_person_in_the_middle_beats_a_larger_box_at_the_rim(tmp_path: Path) 
     assert (
         choose([rim, middle], "target", (TALL, WIDE))
         == 1
-        == choose([rim, middle], "centre", (TALL, WIDE))
+        == choose([rim, middle], "center", (TALL, WIDE))
     )
     iuv, ids = np.zeros((TALL, WIDE, 3), np.uint8), np.zeros((TALL, WIDE), np.uint8)
     iuv[:, 10:], ids[:, 10:], iuv[4:30, 5:10], ids[4:30, 5:10] = (1, 0, 2), 1, (1, 0, 2), 2
@@ -432,7 +432,7 @@ def test_an_edited_cache_is_refused(tmp_path: Path, change: Any) -> None:
         lambda bank: bank.update(seen=bank["seen"].int()),
         lambda bank: bank["seen"].zero_(),
         lambda bank: bank["detected"].fill_(7),
-        lambda bank: bank.pop("colours"),
+        lambda bank: bank.pop("colors"),
     ],
 )
 def test_an_edited_bank_of_tiles_is_made_anew(tmp_path: Path, change: Any) -> None:

@@ -192,7 +192,7 @@ def logits(seed: int = 0) -> dict[str, Tensor]:
 
 
 def by_loops(raw: Mapping[str, Tensor], n: int) -> tuple[Tensor, Tensor]:
-    """Bilinear sampling at pixel centres, one pixel at a time."""
+    """Bilinear sampling at pixel centers, one pixel at a time."""
     (H, W), (h, w) = SIZES[n], raw["u"].shape[2:]
 
     def at(x: Tensor, row: int, column: int) -> Tensor:

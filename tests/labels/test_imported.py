@@ -213,7 +213,7 @@ def test_choosing_one_of_several() -> None:
     ]
     assert choose(people, "area", (32, 16)) == 1  # the first of equals
     assert choose(people, "score", (32, 16)) == 2
-    assert choose(people, "centre", (32, 16)) == 2
-    assert choose(people, "centre", (8, 8)) == 1
+    assert choose(people, "center", (32, 16)) == 2
+    assert choose(people, "center", (8, 8)) == 1
     with pytest.raises(RecipeError, match="unknown way to choose a person: 'size'"):
         choose(people, "size", (8, 8))  # type: ignore[arg-type]

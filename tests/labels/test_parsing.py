@@ -109,7 +109,7 @@ def test_a_label_of_another_shape_is_refused(tmp_path: Path, size: tuple[int, in
         surface_labels(tmp_path, [sample])[0]
 
 
-def test_colours_are_not_classes(tmp_path: Path) -> None:
+def test_colors_are_not_classes(tmp_path: Path) -> None:
     sample = crop(tmp_path)
     label(tmp_path, sample, np.zeros((32, 16)), "RGB")
     with pytest.raises(
@@ -348,7 +348,7 @@ def test_wrong_shapes() -> None:
 
 
 def parsed(
-    root: Path, sample: Sample, name: str, values: NDArray[np.generic], colours: bool = True
+    root: Path, sample: Sample, name: str, values: NDArray[np.generic], colors: bool = True
 ) -> Path:
     path = root / "parsing" / sample.path.parent.name / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -356,7 +356,7 @@ def parsed(
         np.save(path, values)
     else:
         image = Image.fromarray(values.astype(np.uint8))
-        if colours:
+        if colors:
             image.putpalette(palette(256).ravel().tolist())
         image.save(path)
     return path
@@ -414,7 +414,7 @@ def test_identity_folders_may_be_dropped_or_kept(tmp_path: Path) -> None:
 
 def test_images_already_in_parts(tmp_path: Path) -> None:
     sample = crop(tmp_path)
-    parsed(tmp_path, sample, f"{sample.path.stem}.png", CLASSES % 8, colours=False)
+    parsed(tmp_path, sample, f"{sample.path.stem}.png", CLASSES % 8, colors=False)
     cue = parsing_labels(tmp_path, [sample], "parts", "seven")
     np.testing.assert_array_equal(cue[0], CLASSES % 8)
     with pytest.raises(DataError, match=r"holds class 7; source 'parts' has 0 to 5"):
@@ -455,7 +455,7 @@ def test_missing_files_are_counted_or_unknown(tmp_path: Path) -> None:
 
 
 def test_the_palette_trap(tmp_path: Path) -> None:
-    """Classes seen as grey levels of their colours are recognised as what they are, in OpenCV's
+    """Classes seen as grey levels of their colors are recognised as what they are, in OpenCV's
     rounding and PIL's.
     """
     sample = crop(tmp_path)
@@ -465,13 +465,13 @@ def test_the_palette_trap(tmp_path: Path) -> None:
         np.array(grey_palette(20))[CLASSES],
         np.asarray(Image.open(good).convert("RGB").convert("L")),
     ):
-        bad = parsed(tmp_path, sample, f"{stem}.png", grey, colours=False)
+        bad = parsed(tmp_path, sample, f"{stem}.png", grey, colors=False)
         with pytest.raises(
             DataError,
             match=r"grey levels of SCHP's palette \(up to 15\d\), not classes.*cv2.imread",
         ):
             read_classes(bad, "lip")
-    bad = parsed(tmp_path, sample, f"{stem}.png", 20 + CLASSES, colours=False)
+    bad = parsed(tmp_path, sample, f"{stem}.png", 20 + CLASSES, colors=False)
     with pytest.raises(
         DataError, match=r"png holds class 39; source 'lip' has 0 to 19.*no parser known here"
     ):

@@ -97,7 +97,7 @@ def test_state_comes_back_and_the_next_round_is_the_same() -> None:
     one.refresh(0, people())
     two = isp()
     two.restore({name: t.clone() for name, t in one.state().items()})
-    assert set(one.state()) == {"labels", "centres"} and torch.equal(one.labels, two.labels)  # type: ignore[arg-type]
+    assert set(one.state()) == {"labels", "centers"} and torch.equal(one.labels, two.labels)  # type: ignore[arg-type]
     reports = [cue.refresh(1, people(0.1)) for cue in (one, two)]
     assert torch.equal(one.labels, two.labels)  # type: ignore[arg-type]
     assert [{k: v for k, v in r.items() if k != "seconds"} for r in reports if r] == [
@@ -359,6 +359,6 @@ def test_two_processes_train_with_the_labels_of_one(
     )
     # made once, by the untrained network
     assert torch.equal(one["cue/parts/labels"], two["cue/parts/labels"])
-    assert torch.equal(one["cue/parts/centres"], two["cue/parts/centres"])
+    assert torch.equal(one["cue/parts/centers"], two["cue/parts/centers"])
     lines = [e for e in read(tmp_path / "run" / "journal.jsonl") if e.get("event") == "labels"]
     assert [(e["people"], e["images"]) for e in lines] == [(8, 48)]

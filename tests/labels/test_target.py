@@ -56,7 +56,7 @@ def test_a_lone_person_stays_wherever() -> None:
         np.testing.assert_array_equal(only_target(labels), labels)
 
 
-def test_a_speck_in_the_centre_is_nobody() -> None:
+def test_a_speck_in_the_center_is_nobody() -> None:
     labels = np.zeros((32, 16), np.uint8)
     labels[16, 8], labels[4:28, 1:6] = 3, 2
     assert (only_target(labels) > 0).sum() == 24 * 5

@@ -37,7 +37,7 @@ N = 40  # two chunks
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Sample, ...]]:
-    """Images of 24 x 12, PNG so that nothing is lost, whose charts and colours are noise; number 3
+    """Images of 24 x 12, PNG so that nothing is lost, whose charts and colors are noise; number 3
     is undetected, 4 has an empty picture, 5 is drawn at half its size and 6 at twice.
     """
     root = tmp_path_factory.mktemp("people")
@@ -76,7 +76,7 @@ def test_tiles_are_the_warp_of_the_whole_image(people: Any, align: Any, collisio
 
 
 def test_grids_of_another_size(people: Any) -> None:
-    """The larger of both grids is warped: charts are copied, colours mixed."""
+    """The larger of both grids is warped: charts are copied, colors mixed."""
     root, samples = people
     cue = uv_tiles(root, samples, align="none", cache=False)
     photo, charts, uv = loaded(root, samples[5])
@@ -291,7 +291,7 @@ def test_loader_workers_share_the_bank(people: Any) -> None:
     assert torch.equal(epoch(0), epoch(2))
     file = BytesIO()
     ForkingPickler(file, 2).dump(cue)  # as a spawned worker gets it
-    assert file.tell() < 20_000 and cue._colours.is_shared() and cue._seen.is_shared()
+    assert file.tell() < 20_000 and cue._colors.is_shared() and cue._seen.is_shared()
 
 
 def test_the_same_whatever_the_number_of_threads(
@@ -302,7 +302,7 @@ def test_the_same_whatever_the_number_of_threads(
     one = uv_tiles(root, samples, cache=False, noise="heavy")
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     two = uv_tiles(root, samples, cache=False, noise="heavy")
-    assert torch.equal(one._colours, two._colours) and torch.equal(one._seen, two._seen)
+    assert torch.equal(one._colors, two._colors) and torch.equal(one._seen, two._seen)
     assert torch.get_num_threads() == threads
 
 

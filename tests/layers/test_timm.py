@@ -99,7 +99,7 @@ def test_every_method_learns_on_every_family(method: str, model: str) -> None:
     grads = {n: p.grad for n, p in made.named_parameters() if p.requires_grad}
     assert [n for n, g in grads.items() if g is None or not g.isfinite().all()] == []
     with torch.inference_mode():
-        e = made.eval().describe(made(some.images, some.cues))
+        e = made.eval().embed(made(some.images, some.cues))
     assert len(e) == 4 and e.vectors.isfinite().all() and e.vectors.any()
 
 
@@ -270,9 +270,9 @@ def test_a_finished_model_comes_back_without_anything_fetched(
     fetched = replace(fetched, backbone=fetched.backbone.but(weights="default"))
     monkeypatch.setattr(weights, "fetched", lambda *given: pytest.fail("fetched weights"))
     scheme = PARTS if method == "magnifier" else None
-    again = bundle.restore(fetched, 2, scheme, dict(made.at_test().state_dict())).eval()
+    again = bundle.restore(fetched, 2, scheme, dict(made.strip_for_inference().state_dict())).eval()
     with torch.inference_mode():
-        one, two = (m.describe(m(IMAGES)).vectors for m in (made, again))
+        one, two = (m.embed(m(IMAGES)).vectors for m in (made, again))
     assert torch.equal(one, two)
 
 

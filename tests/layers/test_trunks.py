@@ -97,7 +97,7 @@ def test_ibn_normalises_half_by_image_and_half_by_batch() -> None:
         and (y[:, :3].var((2, 3), correction=0) - 1).abs().max() < 1e-3
     )
     assert y[:, 3:].mean((0, 2, 3)).abs().max() < 1e-5
-    assert y[:, 3:].mean((2, 3)).abs().max() > 0.01  # an image alone is not centred there
+    assert y[:, 3:].mean((2, 3)).abs().max() > 0.01  # an image alone is not centered there
 
 
 def test_se_resnet_has_an_attention_in_every_block() -> None:

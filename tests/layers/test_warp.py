@@ -60,12 +60,12 @@ def loops(
         )
         found.setdefault((k, chart - 1, row, column), []).append(pixels[k, :, y, x].double())
     tiles, count = torch.zeros(b, 24, 3, size, size).double(), torch.zeros(b, 24, size, size).int()
-    for (k, p, row, column), colours in found.items():
-        count[k, p, row, column] = len(colours)
+    for (k, p, row, column), colors in found.items():
+        count[k, p, row, column] = len(colors)
         tiles[k, p, :, row, column] = {
-            "mean": torch.stack(colours).mean(0),
-            "first": colours[0],
-            "last": colours[-1],
+            "mean": torch.stack(colors).mean(0),
+            "first": colors[0],
+            "last": colors[-1],
         }[collision]
     return tiles, count
 
@@ -236,7 +236,7 @@ def test_both_kinds_of_cue_feed_the_guide_alike() -> None:
     assert fed.shape == (2, 24, 3, 4, 4) and fed.dtype == torch.float32
     torch.testing.assert_close(as_tiles(ready), fed, atol=0.5 / 255 / min(STD) + 1e-5, rtol=0)
     mean, std = (torch.tensor(m)[:, None, None] for m in (MEAN, STD))
-    want = (tiles / 255 - mean) / std * (count > 0)[:, :, None]  # the mean colour, normalised, is 0
+    want = (tiles / 255 - mean) / std * (count > 0)[:, :, None]  # the mean color, normalised, is 0
     torch.testing.assert_close(fed, want, atol=1e-5, rtol=0)
     assert covered(spatial).tolist() == covered(ready).tolist() == [True, False]
     assert as_tiles(ready[:, :, :, :2, :2]).shape[-1] == 2  # ready tiles keep their size

@@ -42,16 +42,16 @@ class Forgetful(BoT):
     def losses(self, out: Output, batch: Batch) -> dict[str, torch.Tensor]:
         return {"id_global": out.groups["global"].vectors[0].sum()}
 
-    def describe(self, out: Output) -> Embeddings:
+    def embed(self, out: Output) -> Embeddings:
         e = out.groups["global"]
-        return Embeddings.one("global", (e.vectors - e.vectors.mean(0))[:, 0])
+        return Embeddings.single("global", (e.vectors - e.vectors.mean(0))[:, 0])
 
-    def optimisers(
-        self, optimiser: str, lr: float, weight_decay: float
+    def optimizers(
+        self, optimizer: str, lr: float, weight_decay: float
     ) -> list[torch.optim.Optimizer]:
-        return super().optimisers(optimiser, lr, weight_decay) * 2
+        return super().optimizers(optimizer, lr, weight_decay) * 2
 
-    def at_test(self) -> Method:
+    def strip_for_inference(self) -> Method:
         torch.nn.init.normal_(next(self.trunk.parameters()))
         return self
 
@@ -61,7 +61,7 @@ class Forgetful(BoT):
     [
         (contract.losses_are_the_recipe_s_and_move_every_parameter, "must be named id_global, tri"),
         (contract.description_is_repeatable, "alike whatever else is in its batch"),
-        (contract.optimisers_move_every_parameter_once, "every parameter that learns, once"),
+        (contract.optimizers_move_every_parameter_once, "every parameter that learns, once"),
         (contract.weights_come_back, "must describe images as before"),
     ],
 )

@@ -114,7 +114,7 @@ def test_ids_go_by_name() -> None:
     """q_ids, q_cams, g_ids, g_cams in a row is what other code does not do: nothing to guess."""
     with pytest.raises(TypeError, match="positional"):
         evaluate(FAR, Q_IDS, G_IDS)  # type: ignore[misc]
-    one = Embeddings.one("global", torch.eye(3))
+    one = Embeddings.single("global", torch.eye(3))
     with pytest.raises(TypeError, match="positional"):
         evaluate_embeddings(partreid.PartDistance("cosine"), one, one, [1] * 3, [1] * 3)  # type: ignore[misc]
 

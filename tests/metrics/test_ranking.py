@@ -150,7 +150,7 @@ def test_by_hand() -> None:
 
 
 def test_wrong_shapes_and_broken_numbers() -> None:
-    one = Embeddings.one("global", torch.rand(3, 4))
+    one = Embeddings.single("global", torch.rand(3, 4))
     ids = {"q_ids": [1, 2, 3], "g_ids": [1, 2, 3]}
     with pytest.raises(ShapeError, match=r"g_cams must be \[3\], one per column"):
         evaluate_embeddings(

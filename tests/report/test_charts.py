@@ -139,7 +139,7 @@ def test_shades_follow_the_scale():
     assert shades(Heat("t", "c", ("1",), (("1", (0.5,)),))) == ((0.5,),)
 
 
-def test_series_stay_apart_by_colour_or_dashes():
+def test_series_stay_apart_by_color_or_dashes():
     eyes = importlib.import_module("tests.explain.test_overlays")
     assert SLOTS == 6
     for tone in (0, 1):

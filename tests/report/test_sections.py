@@ -30,7 +30,7 @@ def items(section, kind):
     return [item for block in section.blocks for item in block.items if isinstance(item, kind)]
 
 
-def test_methods_get_their_colours_before_their_rules(every):
+def test_methods_get_their_colors_before_their_rules(every):
     assert color_slots(every) == {"plain_one": 0, "parts": 1, "parts, re-ranked": 2}
     many = [replace(every[2], name=f"m{i}") for i in range(8)]
     assert list(color_slots(many).values()) == [0, 1, 2, 3, 4, 5]
@@ -49,8 +49,8 @@ def test_the_cmc_starts_at_rank_1_and_is_the_mean_over_seeds(every):
 
 
 def test_threshold_metrics_leave_re_ranked_rows_out(every):
-    of, colours = rows(every), color_slots(every)
-    for section in (verification_section(every, of, colours), open_set_section(every, of, colours)):
+    of, colors = rows(every), color_slots(every)
+    for section in (verification_section(every, of, colors), open_set_section(every, of, colors)):
         assert {s.name for plot in items(section, Plot) for s in plot.series} == {
             "plain_one",
             "parts",
@@ -63,8 +63,8 @@ def test_threshold_metrics_leave_re_ranked_rows_out(every):
             words != "re-ranked" for table in items(section, Table) for _, words, _ in table.rows
         )
     assert (
-        verification_section(every[3:], of, colours) is None
-        and open_set_section(every[3:], of, colours) is None
+        verification_section(every[3:], of, colors) is None
+        and open_set_section(every[3:], of, colors) is None
     )
 
 

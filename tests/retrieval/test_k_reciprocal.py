@@ -19,8 +19,8 @@ from partreid.types import Embeddings
 
 def people(n: int, images: int, noise: float, seed: int) -> tuple[Embeddings, list[int]]:
     draw = torch.Generator().manual_seed(seed)
-    centres = torch.randn(n, 1, 2, 8, generator=draw)
-    vectors = (centres + noise * torch.randn(n, images, 2, 8, generator=draw)).flatten(0, 1)
+    centers = torch.randn(n, 1, 2, 8, generator=draw)
+    vectors = (centers + noise * torch.randn(n, images, 2, 8, generator=draw)).flatten(0, 1)
     visibility = (torch.rand(n * images, 2, generator=draw) > 0.2).float()
     visibility[:, 0] = 1
     return Embeddings(vectors, visibility, ("a", "b")), [

@@ -151,7 +151,10 @@ def test_precision_stays(dtype: torch.dtype) -> None:
 
 
 def test_what_does_not_fit_is_said() -> None:
-    one, other = Embeddings.one("head", torch.rand(2, 3)), Embeddings.one("legs", torch.rand(2, 3))
+    one, other = (
+        Embeddings.single("head", torch.rand(2, 3)),
+        Embeddings.single("legs", torch.rand(2, 3)),
+    )
     with pytest.raises(ArgumentError, match="how must be one of 'mean', 'max', got 'min'"):
         pooled(one, q_ids=[1, 2], q_cams=[1, 1], how="min")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"q_ids must be \[2\]"):

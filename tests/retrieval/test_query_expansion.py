@@ -20,9 +20,9 @@ def people(
     cameras 1..3.
     """
     draw = np.random.default_rng(seed)
-    centres = np.random.default_rng(0).normal(size=(identities, 2, 8))
+    centers = np.random.default_rng(0).normal(size=(identities, 2, 8))
     ids = draw.integers(0, identities, n)
-    vectors = centres[ids] + noise * draw.normal(size=(n, 2, 8))
+    vectors = centers[ids] + noise * draw.normal(size=(n, 2, 8))
     visibility = np.stack([np.ones(n), draw.random(n) > 0.33], 1)
     return (
         Embeddings(

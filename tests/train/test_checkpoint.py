@@ -1,4 +1,4 @@
-"""Files are whole or not there, broken and foreign ones are named, and an optimiser survives the
+"""Files are whole or not there, broken and foreign ones are named, and an optimizer survives the
 way to disk.
 """
 
@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 
 from partreid.errors import DataError
 from partreid.train.checkpoint import (
-    flatten_optimiser,
+    flatten_optimizer,
     load_tensors,
     save_tensors,
-    unflatten_optimiser,
+    unflatten_optimizer,
 )
 
 OLD, NEW = {"w": torch.zeros(3)}, {"w": torch.ones(3)}
@@ -104,7 +104,7 @@ def test_missing_broken_and_foreign_files_are_told_apart(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
-def test_an_optimiser_goes_on_as_if_it_had_never_been_saved(
+def test_an_optimizer_goes_on_as_if_it_had_never_been_saved(
     kind: type[torch.optim.Optimizer], tmp_path: Path
 ) -> None:
     def start() -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
@@ -112,22 +112,22 @@ def test_an_optimiser_goes_on_as_if_it_had_never_been_saved(
         extra = {"momentum": 0.9} if kind is torch.optim.SGD else {}
         return own, kind(own, lr=0.1, **extra)  # type: ignore[call-arg]
 
-    def go(own: list[torch.Tensor], optimiser: torch.optim.Optimizer, steps: int) -> None:
+    def go(own: list[torch.Tensor], optimizer: torch.optim.Optimizer, steps: int) -> None:
         for _ in range(steps):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             sum(((p - 0.3) ** 2).sum() for p in own).backward()  # type: ignore[union-attr]
-            optimiser.step()
+            optimizer.step()
 
-    whole, optimiser = start()
-    go(whole, optimiser, 3)
-    tensors, rest = flatten_optimiser(optimiser.state_dict(), "o")
+    whole, optimizer = start()
+    go(whole, optimizer, 3)
+    tensors, rest = flatten_optimizer(optimizer.state_dict(), "o")
     save_tensors(tmp_path / "x.safetensors", tensors, {"rest": rest})
     found, meta = load_tensors(tmp_path / "x.safetensors")
     again, fresh = start()
     with torch.no_grad():
         for mine, other in zip(again, whole):
             mine.copy_(other)
-    fresh.load_state_dict(unflatten_optimiser(found, meta["rest"], "o"))
-    go(whole, optimiser, 3)
+    fresh.load_state_dict(unflatten_optimizer(found, meta["rest"], "o"))
+    go(whole, optimizer, 3)
     go(again, fresh, 3)
     assert all(torch.equal(a, b) for a, b in zip(again, whole))

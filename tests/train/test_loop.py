@@ -14,7 +14,7 @@ from partreid import build
 from partreid.data.loader import TrainSet, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
-from partreid.methods.base import centre_optimiser
+from partreid.methods.base import center_optimizer
 from partreid.methods.bot.model import BoT
 from partreid.recipes import Recipe, from_plain
 from partreid.train.checkpoint import load_tensors
@@ -82,7 +82,7 @@ def test_accumulating_two_steps_is_one_step_of_their_mean_gradient(
 ) -> None:
     recipe = toy(
         "bot",
-        "stages.optimiser=sgd",
+        "stages.optimizer=sgd",
         "stages.warmup=0",
         "stages.schedule=step",
         "stages.weight_decay=0.0",
@@ -230,9 +230,9 @@ def test_what_does_not_fit_is_said_before_the_first_batch(
 
 def test_a_fixed_group_keeps_its_rate_whatever_the_schedule() -> None:
     rows = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
-    optimisers = [torch.optim.SGD([rows[0]], lr=1.0), centre_optimiser([rows[1]], 0.5)]
-    _set_rates(optimisers, [1.0, 0.5], 0.1)
-    assert [group["lr"] for optimiser in optimisers for group in optimiser.param_groups] == [
+    optimizers = [torch.optim.SGD([rows[0]], lr=1.0), center_optimizer([rows[1]], 0.5)]
+    _set_rates(optimizers, [1.0, 0.5], 0.1)
+    assert [group["lr"] for optimizer in optimizers for group in optimizer.param_groups] == [
         0.1,
         0.5,
     ]

@@ -13,7 +13,7 @@ from partreid.recipes import Recipe, Spec
 from partreid.train.checkpoint import load_tensors
 from partreid.train.loop import Options, train
 from partreid.train.plan import data_digest, require_learnable, require_same_data, require_same_past
-from partreid.train.run import Place
+from partreid.train.run import TrainState
 from partreid.types import Benchmark, Sample
 
 Toy = Callable[..., Recipe]
@@ -131,20 +131,25 @@ def test_a_run_does_not_go_on_with_other_people(
 
 
 @pytest.mark.parametrize(("before", "now", "place", "fine"), [
-    (("stages.epochs=4",), ("stages.epochs=9",), Place(0, 2, 3, 9), True),
-    (("stages.epochs=4",), ("stages.epochs=9",), Place(0, 4, 0, 20), True),  # finished
-    (("stages.epochs=4",), ("stages.epochs=2",), Place(0, 2, 0, 9), True),  # enough
-    (("stages.epochs=4",), ("stages.epochs=2",), Place(0, 2, 1, 9), False),
-    (("stages.epochs=4",), ("stages.epochs=4", "stages.drop_at=[3]"), Place(0, 3, 0, 9), True),
-    (("stages.epochs=4",), ("stages.epochs=4", "stages.drop_at=[2]"), Place(0, 3, 0, 9), False),
-    (("stages.epochs=4",), ("stages.epochs=9", "stages.warmup=3"), Place(0, 2, 0, 9), False),
-    (("stages.epochs=4",), ("stages.epochs=9", "seed=2"), Place(0, 2, 0, 9), False),
-    (("stages.epochs=4",), ("stages.epochs=9", "stages.lr=0.1"), Place(0, 2, 0, 9), False),
-    (("stages.epochs=9", "stages.warmup=3"), ("stages.epochs=12", "stages.warmup=3"), Place(0, 3, 0, 9), True),
+    (("stages.epochs=4",), ("stages.epochs=9",), TrainState(0, 2, 3, 9), True),
+    (("stages.epochs=4",), ("stages.epochs=9",), TrainState(0, 4, 0, 20), True),  # finished
+    (("stages.epochs=4",), ("stages.epochs=2",), TrainState(0, 2, 0, 9), True),  # enough
+    (("stages.epochs=4",), ("stages.epochs=2",), TrainState(0, 2, 1, 9), False),
+    (("stages.epochs=4",), ("stages.epochs=4", "stages.drop_at=[3]"), TrainState(0, 3, 0, 9), True),
+    (("stages.epochs=4",), ("stages.epochs=4", "stages.drop_at=[2]"), TrainState(0, 3, 0, 9), False),
+    (("stages.epochs=4",), ("stages.epochs=9", "stages.warmup=3"), TrainState(0, 2, 0, 9), False),
+    (("stages.epochs=4",), ("stages.epochs=9", "seed=2"), TrainState(0, 2, 0, 9), False),
+    (("stages.epochs=4",), ("stages.epochs=9", "stages.lr=0.1"), TrainState(0, 2, 0, 9), False),
+    (("stages.epochs=9", "stages.warmup=3"), ("stages.epochs=12", "stages.warmup=3"), TrainState(0, 3, 0, 9), True),
 ])  # fmt: skip
 @pytest.mark.parametrize("schedule", ["step", "cosine"])
 def test_a_plan_may_change_only_what_has_not_come_yet(
-    schedule: str, before: tuple[str, ...], now: tuple[str, ...], place: Place, fine: bool, toy: Toy
+    schedule: str,
+    before: tuple[str, ...],
+    now: tuple[str, ...],
+    place: TrainState,
+    fine: bool,
+    toy: Toy,
 ) -> None:
     common = [f"stages.schedule={schedule}", "stages.drop_at=[]", "stages.warmup=1"]
     a, b = (toy("bot", *common, *change) for change in (before, now))
@@ -169,8 +174,8 @@ def test_a_cosine_names_the_way_that_is_left(toy: Toy) -> None:
     with pytest.raises(
         RecipeError, match="a cosine falls towards the planned end.*--out NEW --set start=runs/x"
     ):
-        require_same_past(Path("runs/x"), short, long, Place(0, 1, 0, 5))
-    require_same_past(Path("runs/x"), short, long, Place())  # nothing trained yet
+        require_same_past(Path("runs/x"), short, long, TrainState(0, 1, 0, 5))
+    require_same_past(Path("runs/x"), short, long, TrainState())  # nothing trained yet
 
 
 def test_a_finished_run_goes_on_to_the_longer_plan_as_if_that_had_been_the_plan(

@@ -89,8 +89,8 @@ def test_sigkill_at_a_random_step(
         ("bpbreid", (), 3, 0),  # in the middle of the first epoch
         ("bpbreid", (), 8, 1),  # in the middle of the second, images loaded by another process
         ("bpbreid", ("stages.accumulate=2",), 4, 0),
-        ("bpbreid", ("stages.optimiser=sgd",), 2, 0),
-        ("bot", ("stages.weights.centre=1.0",), 4, 0),  # two optimisers
+        ("bpbreid", ("stages.optimizer=sgd",), 2, 0),
+        ("bot", ("stages.weights.center=1.0",), 4, 0),  # two optimizers
         ("pcb", (), 6, 0),  # where an epoch ends
     ],
 )  # fmt: skip

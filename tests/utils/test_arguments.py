@@ -41,7 +41,7 @@ from partreid.metrics import (
 )
 from partreid.retrieval import Expansion, KReciprocal, nearest, pooled
 from partreid.types import Batch, Embeddings, PartMaps, PartScheme
-from partreid.utils.arguments import check, fits, integer, number, said, words
+from partreid.utils.arguments import check, fits, integer, number, quoted, words
 
 STRANGE: tuple[Any, ...] = (7, None, b"bytes", {"a": 1}, object(), "text", 1.5)
 E = Embeddings(torch.rand(3, 2, 4), torch.ones(3, 2), ("head", "legs"))
@@ -78,12 +78,12 @@ def test_values_fit_their_annotations(
 
 
 def test_a_sentence_says_what_is_taken_and_what_came() -> None:
-    def paint(colour: Literal["red"], size: int, more: Sequence[str] = ()) -> None:
+    def paint(color: Literal["red"], size: int, more: Sequence[str] = ()) -> None:
         check(paint, locals())
 
     paint("red", 3, ["a"])
     for given, words_ in (
-        (("blue", 3), "colour must be one of 'red', got 'blue'"),
+        (("blue", 3), "color must be one of 'red', got 'blue'"),
         (("red", "3"), "size must be a whole number, got '3'"),
         (("red", 3, "abc"), "more must be a list whose entries are each a text, got 'abc'"),
     ):
@@ -101,11 +101,11 @@ def test_a_sentence_says_what_is_taken_and_what_came() -> None:
 
 
 def test_values_are_quoted_in_short() -> None:
-    assert len(said("x" * 10_000)) < 100 and len(said(list(range(10_000)))) < 100
-    assert said(10**5000) == "a whole number of 16610 bits"  # which Python would not print
+    assert len(quoted("x" * 10_000)) < 100 and len(quoted(list(range(10_000)))) < 100
+    assert quoted(10**5000) == "a whole number of 16610 bits"  # which Python would not print
     assert (
-        said(torch.zeros(2, 3)) == "Tensor of shape (2, 3)"
-        and said(object()) == "a value of type object"
+        quoted(torch.zeros(2, 3)) == "Tensor of shape (2, 3)"
+        and quoted(object()) == "a value of type object"
     )
 
 
@@ -124,8 +124,8 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "Embeddings vectors": lambda x: Embeddings(x, torch.ones(1, 1), ("a",)),
     "Embeddings visibility": lambda x: Embeddings(torch.ones(1, 1, 1), x, ("a",)),
     "Embeddings names": lambda x: Embeddings(torch.ones(1, 1, 1), torch.ones(1, 1), x),
-    "Embeddings.one": lambda x: Embeddings.one("a", x),
-    "Embeddings.seen": lambda x: Embeddings.seen(x, ("a",)),
+    "Embeddings.single": lambda x: Embeddings.single("a", x),
+    "Embeddings.seen": lambda x: Embeddings.visible(x, ("a",)),
     "Embeddings.cat": lambda x: Embeddings.cat(E, x),
     "Embeddings.stack": Embeddings.stack,
     "Embeddings.rows": lambda x: E.rows(x),
@@ -154,7 +154,7 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "part_loss": lambda x: losses.part_loss(x, torch.zeros(1, 2, 2)),
     "mask_loss": lambda x: losses.mask_loss(torch.rand(1, 2, 2, 2), x),
     "diversity_loss": losses.diversity_loss,
-    "centre_loss": lambda x: losses.centre_loss(x, torch.rand(3, 4), IDS, 1.0),
+    "center_loss": lambda x: losses.center_loss(x, torch.rand(3, 4), IDS, 1.0),
     "evaluate": lambda x: evaluate(x, q_ids=IDS, g_ids=IDS),
     "evaluate distractor": lambda x: evaluate(
         torch.rand(3, 3), q_ids=IDS, g_ids=IDS, distractor=1.5 if x in (7, None) else x
@@ -279,7 +279,9 @@ def test_every_door_refuses_strange_things_in_one_sentence(
             "matching must be one of .*'evn'",
         ),
         (
-            lambda: BPBreID(trunk(), 3, PartScheme(("a",)), ("id_global",)).seeing(visibility="x"),
+            lambda: BPBreID(trunk(), 3, PartScheme(("a",)), ("id_global",)).with_visibility(
+                visibility="x"
+            ),
             "visibility must be",
         ),
         (

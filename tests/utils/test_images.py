@@ -26,7 +26,7 @@ from partreid.utils.images import (
 )
 
 GREY = np.linspace(0, 255, 24 * 12).round().astype(np.uint8).reshape(24, 12)
-COLOURS = np.random.default_rng(0).integers(0, 256, (24, 12, 3), dtype=np.uint8)
+COLORS = np.random.default_rng(0).integers(0, 256, (24, 12, 3), dtype=np.uint8)
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -108,12 +108,12 @@ def test_nothing_shows_through_transparency(tmp_path: Path) -> None:
     shapes = np.zeros((24, 12, 1), np.uint8)
     shapes[4:20] = 255
     for name, under in (("a.png", 0), ("b.png", 255)):
-        hidden = np.where(shapes > 0, COLOURS, np.uint8(under))
+        hidden = np.where(shapes > 0, COLORS, np.uint8(under))
         Image.fromarray(np.concatenate([hidden, shapes], 2)).save(tmp_path / name)
     a, b = pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png")
-    assert (a == b).all() and (a[0, 0] == UNDER).all() and (a[10] == COLOURS[10]).all()
-    Image.fromarray(COLOURS).save(
-        tmp_path / "key.png", transparency=tuple(int(c) for c in COLOURS[0, 0])
+    assert (a == b).all() and (a[0, 0] == UNDER).all() and (a[10] == COLORS[10]).all()
+    Image.fromarray(COLORS).save(
+        tmp_path / "key.png", transparency=tuple(int(c) for c in COLORS[0, 0])
     )
     assert (pixels(tmp_path / "key.png")[0, 0] == UNDER).all()
 
@@ -186,7 +186,7 @@ def test_sizes_are_bounded_before_pixels_are_decoded(tmp_path: Path) -> None:
 
 def test_a_file_asks_for_no_more_than_it_has(tmp_path: Path) -> None:
     """A sparse file of 32 GiB, and a small one whose chunk claims 2 GiB."""
-    Image.fromarray(COLOURS).save(tmp_path / "long.jpg")
+    Image.fromarray(COLORS).save(tmp_path / "long.jpg")
     os.truncate(tmp_path / "long.jpg", 2**35)
     with pytest.raises(DataError, match="more than 256 MiB"):
         read_image(tmp_path / "long.jpg")
@@ -212,7 +212,7 @@ def test_a_bomb_of_texts_is_refused(tmp_path: Path) -> None:
 
 
 def test_of_several_pictures_none_is_chosen(tmp_path: Path) -> None:
-    frames = [Image.fromarray(COLOURS), Image.fromarray(COLOURS[::-1])]
+    frames = [Image.fromarray(COLORS), Image.fromarray(COLORS[::-1])]
     for name in ("a.gif", "a.tif", "a.png", "a.webp"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         with pytest.raises(DataError, match="holds several pictures"):
@@ -221,7 +221,7 @@ def test_of_several_pictures_none_is_chosen(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_a_sentence(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "a.tif", "a.webp", "a.gif", "a.bmp", "a.ppm"):
-        Image.fromarray(COLOURS).resize((60, 120)).save(tmp_path / name)
+        Image.fromarray(COLORS).resize((60, 120)).save(tmp_path / name)
         whole = (tmp_path / name).read_bytes()
         for data in (b"", whole[:20], whole[: len(whole) // 2], b"\0" * 500):
             (tmp_path / name).write_bytes(data)
@@ -239,26 +239,26 @@ def test_values_of_label_maps_are_not_scaled(tmp_path: Path) -> None:
     for name, mode in (("wide", "I;16"), ("grey", "L"), ("palette", "P")):
         values, found = read_index(tmp_path / f"{name}.png")
         assert found == mode and (values == labels).all()
-    Image.fromarray(COLOURS).save(tmp_path / "colours.png")
+    Image.fromarray(COLORS).save(tmp_path / "colors.png")
     with pytest.raises(DataError, match="one class per pixel"):
-        read_index(tmp_path / "colours.png")
-    assert (read_channels(tmp_path / "colours.png") == COLOURS).all()
+        read_index(tmp_path / "colors.png")
+    assert (read_channels(tmp_path / "colors.png") == COLORS).all()
     with pytest.raises(DataError, match="three channels"):
         read_channels(tmp_path / "grey.png")
 
 
 def test_a_picture_from_memory() -> None:
     data = io.BytesIO()
-    Image.fromarray(COLOURS).save(data, "PNG")
-    assert (np.asarray(read_image(data)) == COLOURS).all()
+    Image.fromarray(COLORS).save(data, "PNG")
+    assert (np.asarray(read_image(data)) == COLORS).all()
 
 
 def test_pictures_are_saved_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = Image.fromarray(COLOURS)
+    picture = Image.fromarray(COLORS)
     save_image(picture, tmp_path / "new" / "a.png")
-    assert (pixels(tmp_path / "new" / "a.png") == COLOURS).all()
+    assert (pixels(tmp_path / "new" / "a.png") == COLORS).all()
     with pytest.raises(DataError, match="no ending of a picture"):
         save_image(picture, tmp_path / "a.eps")
     monkeypatch.setattr(

@@ -8,7 +8,7 @@ It ranks design choices for alignment and occlusion; it does not predict scores 
 
 from partreid.data.synthetic.benchmark import write
 from partreid.data.synthetic.degrade import degrade
-from partreid.data.synthetic.leak import background_colour
+from partreid.data.synthetic.leak import background_color
 from partreid.data.synthetic.render import Rendered, render
 from partreid.data.synthetic.sheets import contact_sheet
 from partreid.data.synthetic.surfaces import JOINTS, LABEL_NAMES, SURFACES
@@ -22,7 +22,7 @@ __all__ = [
     "Rendered",
     "Shot",
     "World",
-    "background_colour",
+    "background_color",
     "contact_sheet",
     "degrade",
     "plan",

@@ -163,7 +163,7 @@ def _drape_weights(at: FloatArray, side: FloatArray, down: FloatArray) -> FloatA
 
 def _hanging_hair(style: str) -> list[Mesh]:
     tables = {
-        # y, half width, forward, backward, centre z
+        # y, half width, forward, backward, center z
         "long": [(1.70, 0.050, 0.0, 0.055, -0.062), (1.62, 0.085, 0.0, 0.062, -0.055),
         (1.54, 0.098, 0.0, 0.070, -0.050),
                  (1.46, 0.105, 0.0, 0.070, -0.062), (1.38, 0.100, 0.0, 0.058, -0.085),

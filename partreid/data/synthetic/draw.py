@@ -57,7 +57,7 @@ class Layer:
     """A drawn person: P covered pixels."""
 
     pixel: NDArray[np.intp]
-    colour: NDArray[np.float32]  # [P, 3] linear
+    color: NDArray[np.float32]  # [P, 3] linear
     label: NDArray[np.uint8]
     coords: NDArray[np.float32]  # [P, 2] along, across
     depth: NDArray[np.float32]
@@ -102,7 +102,7 @@ def drawn(figure: Figure, view: View, eye: Camera, height: int, width: int) -> L
     ]
     painted = atlas.labels.reshape(-1)[texel_index]
     label = np.where(painted > 0, painted, mesh.surface[hits.triangle])
-    albedo = LINEAR[atlas.colours.reshape(-1, 3)[texel_index]]
+    albedo = LINEAR[atlas.colors.reshape(-1, 3)[texel_index]]
     return Layer(hits.pixel, albedo * mixed[:, 2:], label, coords, hits.depth)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def background_colour(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Mean and standard deviation of the background's colour, to be used as the only feature of an
+def background_color(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean and standard deviation of the background's color, to be used as the only feature of an
     image.
 
     image: uint8 [H, W, 3] RGB; labels: uint8 [H, W], 0 = background. Gives float32 [6] in [0, 1]:

@@ -66,7 +66,7 @@ def loft(
 ) -> tuple[FloatArray, FloatArray]:
     """Rings of superellipses. Gives positions and normals, each [n, m, 3].
 
-    profile: [n, 6] of y, half width, depth forward, depth backward, centre x, centre z. degrees:
+    profile: [n, 6] of y, half width, depth forward, depth backward, center x, center z. degrees:
     [m] angles on the ring: 0 = the person's left, 90 = front, 180 = right, 270 or -90 = back.
     """
 
@@ -187,7 +187,7 @@ def rigid(bone: int, count: int) -> FloatArray:
 
 
 def box(
-    centre: tuple[float, float, float],
+    center: tuple[float, float, float],
     half: tuple[float, float, float],
     surface: int,
     bone: int,
@@ -201,12 +201,12 @@ def box(
     )
     profile = np.stack(
         [
-            centre[1] + heights * half[1],
+            center[1] + heights * half[1],
             half[0] * size,
             half[2] * size,
             half[2] * size,
-            np.full(8, centre[0]),
-            np.full(8, centre[2]),
+            np.full(8, center[0]),
+            np.full(8, center[2]),
         ],
         1,
     )

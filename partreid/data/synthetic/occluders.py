@@ -19,13 +19,13 @@ RGBA = tuple[int, int, int, int]
 Painter = Callable[[ImageDraw.ImageDraw, Stream, BoolArray, float], None]
 
 
-def _colour(s: Stream, value: tuple[float, float] = (0.25, 0.8), saturation: float = 0.5) -> RGBA:
+def _color(s: Stream, value: tuple[float, float] = (0.25, 0.8), saturation: float = 0.5) -> RGBA:
     r, g, b = colorsys.hsv_to_rgb(s.uniform(), s.uniform(0.03, saturation), s.uniform(*value))
     return int(r * 255), int(g * 255), int(b * 255), 255
 
 
-def _tone(colour: RGBA, factor: float) -> RGBA:
-    r, g, b = (min(255, int(c * factor)) for c in colour[:3])
+def _tone(color: RGBA, factor: float) -> RGBA:
+    r, g, b = (min(255, int(c * factor)) for c in color[:3])
     return r, g, b, 255
 
 
@@ -44,31 +44,31 @@ def _columns(person: BoolArray, share: float, start: float) -> tuple[int, int]:
 
 def _wall(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) -> None:
     h, w = person.shape
-    top, colour, cap = _row_above(person, share), _colour(s, (0.4, 0.75), 0.2), 0.035 * h
+    top, color, cap = _row_above(person, share), _color(s, (0.4, 0.75), 0.2), 0.035 * h
     slope = s.normal(0, 0.02) * h
-    draw.polygon((0, top + slope, w, top - slope, w, h, 0, h), fill=colour)
+    draw.polygon((0, top + slope, w, top - slope, w, h, 0, h), fill=color)
     kind = s.choice(("brick", "planks", "plain"))
     if kind == "brick":
         step = max(3.0, 0.035 * h)
         for j in range(int((h - top) / step) + 2):
             y = top + cap + j * step
-            draw.line((0, y + slope, w, y - slope), fill=_tone(colour, 0.78))
+            draw.line((0, y + slope, w, y - slope), fill=_tone(color, 0.78))
             for i in range(-1, int(w / (2 * step)) + 2):
                 x = (2 * i + j % 2) * step
-                draw.line((x, y, x, min(h, y + step)), fill=_tone(colour, 0.78))
+                draw.line((x, y, x, min(h, y + step)), fill=_tone(color, 0.78))
     elif kind == "planks":
         for x in np.arange(0, w, max(4.0, 0.09 * w)):
-            draw.line((x, top + abs(slope), x, h), fill=_tone(colour, 0.7), width=max(1, w // 64))
+            draw.line((x, top + abs(slope), x, h), fill=_tone(color, 0.7), width=max(1, w // 64))
     draw.polygon(
         (0, top + slope, w, top - slope, w, top - slope + cap, 0, top + slope + cap),
-        fill=_tone(colour, 1.2),
+        fill=_tone(color, 1.2),
     )
 
 
 def _car(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) -> None:
     h, w = person.shape
     top = _row_above(person, share * 1.06)
-    flip, length, paint = s.chance(0.5), s.uniform(1.6, 2.4) * w, _colour(s)
+    flip, length, paint = s.chance(0.5), s.uniform(1.6, 2.4) * w, _color(s)
     start = s.uniform(-0.75, -0.25) * w
 
     def at(a: float, b: float) -> tuple[float, float]:
@@ -132,18 +132,18 @@ def _plant(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float
 def _pole(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) -> None:
     h, w = person.shape
     low, high = _columns(person, share, s.uniform(0.05, 0.95 - share))
-    colour, banded = _colour(s, (0.3, 0.75), 0.3), s.chance(0.3)
+    color, banded = _color(s, (0.3, 0.75), 0.3), s.chance(0.3)
     for x in range(low, high + 1):
         round_ = np.sqrt(max(0.0, 1 - ((2 * (x - low) / max(1, high - low)) - 1) ** 2))
-        draw.line((x, 0, x, h), fill=_tone(colour, 0.55 + 0.5 * round_))
+        draw.line((x, 0, x, h), fill=_tone(color, 0.55 + 0.5 * round_))
     if banded:
-        band = _colour(s, (0.6, 0.9), 0.6)
+        band = _color(s, (0.6, 0.9), 0.6)
         step = max(8, h // 8)
         for y in range(s.integer(0, step), h, 2 * step):
             draw.rectangle((low, y, high, y + step * 0.5), fill=band)
     elif s.chance(0.5):
         y = s.uniform(0.2, 0.5) * h
-        draw.rectangle((low, y, high, y + 0.14 * h), fill=_tone(_colour(s, (0.7, 0.95), 0.25), 1.0))
+        draw.rectangle((low, y, high, y + 0.14 * h), fill=_tone(_color(s, (0.7, 0.95), 0.25), 1.0))
         for k in range(3):
             draw.line(
                 (low + 2, y + (k + 1) * 0.035 * h, high - 2, y + (k + 1) * 0.035 * h),
@@ -154,7 +154,7 @@ def _pole(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float)
 def _bin(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) -> None:
     h, w = person.shape
     top = _row_above(person, min(0.9, share * 1.12))
-    half, colour = s.uniform(0.30, 0.42) * w, _colour(s, (0.2, 0.55), 0.4)
+    half, color = s.uniform(0.30, 0.42) * w, _color(s, (0.2, 0.55), 0.4)
     columns = np.flatnonzero(person[top:].any(0))
     middle = float(columns.mean()) if len(columns) else w / 2
     middle += s.normal(0, 0.04) * w
@@ -163,18 +163,18 @@ def _bin(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) 
         inset = abs(across) * 0.02 * h
         draw.line(
             (x, top + inset, x, h),
-            fill=_tone(colour, 0.6 + 0.55 * np.sqrt(max(0.0, 1 - (across - 0.25) ** 2))),
+            fill=_tone(color, 0.6 + 0.55 * np.sqrt(max(0.0, 1 - (across - 0.25) ** 2))),
         )
     lid = 0.05 * h
     draw.rounded_rectangle((middle - half * 1.08, top - lid, middle + half * 1.08, top + lid), radius=int(lid),
-                           fill=_tone(colour, 0.62))  # fmt: skip
+                           fill=_tone(color, 0.62))  # fmt: skip
     draw.line(
-        (middle - half, top - lid * 0.5, middle + half, top - lid * 0.5), fill=_tone(colour, 1.3)
+        (middle - half, top - lid * 0.5, middle + half, top - lid * 0.5), fill=_tone(color, 1.3)
     )
     for k in (0.35, 0.7):
         y = top + k * (h - top)
         draw.line(
-            (middle - half, y, middle + half, y), fill=_tone(colour, 0.5), width=max(1, h // 100)
+            (middle - half, y, middle + half, y), fill=_tone(color, 0.5), width=max(1, h // 100)
         )
 
 
@@ -187,13 +187,13 @@ def _board(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float
     columns = np.flatnonzero(person[top : bottom + 1].any(0))
     low, high = (columns[0], columns[-1]) if len(columns) else (0.3 * w, 0.7 * w)
     low, high = low - s.uniform(-0.02, 0.10) * w, high + s.uniform(-0.02, 0.10) * w
-    face, frame = _colour(s, (0.45, 0.92), 0.4), _tone(_colour(s, (0.15, 0.4), 0.2), 1.0)
+    face, frame = _color(s, (0.45, 0.92), 0.4), _tone(_color(s, (0.15, 0.4), 0.2), 1.0)
     for leg in (low + 0.12 * (high - low), high - 0.12 * (high - low)):
         draw.rectangle((leg - 0.02 * w, bottom, leg + 0.02 * w, h), fill=frame)
     draw.rectangle((low, top, high, bottom), fill=frame)
     edge = 0.025 * w
     draw.rectangle((low + edge, top + edge, high - edge, bottom - edge), fill=face)
-    accent = _colour(s, (0.25, 0.8), 0.7)
+    accent = _color(s, (0.25, 0.8), 0.7)
     wide, tall = high - low, bottom - top
     draw.rectangle(
         (low + 0.12 * wide, top + 0.10 * tall, high - 0.12 * wide, top + 0.32 * tall), fill=accent

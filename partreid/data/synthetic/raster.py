@@ -29,7 +29,7 @@ def rasterise(
 ) -> Hits:
     """Draws triangles.
 
-    points: [N, 3] of column, row (pixels; pixel centres lie at .5) and depth (positive, growing
+    points: [N, 3] of column, row (pixels; pixel centers lie at .5) and depth (positive, growing
     away). Triangles that appear clockwise on the screen are seen from behind and skipped unless
     two-sided.
     """

@@ -103,16 +103,16 @@ def render(world: World, identity: int, camera: int, index: int, occluded: bool)
     image = _photograph(stream, world, eye, scene)
 
     step, first = world.supersample, world.supersample // 2
-    centres = (slice(first, None, step), slice(first, None, step))
-    labels, amodal = np.ascontiguousarray(labels[centres]), np.ascontiguousarray(amodal[centres])
+    centers = (slice(first, None, step), slice(first, None, step))
+    labels, amodal = np.ascontiguousarray(labels[centers]), np.ascontiguousarray(amodal[centers])
     whole = int((amodal > 0).sum())
     hidden = int(((amodal > 0) & (labels != amodal)).sum())
     return Rendered(
         image=image,
         labels=labels,
         amodal=amodal,
-        uv=_uv(labels, coords[centres]),
-        joints=_joints(view, target, labels, depth[centres], step),
+        uv=_uv(labels, coords[centers]),
+        joints=_joints(view, target, labels, depth[centers], step),
         yaw=yaw,
         occlusion=hidden / max(1, whole),
         occluder=kind,
@@ -128,7 +128,7 @@ def _yaw(stream: Stream, world: World, eye: Camera) -> float:
 
 
 def _lay(scene: Picture, labels: NDArray[np.uint8], layer: Layer, label: int | None) -> None:
-    scene.reshape(-1, 3)[layer.pixel] = layer.colour
+    scene.reshape(-1, 3)[layer.pixel] = layer.color
     labels.reshape(-1)[layer.pixel] = layer.label if label is None else label
 
 
@@ -173,9 +173,9 @@ def _occlude(
     kind, picture = occluders.place(stream, amodal > 0, world.coverage)
     covered = picture[..., 3] > 0
     rough = 1 + 0.10 * _grain(stream, eye, covered.shape)
-    colour = LINEAR[picture[..., :3]] * rough[..., None]
+    color = LINEAR[picture[..., :3]] * rough[..., None]
     level = stream.uniform(0.75, 1.05) * (0.55 * eye.ambient + 0.55 * eye.sun_strength)
-    scene[covered] = (colour * level.astype(np.float32))[covered]
+    scene[covered] = (color * level.astype(np.float32))[covered]
     labels[covered] = OBSTACLE
     return kind
 
@@ -207,7 +207,7 @@ def _walk_past(
         inside = (moved >= 0) & (moved < w)
         pixel = row[inside] * w + moved[inside]
         if low <= person_.reshape(-1)[pixel].sum() / max(1, whole) <= high:
-            scene.reshape(-1, 3)[pixel] = layer.colour[inside]
+            scene.reshape(-1, 3)[pixel] = layer.color[inside]
             labels.reshape(-1)[pixel] = PEDESTRIAN
             return True
     return False
@@ -241,12 +241,12 @@ def _photograph(stream: Stream, world: World, eye: Camera, scene: Picture) -> ND
         picture = picture.filter(ImageFilter.GaussianBlur(blur))
     pixels = np.asarray(picture, np.float32)
     noise = _grain(stream, eye, pixels.shape[:2])[..., None] * 0.7
-    colour_noise = (
+    color_noise = (
         _grain(stream, eye, (pixels.shape[0], pixels.shape[1] * 3)).reshape(pixels.shape) * 0.5
     )
     strength = np.float32(eye.noise * stream.uniform(0.7, 1.3))
     out: NDArray[np.uint8] = np.clip(
-        pixels + (noise + colour_noise) * strength + 0.5, 0, 255
+        pixels + (noise + color_noise) * strength + 0.5, 0, 255
     ).astype(np.uint8)
     return out
 

@@ -26,7 +26,7 @@ class Camera:
     spread: float  # degrees, deviation around them
     sun: NDArray[np.float64]  # [3] unit vector towards the light: right, up, towards the camera
     sun_strength: float
-    ambient: NDArray[np.float64]  # [3] colour of the sky's light, linear
+    ambient: NDArray[np.float64]  # [3] color of the sky's light, linear
     gain: NDArray[np.float64]  # [3] white balance, linear
     haze: float
     blur: float  # pixels of a 256-pixel-high image
@@ -43,8 +43,8 @@ def _muted(s: Stream, value: tuple[float, float], saturation: float = 0.22) -> R
     return int(r * 255), int(g * 255), int(b * 255)
 
 
-def _shade(colour: RGB, factor: float) -> RGB:
-    r, g, b = (min(255, int(c * factor)) for c in colour)
+def _shade(color: RGB, factor: float) -> RGB:
+    r, g, b = (min(255, int(c * factor)) for c in color)
     return r, g, b
 
 

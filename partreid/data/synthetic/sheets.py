@@ -32,7 +32,7 @@ def contact_sheet(
     """Draws test identities of a written world: a row each, cameras as columns, then occluded
     queries.
 
-    show: the bare images, label colours with joints over them (white visible, red hidden), or IUV
+    show: the bare images, label colors with joints over them (white visible, red hidden), or IUV
     maps beside the images. identities: rows, beginning with the `first`. occluded: columns of
     occluded queries. tile_height: pixels. Gives `path` back. Raises DataError if `root` holds no
     finished world, or no IUV maps when they are asked for.
@@ -62,8 +62,8 @@ def contact_sheet(
     for k in range(cameras):
         draw.text((column(k) + tile / 2, top - 8), f"camera {k + 1}", _INK, font, anchor="ms")
     if occluded:
-        centre = (column(cameras) + column(columns - 1) + tile) / 2
-        draw.text((centre, top - 8), "occluded queries", _INK, font, anchor="ms")
+        center = (column(cameras) + column(columns - 1) + tile) / 2
+        draw.text((center, top - 8), "occluded queries", _INK, font, anchor="ms")
     for row, identity in enumerate(people):
         y = top + row * (tile_height + gap)
         draw.text((left - 10, y + tile_height / 2), f"{identity:04d}", _INK, bold, anchor="rm")
@@ -171,8 +171,8 @@ def _tile(root: Path, entry: dict[str, Any], show: Show, size: tuple[int, int]) 
                 f"{root / 'labels' / entry['split'] / name} has label {labels.max()}; a world's go "
                 f"up to {len(palette) - 1}. Write the world again"
             )
-        colours = palette[labels].astype(np.float64)
-        mixed = np.asarray(image) * np.where(labels > 0, 0.35, 0.8)[..., None] + colours * 0.65
+        colors = palette[labels].astype(np.float64)
+        mixed = np.asarray(image) * np.where(labels > 0, 0.35, 0.8)[..., None] + colors * 0.65
         image = Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
         _draw_joints(ImageDraw.Draw(image), entry["keypoints"], scale)
     elif show == "iuv":

@@ -71,7 +71,7 @@ CHARTS: Final = _chart_matrix()  # float32 [28, 2, 3]: (U, V) = CHARTS[label] @ 
 
 
 def label_palette() -> NDArray[np.uint8]:
-    """Colours of the label map: uint8 [256, 3]. Warm on the person's left, cool on the right,
+    """Colors of the label map: uint8 [256, 3]. Warm on the person's left, cool on the right,
     background black.
     """
     palette = np.zeros((256, 3), np.uint8)
@@ -83,6 +83,6 @@ def label_palette() -> NDArray[np.uint8]:
         21: (200, 90, 150), 22: (90, 80, 200), 23: (110, 60, 200), 24: (210, 60, 160), 25: (175, 165, 70),
         26: (140, 215, 235), 27: (215, 110, 130), 30: (110, 110, 110), 31: (200, 30, 30),
     }  # fmt: skip
-    for label, colour in named.items():
-        palette[label] = colour
+    for label, color in named.items():
+        palette[label] = color
     return palette

@@ -26,7 +26,7 @@ from partreid.data.synthetic.wardrobe import (
     STYLES,
     Attributes,
     Bag,
-    Colour,
+    Color,
     Lower,
     Shoe,
     Upper,
@@ -44,31 +44,31 @@ FloatArray = NDArray[np.floating[Any]]
 class Atlas:
     """A painted person."""
 
-    colours: NDArray[np.uint8]  # [31, 64, 64, 3] gamma-encoded RGB, page = label for 1..27
+    colors: NDArray[np.uint8]  # [31, 64, 64, 3] gamma-encoded RGB, page = label for 1..27
     labels: NDArray[np.uint8]  # [31, 64, 64] label painted over the surface (straps), 0 = none
 
 
 def _mix(
-    page: FloatArray, where: FloatArray | BoolArray, colour: Colour, strength: float = 1.0
+    page: FloatArray, where: FloatArray | BoolArray, color: Color, strength: float = 1.0
 ) -> None:
     share = np.asarray(where, np.float32)[..., None] * np.float32(strength)
-    page += share * (np.asarray(colour, np.float32) - page)
+    page += share * (np.asarray(color, np.float32) - page)
 
 
-def _scaled(colour: Colour, *factor: float) -> Colour:
+def _scaled(color: Color, *factor: float) -> Color:
     f = factor if len(factor) == 3 else (factor[0],) * 3
-    return (min(1.0, colour[0] * f[0]), min(1.0, colour[1] * f[1]), min(1.0, colour[2] * f[2]))
+    return (min(1.0, color[0] * f[0]), min(1.0, color[1] * f[1]), min(1.0, color[2] * f[2]))
 
 
-def _bump(value: FloatArray, centre: float, width: float) -> FloatArray:
-    out: FloatArray = np.exp(-(((value - centre) / width) ** 2))
+def _bump(value: FloatArray, center: float, width: float) -> FloatArray:
+    out: FloatArray = np.exp(-(((value - center) / width) ** 2))
     return out
 
 
 def _pattern(
     kind: str, down: FloatArray, round_: FloatArray, scale: float, trunk: bool
 ) -> FloatArray | BoolArray:
-    """Where the second colour is; `down` and `round_` in centimetres from the shoulder and from
+    """Where the second color is; `down` and `round_` in centimetres from the shoulder and from
     the side seam.
     """
     p, nothing = 6.5 * scale, np.zeros(np.broadcast_shapes(down.shape, round_.shape), bool)
@@ -110,11 +110,11 @@ def paint(
     _straps(pages, labels, bag)
     _head(pages, stream, person)
     _things(pages, stream, person, bag)
-    colours = np.clip(pages * 255 + 0.5, 0, 255).astype(np.uint8)
+    colors = np.clip(pages * 255 + 0.5, 0, 255).astype(np.uint8)
     for left, right in LEFT_TO_RIGHT.items():
         if left != 24:
-            colours[right] = colours[left]  # limbs and shoes are painted once, on the left
-    return Atlas(colours, labels)
+            colors[right] = colors[left]  # limbs and shoes are painted once, on the left
+    return Atlas(colors, labels)
 
 
 @lru_cache(maxsize=1)
@@ -137,43 +137,43 @@ def _folds() -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
 
 def _torso(pages: FloatArray, upper: Upper, lower: Lower) -> None:
     down, round_ = ALONG * _TORSO_LENGTH * 100, ACROSS * 50
-    centre = np.abs(round_ - 25.0)
+    center = np.abs(round_ - 25.0)
     height = _TORSO_TOP - ALONG * _TORSO_LENGTH
     skin = tuple(pages[2, 0, 0])
     for page, front in ((2, True), (1, False)):
         p = pages[page]
-        _mix(p, np.ones((SIZE, SIZE)), upper.colour)
+        _mix(p, np.ones((SIZE, SIZE)), upper.color)
         _mix(p, _pattern(upper.pattern, down, round_, upper.scale, True), upper.second)
         if upper.pattern == "print" and front:
-            badge = ((centre / 9) ** 2 + ((down - 24) / 8) ** 2 < 1) & ((down * 0.9 % 5) < 3.6)
+            badge = ((center / 9) ** 2 + ((down - 24) / 8) ** 2 < 1) & ((down * 0.9 % 5) < 3.6)
             _mix(p, badge, upper.second)
         if upper.kind == "puffer":
-            _mix(p, _bump((down % 7.5), 0.6, 0.9), _scaled(upper.colour, 0.55), 0.8)
+            _mix(p, _bump((down % 7.5), 0.6, 0.9), _scaled(upper.color, 0.55), 0.8)
         if front and upper.kind in ("jacket", "coat"):
             opening = np.interp(down, [0, 12, 40, 70], [5.5, 4.6, 3.6, 2.6])
-            _mix(p, centre < opening, upper.inner)
-            _mix(p, _bump(centre - opening, 0.6, 0.8), _scaled(upper.colour, 0.6), 0.7)
+            _mix(p, center < opening, upper.inner)
+            _mix(p, _bump(center - opening, 0.6, 0.8), _scaled(upper.color, 0.6), 0.7)
         elif front and upper.kind in ("hoodie", "puffer", "shirt"):
-            _mix(p, centre < 0.8, _scaled(upper.colour, 0.62), 0.8)
+            _mix(p, center < 0.8, _scaled(upper.color, 0.62), 0.8)
             if upper.kind == "shirt":
-                _mix(p, (centre < 3.5 - 0.55 * (down - 2)) & (down < 8), skin)
+                _mix(p, (center < 3.5 - 0.55 * (down - 2)) & (down < 8), skin)
             if upper.kind == "hoodie":
-                _mix(p, (np.abs(down - 46) < 0.8) & (centre < 11), _scaled(upper.colour, 0.7))
+                _mix(p, (np.abs(down - 46) < 0.8) & (center < 11), _scaled(upper.color, 0.7))
         elif upper.kind in ("tee", "sweater", "tank"):
             deep = {"tee": 8.0, "sweater": 5.5, "tank": 12.0}[upper.kind] if front else 4.0
-            edge = deep * np.sqrt(np.maximum(0.0, 1 - (centre / 9.0) ** 2))
+            edge = deep * np.sqrt(np.maximum(0.0, 1 - (center / 9.0) ** 2))
             _mix(p, down < edge, skin)
-            _mix(p, _bump(down - edge, 0.7, 0.8) * (centre < 9), _scaled(upper.colour, 0.72), 0.6)
+            _mix(p, _bump(down - edge, 0.7, 0.8) * (center < 9), _scaled(upper.color, 0.72), 0.6)
         if upper.kind in ("hoodie", "jacket", "coat", "puffer"):
-            _mix(p, down < 4, _scaled(upper.colour, 0.8), 0.8)
+            _mix(p, down < 4, _scaled(upper.color, 0.8), 0.8)
         hem = hem_height(upper, lower)
         below = height < hem
-        _mix(p, below, lower.colour)
-        _mix(p, _bump(height, hem, 0.009), _scaled(upper.colour, 0.5), 0.55)
+        _mix(p, below, lower.color)
+        _mix(p, _bump(height, hem, 0.009), _scaled(upper.color, 0.5), 0.55)
         if not front and "skirt" not in lower.kind:
             for side in (-1, 1):
                 pocket = (np.abs(round_ - 25 - side * 8) < 4.5) & (np.abs(height - 0.85) < 0.035)
-                _mix(p, pocket & below, _scaled(lower.colour, 0.82))
+                _mix(p, pocket & below, _scaled(lower.color, 0.82))
 
 
 def _arms(pages: FloatArray, upper: Upper) -> None:
@@ -188,14 +188,14 @@ def _arms(pages: FloatArray, upper: Upper) -> None:
         down, round_ = (1.477 - height) * 100 + 0 * ACROSS, ACROSS * 15 + 0 * ALONG
         covered = height > end
         cloth = np.empty((SIZE, SIZE, 3), np.float32)
-        cloth[:] = upper.colour
+        cloth[:] = upper.color
         _mix(cloth, _pattern(upper.pattern, down, round_, upper.scale, False), upper.second)
         if upper.kind == "puffer":
-            _mix(cloth, _bump(down % 7.5, 0.6, 0.9), _scaled(upper.colour, 0.55), 0.8)
+            _mix(cloth, _bump(down % 7.5, 0.6, 0.9), _scaled(upper.color, 0.55), 0.8)
         pages[page] = np.where(
             np.broadcast_to(covered, (SIZE, SIZE))[..., None], cloth, pages[page]
         )
-        _mix(pages[page], _bump(height, end + 0.008, 0.010), _scaled(upper.colour, 0.6), 0.5)
+        _mix(pages[page], _bump(height, end + 0.008, 0.010), _scaled(upper.color, 0.6), 0.5)
     _mix(pages[4], ALONG > 0.55, _scaled(tuple(pages[4, 0, 0]), 0.86))
     fingers = _bump((ACROSS * 16) % 1.0, 0.5, 0.2) * (ALONG > 0.6)
     _mix(pages[4], fingers, _scaled(tuple(pages[4, 0, 0]), 0.70), 0.5)
@@ -213,7 +213,7 @@ def _legs(pages: FloatArray, lower: Lower, shoe: Shoe) -> None:
         p = pages[page]
         height = top - ALONG * (top - bottom)
         covered = height > end
-        _mix(p, covered, lower.colour)
+        _mix(p, covered, lower.color)
         if lower.pattern == "side":
             _mix(p, covered & (ACROSS < 0.14), lower.second)
         elif lower.pattern == "check":
@@ -227,22 +227,22 @@ def _legs(pages: FloatArray, lower: Lower, shoe: Shoe) -> None:
             _mix(
                 p,
                 covered * _bump(ACROSS, 0.5, 0.25) * _bump(height, 0.66, 0.2),
-                _scaled(lower.colour, 1.4),
+                _scaled(lower.color, 1.4),
                 0.5,
             )
         if not skirt:
-            _mix(p, _bump(height, end + 0.006, 0.008), _scaled(lower.colour, 0.6), 0.6)
-            _mix(p, covered * _bump(height, 0.50, 0.02), _scaled(lower.colour, 0.8), 0.5)
+            _mix(p, _bump(height, end + 0.006, 0.008), _scaled(lower.color, 0.6), 0.6)
+            _mix(p, covered * _bump(height, 0.50, 0.02), _scaled(lower.color, 0.8), 0.5)
         if shoe.kind == "boot":
             _mix(
                 p,
                 (height < 0.26) & ~(covered & (not skirt) & (lower.kind in ("wide", "jeans"))),
-                shoe.colour,
+                shoe.color,
             )
         elif shoe.kind == "sneaker":
             _mix(p, (height < 0.125) & ~covered, (0.88, 0.87, 0.85))
     for page in (DRAPE_FRONT, DRAPE_BACK):
-        pages[page] = lower.colour
+        pages[page] = lower.color
         if lower.pattern == "check":
             _mix(
                 pages[page],
@@ -251,9 +251,9 @@ def _legs(pages: FloatArray, lower: Lower, shoe: Shoe) -> None:
                 0.6,
             )
         pleats = 0.5 + 0.5 * np.cos(ACROSS * 2 * np.pi * 5)
-        _mix(pages[page], pleats * np.ones((SIZE, 1)), _scaled(lower.colour, 0.62), 0.45)
+        _mix(pages[page], pleats * np.ones((SIZE, 1)), _scaled(lower.color, 0.62), 0.45)
     foot = pages[5]
-    _mix(foot, np.ones((SIZE, SIZE)), shoe.colour)
+    _mix(foot, np.ones((SIZE, SIZE)), shoe.color)
     round_ = np.abs(ACROSS - 0.5) * 2  # 0 on the instep, 1 under the sole
     if shoe.kind == "sneaker":
         laces = (round_ < 0.22) & (ALONG > 0.42) & (ALONG < 0.72) & ((ALONG * 24) % 1.0 < 0.55)
@@ -264,21 +264,21 @@ def _legs(pages: FloatArray, lower: Lower, shoe: Shoe) -> None:
 
 def _straps(pages: FloatArray, labels: NDArray[np.uint8], bag: Bag) -> None:
     if bag.kind == "backpack":
-        for centre in (0.25, 0.75):
-            where = (np.abs(ACROSS - centre - 0.10 * (0.5 - centre) * ALONG) < 0.038) & (
+        for center in (0.25, 0.75):
+            where = (np.abs(ACROSS - center - 0.10 * (0.5 - center) * ALONG) < 0.038) & (
                 ALONG < 0.52
             )
-            _mix(pages[2], where, bag.colour)
+            _mix(pages[2], where, bag.color)
             labels[2][where] = BACKPACK
             upper_back = where & (ALONG < 0.16)
-            _mix(pages[1], upper_back, bag.colour)
+            _mix(pages[1], upper_back, bag.color)
             labels[1][upper_back] = BACKPACK
     elif bag.kind == "crossbody":
         top, bottom = (0.80, 0.06) if bag.side == 0 else (0.20, 0.94)
         line = top + (bottom - top) * np.clip((ALONG - 0.02) / 0.68, 0, 1)
         where = (np.abs(ACROSS - line) < 0.030) & (ALONG < 0.72)
         for page in (1, 2):
-            _mix(pages[page], where, bag.colour)
+            _mix(pages[page], where, bag.color)
             labels[page][where] = HANDBAG
 
 
@@ -336,12 +336,12 @@ def _head(pages: FloatArray, stream: Stream, person: Attributes) -> None:
 def _things(pages: FloatArray, stream: Stream, person: Attributes, bag: Bag) -> None:
     for page in (BACKPACK, HANDBAG):
         p = pages[page]
-        p[:] = bag.colour
+        p[:] = bag.color
         if bag.kind == "backpack":
-            _mix(p, (ALONG > 0.16) & (ALONG < 0.22), _scaled(bag.colour, 0.55))
+            _mix(p, (ALONG > 0.16) & (ALONG < 0.22), _scaled(bag.color, 0.55))
             _mix(p, ALONG > 0.80, bag.second, 0.7)
         else:
-            _mix(p, (ALONG > 0.10) & (ALONG < 0.34), _scaled(bag.colour, 0.72))
+            _mix(p, (ALONG > 0.10) & (ALONG < 0.34), _scaled(bag.color, 0.72))
             _mix(
                 p,
                 (np.abs(ALONG - 0.34) < 0.04)
@@ -351,23 +351,23 @@ def _things(pages: FloatArray, stream: Stream, person: Attributes, bag: Bag) -> 
             )
         p *= (1 + 0.05 * value_noise(stream, (SIZE, SIZE), (4, 4)))[..., None]
     hat = pages[HAT]
-    colours = (
+    colors = (
         (0.13, 0.14, 0.17),
         (0.46, 0.15, 0.15),
         (0.60, 0.55, 0.44),
         (0.18, 0.24, 0.38),
         (0.72, 0.71, 0.68),
     )
-    colour = stream.choice(colours)
-    hat[:] = colour
+    color = stream.choice(colors)
+    hat[:] = color
     if person.hat == 2:
-        _mix(hat, (ALONG > 0.56) * np.ones((1, SIZE)), _scaled(colour, 0.78))
+        _mix(hat, (ALONG > 0.56) * np.ones((1, SIZE)), _scaled(color, 0.78))
         _mix(
             hat,
             _bump((ACROSS * 20) % 1.0, 0.5, 0.25) * np.ones((SIZE, 1)),
-            _scaled(colour, 0.8),
+            _scaled(color, 0.8),
             0.5,
         )
     else:
-        _mix(hat, (ALONG > 0.60) & (ALONG < 0.72), _scaled(colour, 0.6), 0.6)
-        _mix(hat, ALONG > 0.84, _scaled(colour, 0.85), 0.8)
+        _mix(hat, (ALONG > 0.60) & (ALONG < 0.72), _scaled(color, 0.6), 0.6)
+        _mix(hat, ALONG > 0.84, _scaled(color, 0.85), 0.8)

@@ -12,7 +12,7 @@ from typing import Final
 from partreid.data.synthetic.streams import Stream
 from partreid.data.synthetic.world import World
 
-Colour = tuple[float, float, float]  # RGB in [0, 1], gamma-encoded
+Color = tuple[float, float, float]  # RGB in [0, 1], gamma-encoded
 
 # hue, saturation, value, how common
 _CLOTH: Final[tuple[tuple[float, float, float, float], ...]] = (
@@ -26,11 +26,11 @@ _DENIM: Final = ((0.61, 0.50, 0.40), (0.61, 0.35, 0.58), (0.62, 0.55, 0.26), (0.
 _DULL: Final = ((0.0, 0.0, 0.12), (0.60, 0.10, 0.24), (0.10, 0.16, 0.48), (0.11, 0.28, 0.64),
 (0.08, 0.35, 0.34),
                 (0.25, 0.26, 0.34), (0.60, 0.04, 0.50), (0.62, 0.50, 0.24), (0.10, 0.07, 0.80))  # fmt: skip
-SKINS: Final[tuple[Colour, ...]] = (
+SKINS: Final[tuple[Color, ...]] = (
     (0.93, 0.76, 0.66), (0.87, 0.68, 0.55), (0.78, 0.58, 0.44), (0.64, 0.45, 0.33), (0.48, 0.32, 0.23),
     (0.35, 0.23, 0.17)
 )  # fmt: skip
-HAIRS: Final[tuple[Colour, ...]] = (
+HAIRS: Final[tuple[Color, ...]] = (
     (0.09, 0.075, 0.07), (0.20, 0.13, 0.09), (0.36, 0.23, 0.13), (0.64, 0.49, 0.29), (0.46, 0.22, 0.11),
     (0.58, 0.57, 0.56)
 )  # fmt: skip
@@ -55,9 +55,9 @@ PATTERNS: Final = (
 class Upper:
     kind: str
     pattern: str
-    colour: Colour
-    second: Colour
-    inner: Colour  # what an open jacket shows
+    color: Color
+    second: Color
+    inner: Color  # what an open jacket shows
     scale: float  # size of the pattern, 1 = usual
     sleeve: str  # "none", "short" or "long"
 
@@ -66,22 +66,22 @@ class Upper:
 class Lower:
     kind: str
     pattern: str  # "plain", "side" (a stripe down the seam) or "check"
-    colour: Colour
-    second: Colour
+    color: Color
+    second: Color
 
 
 @dataclass(frozen=True)
 class Shoe:
     kind: str  # "sneaker", "leather" or "boot"
-    colour: Colour
-    sole: Colour
+    color: Color
+    sole: Color
 
 
 @dataclass(frozen=True)
 class Bag:
     kind: str  # "none", "backpack", "handbag", "tote" or "crossbody"
-    colour: Colour
-    second: Colour
+    color: Color
+    second: Color
     side: int  # 0 left, 1 right
 
 
@@ -113,7 +113,7 @@ class Attributes:
     belly: float  # metres
 
     def distance(self, other: "Attributes") -> int:
-        """How many of upper, lower, shoes, bag, hat, hair style and hair colour differ: 0..7."""
+        """How many of upper, lower, shoes, bag, hat, hair style and hair color differ: 0..7."""
         return sum(a != b for a, b in zip(self.look(), other.look(), strict=True))
 
     def look(self) -> tuple[int, int, int, int, int, int, int]:
@@ -121,13 +121,13 @@ class Attributes:
         return (self.upper, self.lower, self.shoes, self.bag, self.hat, self.style, self.hair)
 
 
-def _cloth(stream: Stream, saturation: float) -> Colour:
+def _cloth(stream: Stream, saturation: float) -> Color:
     h, s, v, _ = stream.choice(_CLOTH, [c[3] for c in _CLOTH])
     return _hsv(stream, (h, s, v), saturation)
 
 
-def _hsv(stream: Stream, colour: tuple[float, float, float], saturation: float = 1.0) -> Colour:
-    h, s, v = colour
+def _hsv(stream: Stream, color: tuple[float, float, float], saturation: float = 1.0) -> Color:
+    h, s, v = color
     return colorsys.hsv_to_rgb(
         (h + stream.normal(0, 0.012)) % 1.0,
         min(0.85, s * saturation * stream.uniform(0.85, 1.15)),
@@ -135,11 +135,11 @@ def _hsv(stream: Stream, colour: tuple[float, float, float], saturation: float =
     )
 
 
-def _contrast(stream: Stream, with_colour: Colour, saturation: float) -> Colour:
-    second = with_colour
+def _contrast(stream: Stream, with_color: Color, saturation: float) -> Color:
+    second = with_color
     for _ in range(12):
         second = _cloth(stream, saturation)
-        if sum(abs(a - b) for a, b in zip(second, with_colour, strict=True)) > 0.55:
+        if sum(abs(a - b) for a, b in zip(second, with_color, strict=True)) > 0.55:
             break
     return second
 
@@ -149,12 +149,12 @@ def wardrobe(world: World) -> Wardrobe:
     """The garments of a world."""
     uppers: list[Upper] = []
     for index in range(world.uppers):
-        base = Stream(world.seed, "upper", index // 2)  # a pair shares kind and colours
+        base = Stream(world.seed, "upper", index // 2)  # a pair shares kind and colors
         kind = base.choice(UPPERS, (5, 3, 4, 3, 3, 2, 2, 1))
-        colour = _cloth(base, world.saturation)
+        color = _cloth(base, world.saturation)
         second, inner = (
-            _contrast(base, colour, world.saturation),
-            _contrast(base, colour, world.saturation),
+            _contrast(base, color, world.saturation),
+            _contrast(base, color, world.saturation),
         )
         allowed = (
             PATTERNS
@@ -164,30 +164,30 @@ def wardrobe(world: World) -> Wardrobe:
         patterns = base.shuffled(allowed)
         sleeve = {"tank": "none", "tee": "short"}.get(kind, "long")
         scale = base.uniform(0.7, 1.5)
-        uppers.append(Upper(kind, patterns[index % 2], colour, second, inner, scale, sleeve))
+        uppers.append(Upper(kind, patterns[index % 2], color, second, inner, scale, sleeve))
     lowers = []
     for index in range(world.lowers):
         s = Stream(world.seed, "lower", index)
         kind = LOWERS[index % len(LOWERS)]
-        colour = _hsv(s, s.choice(_DENIM if kind == "jeans" or s.chance(0.2) else _DULL))
+        color = _hsv(s, s.choice(_DENIM if kind == "jeans" or s.chance(0.2) else _DULL))
         pattern = (
             s.choice(("plain", "side", "check"), (0.76, 0.14, 0.10)) if kind != "jeans" else "plain"
         )
-        lowers.append(Lower(kind, pattern, colour, _contrast(s, colour, world.saturation)))
+        lowers.append(Lower(kind, pattern, color, _contrast(s, color, world.saturation)))
     shoes = []
     for index in range(world.shoes):
         s = Stream(world.seed, "shoes", index)
         kind = ("sneaker", "leather", "sneaker", "boot")[index % 4]
-        colour = _cloth(s, world.saturation) if kind == "sneaker" else _hsv(s, s.choice(_DULL[:5]))
+        color = _cloth(s, world.saturation) if kind == "sneaker" else _hsv(s, s.choice(_DULL[:5]))
         shoes.append(
-            Shoe(kind, colour, (0.86, 0.85, 0.82) if kind == "sneaker" else (0.10, 0.09, 0.09))
+            Shoe(kind, color, (0.86, 0.85, 0.82) if kind == "sneaker" else (0.10, 0.09, 0.09))
         )
     bags = [Bag("none", (0, 0, 0), (0, 0, 0), 0)]
     for index in range(world.bags):
         s = Stream(world.seed, "bag", index)
         kind = ("backpack", "handbag", "backpack", "tote", "crossbody", "backpack")[index % 6]
-        colour = _cloth(s, world.saturation)
-        bags.append(Bag(kind, colour, _contrast(s, colour, world.saturation), s.integer(0, 2)))
+        color = _cloth(s, world.saturation)
+        bags.append(Bag(kind, color, _contrast(s, color, world.saturation), s.integer(0, 2)))
     return Wardrobe(tuple(uppers), tuple(lowers), tuple(shoes), tuple(bags))
 
 

@@ -32,7 +32,7 @@ def decided(result: RunResult, run: Path) -> Calibration | None:
     return made
 
 
-def said(name: str, made: Calibration) -> str:
+def sentence(name: str, made: Calibration) -> str:
     """What the threshold did to people that it was not put on."""
     fmr, tpr = made.checked.fmr, made.checked.tpr
     return (

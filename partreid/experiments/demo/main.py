@@ -108,7 +108,7 @@ def run(
     headline = _headline(titles[HERO], bot.name, gains[titles[HERO]])
     ui.show("", *(_headline(name, bot.name, gain) for name, gain in gains.items()))
     ui.show(
-        "Leak check: Rank-1 by background colour alone is "
+        "Leak check: Rank-1 by background color alone is "
         + ", ".join(f"{100 * leak[s.queries]:.1f} % ({s.queries})" for s in bot.query_sets)
         + f"; chance is {100 * leak['chance']:.1f} %."
     )
@@ -118,7 +118,7 @@ def run(
     clock = time.perf_counter()
     made = decide.decided(seeing, out / "runs" / HERO)
     if made is not None:
-        ui.show(decide.said(titles[HERO], made))
+        ui.show(decide.sentence(titles[HERO], made))
     part_iou, seen = truths[-1].iou(), truths[-1].visibility_accuracy()
     numbers: dict[str, Any] = {
         "results": [row_to_json(row) for row in table],

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from partreid.data.synthetic import background_colour
+from partreid.data.synthetic import background_color
 from partreid.data.transforms import read_image
 from partreid.distance import PartDistance
 from partreid.evaluation.extract import Labels, extract, on_grid
 from partreid.evaluation.parts import Truth
 from partreid.evaluation.result import Matching, RunResult
-from partreid.evaluation.score import describe, score
+from partreid.evaluation.score import embed_benchmark, score
 from partreid.inference import Model
 from partreid.labels.parsing import read_labels
 from partreid.labels.places import label_path
@@ -56,9 +56,11 @@ def watch(
 def with_exact_masks(result: RunResult, labels: Labels) -> RunResult:
     """The same weights, but pooled with the exact masks and told exactly which parts show."""
     model, benchmark = result.model, result.benchmark
-    exact = model.method.seeing(attention="given", visibility="threshold", visible_above=0.0)  # type: ignore[operator]
+    exact = model.method.with_visibility(
+        attention="given", visibility="threshold", visible_above=0.0
+    )  # type: ignore[operator]
     with ui.progress("embedding with exact masks") as step:
-        described = describe(
+        described = embed_benchmark(
             benchmark,
             lambda samples: extract(
                 exact,
@@ -78,18 +80,18 @@ def with_exact_masks(result: RunResult, labels: Labels) -> RunResult:
 
 
 def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
-    """Rank-1 of retrieval by background colour alone per query set, and what chance would give."""
+    """Rank-1 of retrieval by background color alone per query set, and what chance would give."""
 
     def look(samples: Sequence[Sample]) -> Embeddings:
         found = []
         for sample in samples:
             truth = labels(sample)
             found.append(
-                background_colour(read_image(sample.path, (truth.shape[0], truth.shape[1])), truth)
+                background_color(read_image(sample.path, (truth.shape[0], truth.shape[1])), truth)
             )
-        return Embeddings.one("background", torch.from_numpy(np.stack(found)))
+        return Embeddings.single("background", torch.from_numpy(np.stack(found)))
 
-    scored = score(PartDistance("euclidean"), describe(benchmark, look), benchmark)
+    scored = score(PartDistance("euclidean"), embed_benchmark(benchmark, look), benchmark)
     right = np.mean([_chance(query, benchmark.gallery) for query in benchmark.query])
     return {**{s.queries: s.ranking.cmc[1] for s in scored}, "chance": float(right)}
 

@@ -332,7 +332,7 @@ def _classes(source: str, parts: str, file: Path, image: Path) -> bytes:
 
 @door
 def encode_classes(labels: Annotated[NDArray[np.uint8], Axes("H W")]) -> bytes:
-    """A PNG of class indices uint8 [H, W] in PASCAL VOC's colours, as SCHP writes it."""
+    """A PNG of class indices uint8 [H, W] in PASCAL VOC's colors, as SCHP writes it."""
     picture, data = Image.fromarray(labels), io.BytesIO()
     picture.putpalette(palette(256).tobytes())
     picture.save(data, "PNG")

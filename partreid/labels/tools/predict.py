@@ -28,7 +28,7 @@ from partreid.utils.files import write_atomically
 from partreid.utils.images import read_image
 from partreid.utils.lock import alone_in
 
-Target = Literal["centre", "all"]
+Target = Literal["center", "all"]
 
 
 @door
@@ -37,7 +37,7 @@ def make(
     folder: Path,
     out: Path,
     name: str = "",
-    target: Target = "centre",
+    target: Target = "center",
     batch: int = 16,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -47,7 +47,7 @@ def make(
 
     Crops that have a label there are passed over unless ``overwrite``. name: of the model, kept in
     ``out/origin.json`` so that labels of two models are never mixed. target: whose foreground a
-    parser's labels keep, that of the person in the centre (see
+    parser's labels keep, that of the person in the center (see
     :func:`partreid.labels.target.only_target`) or everybody's; keypoints are always of the one
     person that the model sees in the whole crop. Crops in which nobody is found get no label.
     DataError names the first crop that cannot be read; those before it are done.
@@ -112,7 +112,7 @@ def _make(
 
 
 def _classes(labels: Any, target: Target) -> bytes | None:
-    kept = only_target(labels) if target == "centre" else labels
+    kept = only_target(labels) if target == "center" else labels
     return encode_classes(kept) if kept.any() else None
 
 

@@ -13,7 +13,7 @@ from partreid import build
 from partreid.data.transforms import resize_nearest
 from partreid.errors import DataError, RecipeError
 from partreid.explain.fonts import Font, written
-from partreid.explain.overlays import Shown, colour, part_overlay, photo
+from partreid.explain.overlays import Shown, color, part_overlay, photo
 from partreid.explain.sheets import INK, LINE, PAPER, QUIET, WRONG, _font
 from partreid.explain.surfaces import tiles_picture
 from partreid.labels.base import Cue
@@ -83,7 +83,7 @@ def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
     x, y = EDGE, top + rows * (TALL + CAPTION + 8) + 6
     for name in names:
         wide = 34 + int(_font(14).getlength(name.replace("_", " ")))
-        draw.ellipse((x, y + 3, x + 11, y + 14), fill=colour(name))
+        draw.ellipse((x, y + 3, x + 11, y + 14), fill=color(name))
         draw.text((x + 18, y), name.replace("_", " "), QUIET, _font(14))
         x += wide
     if hatched:
@@ -103,7 +103,7 @@ def spread(count: int, wanted: int) -> list[int]:
 def _labelled(
     cue: Cue, index: int, sample: Sample, names: tuple[str, ...]
 ) -> tuple[Image.Image, bool]:
-    """The crop with its parts in colour, and whether anything is unknown."""
+    """The crop with its parts in color, and whether anything is unknown."""
     item = cue[index]
     labels = item.astype(np.int64)
     probs = np.stack([labels == k for k in range(len(names) + 1)]).astype(float)

@@ -1,5 +1,5 @@
 """BoT: Luo et al., CVPR Workshops 2019, as BPBreID's Tables 1 and 2 quote it, without and with
-its centre loss.
+its center loss.
 """
 
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
@@ -16,11 +16,11 @@ PLAN = Stage(
 )
 
 _WITHOUT = (
-    "without the centre loss, as BoT's Table 1 has it one line before its last; the 94.5 / 85.9 on "
-    "Market-1501 and 86.4 / 76.4 on DukeMTMC that others quote are with it: bot/centre.",
+    "without the center loss, as BoT's Table 1 has it one line before its last; the 94.5 / 85.9 on "
+    "Market-1501 and 86.4 / 76.4 on DukeMTMC that others quote are with it: bot/center.",
 )
 _QUOTED = (
-    "the numbers are quoted by BPBreID, which does not say whether the centre loss was on; trained "
+    "the numbers are quoted by BPBreID, which does not say whether the center loss was on; trained "
     "without it.",
 )
 
@@ -35,14 +35,14 @@ MARKET = Recipe(
     expect=Expected("BoT Table 1, + BNNeck", rank1=94.1, mAP=85.7),
     notes=_WITHOUT,
 )
-CENTRE = row(
+CENTER = row(
     MARKET,
-    "bot/centre",
-    stages=with_weights(MARKET, PLAN.weights | {"centre": 1.0}),
+    "bot/center",
+    stages=with_weights(MARKET, PLAN.weights | {"center": 1.0}),
     expect=Expected("BoT Table 1, + center loss; quoted in BPBreID Table 1", rank1=94.5, mAP=85.9),
     notes=(
-        "BoT with its centre loss: weight 5e-4 on the embeddings, own SGD of rate 0.5 on the "
-        "centres.",
+        "BoT with its center loss: weight 5e-4 on the embeddings, own SGD of rate 0.5 on the "
+        "centers.",
     ),
 )
 
@@ -79,10 +79,10 @@ ROWS = (
         notes=_QUOTED,
         expect=Expected("BPBreID Table 1 (quoted there)", rank1=87.0, mAP=74.9),
     ),
-    CENTRE,
+    CENTER,
     row(
-        CENTRE,
-        "bot/centre/dukemtmc",
+        CENTER,
+        "bot/center/dukemtmc",
         train="dukemtmc",
         test=("dukemtmc",),
         expect=Expected(

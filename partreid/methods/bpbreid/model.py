@@ -15,7 +15,7 @@ from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap
 from partreid.layers.pooling import POOLS
 from partreid.losses import Combine, gilt_terms, label_shares, part_loss
 from partreid.methods.base import Method
-from partreid.types import NONE, Batch, Embeddings, Output, PartMaps, PartScheme, Vectors
+from partreid.types import NO_CUES, Batch, Embeddings, Output, PartMaps, PartScheme, Vectors
 from partreid.utils.arguments import door, number
 
 Pool = Literal["weighted", "mean", "max"]
@@ -129,11 +129,11 @@ class BPBreID(Method):
         for name in self.described:
             if name not in (*HOLISTIC, "parts", *scheme.names):
                 raise RecipeError(
-                    f"bpbreid cannot describe '{name}'; choose of {', '.join(HOLISTIC)}, parts, "
+                    f"bpbreid has no embedding '{name}'; choose of {', '.join(HOLISTIC)}, parts, "
                     f"{', '.join(scheme.names)}"
                 )
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         f = self.before(self.trunk(images))  # G [B, C, h, w]
         parts = (
             self._given(cues, f)
@@ -150,10 +150,10 @@ class BPBreID(Method):
             f,
             parts,
             {
-                "global": Embeddings.seen(
+                "global": Embeddings.visible(
                     self.after["global"](f.mean((2, 3))[:, None]), ("global",)
                 ),  # f_g
-                "foreground": Embeddings.seen(
+                "foreground": Embeddings.visible(
                     self.after["foreground"](self.foreground_pool(f, whole)), ("foreground",)
                 ),
                 "parts": Embeddings(
@@ -188,7 +188,7 @@ class BPBreID(Method):
             )  # L_pa, Eq. 2
         return {term: terms[term] for term in self.terms if term in terms}
 
-    def describe(self, out: Output) -> Embeddings:  # Sec. 3.4: f_f and f_1..f_K
+    def embed(self, out: Output) -> Embeddings:  # Sec. 3.4: f_f and f_1..f_K
         found = []
         for name in self.described:
             group = "parts" if name in ("joined", *self.scheme.names) else name
@@ -200,7 +200,7 @@ class BPBreID(Method):
         return Embeddings.cat(*found)
 
     @door
-    def seeing(
+    def with_visibility(
         self,
         attention: Attention | None = None,
         visibility: Visibility | None = None,

@@ -34,7 +34,7 @@ PAPER = (
     "Eq. 2 is averaged over pixels (released code), not summed.",
     "the part head normalises its pixels (BN) and its 1x1 convolution has a bias (released code); "
     "Eq. 1 is a product.",
-    "erased boxes are 15 to 65 % high and wide (released code), filled with the mean colour; the "
+    "erased boxes are 15 to 65 % high and wide (released code), filled with the mean color; the "
     "paper only cites the technique.",
     _LABELS,
 )

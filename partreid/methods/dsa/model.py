@@ -14,7 +14,7 @@ from partreid.layers.warp import REGIONS, as_tiles, covered
 from partreid.losses import hard_triplet, id_loss
 from partreid.methods.base import Method
 from partreid.methods.dsa.guide import Guide
-from partreid.types import NONE, Batch, Embeddings, Output
+from partreid.types import NO_CUES, Batch, Embeddings, Output
 from partreid.utils.arguments import Count, door
 
 BRANCHES = ("global", "parts")  # f_G; f_L,1..f_L,8
@@ -33,7 +33,7 @@ class DSA(Method):
     part branch starts from the "full" feature map, or from its eighth of the channels ("slice").
     head_init: the global branch starts at "random" or, as the trunk does, from "imagenet". part_id:
     identity losses of the eight parts count as their "sum" or "mean". missing: where nothing is
-    known of the surface the guide sees blank tiles ("mean": the mean colour), or is not asked, and
+    known of the surface the guide sees blank tiles ("mean": the mean color), or is not asked, and
     the fused vectors are the trunk's own ("skip"). described: what a gallery stores, of global,
     parts, fused_global, fused_parts; the first two by default, as far as built. tile: S of tiles
     that are made here, from a cue of maps. hidden: width between the two layers of a classifier, at
@@ -81,7 +81,7 @@ class DSA(Method):
         for name in self.described:
             if name not in (*built, *fused):
                 raise RecipeError(
-                    f"dsa cannot describe '{name}': its loss terms build "
+                    f"dsa has no embedding '{name}': its loss terms build "
                     f"{', '.join((*built, *fused))}"
                 )
         self.needs = self.needed(terms)
@@ -126,7 +126,7 @@ class DSA(Method):
     def needed(cls, terms: Sequence[str]) -> frozenset[str]:
         return cls.needs if any("fused" in term for term in terms) else frozenset()
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         f = self.trunk(images)  # F [B, c_A, h, w]
         own = {name: self._pooled(name, f) for name in self.heads}  # f_G [B, D], f_L [B, 8, D / 8]
         groups = {name: _embeddings(name, x) for name, x in own.items()}
@@ -152,13 +152,13 @@ class DSA(Method):
                 )
         return terms
 
-    def describe(self, out: Output) -> Embeddings:  # Sec. 4.4: f_G and f_L end to end
-        return Embeddings.one(
+    def embed(self, out: Output) -> Embeddings:  # Sec. 4.4: f_G and f_L end to end
+        return Embeddings.single(
             "all",
             torch.cat([self._group(out, name).vectors.flatten(1) for name in self.described], 1),
         )
 
-    def at_test(self) -> "DSA":
+    def strip_for_inference(self) -> "DSA":
         """Without classifiers, and without every branch that is not described; the guide too,
         unless it is.
         """
@@ -236,4 +236,4 @@ def _keep(table: nn.ModuleDict, names: Collection[str]) -> None:
 
 
 def _embeddings(name: str, x: Tensor) -> Embeddings:
-    return Embeddings.one(name, x) if x.ndim == 2 else Embeddings.seen(x, REGIONS)
+    return Embeddings.single(name, x) if x.ndim == 2 else Embeddings.visible(x, REGIONS)

@@ -43,7 +43,7 @@ _STREAMS = (
     "other reading: --set method.local_input=slice.",
     "tiles are warped from whole images and mirrored with them; crop and erasing leave them alone; "
     "nothing is said.",
-    "images in which nobody was found have blank tiles, as tiles start from the mean colour.",
+    "images in which nobody was found have blank tiles, as tiles start from the mean color.",
 )
 PAPER = (*_STREAMS, _ALIGNED)
 

@@ -59,13 +59,13 @@ def hcga_coparsing(
     before ``until``.
 
     how: None is "structure" for 3 parts, which is all it can make, and "mean" otherwise. The rest:
-    :func:`label_identity`; aligned: see :class:`partreid.labels.pseudo.PseudoLabels`.
+    :func:`parse_person`; aligned: see :class:`partreid.labels.pseudo.PseudoLabels`.
     """
     if window not in AXES:
         raise RecipeError(f"the window of the local loss is 3 or 5 cells wide, got {window}")
     how = how or ("structure" if parts == 3 else "mean")
     labeller = partial(
-        label_identity,
+        parse_person,
         parts=parts,
         least_labels=least_labels,
         steps=steps,
@@ -243,7 +243,7 @@ def reassign(labels: RawLabels, parts: int, how: Reassign = "structure") -> tupl
 
 
 @door
-def label_identity(
+def parse_person(
     features: Tensor,
     cameras: Tensor,
     state: State | None,
@@ -302,7 +302,7 @@ def label_identity(
         return Labelled(best, None, notes | ({"few_labels": 1} if few < parts else {}))
     if state is not None:
         return isp_labels.fallback("no_foreground", features, state)
-    found = isp_labels.label_identity(
+    found = isp_labels.parse_person(
         features, cameras, state, parts=parts, central=central, seed=seed
     )
     return Labelled(found.labels, None, {**notes, **found.notes, "no_foreground": 1, "cascade": 1})
@@ -312,7 +312,7 @@ class CoParser:
     """The decoder of one person, its training and what it makes of all their images.
 
     features float32 [n, C, h, w], cameras int64 [n]; images, dimensions, same_camera, central: see
-    :func:`label_identity`.
+    :func:`parse_person`.
     ``weights``: the decoder's parameters before each update.
     """
 
@@ -348,15 +348,15 @@ class CoParser:
         """Algorithm 1: at most ``steps`` updates, until ``least_labels`` or fewer different
         labels are left.
         """
-        optimiser = torch.optim.SGD(self.decoder.parameters(), lr=lr, momentum=0.9)
+        optimizer = torch.optim.SGD(self.decoder.parameters(), lr=lr, momentum=0.9)
         with torch.enable_grad():
             for _ in range(steps):
                 self.weights.append([p.detach().clone() for p in self.decoder.parameters()])
                 y = self.decoder(self.seen)
                 gradient, raw = descent(y.detach(), self.pairs, weights)
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 y.backward(gradient)
-                optimiser.step()
+                optimizer.step()
                 if int((torch.bincount(raw.flatten(), minlength=1) > 0).sum()) <= least_labels:
                     break
 

@@ -14,9 +14,9 @@ from partreid.errors import RecipeError
 from partreid.layers.heads import IdHead, PartHead, ReduceMap
 from partreid.layers.pooling import mean_pool
 from partreid.layers.spatial import SpatialMask
-from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss
-from partreid.methods.base import Method, centre_optimiser, make_optimiser
-from partreid.types import NONE, Batch, Embeddings, Output, PartScheme
+from partreid.losses import center_loss, hard_triplet, id_loss, part_loss
+from partreid.methods.base import Method, center_optimizer, make_optimizer
+from partreid.types import NO_CUES, Batch, Embeddings, Output, PartScheme
 
 GROUPS = ("global", "foreground", "joined")  # F_Image, F_Fore and all F_part end to end
 
@@ -61,13 +61,13 @@ class HCGA(Method):
     TERMS = (
         "id_global",
         "triplet_global",
-        "centre_global",
+        "center_global",
         "id_foreground",
         "triplet_foreground",
-        "centre_foreground",
+        "center_foreground",
         "id_joined",
         "triplet_joined",
-        "centre_joined",
+        "center_joined",
         "parsing",
     )
 
@@ -88,8 +88,8 @@ class HCGA(Method):
         matching: Literal["parts", "even", "concat"] = "parts",
         smoothing: float = 0.1,
         margin: float = 0.3,
-        centre_lr: float = 1.0,
-        centre_weight: float = 1e-3,
+        center_lr: float = 1.0,
+        center_weight: float = 1e-3,
     ) -> None:
         self.check_arguments(locals())
         super().__init__()
@@ -98,13 +98,13 @@ class HCGA(Method):
         for name in described:
             if name not in ("global", "foreground", "parts"):
                 raise RecipeError(
-                    f"hcga cannot describe '{name}'; choose of global, foreground, parts"
+                    f"hcga has no embedding '{name}'; choose of global, foreground, parts"
                 )
         self.trunk, self.scheme, self.terms = trunk, scheme, tuple(terms)
         self.global_from, self.visibility = global_from, visibility
         self.described, self.matching = tuple(described), matching
         self.smoothing, self.margin = smoothing, margin
-        self.centre_lr, self.centre_weight = centre_lr, centre_weight
+        self.center_lr, self.center_weight = center_lr, center_weight
         self.reduce: nn.Module = nn.Identity() if dim is None else ReduceMap(wide, dim)
         self.mask: nn.Module = SpatialMask(D) if mask else nn.Identity()
         self.part_head = PartHead(D, scheme)
@@ -118,11 +118,11 @@ class HCGA(Method):
         self.id = nn.ModuleDict(
             {name: head for name, head in heads.items() if f"id_{name}" in terms}
         )
-        self.centres = nn.ParameterDict(
+        self.centers = nn.ParameterDict(
             {
                 name: nn.Parameter(torch.randn(identities, widths[name]))
                 for name in GROUPS
-                if f"centre_{name}" in terms
+                if f"center_{name}" in terms
             }
         )
         weights = tuple(
@@ -130,7 +130,7 @@ class HCGA(Method):
         )
         self.distance = PartDistance("cosine", weights if matching == "parts" else None)  # Eq. 10
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         raw = self.trunk(images)
         f = self.mask(self.reduce(raw))  # [B, D, h, w]
         parts = self.part_head(f)  # CM_0..CM_K [B, K+1, h, w]
@@ -146,10 +146,10 @@ class HCGA(Method):
             f,
             parts,
             {
-                "global": Embeddings.one(
+                "global": Embeddings.single(
                     "global", (raw if self.global_from == "trunk" else f).mean((2, 3))
                 ),
-                "foreground": Embeddings.seen(mean_pool(f, whole), ("foreground",)),  # F_Fore
+                "foreground": Embeddings.visible(mean_pool(f, whole), ("foreground",)),  # F_Fore
                 "parts": Embeddings(mean_pool(f, guided), visible, parts.names),  # F_part
             },
         )
@@ -170,33 +170,33 @@ class HCGA(Method):
             elif kind == "triplet":
                 terms[term] = hard_triplet(groups[name].joined(), batch.ids, self.margin)  # L_Image
             else:
-                terms[term] = centre_loss(
+                terms[term] = center_loss(
                     groups[name].vectors.flatten(1),
-                    self.centres[name],
+                    self.centers[name],
                     batch.ids,
-                    self.centre_weight,
+                    self.center_weight,
                 )
         return terms
 
     # Sec. III-D: F_Fore and F_part, behind their BN-necks
-    def describe(self, out: Output) -> Embeddings:
+    def embed(self, out: Output) -> Embeddings:
         found = [
             self._neck("joined" if name == "parts" else name, out.groups[name])
             for name in self.described
         ]
         if self.matching == "concat":
-            return Embeddings.one("all", torch.cat([e.vectors.flatten(1) for e in found], 1))
+            return Embeddings.single("all", torch.cat([e.vectors.flatten(1) for e in found], 1))
         return Embeddings.cat(*found)
 
-    def optimisers(self, optimiser: str, lr: float, weight_decay: float) -> list[Optimizer]:
+    def optimizers(self, optimizer: str, lr: float, weight_decay: float) -> list[Optimizer]:
         rest = [
             p
             for name, p in self.named_parameters()
-            if p.requires_grad and not name.startswith("centres.")
+            if p.requires_grad and not name.startswith("centers.")
         ]
-        found = [make_optimiser(optimiser, rest, lr, weight_decay)]
-        if self.centres:
-            found.append(centre_optimiser(list(self.centres.parameters()), self.centre_lr))
+        found = [make_optimizer(optimizer, rest, lr, weight_decay)]
+        if self.centers:
+            found.append(center_optimizer(list(self.centers.parameters()), self.center_lr))
         return found
 
     def _neck(self, name: str, e: Embeddings) -> Embeddings:

@@ -8,7 +8,7 @@ Rows are named by the paper's C, which counts the background; ``parts`` is our K
 from dataclasses import replace
 from typing import Any
 
-from partreid.methods.isp.recipes import CENTRAL, CENTRES, on
+from partreid.methods.isp.recipes import CENTERS, CENTRAL, on
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
 from partreid.recipes.trunks import RESNET50
 
@@ -308,7 +308,7 @@ RELEASED = (
     "DukeMTMC trains with the alignment module (t = 4) and is tested without it.",
     "a learned spatial mask multiplies the feature map; sure pixels become 0.5 at test time; "
     "visibility by arg-max.",
-    "Market-1501 and DukeMTMC: triplet and centre losses on all three groups; all vectors joined "
+    "Market-1501 and DukeMTMC: triplet and center losses on all three groups; all vectors joined "
     "at test time.",
     "its undivided similarity is partreid.metrics.official.hcga_official; here the same sum is "
     "divided by its weight.",
@@ -328,13 +328,13 @@ def _released(
     C: int,
     parsing: float,
     expect: Expected | None,
-    centres: bool = False,
+    centers: bool = False,
     method: Spec | None = None,
     **losses: Any,
 ) -> Recipe:
     weights = WEIGHTS | {"parsing": parsing}
-    if centres:
-        weights |= {"triplet_foreground": 1.0, "triplet_joined": 1.0, **CENTRES}
+    if centers:
+        weights |= {"triplet_foreground": 1.0, "triplet_joined": 1.0, **CENTERS}
     kind = method or Spec("hcga", mask=True, kept=0.5, visibility="argmax", matching="even")
     name = f"hcga/released/{data.removesuffix('_half')}"
     return row(
@@ -361,14 +361,14 @@ RELEASED_ROWS = (
     _released("occluded_duke", 4, 0.1, OCCLUDED.expect),
     _released("occluded_reid_half", 4, 0.3, TABLE3[0].expect, background=1.5, diagonal=0.0),
     _released(
-        "market1501", 6, 0.1, TABLE4[0].expect, centres=True, method=_JOINED, local=1.0, norm="l2"
+        "market1501", 6, 0.1, TABLE4[0].expect, centers=True, method=_JOINED, local=1.0, norm="l2"
     ),
     _released(
         "dukemtmc",
         4,
         0.3,
         None,
-        centres=True,
+        centers=True,
         method=_JOINED.but(kept=None),
         diagonal=0.0,
         norm="l2",

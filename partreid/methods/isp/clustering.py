@@ -33,14 +33,14 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Clusters:
-    """labels: int64 [n, p] in 0..k-1, -1 where a pixel takes no part. centres: float32 [k, C].
+    """labels: int64 [n, p] in 0..k-1, -1 where a pixel takes no part. centers: float32 [k, C].
     counts: int64 [k].
 
-    cold: whether the centres were drawn anew, although some were given or because none were.
+    cold: whether the centers were drawn anew, although some were given or because none were.
     """
 
     labels: Tensor
-    centres: Tensor
+    centers: Tensor
     counts: Tensor
     cold: bool
 
@@ -58,7 +58,7 @@ def norms(maps: Tensor) -> Tensor:
 
 
 def window(h: int, w: int, like: Tensor) -> Tensor:
-    """A bell over the middle of a crop: float32 [h, w], 1 at the centre, 1/e at 0.6 of the way to
+    """A bell over the middle of a crop: float32 [h, w], 1 at the center, 1/e at 0.6 of the way to
     the sides and at the upper and lower rim. Where a person is likely to stand.
     """
     y = torch.linspace(-1, 1, h, device=like.device)[:, None]
@@ -96,9 +96,9 @@ def kmeans(
     sample: int = 2048,
     restarts: int = 8,
 ) -> Clusters:
-    """Lloyd's k-means by Euclidean distance; the centres are plain means.
+    """Lloyd's k-means by Euclidean distance; the centers are plain means.
 
-    start: centres float32 [k, C] of an earlier run, followed for at most ``steps`` passes. Without
+    start: centers float32 [k, C] of an earlier run, followed for at most ``steps`` passes. Without
     them, or if one of them ends up with no pixel, ``restarts`` k-means++ draws compete on
     ``sample`` pixels and the best goes on. A cluster may end empty where there are fewer different
     pixels than clusters: its count is 0. ValueError if no pixel takes part.
@@ -109,7 +109,7 @@ def kmeans(
             return found
     points = _draw(pixels, sample, seed)
     found = _lloyd(pixels, _best_start(points, k, restarts, seed), steps)
-    return Clusters(found.labels, found.centres, found.counts, True)
+    return Clusters(found.labels, found.centers, found.counts, True)
 
 
 def ranked(labels: Tensor, by: Tensor, k: int) -> Tensor:
@@ -126,36 +126,36 @@ def ranked(labels: Tensor, by: Tensor, k: int) -> Tensor:
     return torch.where(count > 0, total / count.clamp_min(1), torch.inf).argsort(stable=True)
 
 
-def _lloyd(pixels: Pixels, centres: Tensor, steps: int) -> Clusters:
+def _lloyd(pixels: Pixels, centers: Tensor, steps: int) -> Clusters:
     """At most ``steps`` passes of assignment and means, fewer if hardly a pixel moves."""
     active = pixels.active
     total = int(active.sum())
-    labels, counts = _assign(pixels, centres, active)
+    labels, counts = _assign(pixels, centers, active)
     for _ in range(steps):
-        centres = _means(pixels, labels, counts, centres)
+        centers = _means(pixels, labels, counts, centers)
         before = labels
-        labels, counts = _assign(pixels, centres, active)
+        labels, counts = _assign(pixels, centers, active)
         if int((labels != before).sum()) <= _PATIENCE * total:
             break
-    return Clusters(labels, _means(pixels, labels, counts, centres), counts, False)
+    return Clusters(labels, _means(pixels, labels, counts, centers), counts, False)
 
 
-def _assign(pixels: Pixels, centres: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centre of every pixel int64 [n, p], by x c - |c|^2 / 2, and how many each got [k]."""
-    n, k = len(pixels.maps), len(centres)
-    score = torch.bmm(centres.expand(n, -1, -1), pixels.maps)
-    score = score.mul_(pixels.scale[:, None]).sub_(0.5 * centres.square().sum(1)[:, None])
+def _assign(pixels: Pixels, centers: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest center of every pixel int64 [n, p], by x c - |c|^2 / 2, and how many each got [k]."""
+    n, k = len(pixels.maps), len(centers)
+    score = torch.bmm(centers.expand(n, -1, -1), pixels.maps)
+    score = score.mul_(pixels.scale[:, None]).sub_(0.5 * centers.square().sum(1)[:, None])
     labels = score.max(1).indices.masked_fill(~active, -1)
     return labels, torch.bincount(labels.flatten() + 1, minlength=k + 1)[1:]
 
 
-def _means(pixels: Pixels, labels: Tensor, counts: Tensor, centres: Tensor) -> Tensor:
-    """Mean of each cluster's pixels; one without pixels keeps its centre."""
+def _means(pixels: Pixels, labels: Tensor, counts: Tensor, centers: Tensor) -> Tensor:
+    """Mean of each cluster's pixels; one without pixels keeps its center."""
     member = (
-        labels[:, None] == torch.arange(len(centres), device=labels.device)[:, None]
+        labels[:, None] == torch.arange(len(centers), device=labels.device)[:, None]
     )  # [n, k, p]
     sums = torch.bmm(member * pixels.scale[:, None], pixels.maps.transpose(1, 2)).sum(0)
-    return torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), centres)
+    return torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), centers)
 
 
 def _draw(pixels: Pixels, sample: int, seed: int) -> Tensor:
@@ -170,7 +170,7 @@ def _draw(pixels: Pixels, sample: int, seed: int) -> Tensor:
 
 
 def _best_start(x: Tensor, k: int, restarts: int, seed: int, steps: int = 8) -> Tensor:
-    """The centres [k, C] with the least inertia of ``restarts`` k-means++ draws on points [m,
+    """The centers [k, C] with the least inertia of ``restarts`` k-means++ draws on points [m,
     C], all run at once.
     """
     m, r = len(x), restarts
@@ -188,18 +188,18 @@ def _best_start(x: Tensor, k: int, restarts: int, seed: int, steps: int = 8) -> 
         chosen.append(
             torch.searchsorted(mass, (luck[j] * mass[:, -1])[:, None])[:, 0].clamp_max(m - 1)
         )
-    centres = x[torch.stack(chosen, 1)]  # [r, k, C]
+    centers = x[torch.stack(chosen, 1)]  # [r, k, C]
     index = torch.arange(k, device=x.device)[:, None]
     for step in range(steps + 1):
         score = (
-            torch.mm(centres.flatten(0, 1), x.T).view(r, k, m)
-            - 0.5 * centres.square().sum(2)[..., None]
+            torch.mm(centers.flatten(0, 1), x.T).view(r, k, m)
+            - 0.5 * centers.square().sum(2)[..., None]
         )
         best, labels = score.max(1)
         if step == steps:
             break
         member = (labels[:, None] == index).to(x.dtype)  # [r, k, m]
         count = member.sum(2, keepdim=True)
-        means = torch.mm(member.flatten(0, 1), x).view_as(centres) / count.clamp_min(1)
-        centres = torch.where(count > 0, means, centres)
-    return centres[best.sum(1).argmax()]
+        means = torch.mm(member.flatten(0, 1), x).view_as(centers) / count.clamp_min(1)
+        centers = torch.where(count > 0, means, centers)
+    return centers[best.sum(1).argmax()]

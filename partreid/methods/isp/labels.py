@@ -33,17 +33,17 @@ def isp_clusters(
     """The cue: labels of ``parts`` parts (the paper's K - 1), clustered anew every ``every`` epochs
     before ``until``.
 
-    clustering, enhance, central: see :func:`label_identity`; aligned: see
+    clustering, enhance, central: see :func:`parse_person`; aligned: see
     :class:`partreid.labels.pseudo.PseudoLabels`.
     """
     labeller = partial(
-        label_identity, parts=parts, clustering=clustering, enhance=enhance, central=central
+        parse_person, parts=parts, clustering=clustering, enhance=enhance, central=central
     )
     return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
 
 
 @door
-def label_identity(
+def parse_person(
     features: Tensor,
     cameras: Tensor,
     state: State | None,
@@ -58,7 +58,7 @@ def label_identity(
     """Labels uint8 [n, h, w] of one person's n images: 0 background, 1..parts from top to bottom.
 
     features: float32 [n, C, h, w]. cameras: int64 [n], not used. state: the round before, whose
-    centres are followed. clustering: "one_step" and "unnormalised" are the paper's Variants 1 and 2
+    centers are followed. clustering: "one_step" and "unnormalised" are the paper's Variants 1 and 2
     (Fig. 5). enhance: the released code sharpens the activation. central: ours, activation counts
     for less towards the rim; for trunks that start from nothing, in which the foreground need not
     respond more. plausible: least and greatest share of foreground that is believed.
@@ -82,7 +82,7 @@ def label_identity(
         notes["implausible_foreground"] = 1
     row = torch.arange(h, device=maps.device, dtype=torch.float64).repeat_interleave(w)
     start = (
-        state.centres.to(maps.device) if state is not None and state.centres is not None else None
+        state.centers.to(maps.device) if state is not None and state.centers is not None else None
     )
     if clustering == "one_step":  # Variant 1
         pixels = Pixels(maps, (length > 0) / length.clamp_min(1e-12))
@@ -108,7 +108,7 @@ def label_identity(
         notes["missing_parts"] = 1
     if start is not None and found.cold:
         notes["restarted"] = 1
-    return Labelled(labels, None if missing else found.centres[order], notes)
+    return Labelled(labels, None if missing else found.centers[order], notes)
 
 
 @door
@@ -124,6 +124,6 @@ def fallback(why: str, features: Tensor, state: State | None) -> Labelled:
     """The labels of the round before, or none (255, which no loss counts) in the first."""
     n, _, h, w = features.shape
     if state is not None:
-        return Labelled(state.labels, state.centres, {why: 1, "kept": 1})
+        return Labelled(state.labels, state.centers, {why: 1, "kept": 1})
     unknown = torch.full((n, h, w), UNKNOWN, dtype=torch.uint8, device=features.device)
     return Labelled(unknown, None, {why: 1, "unlabelled": 1})

@@ -13,9 +13,9 @@ from partreid.distance import PartDistance
 from partreid.layers.heads import IdHead, PartHead, ReduceMap
 from partreid.layers.pooling import mean_pool
 from partreid.layers.spatial import SpatialMask
-from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss
-from partreid.methods.base import Method, centre_optimiser, make_optimiser
-from partreid.types import NONE, Batch, Embeddings, Output, PartScheme
+from partreid.losses import center_loss, hard_triplet, id_loss, part_loss
+from partreid.methods.base import Method, center_optimizer, make_optimizer
+from partreid.types import NO_CUES, Batch, Embeddings, Output, PartScheme
 
 GROUPS = ("global", "foreground", "joined")  # F_g, F_f and all F_k end to end
 
@@ -32,8 +32,8 @@ class ISP(Method):
     mask: the released code's spatial mask on it. global_from: F_g is the mean of the "features", or
     of the "trunk" before ``dim`` (released, CUHK03). visibility: "argmax" is Eq. 8, "none" sees
     everything. matching: what a gallery stores; "parts" is Eq. 10, "released" joins global and
-    foreground into one embedding, "concat" everything. centre_lr, centre_weight: of the released
-    code's centre losses, which lack our loss's factor 1/2: twice its 0.5 and 5e-4.
+    foreground into one embedding, "concat" everything. center_lr, center_weight: of the released
+    code's center losses, which lack our loss's factor 1/2: twice its 0.5 and 5e-4.
     """
 
     needs = frozenset({"parts"})
@@ -43,13 +43,13 @@ class ISP(Method):
     TERMS = (
         "id_global",
         "triplet_global",
-        "centre_global",
+        "center_global",
         "id_foreground",
         "triplet_foreground",
-        "centre_foreground",
+        "center_foreground",
         "id_joined",
         "triplet_joined",
-        "centre_joined",
+        "center_joined",
         "triplet_all",
         "parsing",
     )
@@ -68,8 +68,8 @@ class ISP(Method):
         matching: Literal["parts", "released", "concat"] = "parts",
         smoothing: float = 0.1,
         margin: float = 0.3,
-        centre_lr: float = 1.0,
-        centre_weight: float = 1e-3,
+        center_lr: float = 1.0,
+        center_weight: float = 1e-3,
     ) -> None:
         self.check_arguments(locals())
         super().__init__()
@@ -78,7 +78,7 @@ class ISP(Method):
         self.trunk, self.scheme, self.terms = trunk, scheme, tuple(terms)
         self.global_from, self.visibility, self.matching = global_from, visibility, matching
         self.smoothing, self.margin = smoothing, margin
-        self.centre_lr, self.centre_weight = centre_lr, centre_weight
+        self.center_lr, self.center_weight = center_lr, center_weight
         self.reduce: nn.Module = nn.Identity() if dim is None else ReduceMap(wide, dim)
         self.mask: nn.Module = SpatialMask(D) if mask else nn.Identity()
         self.part_head = PartHead(D, scheme)  # Eq. 5
@@ -91,15 +91,15 @@ class ISP(Method):
         self.id = nn.ModuleDict(
             {name: head for name, head in heads.items() if f"id_{name}" in terms}
         )
-        self.centres = nn.ParameterDict(
+        self.centers = nn.ParameterDict(
             {
                 name: nn.Parameter(torch.randn(identities, widths[name]))
                 for name in GROUPS
-                if f"centre_{name}" in terms
+                if f"center_{name}" in terms
             }
         )
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         raw = self.trunk(images)
         f = self.mask(self.reduce(raw))  # M_g [B, C, h, w], Eq. 1
         parts = self.part_head(f)  # P_0..P_K [B, K+1, h, w], Eq. 5
@@ -110,10 +110,10 @@ class ISP(Method):
             f,
             parts,
             {
-                "global": Embeddings.one(
+                "global": Embeddings.single(
                     "global", (raw if self.global_from == "trunk" else f).mean((2, 3))
                 ),  # F_g
-                "foreground": Embeddings.seen(mean_pool(f, whole), ("foreground",)),  # F_f
+                "foreground": Embeddings.visible(mean_pool(f, whole), ("foreground",)),  # F_f
                 "parts": Embeddings(
                     mean_pool(f, p),
                     visible if self.visibility == "argmax" else torch.ones_like(visible),
@@ -138,7 +138,7 @@ class ISP(Method):
                     self.id[name](groups[name]), batch.ids, self.smoothing
                 )  # in L_g, L_f, L_p
             elif name == "all":
-                e = Embeddings.one(
+                e = Embeddings.single(
                     "all", torch.cat([groups[n].vectors.flatten(1) for n in GROUPS], 1)
                 )
                 terms[term] = hard_triplet(e, batch.ids, self.margin)
@@ -147,16 +147,16 @@ class ISP(Method):
                     groups[name].joined(), batch.ids, self.margin
                 )  # in L_g, L_f, L_p
             else:
-                terms[term] = centre_loss(
+                terms[term] = center_loss(
                     groups[name].vectors.flatten(1),
-                    self.centres[name],
+                    self.centers[name],
                     batch.ids,
-                    self.centre_weight,
+                    self.center_weight,
                 )
         return terms
 
     # Sec. 3.4: F_g, F_f and F_1..F_K, behind their BN-necks
-    def describe(self, out: Output) -> Embeddings:
+    def embed(self, out: Output) -> Embeddings:
         g, f, parts = (
             self._neck(name, out.groups["parts" if name == "joined" else name]) for name in GROUPS
         )
@@ -164,18 +164,18 @@ class ISP(Method):
             return Embeddings.cat(g, f, parts)
         if self.matching == "released":
             both = torch.cat([g.vectors, f.vectors], 2)[:, 0]
-            return Embeddings.cat(Embeddings.one("global+foreground", both), parts)
-        return Embeddings.one("all", torch.cat([e.vectors.flatten(1) for e in (parts, g, f)], 1))
+            return Embeddings.cat(Embeddings.single("global+foreground", both), parts)
+        return Embeddings.single("all", torch.cat([e.vectors.flatten(1) for e in (parts, g, f)], 1))
 
-    def optimisers(self, optimiser: str, lr: float, weight_decay: float) -> list[Optimizer]:
+    def optimizers(self, optimizer: str, lr: float, weight_decay: float) -> list[Optimizer]:
         rest = [
             p
             for name, p in self.named_parameters()
-            if p.requires_grad and not name.startswith("centres.")
+            if p.requires_grad and not name.startswith("centers.")
         ]
-        found = [make_optimiser(optimiser, rest, lr, weight_decay)]
-        if self.centres:
-            found.append(centre_optimiser(list(self.centres.parameters()), self.centre_lr))
+        found = [make_optimizer(optimizer, rest, lr, weight_decay)]
+        if self.centers:
+            found.append(center_optimizer(list(self.centers.parameters()), self.center_lr))
         return found
 
     def _neck(self, name: str, e: Embeddings) -> Embeddings:

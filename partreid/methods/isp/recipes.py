@@ -35,7 +35,7 @@ PLAN = Stage(
 
 PAPER = (
     "Eq. 6 is averaged over pixels (released code), not summed.",
-    "k-means: the first stage is solved exactly; the second starts from the last round's centres "
+    "k-means: the first stage is solved exactly; the second starts from the last round's centers "
     "and follows them for at most 3 passes. Paper and released code start anew each round.",
     "labels move with crop and erasing; in the released code they do not.",
     "the released code multiplies the feature map by a learned spatial mask and sharpens the "
@@ -278,10 +278,10 @@ RELEASED = (
     "a learned spatial mask multiplies the feature map; the warm-up starts at 0.01 x the rate.",
     "matching without visibility on all vectors joined, save on Occluded-Duke: visibility of the "
     "parts, with global and foreground joined into one vector.",
-    "the released code fills erased boxes with each image's own mean colour, we with ImageNet's; "
-    "its k-means starts anew from random pixels each round, ours from the last centres.",
+    "the released code fills erased boxes with each image's own mean color, we with ImageNet's; "
+    "its k-means starts anew from random pixels each round, ours from the last centers.",
 )
-CENTRES = {f"centre_{name}": 1.0 for name in ("global", "foreground", "joined")}
+CENTERS = {f"center_{name}": 1.0 for name in ("global", "foreground", "joined")}
 
 
 def _released(
@@ -311,7 +311,7 @@ def _released(
 
 RELEASED_ROWS = (
     _released(
-        "market1501", 7, _expect("ISP Table 4, K = 7", _TABLE4["market1501"][7]), WEIGHTS | CENTRES
+        "market1501", 7, _expect("ISP Table 4, K = 7", _TABLE4["market1501"][7]), WEIGHTS | CENTERS
     ),
     _released("dukemtmc", 7, _expect(_SOURCE, _TABLE4["dukemtmc"][7])),
     _released("cuhk03_labeled", 7, _expect(_SOURCE, _TABLE4["cuhk03_labeled"][7])),
@@ -328,12 +328,12 @@ RELEASED_ROWS = (
             matching="released",
             weights=WEIGHTS.without("triplet_global", "triplet_foreground", "triplet_joined")
             | {"triplet_all": 1.0}
-            | CENTRES,
+            | CENTERS,
         ),
         notes=(
             *RELEASED,
             "what the author advised users whose Occluded-Duke runs fell short: one triplet loss "
-            "on all vectors joined, K = 4, centre losses, sharpened activation.",
+            "on all vectors joined, K = 4, center losses, sharpened activation.",
         ),
     ),
 )

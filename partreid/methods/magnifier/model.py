@@ -22,13 +22,13 @@ from partreid.methods.magnifier.regions import (
     region_max,
     upper_and_lower,
 )
-from partreid.types import NONE, Batch, Embeddings, Output, PartMaps, PartScheme
+from partreid.types import NO_CUES, Batch, Embeddings, Output, PartMaps, PartScheme
 from partreid.utils.arguments import door
 
 BRANCHES = ("global", "adversarial", "fusion")  # G, SAB, SFB
 
 
-class Gated(nn.Module):
+class GRUFusion(nn.Module):
     """SFB: the regions one after another through a one-layer GRU, whose last output stands for all
     (Sec. 3.3). [B, M, C] -> [B, ``hidden``].
     """
@@ -44,7 +44,7 @@ class Gated(nn.Module):
         return last
 
 
-class SideBySide(nn.Module):
+class ConcatFusion(nn.Module):
     """AB, what Fig. 4 compares SFB with: every region is reduced by a 1x1 convolution of its own to
     hidden/M numbers, laid end to end. [B, M, C] -> [B, ``hidden``]. No bias: the triplet loss and
     the BN-neck are blind to it.
@@ -180,7 +180,7 @@ class Magnifier(Method):
             )
             self.hide = RegionDropout(groups, keep, (0,) if background == "keep" else (), scope)
         at = [self.names.index(name) for name in order or self.names]
-        kind = Gated if fusion == "gru" else SideBySide
+        kind = GRUFusion if fusion == "gru" else ConcatFusion
         self.fusion = kind(wide, hidden, at) if "fusion" in self.branches else None
         self.id = nn.ModuleDict(
             {b: IdHead(1, width[b], identities) for b in self.branches if f"id_{b}" in terms}
@@ -188,14 +188,14 @@ class Magnifier(Method):
         if "id_parts" in terms:
             self.id["parts"] = IdHead(len(self.names), wide, identities)
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         f = {"trunk": self.trunk(images)}
         # F_cnn [B, C, h, w], >= 0
         f |= {name: tail(f["trunk"]) for name, tail in self.tails.items()}
         groups = {}
         if "global" in self.branches:
             whole = f["global"]
-            groups["global"] = Embeddings.one(
+            groups["global"] = Embeddings.single(
                 "global", whole.mean((2, 3)) if self.global_pool == "mean" else whole.amax((2, 3))
             )
         seen = f[self.home.get("mask", "global")]
@@ -210,14 +210,14 @@ class Magnifier(Method):
             adversarial = region_max(
                 f[self.home["adversarial"]], kept.sum(1, keepdim=True)
             )  # Eq. 2
-            groups["adversarial"] = Embeddings.seen(adversarial, ("adversarial",))
+            groups["adversarial"] = Embeddings.visible(adversarial, ("adversarial",))
         if self.pools:
             found = region_max(seen, masks)  # p(x_k), GMP of Eq. 1
             groups["parts"] = Embeddings(
                 found, (masks.amax((2, 3)) > 0).to(found.dtype), self.names
             )
             if self.fusion is not None:
-                groups["fusion"] = Embeddings.one("fusion", self.fusion(found))
+                groups["fusion"] = Embeddings.single("fusion", self.fusion(found))
         return Output(seen, parts, groups)
 
     # weighed by the recipe
@@ -245,7 +245,7 @@ class Magnifier(Method):
         return terms
 
     # Sec. 4.1: "embeddings from all branches are concatenated"
-    def describe(self, out: Output) -> Embeddings:
+    def embed(self, out: Output) -> Embeddings:
         found = [
             self.id[name].neck(out.groups[name]) if name in self.id else out.groups[name]  # type: ignore[operator]
             for name in self.described
@@ -253,10 +253,10 @@ class Magnifier(Method):
         return (
             found[0]
             if len(found) == 1
-            else Embeddings.one("joined", torch.cat([e.vectors[:, 0] for e in found], 1))
+            else Embeddings.single("joined", torch.cat([e.vectors[:, 0] for e in found], 1))
         )
 
-    def at_test(self) -> "Magnifier":
+    def strip_for_inference(self) -> "Magnifier":
         """Without the branches that are not described, what only they need, and the regions' own
         classifiers.
         """
@@ -294,7 +294,7 @@ class Magnifier(Method):
         for name in self.described:
             if name not in self.branches:
                 raise RecipeError(
-                    f"magnifier cannot describe '{name}', its loss terms train "
+                    f"magnifier has no embedding '{name}', its loss terms train "
                     f"{', '.join(self.branches)}; choose of these"
                 )
         if not self.described:

@@ -20,7 +20,7 @@ FUSION = Frozen(
 WEIGHTS = GLOBAL | ADVERSARIAL | FUSION | MASK  # Eq. 4 without L_SD
 DIVERSITY = 2e-3  # SD, gamma of Eq. 4
 
-# Sec. 4.1: 460 epochs with the optimiser settings of BoT. BoT's milestones 40 and 70 belong to 120
+# Sec. 4.1: 460 epochs with the optimizer settings of BoT. BoT's milestones 40 and 70 belong to 120
 # epochs.
 FIRST = Stage(
     epochs=460,
@@ -121,7 +121,7 @@ _TABLE2: dict[str, tuple[dict[str, Any], dict[str, tuple[float, float]]]] = {
             "cues": Frozen(),
             "notes": (
                 *_ONE_STAGE,
-                "the global branch alone is BoT on this plan, without its centre loss.",
+                "the global branch alone is BoT on this plan, without its center loss.",
             ),
         },
         {"cuhk03_labeled": (69.8, 67.4), "dukemtmc": (82.7, 70.8)},

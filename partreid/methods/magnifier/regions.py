@@ -24,7 +24,7 @@ def label_regions(labels: Tensor, size: tuple[int, int], regions: int) -> Tensor
     pixels.
 
     Corners are not aligned and nothing is smoothed before: a cell takes the four pixels about its
-    centre, whatever lies beside them. What is unknown (255) there belongs to no region; elsewhere
+    center, whatever lies beside them. What is unknown (255) there belongs to no region; elsewhere
     the maps sum to 1.
     """
     (top, bottom, down), (left, right, across) = (
@@ -41,7 +41,7 @@ def label_regions(labels: Tensor, size: tuple[int, int], regions: int) -> Tensor
 
 
 def _neighbours(n: int, m: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Of m cell centres on a line of n pixels: the pixel before and after each, and the share of
+    """Of m cell centers on a line of n pixels: the pixel before and after each, and the share of
     the second.
     """
     at = ((torch.arange(m, device=device) + 0.5) * (n / m) - 0.5).clamp(0, n - 1)

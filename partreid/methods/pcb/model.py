@@ -13,7 +13,7 @@ from partreid.layers.heads import IdHead, Reduce
 from partreid.layers.pooling import mean_pool
 from partreid.losses import hard_triplet, id_loss
 from partreid.methods.base import Method
-from partreid.types import NONE, Batch, Embeddings, Output
+from partreid.types import NO_CUES, Batch, Embeddings, Output
 from partreid.utils.arguments import Count, door
 
 
@@ -46,7 +46,7 @@ class PCB(Method):
         self.reduce = nn.ModuleList(Reduce(int(trunk.channels), dim) for _ in range(stripes))  # type: ignore[arg-type]
         self.id = IdHead(stripes, dim, identities)
 
-    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NONE) -> Output:
+    def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         f = self.trunk(images)  # [B, C, h, w]
         g = mean_pool(
             f,
@@ -57,7 +57,7 @@ class PCB(Method):
         h = torch.cat(
             [reduce(g[:, p : p + 1]) for p, reduce in enumerate(self.reduce)], 1
         )  # [B, P, dim]
-        return Output(f, None, {"parts": Embeddings.seen(h, self.names)})
+        return Output(f, None, {"parts": Embeddings.visible(h, self.names)})
 
     def losses(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         e = out.groups["parts"]
@@ -69,7 +69,7 @@ class PCB(Method):
         }
         return {name: every[name]() for name in self.terms}
 
-    def describe(self, out: Output) -> Embeddings:
+    def embed(self, out: Output) -> Embeddings:
         return out.groups["parts"]
 
 

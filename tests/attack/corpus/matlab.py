@@ -230,7 +230,7 @@ def mat73(valid: bytes) -> Iterator[Bad]:
         )
     for name, value in (
         ("floats", np.zeros((3, 8, 16))),
-        ("four colours", np.zeros((4, 8, 16), np.uint8)),
+        ("four colors", np.zeros((4, 8, 16), np.uint8)),
         ("grey", np.zeros((8, 16), np.uint8)),
         ("16 bits", np.zeros((3, 8, 16), np.uint16)),
         ("no size", np.zeros((3, 0, 0), np.uint8)),

@@ -22,14 +22,14 @@ def png(
     width: int,
     height: int,
     depth: int = 8,
-    colour: int = 2,
+    color: int = 2,
     data: bytes | None = None,
     between: bytes = b"",
     interlace: int = 0,
 ) -> bytes:
     """A PNG that says what it likes; without data one that holds a few rows of nothing."""
     packed = zlib.compress(bytes(min((width * 3 + 1) * height, 100_000))) if data is None else data
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -104,11 +104,11 @@ def looped_tiff() -> bytes:
 def bombs() -> Iterator[Bad]:
     """More pixels or text than anybody has room for."""
     yield Bad.of("PNG of 50,000 x 50,000", png(50_000, 50_000))
-    yield Bad.of("PNG of 50,000 x 50,000 greys", png(50_000, 50_000, colour=0))
+    yield Bad.of("PNG of 50,000 x 50,000 greys", png(50_000, 50_000, color=0))
     yield Bad.of("PNG of 2^31 x 2^31", png(2**31 - 1, 2**31 - 1))
     yield Bad.of("PNG of 0 x 0", png(0, 0))
     yield Bad.of("PNG of 0 x 10", png(0, 10))
-    yield Bad.of("PNG of 13,000 x 13,000 at 1 bit", png(13_000, 13_000, depth=1, colour=0))
+    yield Bad.of("PNG of 13,000 x 13,000 at 1 bit", png(13_000, 13_000, depth=1, color=0))
     yield Bad.of("PNG of 20,000 x 20,000, interlaced", png(20_000, 20_000, interlace=1))
     yield Bad.of(
         "PNG with 2 GiB of zeros packed", png(64, 32, data=zlib_zeros(2048)), refused=False
@@ -130,7 +130,7 @@ def bombs() -> Iterator[Bad]:
         refused=False,
     )
     yield Bad.of(
-        "PNG with a colour profile of 2 GiB",
+        "PNG with a color profile of 2 GiB",
         png(2, 2, data=zlib.compress(bytes(14)), between=chunk(b"iCCP", b"icc\0\0" + text)),
         refused=False,
     )
@@ -298,9 +298,9 @@ def damaged(valid: bytes) -> Iterator[Bad]:
         yield Bad.of("PNG without data", valid[:33] + chunk(b"IEND", b""), refused=False)
         yield Bad.of("PNG with two headers", valid[:33] + valid[8:33] + valid[33:], refused=False)
     yield Bad.of("a bad depth", png(8, 8, depth=7))
-    yield Bad.of("a bad colour type", png(8, 8, colour=9))
+    yield Bad.of("a bad color type", png(8, 8, color=9))
     yield Bad.of(
-        "a palette of nothing", png(8, 8, colour=3, data=zlib.compress(bytes(72))), refused=False
+        "a palette of nothing", png(8, 8, color=3, data=zlib.compress(bytes(72))), refused=False
     )
     yield Bad.of("data that is not packed", png(8, 8, data=b"\x00" * 64), refused=False)
 
@@ -320,7 +320,7 @@ def classes(valid: bytes) -> Iterator[Bad]:
     size = (32, 64)
     draw = np.random.default_rng(0)
     for name, picture in (
-        ("colours", Image.fromarray(draw.integers(0, 256, (64, 32, 3), np.uint8))),
+        ("colors", Image.fromarray(draw.integers(0, 256, (64, 32, 3), np.uint8))),
         ("classes that nobody has", Image.new("L", size, 254)),
         ("classes in 16 bits beyond", Image.fromarray(np.full((64, 32), 60_000, np.uint16))),
         ("classes in 32 bits below zero", Image.fromarray(np.full((64, 32), -5, np.int32))),

@@ -122,7 +122,7 @@ def tensors(valid: bytes) -> Iterator[Bad]:
     header, _ = opened(valid)
     found = {name: value.copy() for name, value in load(valid).items()}
     meta = header.get("__metadata__", {})
-    # By name, for the order of a file's tensors is nobody's; model/ comes before the optimisers of
+    # By name, for the order of a file's tensors is nobody's; model/ comes before the optimizers of
     # a checkpoint.
     first = next(
         name

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from partreid.data.synthetic import PRESETS, Rendered, Shot, background_colour, degrade, render
+from partreid.data.synthetic import PRESETS, Rendered, Shot, background_color, degrade, render
 from partreid.data.synthetic.streams import Stream, value_noise
 from partreid.data.synthetic.surfaces import RIGHT_LEFT
 
@@ -74,21 +74,21 @@ def test_left_right_pairs_cover_all_but_the_torso() -> None:
     assert sorted(label for pair in RIGHT_LEFT for label in pair) == list(range(3, 25))
 
 
-def test_background_colour_sees_nothing_but_background() -> None:
+def test_background_color_sees_nothing_but_background() -> None:
     image = np.zeros((4, 6, 3), np.uint8)
     image[:, :3] = (51, 102, 204)
     labels = np.full((4, 6), 2, np.uint8)
     labels[:, :3] = 0
-    feature = background_colour(image, labels)
+    feature = background_color(image, labels)
     assert feature.dtype == np.float32
     np.testing.assert_allclose(feature, [0.2, 0.4, 0.8, 0, 0, 0], atol=1e-6)
     image[0, :3] = 0
-    assert background_colour(image, labels)[3:].min() > 0.05
+    assert background_color(image, labels)[3:].min() > 0.05
     np.testing.assert_array_equal(
-        background_colour(image, np.full((4, 6), 30, np.uint8)), np.zeros(6)
+        background_color(image, np.full((4, 6), 30, np.uint8)), np.zeros(6)
     )
     with pytest.raises(ValueError, match="expected"):
-        background_colour(image, labels[:2])
+        background_color(image, labels[:2])
 
 
 def test_backgrounds_do_not_give_identities_away() -> None:
@@ -97,7 +97,7 @@ def test_backgrounds_do_not_give_identities_away() -> None:
     for camera in (1, 2):
         for identity in range(1, 21):
             r = render(world, identity, camera, 0, False)
-            features[camera - 1, identity - 1] = background_colour(r.image, r.labels)
+            features[camera - 1, identity - 1] = background_color(r.image, r.labels)
     normed = (features - features.mean(1, keepdims=True)) / features.std(1, keepdims=True)
     nearest = ((normed[0][:, None] - normed[1][None]) ** 2).sum(-1).argmin(1)
     assert (nearest == np.arange(20)).mean() <= 4 / 20  # chance is 1 / 20

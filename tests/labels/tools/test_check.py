@@ -223,7 +223,7 @@ def test_a_sheet_shows_parts_unknowns_and_faults(own_world: Path) -> None:
     of = rebuilt(own_world)
     sheet = np.asarray(preview(EIGHT, of, 2)).astype(int)
     assert 900 < sheet.shape[1] < 1200
-    yellow = (np.abs(sheet - (242, 193, 75)).sum(2) < 3).sum()  # the head's colour in the legend
+    yellow = (np.abs(sheet - (242, 193, 75)).sum(2) < 3).sum()  # the head's color in the legend
     assert yellow > 60
     for path in labels_of(own_world):
         path.write_text("no picture")

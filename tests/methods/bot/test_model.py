@@ -1,4 +1,4 @@
-"""BoT: losses before and behind the neck, and centres with an optimiser of their own."""
+"""BoT: losses before and behind the neck, and centers with an optimizer of their own."""
 
 import torch
 from torch import nn
@@ -35,7 +35,7 @@ def test_identity_behind_the_neck_triplet_before_it() -> None:
     logits = necked @ method.id.classifier[0].T
     torch.testing.assert_close(terms["id_global"], id_loss(logits, some.ids, 0.1))
     torch.testing.assert_close(
-        terms["triplet_global"], hard_triplet(Embeddings.one("global", f), some.ids, 0.3)
+        terms["triplet_global"], hard_triplet(Embeddings.single("global", f), some.ids, 0.3)
     )
 
 
@@ -45,40 +45,40 @@ def test_describes_what_leaves_the_neck() -> None:
     method.losses(method(some.images), some)  # moves the neck's statistics
     method.eval()
     out = method(some.images)
-    e = method.describe(out)
+    e = method.embed(out)
     assert e.names == ("global",) and e.visibility.eq(1).all()
     torch.testing.assert_close(e.vectors, method.id.neck(out.groups["global"]).vectors)
     assert not torch.allclose(e.vectors, out.groups["global"].vectors)
 
 
-def test_centres_have_their_own_sgd() -> None:
+def test_centers_have_their_own_sgd() -> None:
     method = BoT(
-        Trunk(), 3, ("id_global", "triplet_global", "centre"), centre_lr=0.5, centre_weight=5e-4
+        Trunk(), 3, ("id_global", "triplet_global", "center"), center_lr=0.5, center_weight=5e-4
     )
-    assert method.centres is not None
-    main, own = method.optimisers("adam", 1e-3, 5e-4)
+    assert method.centers is not None
+    main, own = method.optimizers("adam", 1e-3, 5e-4)
     assert isinstance(own, torch.optim.SGD) and own.param_groups[0]["lr"] == 0.5
     assert own.param_groups[0]["weight_decay"] == 0 and own.param_groups[0]["params"] == [
-        method.centres
+        method.centers
     ]
-    assert not any(p is method.centres for g in main.param_groups for p in g["params"])
+    assert not any(p is method.centers for g in main.param_groups for p in g["params"])
 
 
-def test_centres_move_towards_their_people_at_full_strength() -> None:
-    method, some = BoT(Trunk(), 3, ("centre",), centre_weight=5e-4).train(), batch()
-    assert method.centres is not None
-    before = method.centres.detach().clone()
-    (_, own) = method.optimisers("adam", 1e-3, 0.0)
+def test_centers_move_towards_their_people_at_full_strength() -> None:
+    method, some = BoT(Trunk(), 3, ("center",), center_weight=5e-4).train(), batch()
+    assert method.centers is not None
+    before = method.centers.detach().clone()
+    (_, own) = method.optimizers("adam", 1e-3, 0.0)
     out = method(some.images)
     sum(method.losses(out, some).values()).backward()  # type: ignore[union-attr]
     own.step()
     f = out.groups["global"].vectors[:, 0].detach()
     for c in range(3):
         pull = (before[c] - f[some.ids == c]).sum(0) / 6
-        torch.testing.assert_close(method.centres[c].detach(), before[c] - 0.5 * pull)
+        torch.testing.assert_close(method.centers[c].detach(), before[c] - 0.5 * pull)
 
 
-def test_without_the_term_there_are_no_centres() -> None:
+def test_without_the_term_there_are_no_centers() -> None:
     method = BoT(Trunk(), 3, ("id_global", "triplet_global"))
-    assert method.centres is None and len(method.optimisers("adam", 1e-3, 0.0)) == 1
-    assert "centres" not in method.state_dict()
+    assert method.centers is None and len(method.optimizers("adam", 1e-3, 0.0)) == 1
+    assert "centers" not in method.state_dict()

@@ -117,7 +117,7 @@ def test_learned_attention_needs_no_cue_and_is_taught_twice() -> None:
 def test_each_embedding_of_table_3_alone(name: str, D: int) -> None:
     own = method(described=(name,))
     out = own(images())
-    e = own.describe(out)
+    e = own.embed(out)
     assert e.vectors.shape == (6, 1, D)
     if name in SCHEME.names:
         at = SCHEME.names.index(name)
@@ -134,7 +134,7 @@ def test_each_embedding_of_table_3_alone(name: str, D: int) -> None:
 def test_the_paper_s_description_is_the_necked_foreground_and_raw_parts() -> None:
     own = method()
     out = own(images())
-    e = own.describe(out)
+    e = own.embed(out)
     assert e.names == ("foreground", "head", "torso", "legs")
     assert torch.equal(
         e.vectors[:, :1], own.id["id_foreground"].neck(out.groups["foreground"]).vectors
@@ -142,13 +142,13 @@ def test_the_paper_s_description_is_the_necked_foreground_and_raw_parts() -> Non
     assert torch.equal(e.vectors[:, 1:], out.groups["parts"].vectors)
     untaught = method(("triplet_parts",))  # no identity loss there, so no neck
     out = untaught(images())
-    assert torch.equal(untaught.describe(out).vectors[:, :1], out.groups["foreground"].vectors)
+    assert torch.equal(untaught.embed(out).vectors[:, :1], out.groups["foreground"].vectors)
 
 
 def test_what_cannot_be_described_is_refused() -> None:
     with pytest.raises(
         RecipeError,
-        match="cannot describe 'feet'; choose of global, foreground, joined, parts, head",
+        match="has no embedding 'feet'; choose of global, foreground, joined, parts, head",
     ):
         method(described=("feet",))
 
@@ -181,7 +181,7 @@ def test_hidden_parts_count_in_training_only_where_the_recipe_says() -> None:
 
 def test_seeing_otherwise_shares_the_weights_and_leaves_the_method_alone() -> None:
     own = method()
-    exact = own.seeing(attention="given", visibility="threshold", visible_above=0.0)
+    exact = own.with_visibility(attention="given", visibility="threshold", visible_above=0.0)
     assert (own.attention, own.visibility, own.visible_above) == ("learned", "threshold", 0.4)
     assert all(a is b for a, b in zip(own.parameters(), exact.parameters(), strict=True))
     labels = torch.zeros(6, 6, 4, dtype=torch.uint8)
@@ -193,7 +193,7 @@ def test_seeing_otherwise_shares_the_weights_and_leaves_the_method_alone() -> No
         [0, 0, 1],
         *[[0, 0, 0]] * 3,
     ]
-    plain = own.seeing(visibility="none")
+    plain = own.with_visibility(visibility="none")
     assert plain(images()).groups["parts"].visibility.eq(1).all()
     assert torch.equal(
         plain(images()).groups["parts"].vectors, own(images()).groups["parts"].vectors

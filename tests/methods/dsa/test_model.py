@@ -112,7 +112,7 @@ def test_losses_one_by_one() -> None:
         terms["id_fused_parts"], entropy("fused_parts", 0, g["fused_parts"].vectors.flatten(1))
     )
     for name in ("global", "parts", "fused_global", "fused_parts"):
-        e = Embeddings.one(name, g[name].vectors.flatten(1))
+        e = Embeddings.single(name, g[name].vectors.flatten(1))
         torch.testing.assert_close(terms[f"triplet_{name}"], hard_triplet(e, IDS, 0.3))
 
 
@@ -120,7 +120,7 @@ def test_described_vectors_are_compared_end_to_end_at_length_one() -> None:
     method = dsa().eval()
     with torch.no_grad():
         out = method(images(3))
-        e = method.describe(out)
+        e = method.embed(out)
         x = torch.cat(
             [out.groups["global"].vectors[:, 0], out.groups["parts"].vectors.flatten(1)], 1
         )
@@ -137,7 +137,7 @@ def test_the_guide_is_not_asked_at_test_time() -> None:
             "fused_global",
             "fused_parts",
         }
-        assert torch.equal(method.describe(bare).vectors, method.describe(asked).vectors)
+        assert torch.equal(method.embed(bare).vectors, method.embed(asked).vectors)
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ class TestMissing:
 def test_a_finished_run_keeps_what_is_described_and_no_more(described: Any, fusion: Any) -> None:
     method, some = dsa(described=described, fusion=fusion).eval(), batch(3)
     with torch.no_grad():
-        before = method.describe(method(some.images, some.cues)).vectors
-        kept = method.at_test()
-        assert torch.equal(kept.describe(kept(some.images, some.cues)).vectors, before)
+        before = method.embed(method(some.images, some.cues)).vectors
+        kept = method.strip_for_inference()
+        assert torch.equal(kept.embed(kept(some.images, some.cues)).vectors, before)
         tensors = kept.state_dict()
-        again = dsa(described=described, fusion=fusion).at_test().eval()
+        again = dsa(described=described, fusion=fusion).strip_for_inference().eval()
         again.load_state_dict(tensors)
-        assert torch.equal(again.describe(again(some.images, some.cues)).vectors, before)
+        assert torch.equal(again.embed(again(some.images, some.cues)).vectors, before)
     fused = [name for name in method.described if "fused" in name]
     assert (kept.guide is None) is (not fused) and len(kept.id) == 0
     assert set(kept.heads) == {name.removeprefix("fused_") for name in method.described}
@@ -270,7 +270,7 @@ def test_matching_fused_vectors_needs_the_cue() -> None:
     with pytest.raises(
         ShapeError, match="'fused_global'.*needs the cue 'uv_tiles'.*also at test time"
     ):
-        method.describe(method(images(2)))
+        method.embed(method(images(2)))
     some = batch()
     with pytest.raises(ShapeError, match="needs the cue 'uv_tiles' with every image$"):
         dsa().losses(dsa()(some.images), some)
@@ -278,11 +278,11 @@ def test_matching_fused_vectors_needs_the_cue() -> None:
 
 def test_what_is_not_built_cannot_be_described() -> None:
     with pytest.raises(
-        RecipeError, match="dsa cannot describe 'parts': its loss terms build global, fused_global"
+        RecipeError, match="dsa has no embedding 'parts': its loss terms build global, fused_global"
     ):
         dsa(("id_global", "id_fused_global"), described=("parts",))
     with pytest.raises(
-        RecipeError, match="dsa cannot describe 'fused_global': its loss terms build global$"
+        RecipeError, match="dsa has no embedding 'fused_global': its loss terms build global$"
     ):
         dsa(("id_global",), described=("fused_global",))
 

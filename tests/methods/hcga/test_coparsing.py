@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from benchmarks.people import oddities, person
-from partreid.methods.hcga.coparsing import CoParser, Weights, adjacent, label_identity
+from partreid.methods.hcga.coparsing import CoParser, Weights, adjacent, parse_person
 
 
 def test_labels_find_the_people() -> None:
     overlaps = []
     for seed in range(3):
         f, truth, cameras = person(8, 128, (64, 32), 3, seed)
-        labels = label_identity(f, cameras, None, parts=3).labels
+        labels = parse_person(f, cameras, None, parts=3).labels
         overlaps.append(
             float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
         )
@@ -24,7 +24,7 @@ def test_labels_find_the_people() -> None:
 @pytest.mark.parametrize("case", list(oddities()))
 def test_hcga_labels_whoever_comes(case: str) -> None:
     f, cameras = oddities()[case]
-    found = label_identity(f, cameras, None, parts=3)
+    found = parse_person(f, cameras, None, parts=3)
     assert found.labels.shape == (len(f), *f.shape[2:])
     assert set(found.labels.unique().tolist()) <= {0, 1, 2, 3, 255}
     named = {
@@ -35,21 +35,21 @@ def test_hcga_labels_whoever_comes(case: str) -> None:
     }
     if case in named:
         assert named[case] in found.notes
-    again = label_identity(f, cameras, found.state, parts=3)
+    again = parse_person(f, cameras, found.state, parts=3)
     if case in ("all blank", "not finite"):
         assert "kept" in again.notes and torch.equal(again.labels, found.labels)
 
 
 def test_hcga_falls_back_on_an_earlier_step_then_on_isp() -> None:
     f, _, cameras = person(6, 24, (32, 16), 2)
-    normal = label_identity(f, cameras, None, parts=3)
+    normal = parse_person(f, cameras, None, parts=3)
     assert set(normal.notes) == {"steps"} and 1 < normal.notes["steps"] < 32
-    far = label_identity(f, cameras, None, parts=3, least_labels=1, local=20.0)
+    far = parse_person(f, cameras, None, parts=3, least_labels=1, local=20.0)
     # everything became one label; before, it had not
     assert "earlier_step" in far.notes and far.labels.any()
-    none = label_identity(f, cameras, None, parts=3, plausible=(0.999, 1.0))
+    none = parse_person(f, cameras, None, parts=3, plausible=(0.999, 1.0))
     assert {"no_foreground", "cascade"} <= set(none.notes)
-    kept = label_identity(f, cameras, normal.state, parts=3, plausible=(0.999, 1.0))
+    kept = parse_person(f, cameras, normal.state, parts=3, plausible=(0.999, 1.0))
     assert torch.equal(kept.labels, normal.labels) and "kept" in kept.notes
 
 

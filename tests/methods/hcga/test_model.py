@@ -108,7 +108,7 @@ def test_visibility_asks_for_a_sure_pixel() -> None:
 
 def test_eq10_by_hand() -> None:
     method = hcga().eval()
-    e = method.describe(method(features(4)))
+    e = method.embed(method(features(4)))
     assert e.names == ("foreground", "part1", "part2", "part3")
     visible = torch.tensor(
         [[1, *row] for row in ((1, 0, 1), (0, 0, 0), (1, 1, 1), (0, 1, 1))]
@@ -162,12 +162,12 @@ def test_table8_describes_what_it_names(
 ) -> None:
     method = hcga(described=described).eval()
     assert method.distance.weights == weights
-    assert len(method.describe(method(features(2))).names) == len(weights)
+    assert len(method.embed(method(features(2))).names) == len(weights)
 
 
 def test_unknown_description_is_said() -> None:
     with pytest.raises(
-        RecipeError, match="cannot describe 'joined'; choose of global, foreground, parts"
+        RecipeError, match="has no embedding 'joined'; choose of global, foreground, parts"
     ):
         hcga(described=("joined",))
 

@@ -60,16 +60,16 @@ def points(pixels: Pixels) -> Tensor:
     )
 
 
-def naive_lloyd(x: Tensor, centres: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def naive_lloyd(x: Tensor, centers: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     for _ in range(steps):
-        labels = torch.cdist(x, centres).argmin(1)
-        centres = torch.stack(
+        labels = torch.cdist(x, centers).argmin(1)
+        centers = torch.stack(
             [
-                x[labels == j].mean(0) if (labels == j).any() else centres[j]
-                for j in range(len(centres))
+                x[labels == j].mean(0) if (labels == j).any() else centers[j]
+                for j in range(len(centers))
             ]
         )
-    return torch.cdist(x, centres).argmin(1), centres
+    return torch.cdist(x, centers).argmin(1), centers
 
 
 def test_passes_are_lloyd_s() -> None:
@@ -81,7 +81,7 @@ def test_passes_are_lloyd_s() -> None:
     assert torch.equal(found.labels[pixels.active], labels)
     assert found.counts.tolist() == torch.bincount(labels, minlength=4).tolist()
     members = [points(pixels)[labels == j].mean(0) for j in range(4)]
-    torch.testing.assert_close(found.centres, torch.stack(members))
+    torch.testing.assert_close(found.centers, torch.stack(members))
 
 
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
@@ -98,7 +98,7 @@ def test_finds_what_is_there_and_leaves_out_what_takes_no_part(form: torch.memor
 def test_the_same_seed_gives_the_same_bits() -> None:
     pixels, _ = blobs(spread=0.8)
     one, two = kmeans(pixels, 4, seed=5), kmeans(pixels, 4, seed=5)
-    assert torch.equal(one.labels, two.labels) and torch.equal(one.centres, two.centres)
+    assert torch.equal(one.labels, two.labels) and torch.equal(one.centers, two.centers)
     state = torch.get_rng_state()
     kmeans(pixels, 4)
     assert torch.equal(state, torch.get_rng_state())  # training's own random numbers are left alone
@@ -116,7 +116,7 @@ def test_fewer_different_pixels_than_clusters() -> None:
     maps = torch.eye(3)[torch.tensor([[0, 0, 0, 1, 1, 1]])].permute(0, 2, 1)
     found = kmeans(Pixels(maps, torch.ones(1, 6)), 4)
     assert sorted(found.counts.tolist()) == [0, 0, 3, 3]
-    assert found.centres.isfinite().all()
+    assert found.centers.isfinite().all()
     with pytest.raises(ValueError, match="no pixel takes part"):
         kmeans(Pixels(maps, torch.zeros(1, 6)), 2)
 

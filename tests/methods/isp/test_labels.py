@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from benchmarks.people import oddities, person
-from partreid.methods.isp.labels import label_identity
+from partreid.methods.isp.labels import parse_person
 
 
 def test_labels_find_the_people() -> None:
     overlaps = []
     for seed in range(3):
         f, truth, cameras = person(8, 128, (64, 32), 3, seed)
-        labels = label_identity(f, cameras, None, parts=5).labels
+        labels = parse_person(f, cameras, None, parts=5).labels
         overlaps.append(
             float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
         )
@@ -25,9 +25,9 @@ def test_labels_find_the_people() -> None:
 
 def test_consecutive_rounds_agree_under_noise() -> None:
     f, _, cameras = person(8, 64, (32, 16))
-    first = label_identity(f, cameras, None, parts=6)
+    first = parse_person(f, cameras, None, parts=6)
     later = f * (1 + 0.1 * torch.randn(f.shape))
-    second = label_identity(later, cameras, first.state, parts=6)
+    second = parse_person(later, cameras, first.state, parts=6)
     assert (first.labels == second.labels).float().mean() >= 0.98
     assert "restarted" not in second.notes
 
@@ -36,25 +36,25 @@ def test_consecutive_rounds_agree_under_noise() -> None:
 @pytest.mark.parametrize("case", list(oddities()))
 def test_isp_labels_whoever_comes(case: str, clustering: Any) -> None:
     f, cameras = oddities()[case]
-    first = label_identity(f, cameras, None, parts=4, clustering=clustering)
+    first = parse_person(f, cameras, None, parts=4, clustering=clustering)
     assert first.labels.shape == (len(f), *f.shape[2:])
     assert set(first.labels.unique().tolist()) <= {0, 1, 2, 3, 4, 255}
     if case in ("all blank", "all alike", "not finite"):
         name = "not_finite" if case == "not finite" else "flat_activation"
         assert first.notes == {name: 1, "unlabelled": 1} and (first.labels == 255).all()
-    second = label_identity(f, cameras, first.state, parts=4, clustering=clustering)
+    second = parse_person(f, cameras, first.state, parts=4, clustering=clustering)
     if case in ("all blank", "not finite"):
         assert "kept" in second.notes and torch.equal(first.labels, second.labels)
     if case == "blank images":
         assert not first.labels[2:].any() and first.labels[:2].any()
     if case == "few pixels":
-        assert first.notes.get("missing_parts") and first.centres is None
+        assert first.notes.get("missing_parts") and first.centers is None
 
 
 def test_central_looks_at_the_middle() -> None:
     """Where all pixels respond about alike, the window alone decides."""
     f = torch.rand(3, 24, 32, 16) + 1
-    labels = label_identity(f, torch.zeros(3), None, parts=2, central=True).labels
+    labels = parse_person(f, torch.zeros(3), None, parts=2, central=True).labels
     inside = labels[:, 8:24, 6:10] > 0
     rim = torch.cat([labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]], 1) > 0
     assert inside.float().mean() > 0.95 and not rim.any()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from partreid.distance import PartDistance
 from partreid.layers.spatial import SpatialMask
-from partreid.losses import centre_loss, hard_triplet, id_loss, part_loss
+from partreid.losses import center_loss, hard_triplet, id_loss, part_loss
 from partreid.methods.isp.model import ISP
 from partreid.recipes import RECIPES, find
 from partreid.types import Batch, Embeddings, PartScheme
@@ -84,7 +84,7 @@ def test_eq2_and_eq8_pixel_by_pixel() -> None:
 
 def test_eq10_by_hand() -> None:
     method = isp().eval()
-    e = method.describe(method(features(5)))
+    e = method.embed(method(features(5)))
     assert e.names == (
         "global",
         "foreground",
@@ -130,21 +130,21 @@ def test_eq7_takes_the_three_groups() -> None:
 
 
 def test_released_terms() -> None:
-    method, given = isp(("id_global", "centre_joined", "triplet_all")).train(), batch()
+    method, given = isp(("id_global", "center_joined", "triplet_all")).train(), batch()
     out = method(features())
     terms = method.losses(out, given)
     parts = out.groups["parts"].vectors.flatten(1)
     torch.testing.assert_close(
-        terms["centre_joined"], centre_loss(parts, method.centres["joined"], given.ids, 1e-3)
+        terms["center_joined"], center_loss(parts, method.centers["joined"], given.ids, 1e-3)
     )
     every = torch.cat(
         [out.groups["global"].vectors[:, 0], out.groups["foreground"].vectors[:, 0], parts], 1
     )
     torch.testing.assert_close(
-        terms["triplet_all"], hard_triplet(Embeddings.one("all", every), given.ids, 0.3)
+        terms["triplet_all"], hard_triplet(Embeddings.single("all", every), given.ids, 0.3)
     )
-    adam, sgd = method.optimisers("adam", 1e-3, 0.0)
-    assert [p is method.centres["joined"] for p in sgd.param_groups[0]["params"]] == [True]
+    adam, sgd = method.optimizers("adam", 1e-3, 0.0)
+    assert [p is method.centers["joined"] for p in sgd.param_groups[0]["params"]] == [True]
     assert (
         sum(len(g["params"]) for g in adam.param_groups) == len(list(method.parameters())) - 2
     )  # and the shift
@@ -152,7 +152,7 @@ def test_released_terms() -> None:
 
 def test_joined_matching_ignores_visibility() -> None:
     method = isp(matching="concat").eval()
-    e = method.describe(method(features(3)))
+    e = method.embed(method(features(3)))
     assert e.names == ("all",) and e.vectors.shape == (3, 1, 6 * 5) and (e.visibility == 1).all()
 
 

@@ -282,7 +282,7 @@ def test_all_branches_are_described_as_one() -> None:
     images = torch.randn(3, 3, 64, 32)
     method = net().eval()
     out = method(images)
-    e = method.describe(out)
+    e = method.embed(out)
     assert (
         e.names == ("joined",)
         and e.vectors.shape == (3, 1, 32 + 32 + 16)
@@ -294,7 +294,7 @@ def test_all_branches_are_described_as_one() -> None:
     ]
     torch.testing.assert_close(e.vectors[:, 0], torch.cat(ends, 1))
     alone = net(described=("fusion",)).eval()
-    assert alone.describe(alone(images)).names == ("fusion",)
+    assert alone.embed(alone(images)).names == ("fusion",)
 
 
 @pytest.mark.parametrize(
@@ -306,15 +306,15 @@ def test_a_finished_model_keeps_what_its_description_needs(
 ) -> None:
     images = torch.randn(2, 3, 64, 32)
     method = net(tails=tails, described=described).eval()
-    before = method.describe(method(images))
+    before = method.embed(method(images))
     whole = sum(p.numel() for p in method.parameters())
-    lean = method.at_test()
-    assert torch.equal(lean.describe(lean(images)).vectors, before.vectors)
+    lean = method.strip_for_inference()
+    assert torch.equal(lean.embed(lean(images)).vectors, before.vectors)
     assert sum(p.numel() for p in lean.parameters()) < whole and "parts" not in lean.id
-    again = net(tails=tails, described=described).at_test().eval()
+    again = net(tails=tails, described=described).strip_for_inference().eval()
     again.load_state_dict(lean.state_dict())
-    assert torch.equal(again.describe(again(images)).vectors, before.vectors)
-    lean.describe(lean(images)).vectors.square().sum().backward()
+    assert torch.equal(again.embed(again(images)).vectors, before.vectors)
+    lean.embed(lean(images)).vectors.square().sum().backward()
     used = {n for n, p in lean.named_parameters() if p.grad is not None}
     idle = {n for n, p in lean.named_parameters() if p.requires_grad} - used
     finding = ("part_head.", f"tails.{lean.home.get('mask')}.")  # masks pass no gradient
@@ -337,7 +337,7 @@ def test_works_with_other_parts_and_under_autocast() -> None:
         ({"terms": ("mask",)}, "needs a loss term on a branch, e.g. id_global; got mask"),
         (
             {"described": ("parts",)},
-            "cannot describe 'parts', its loss terms train global, adversarial, fusion",
+            "has no embedding 'parts', its loss terms train global, adversarial, fusion",
         ),
         ({"described": ()}, "must describe a branch"),
         ({"keep": 3}, "keep=3 regions cannot be shared out among 2 groups"),

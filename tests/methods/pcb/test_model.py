@@ -48,7 +48,7 @@ def test_a_stripe_sees_only_its_own_rows() -> None:
     images = torch.randn(2, 3, 9, 2)
     other = images.clone()
     other[:, :, 3:6] += 1
-    one, two = (method.describe(method(x)) for x in (images, other))
+    one, two = (method.embed(method(x)) for x in (images, other))
     same = [bool(torch.equal(one.vectors[:, p], two.vectors[:, p])) for p in range(3)]
     assert same == [True, False, True]
     assert one.names == ("stripe1", "stripe2", "stripe3") and one.visibility.eq(1).all()
