@@ -16,6 +16,7 @@ import pytest
 
 import partreid
 from partreid.errors import ArgumentError
+from partreid.layers import warp
 from partreid.methods import METHODS
 from partreid.methods.base import Method
 from partreid.types import Benchmark
@@ -185,6 +186,9 @@ def test_every_choice_of_words_is_held_against_them() -> None:
             start = value.__init__ if inspect.isclass(value) else value
             is_door = hasattr(start, "__wrapped__") or hasattr(value, "__dataclass_fields__")
             is_method = inspect.isclass(value) and issubclass(value, Method)
+            # layers.warp refuses them inside, see test_wrong_shapes_and_names there
+            if room is warp:
+                continue
             assert is_door or is_method, f"{room.__name__}.{name} has no door"
     assert seen > 10
     for kind in METHODS.values():

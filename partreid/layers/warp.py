@@ -14,7 +14,6 @@ from torch import Tensor
 
 from partreid.errors import RecipeError, ShapeError
 from partreid.types import MEAN, STD
-from partreid.utils.arguments import door
 
 Align = Literal["none", "lr", "lr_fb"]
 Collision = Literal["mean", "last", "first"]
@@ -107,7 +106,6 @@ MERGE_FB = ((0, 1), (2,), (3,), (4, 5), (6, 7), (8, 9), (10, 11), (12,))
 REGIONS = ("torso", "hand", "foot", "upper_leg", "lower_leg", "upper_arm", "lower_arm", "head")
 
 
-@door
 def warp(
     pixels: Tensor, labels: Tensor, uv: Tensor, size: int = 32, collision: Collision = "mean"
 ) -> tuple[Tensor, Tensor]:
@@ -253,7 +251,6 @@ def _lines(seen: Tensor, size: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor
     return ((low.long() + start, 1 - (at - low)), (high.long() + start, at - low))
 
 
-@door
 def align_tiles(tiles: Tensor, align: Align) -> Tensor:
     """Tiles [..., 24, C, S, S] of any dtype as DensePose lays them out -> the same with
     ``ALIGN[align]`` flipped.
@@ -261,7 +258,6 @@ def align_tiles(tiles: Tensor, align: Align) -> Tensor:
     return _turned(tiles, range(25), *_aligned(align))
 
 
-@door
 def mirror_tiles(tiles: Tensor, align: Align = "none") -> Tensor:
     """Aligned tiles [..., 24, C, S, S] of the mirrored image: sides swapped, some charts flipped.
     Exact.
@@ -279,7 +275,6 @@ def mirror_coarse(tiles: Tensor) -> Tensor:
     return _turned(tiles, LEFT_RIGHT, frozenset(), frozenset(range(1, 25)))
 
 
-@door
 def mirrored(align: Align) -> tuple[frozenset[int], frozenset[int]]:
     """Charts whose u, and whose v, is flipped when the image is mirrored and both sides are
     aligned by ``align``.
