@@ -27,7 +27,7 @@ from partreid import __version__, build
 from partreid.distance import PartDistance, shared, typical
 from partreid.evaluation.extract import extract
 from partreid.evaluation.ledger import own_commit
-from partreid.evaluation.result import Described
+from partreid.evaluation.result import Embedded
 from partreid.evaluation.score import cameras, embed_benchmark, identities
 from partreid.inference import load
 from partreid.metrics import (
@@ -169,7 +169,7 @@ def study(run: Path, world: Path, device: str) -> tuple[dict[str, Any], dict[str
         *((("unweighted", names),) if distance.weights else ()),
     ):
         weights = tuple(a for a, n in zip(distance.weights or (), names) if n in kept)
-        chosen = Described(
+        chosen = Embedded(
             {name: e.select(*kept) for name, e in described.queries.items()},
             described.gallery.select(*kept),
         )

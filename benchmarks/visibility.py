@@ -16,7 +16,7 @@ from typing import Any
 from partreid import build
 from partreid.evaluation.extract import Labels, extract, on_grid
 from partreid.evaluation.parts import exact_visibilities
-from partreid.evaluation.result import Described
+from partreid.evaluation.result import Embedded
 from partreid.evaluation.score import embed_benchmark, score
 from partreid.inference import load
 from partreid.labels.parsing import label_path, read_labels
@@ -46,7 +46,7 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
     def labels(sample: Any) -> Any:
         return read_labels(label_path(world, sample.path), table)
 
-    def add(maps: str, rule: str, described: Described) -> None:
+    def add(maps: str, rule: str, described: Embedded) -> None:
         row: dict[str, Any] = {"maps": maps, "rule": rule}
         for s in score(model.method.distance, described, benchmark):
             row[s.queries] = {
@@ -63,7 +63,7 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
             )
         )
 
-    def described(options: dict[str, Any], given: Labels | None = None) -> Described:
+    def described(options: dict[str, Any], given: Labels | None = None) -> Embedded:
         seeing = model.method.with_visibility(**options)
         known = {"parts": on_grid(given, model.recipe.size)} if given is not None else None
         return embed_benchmark(

@@ -122,11 +122,10 @@ def test_calibrate_says_what_it_found_and_keeps_it(
     said = cli(*command)
     assert said.code == 0 and f"calibration: {copy / 'calibration.json'}" in said.err
     assert (
-        "fitted on 12 people of folders (query): 72 pairs of one person, 792 of strangers"
-        in said.out
+        "fitted on 12 people of folders (query): 72 genuine pairs, 792 impostor pairs" in said.out
     )
     assert (
-        "5 false matches in 100 pairs of strangers" in said.out
+        "5 false matches in 100 impostor pairs" in said.out
         and "A threshold is no proof" in said.out
     )
     assert "checked on the 12 people that were not fitted" in said.out
@@ -156,7 +155,7 @@ def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Pa
     said = cli("compare", run, mine, mine)
     assert said.code == 0 and re.search(
         r"^same person: (over )?[\d.]+ % if that was as likely as not beforehand; threshold for 5 false matches in 100 "
-        r"pairs of strangers \[[\d.]+, [\d.]+\], calibrated on 12 people of folders$",
+        r"impostor pairs \[[\d.]+, [\d.]+\], calibrated on 12 people of folders$",
         said.out,
         re.M,
     ), said.out
@@ -220,7 +219,7 @@ def test_rank_marks_who_is_near_enough(cli: Cli, run: Path, labelled: Path, tmp_
     assert said.code == 0 and "warning" not in said.err
     assert Image.open(tmp_path / "new" / "sheet.png").width > 200
     assert (
-        "72 crops of strangers alone would hold 3.6 false matches on average for each query ["
+        "72 crops of other people alone would hold 3.6 false matches on average for each query ["
         in said.out
     )
     hits = json.loads(cli("rank", run, query, labelled / "gallery", "--top", "4", "--json").out)[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from partreid.evaluation.result import Described, Matching, RunResult
+from partreid.evaluation.result import Embedded, Matching, RunResult
 from partreid.evaluation.score import score
 from partreid.experiments.demo import decide
 from partreid.inference import load
@@ -42,7 +42,7 @@ def placed(
 
     (asked, query), (there, gallery) = images(1), images(2)
     made_up = replace(benchmark, queries={"holistic": asked}, gallery=there)
-    described = Described({"holistic": query}, gallery)
+    described = Embedded({"holistic": query}, gallery)
     matching = Matching("visible parts")
     scores = score(model.method.distance, described, made_up)
     name = made_up.name

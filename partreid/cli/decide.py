@@ -40,7 +40,7 @@ def calibrate(
             list
         dataset: Which data set that is; default what the recipe names. Your own: folders or table.
         queries: One of its query sets; default all.
-        rate: Share of pairs of strangers that may be taken for one person.
+        rate: Share of impostor pairs that may be taken for one person.
         fit_fraction: Share of the people to fit on; the others are for the check.
         seed: Which people these are.
         out: Where to keep the calibration; default calibration.json beside the model.
@@ -314,7 +314,7 @@ def _say_calibration(made: "Calibration") -> None:
     f, c = made.fitted, made.checked
     ui.show(
         f"fitted on {f.people} people of {made.source.data} ({', '.join(made.source.queries)}): "
-        f"{f.genuine:,} pairs of one person, {f.impostors:,} of strangers"
+        f"{f.genuine:,} genuine pairs, {f.impostors:,} impostor pairs"
     )
     per = made.distances
     far = (
@@ -354,9 +354,9 @@ def _say_check(found: "Check", made: "Calibration", on: str) -> None:
     )
     per = _scale(made.rate)
     ui.show(
-        f"checked on {on}: {_matches(found.fmr.value * per)} in {per:,} pairs of strangers "
+        f"checked on {on}: {_matches(found.fmr.value * per)} in {per:,} impostor pairs "
         f"[{_range(found.fmr, per)}], {where} the range to be expected "
-        f"[{_range(made.expected, per)}]; {found.tpr.value:.0%} of the pairs of one person found "
+        f"[{_range(made.expected, per)}]; {found.tpr.value:.0%} of the genuine pairs found "
         f"[{found.tpr.low:.0%}, {found.tpr.high:.0%}]; calibration error {100 * found.ece:.1f} "
         "points"
     )
@@ -402,7 +402,7 @@ def _decision(
 def _expected(crops: int, made: "Calibration") -> str:
     rate = made.true_rate
     return (
-        f"{crops} crops of strangers alone would hold {_matches(crops * made.rate)} on average for "
+        f"{crops} crops of other people alone would hold {_matches(crops * made.rate)} on average for "
         f"each query [{_range(rate, crops)}] (threshold for {_rate(made)}, calibrated on "
         f"{made.source.data}). {_PROOF}"
     )
@@ -410,7 +410,7 @@ def _expected(crops: int, made: "Calibration") -> str:
 
 def _rate(made: "Calibration") -> str:
     per = _scale(made.rate)
-    return f"{_matches(made.rate * per)} in {per:,} pairs of strangers"
+    return f"{_matches(made.rate * per)} in {per:,} impostor pairs"
 
 
 def _matches(many: float) -> str:

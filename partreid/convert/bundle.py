@@ -42,7 +42,7 @@ def detect(tensors: Mapping[str, Tensor]) -> str:
         name
         for name, layout in LAYOUTS.items()
         if all(any(re.match(mark, n) for n in names) for mark in layout.marks)
-        and not any(re.match(stranger, n) for n in names for stranger in layout.strangers)
+        and not any(re.match(pattern, n) for n in names for pattern in layout.foreign)
     ]
     last = re.compile(r"base\.(fc|classifier|last_linear)\.weight")
     head = next((t for name, t in names.items() if last.fullmatch(name)), None)

@@ -54,7 +54,7 @@ class Layout:
     """One family of releases.
 
     of: what it is, for a person. marks: patterns of which each fits the start of some name; no name
-    fits one of ``strangers``. rules, dropped: see :func:`partreid.convert.mapping.match`. refused:
+    fits one of ``foreign``. rules, dropped: see :func:`partreid.convert.mapping.match`. refused:
     what this toolkit's trunks and heads do not compute. optional: ours that may stay as
     initialised. classifiers: their names, one is enough to count the identities. recipe: the
     default one's name, from number of parts (0: none), identities and trunk. fit: the recipe with
@@ -67,7 +67,7 @@ class Layout:
     recipe: Callable[[int, int, str], str | None]
     fit: Callable[[Recipe, Tensors], Recipe]
     parts: Callable[[Tensors], int] = lambda tensors: 0
-    strangers: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     dropped: Rules = ()
     refused: Rules = ()
     optional: tuple[str, ...] = (r"id\..*classifier", r"centers.*")
@@ -136,7 +136,7 @@ _IMAGENET = (
 _PARSING = Layout(
     of="ISP (HRNet-W32)",
     marks=(r"base\.cls_head|base\.part_cls_layer", r"base\.part_cls_layer"),
-    strangers=(r"base\.(?:red[12]|spatial_attn1|thresh)\.",),
+    foreign=(r"base\.(?:red[12]|spatial_attn1|thresh)\.",),
     rules=(
         (r"base\.cls_head\.([01])\.(\w+)", r"trunk.reduce.\1.\2|reduce.\1.\2"),
         (_ATTENTION + r"conv1\.conv\.(\w+)", r"mask.look.\1"),
@@ -181,7 +181,7 @@ _COPARSING = replace(
     _PARSING,
     of="HCGA (HRNet-W32)",
     marks=(r"base\.part_cls_layer", r"base\.(?:red[12]|spatial_attn1|thresh)\."),
-    strangers=(),
+    foreign=(),
     dropped=(
         _IMAGENET,
         (r"base\.(?:red[12]|spatial_attn1|thresh)\..*", "made by the released code and never used"),
@@ -330,7 +330,7 @@ def _global_row(K: int, identities: int, trunk: str) -> str:
 _STRONG = Layout(
     of="reid-strong-baseline, BoT (ResNet-50)",
     marks=(r"base\.layer4\.", r"bottleneck\.running_mean"),
-    strangers=(r"heads\.", r"global_identity_classifier"),
+    foreign=(r"heads\.", r"global_identity_classifier"),
     rules=((r"bottleneck\.(\w+)", r"id.norm.\1"), (r"classifier\.weight", "id.classifier")),
     dropped=(_IMAGENET,),
     classifiers=(r"classifier\.weight",),
@@ -351,7 +351,7 @@ _STRONG = Layout(
 _TORCHREID = Layout(
     of="torchreid (ResNet-50)",
     marks=(r"base\.layer4\.", r"base\.classifier\.weight"),
-    strangers=(r"bottleneck\.", r"base\.stage4\.", r".*_identity_classifier\.", r"base\.fc\.\w+$"),
+    foreign=(r"bottleneck\.", r"base\.stage4\.", r".*_identity_classifier\.", r"base\.fc\.\w+$"),
     rules=((r"base\.classifier\.weight", "id.classifier"),),
     dropped=(
         (r"base\.classifier\.bias", "our classifiers have no shift; matching does not use it"),

@@ -120,17 +120,17 @@ class Matching:
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
+class Embedded:
     """The embeddings of every query set and of the gallery that they share."""
 
     queries: Mapping[str, Embeddings]
     gallery: Embeddings
 
-    def change(self, function: Callable[[Embeddings], Embeddings]) -> "Described":
+    def change(self, function: Callable[[Embeddings], Embeddings]) -> "Embedded":
         """The same with every set of embeddings passed through ``function``, e.g. to ignore
         visibility.
         """
-        return Described(
+        return Embedded(
             {name: function(e) for name, e in self.queries.items()}, function(self.gallery)
         )
 
@@ -180,7 +180,7 @@ class RunResult:
     benchmark: Benchmark
     data: str
     protocol: Protocol
-    described: Described
+    described: Embedded
     query_sets: tuple[QuerySetResult, ...]
     seconds: float = 0.0
     folder: Path | None = None

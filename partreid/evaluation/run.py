@@ -24,7 +24,7 @@ from partreid.evaluation.result import (
     EXPANDED,
     MULTI_QUERY,
     RERANKED,
-    Described,
+    Embedded,
     Matching,
     QuerySetResult,
     RunResult,
@@ -241,7 +241,7 @@ def _finish(
         )
     if first and options.embeddings:
         return every
-    nothing = Described({}, plain.described.gallery.rows([]))
+    nothing = Embedded({}, plain.described.gallery.rows([]))
     return [replace(result, described=nothing) for result in every]
 
 
@@ -310,7 +310,7 @@ def _rematched(
     )
 
 
-def _pooled(plain: RunResult, more: Embeddings | None) -> Described:
+def _pooled(plain: RunResult, more: Embeddings | None) -> Embedded:
     """Queries that are each the mean over all images of a person from one camera."""
     benchmark = plain.benchmark
     queries = {
@@ -327,7 +327,7 @@ def _pooled(plain: RunResult, more: Embeddings | None) -> Described:
         )
         for name, e in plain.described.queries.items()
     }
-    return Described(queries, plain.described.gallery)
+    return Embedded(queries, plain.described.gallery)
 
 
 def _calibration(model: Model) -> Calibration | None:
@@ -342,7 +342,7 @@ def _calibration(model: Model) -> Calibration | None:
 
 
 @door
-def shrunken(distance: PartDistance, described: Described, shrink: float) -> PartDistance:
+def shrunken(distance: PartDistance, described: Embedded, shrink: float) -> PartDistance:
     """The distance with ``shrink``; where the metric has no ``far`` of its own it is estimated
     from the gallery.
     """
@@ -365,7 +365,7 @@ def _each_once(samples: Sequence[Sample]) -> bool:
     return len({(s.identity, s.camera) for s in samples}) == len(samples)
 
 
-def _even(described: Described) -> bool:
+def _even(described: Embedded) -> bool:
     """Whether all images show the same parts."""
     first = described.gallery.visibility[:1]
     return all(

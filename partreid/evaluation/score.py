@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from partreid.distance import PartDistance
-from partreid.evaluation.result import Described, QuerySetResult, Setting
+from partreid.evaluation.result import Embedded, QuerySetResult, Setting
 from partreid.metrics import (
     MARKET,
     OpenSetAccumulator,
@@ -28,9 +28,9 @@ from partreid.utils.arguments import door
 @door
 def embed_benchmark(
     benchmark: Benchmark, extract: Callable[[Sequence[Sample]], Embeddings]
-) -> Described:
+) -> Embedded:
     """Embed the gallery once and every query set."""
-    return Described(
+    return Embedded(
         {name: extract(samples) for name, samples in benchmark.queries.items()},
         extract(benchmark.gallery),
     )
@@ -39,7 +39,7 @@ def embed_benchmark(
 @door
 def score(
     distance: PartDistance,
-    described: Described,
+    described: Embedded,
     benchmark: Benchmark,
     protocol: Protocol = MARKET,
     after: KReciprocal | Expansion | None = None,

@@ -195,7 +195,7 @@ class Coverage:
 
     images: number. missing: names of those in which it found nobody. share: mean share of pixels on
     a body where it did, 0 to 1. absent: those of ``missing`` that the dump does not speak of.
-    strangers: what it speaks of besides. repeated: files of which it has several entries. broken:
+    extra: what it speaks of besides. repeated: files of which it has several entries. broken:
     about entries that could not be used.
     """
 
@@ -203,7 +203,7 @@ class Coverage:
     missing: tuple[str, ...]
     share: float
     absent: tuple[str, ...] = ()
-    strangers: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     broken: str = ""
 
@@ -225,8 +225,8 @@ class Coverage:
             said += f" Nobody in {_some(silent)}."
         if self.absent:
             said += f" Not in the dump: {_some(self.absent)}."
-        if self.strangers:
-            said += f" In the dump but not among the images: {_some(self.strangers)}."
+        if self.extra:
+            said += f" In the dump but not among the images: {_some(self.extra)}."
         if self.repeated:
             said += (
                 f" More than once in the dump, people of all entries taken: {_some(self.repeated)}."

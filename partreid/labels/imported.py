@@ -100,7 +100,7 @@ def import_dump(
     """
     paths = _images(images, out)
     entries = read_dump(dump)
-    pairs, strangers = match(tuple(entries), paths)
+    pairs, extra = match(tuple(entries), paths)
     if not pairs:
         raise DataError(
             f"no image has an entry in {dump}: the first of {len(paths)} images is "
@@ -154,7 +154,7 @@ def import_dump(
         tuple(lost),
         float(np.mean(shares)) if shares else 0.0,
         tuple(absent),
-        strangers,
+        extra,
         entries.repeated,
         faults(broken, len(todo)) if broken else "",
     )

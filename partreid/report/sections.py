@@ -95,15 +95,15 @@ def verification_section(
         (
             Block(
                 "",
-                "Each line tells what share of true pairs is found, by what share of pairs of "
-                "strangers is wrongly called one person; higher is better. Dots stand at 0.01 %, "
+                "Each line tells what share of genuine pairs is found, by what share of impostor "
+                "pairs is wrongly called one person; higher is better. Dots stand at 0.01 %, "
                 "0.1 % and 1 %, the ring where as many pairs are missed as are wrongly matched.",
                 _plots(
                     groups,
                     colors,
                     line,
-                    x="strangers called one person",
-                    y="true pairs found, %",
+                    x="impostor pairs called one person",
+                    y="genuine pairs found, %",
                     log=True,
                     shares=True,
                 ),
@@ -135,8 +135,8 @@ def open_set_section(
 
     def line(seeds: Sequence[QuerySetResult]) -> Points:
         each = [s.searches for s in seeds if s.searches is not None]
-        strangers = int((~each[0].mated).sum())
-        at = np.unique(np.append(np.geomspace(max(1e-3, 1 / max(strangers, 2)), 1, 60), FPIRS))
+        non_mated = int((~each[0].mated).sum())
+        at = np.unique(np.append(np.geomspace(max(1e-3, 1 / max(non_mated, 2)), 1, 60), FPIRS))
         dots = [
             Mark(f, float(np.mean([s.dir_at(f) for s in each])), f"false alarms {100 * f:g} %")
             for f in FPIRS

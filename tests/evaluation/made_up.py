@@ -9,7 +9,7 @@ import torch
 from partreid.distance import PartDistance
 from partreid.evaluation.result import (
     RERANKED,
-    Described,
+    Embedded,
     Matching,
     QuerySetResult,
     RunResult,
@@ -43,7 +43,7 @@ def described(
     noise: float,
     names: tuple[str, ...] = ("foreground", "head", "legs"),
     hidden: float = 0.3,
-) -> Described:
+) -> Embedded:
     """Every person is a direction in each part; ``hidden`` is the share of parts that no one
     sees.
     """
@@ -60,7 +60,7 @@ def described(
             torch.from_numpy(vectors.astype(np.float32)), torch.from_numpy(seen), names
         )
 
-    return Described(
+    return Embedded(
         {name: of(images) for name, images in BENCHMARK.queries.items()}, of(BENCHMARK.gallery)
     )
 

@@ -7,7 +7,7 @@ import torch
 
 from partreid.distance import PartDistance
 from partreid.errors import DataError
-from partreid.evaluation.score import Described, cameras, embed_benchmark, identities, score
+from partreid.evaluation.score import Embedded, cameras, embed_benchmark, identities, score
 from partreid.retrieval import Expansion
 from partreid.types import Benchmark, Embeddings, Sample
 
@@ -31,8 +31,8 @@ def at(places: list[float]) -> Embeddings:
     return Embeddings.single("x", torch.tensor(places)[:, None])
 
 
-def described() -> Described:
-    return Described({"easy": at([0.1, 4.1]), "hard": at([1.2])}, at(PLACES.tolist()))
+def described() -> Embedded:
+    return Embedded({"easy": at([0.1, 4.1]), "hard": at([1.2])}, at(PLACES.tolist()))
 
 
 def test_ranks_by_hand() -> None:
@@ -61,7 +61,7 @@ def test_expansion_gives_every_query_its_own_answer_in_whatever_order_they_come(
     draw = torch.Generator().manual_seed(0)
     gallery = tuple(sample(1 + i % 6, 1 + i % 4) for i in range(48))
     asked = tuple(sample(1 + i % 6, 1 + i % 3) for i in range(18))
-    places = Described(
+    places = Embedded(
         {"q": Embeddings.single("x", torch.randn(18, 4, generator=draw))},
         Embeddings.single("x", torch.randn(48, 4, generator=draw)),
     )
@@ -77,7 +77,7 @@ def test_expansion_gives_every_query_its_own_answer_in_whatever_order_they_come(
         alone = Benchmark("made", Path("."), (), {"q": asked[i : i + 1]}, gallery)
         (one,) = score(
             EUCLID,
-            Described({"q": places.queries["q"].rows([i])}, places.gallery),
+            Embedded({"q": places.queries["q"].rows([i])}, places.gallery),
             alone,
             after=Expansion(k=2),
         )
@@ -91,7 +91,7 @@ def test_expansion_gives_every_query_its_own_answer_in_whatever_order_they_come(
 
 
 def test_every_set_of_embeddings_is_changed() -> None:
-    hidden = Described(
+    hidden = Embedded(
         {"easy": Embeddings(torch.zeros(2, 1, 1), torch.zeros(2, 1), ("x",))}, at([1.0])
     )
     changed = hidden.change(Embeddings.all_visible)
@@ -114,10 +114,10 @@ def test_the_gallery_is_described_once() -> None:
 def test_nothing_to_find_is_a_sentence() -> None:
     alone = Benchmark("m", Path("."), (), {"q": (sample(7, 1),)}, GALLERY)
     with pytest.raises(DataError, match="query and gallery share no identity"):
-        score(EUCLID, Described({"q": at([0.0])}, at(PLACES.tolist())), alone)
+        score(EUCLID, Embedded({"q": at([0.0])}, at(PLACES.tolist())), alone)
     one_camera = Benchmark("m", Path("."), (), {"q": (sample(1, 1),)}, (sample(1, 1), sample(2, 1)))
     with pytest.raises(DataError, match="all images come from one camera"):
-        score(EUCLID, Described({"q": at([0.0])}, at([0.0, 1.0])), one_camera)
+        score(EUCLID, Embedded({"q": at([0.0])}, at([0.0, 1.0])), one_camera)
 
 
 def test_identities_and_cameras_in_order() -> None:

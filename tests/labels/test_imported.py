@@ -64,7 +64,7 @@ def test_one_picture_per_image_with_a_person(tmp_path: Path) -> None:
     found = import_dump(dump, root, out, progress=lambda done, total: seen.append((done, total)))
     assert (found.images, found.found) == (4, 2) and found.share == (1 + 72 / 128) / 2
     assert found.missing == ("0002_c2.jpg", "0003_c2.jpg") and found.absent == ("0003_c2.jpg",)
-    assert found.strangers == ("/far/query/0009_c2.jpg",)
+    assert found.extra == ("/far/query/0009_c2.jpg",)
     assert found.sentence().endswith(
         "Nobody in 0002_c2.jpg. Not in the dump: 0003_c2.jpg. In the dump but not among the "
         "images: /far/query/0009_c2.jpg."
@@ -84,7 +84,7 @@ def test_one_picture_per_image_with_a_person(tmp_path: Path) -> None:
     again = import_dump(
         dump, [Sample(p, 1, 1) for p in sorted(root.glob("query/*.jpg"))], tmp_path / "some"
     )
-    assert again.images == 3 and len(again.strangers) == 2
+    assert again.images == 3 and len(again.extra) == 2
 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path: Path) -> None:

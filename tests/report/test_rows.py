@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from partreid.evaluation.result import Described, Matching, Setting
+from partreid.evaluation.result import Embedded, Matching, Setting
 from partreid.evaluation.score import score
 from partreid.metrics import MARKET
 from partreid.metrics.protocols import SINGLE_SHOT
@@ -191,7 +191,7 @@ def few():
 
     def of(protocol):
         d = described(3, 0.8)
-        return score(DISTANCE, Described(d.queries, d.gallery.rows(where)), benchmark, protocol)
+        return score(DISTANCE, Embedded(d.queries, d.gallery.rows(where)), benchmark, protocol)
 
     made = result("=parts\udce9", training_seconds=7.0)
     return {p: rows((replace(made, query_sets=of(p)),)) for p in (MARKET, SINGLE_SHOT)}

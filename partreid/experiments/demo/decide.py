@@ -12,7 +12,7 @@ from partreid.metrics.calibration import Calibration, calibrate
 from partreid.report.content import Section
 from partreid.report.trust import trust_section
 
-RATE = 1e-3  # pairs of strangers that may be taken for one person
+RATE = 1e-3  # impostor pairs that may be taken for one person
 
 
 def decided(result: RunResult, run: Path) -> Calibration | None:
@@ -37,9 +37,9 @@ def sentence(name: str, made: Calibration) -> str:
     fmr, tpr = made.checked.fmr, made.checked.tpr
     return (
         f"Threshold of {name}, put on {made.fitted.people} people for {1000 * made.rate:g} false "
-        f"match in 1,000 pairs of strangers: on the {made.checked.slice.people} others it makes "
+        f"match in 1,000 impostor pairs: on the {made.checked.slice.people} others it makes "
         f"{1000 * fmr.value:.1f} [{1000 * fmr.low:.1f}, {1000 * fmr.high:.1f}] and finds "
-        f"{tpr.value:.0%} of the pairs of one person [{tpr.low:.0%}, {tpr.high:.0%}]. partreid "
+        f"{tpr.value:.0%} of the genuine pairs [{tpr.low:.0%}, {tpr.high:.0%}]. partreid "
         "compare and rank decide by it."
     )
 

@@ -119,13 +119,13 @@ def import_labels(
             before=lambda: claim(out, about, overwrite),
         )
         return Written(found.sentence(), cue.but(missing="unknown") if found.missing else cue)
-    labels, strangers = _found(kind, given, of, cue)
+    labels, extra = _found(kind, given, of, cue)
     lost = [sample.path.name for sample in of.train if sample.path not in labels]
     if not labels:
         raise DataError(
             f"none of the {len(of.train)} images has a label in {given}: the first image is "
             f"{of.train[0].path.name}, the first label "
-            f"{strangers[0] if strangers else 'not there'}. Give the labels of these images, named "
+            f"{extra[0] if extra else 'not there'}. Give the labels of these images, named "
             "as they are"
         )
     targets = {
@@ -159,20 +159,20 @@ def import_labels(
         targets[image].unlink(missing_ok=True)  # with --overwrite: what was there before was to go
     if lost:
         cue = cue.but(missing="unknown")
-    said = coverage(len(labels) - len(broken), len(of.train), out, lost, strangers)
+    said = coverage(len(labels) - len(broken), len(of.train), out, lost, extra)
     return Written(f"{said} {faults(broken, len(labels))}" if broken else said, cue)
 
 
 @door
 def coverage(
-    labelled: int, images: int, out: Path, lost: Sequence[str], strangers: Sequence[str] = ()
+    labelled: int, images: int, out: Path, lost: Sequence[str], extra: Sequence[str] = ()
 ) -> str:
     """How many images have a label now, which have none, and which files were for none."""
     said = (
         f"Labels for {labelled:,} of {images:,} images ({100 * labelled / images:.1f} %) in {out}."
     )
     said += f" None for {some(lost)}." if lost else ""
-    return said + (f" For no image here: {some(strangers)}." if strangers else "")
+    return said + (f" For no image here: {some(extra)}." if extra else "")
 
 
 @door
