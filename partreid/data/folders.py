@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ def require_files(paths: Sequence[Path], listed_in: str) -> None:
 
 
 @door
-def drawn(identities: Iterable[int], n: int, seed: int) -> frozenset[int]:
+def drawn(identities: Set[int] | Sequence[int], n: int, seed: int) -> frozenset[int]:
     """``n`` identities at random, the same on every machine and with every release of
     everything.
     """

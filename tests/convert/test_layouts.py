@@ -15,7 +15,7 @@ from partreid.convert.bundle import matched, plan
 from partreid.convert.layouts import canonical, trunk_of
 from partreid.convert.report import Matched
 from partreid.errors import DataError, RecipeError
-from partreid.layers.trunks import BACKBONES, _create
+from partreid.layers.trunks import BACKBONES, create_timm
 from partreid.recipes import Recipe, find, override
 
 State = dict[str, Tensor]
@@ -35,7 +35,7 @@ def on_meta(make: Callable[..., State]) -> Callable[..., State]:
 @cache
 def _shapes(name: str, options: tuple[tuple[str, Any], ...]) -> State:
     with torch.device("meta"):
-        return dict(_create(name, None, **dict(options)).state_dict())
+        return dict(create_timm(name, None, **dict(options)).state_dict())
 
 
 def shapes(name: str, **options: Any) -> State:

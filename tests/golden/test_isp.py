@@ -145,7 +145,7 @@ class Stages(nn.Module):
 def test_head_at_full_size(monkeypatch: pytest.MonkeyPatch, global_from: str) -> None:
     z = golden("isp_a_tail_full")
     stages = Stages([tensor(z[f"stage4_{i}"]) for i in range(4)])
-    monkeypatch.setattr(backbones, "_create", lambda *a, **k: stages)
+    monkeypatch.setattr(backbones, "create_timm", lambda *a, **k: stages)
     trunk = backbones.HRNetTrunk()
     method = ISP(trunk, 5, scheme(6), TERMS, dim=256, mask=True, global_from=global_from)  # type: ignore[arg-type]
     renamed = {
