@@ -199,6 +199,7 @@ def read_image(path: Path | str, size: tuple[int, int]) -> Pixels:
     return resized(read_upright(path, size), size)
 
 
+@door
 def resized(image: Image.Image, size: tuple[int, int]) -> Pixels:
     """An RGB picture as uint8 [H, W, 3], resized bilinearly to (H, W)."""
     if image.size != (size[1], size[0]):

@@ -18,6 +18,7 @@ from partreid.metrics import (
     difference_over_seeds,
 )
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
+from partreid.utils.arguments import door
 
 if TYPE_CHECKING:
     from partreid.evaluation.slices import Breakdown
@@ -212,6 +213,7 @@ Seeds = tuple[RunResult, ...]
 """One method under one matching: results that differ in the seed alone."""
 
 
+@door
 def by_method(results: Sequence[RunResult]) -> tuple[Seeds, ...]:
     """Results of one method under one matching together, in the order of the first of each."""
     groups: dict[tuple[str, Matching], list[RunResult]] = {}
@@ -220,6 +222,7 @@ def by_method(results: Sequence[RunResult]) -> tuple[Seeds, ...]:
     return tuple(tuple(group) for group in groups.values())
 
 
+@door
 def differences(results: Sequence[RunResult]) -> Gains:
     """What every other method and matching gains over the first, by (label, query set) and score.
 

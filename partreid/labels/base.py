@@ -39,6 +39,7 @@ class Cue(Protocol):
     def restore(self, state: dict[str, Tensor]) -> None: ...
 
 
+@door
 def example(cue: Cue, count: int, size: tuple[int, int]) -> Tensor:
     """Made-up items of a cue as a batch of ``count`` images of ``size`` (H, W) carries them, to try
     a method without data: of part labels uint8 [count, H, W] with every part in it, of any other

@@ -85,6 +85,7 @@ class Rows(Mapping[str, Groups]):
     follows: another source's rows, and how a row that only they have becomes one of this source.
     """
 
+    @door
     def __init__(
         self,
         source: str,
@@ -121,6 +122,7 @@ class Rows(Mapping[str, Groups]):
 class Sets(Mapping[str, tuple[str, ...]]):
     """The parts of every set: of those that stand here, then of what is added."""
 
+    @door
     def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
         self._names = dict(names)
         _TAKEN.update(names)

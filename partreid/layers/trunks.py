@@ -54,6 +54,7 @@ class Sized(Protocol):
         """Set the size of the images in pixels. RecipeError if they do not fit."""
 
 
+@door
 def create_timm(name: str, tag: str | None, *, local: str = LOCAL, **options: Any) -> nn.Module:
     """A timm model with the weights of a tag, None: as it is initialised.
 
@@ -75,6 +76,7 @@ def create_timm(name: str, tag: str | None, *, local: str = LOCAL, **options: An
     return model
 
 
+@door
 def timm_tag(name: str, weights: str) -> str:
     """The tag of timm's weights that a model's name and a recipe's ``weights`` mean together."""
     timm = import_timm()

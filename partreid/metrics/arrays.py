@@ -21,7 +21,7 @@ from partreid.metrics.protocols import (
     require_matches,
     special,
 )
-from partreid.utils.arguments import quoted, require
+from partreid.utils.arguments import door, quoted, require
 
 if TYPE_CHECKING:
     Ids: TypeAlias = Tensor | NDArray[np.integer] | Sequence[int]
@@ -106,6 +106,7 @@ def as_matrix(values: Matrix) -> Floats:
     return array
 
 
+@door
 def require_numbers(distances: Floats, start: int, stop: int) -> None:
     """DataError if a distance of the queries from ``start`` to ``stop`` is NaN."""
     if distances.size and np.isnan(distances.min()):  # min hands NaN on

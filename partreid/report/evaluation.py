@@ -25,11 +25,13 @@ from partreid.report.sections import (
 )
 from partreid.report.trust import trust_section
 from partreid.utils import ui
+from partreid.utils.arguments import door
 from partreid.utils.files import write_atomically, write_json
 
 _THRESHOLDS = ("TPR@1e-3", "EER", "DIR@1%", "DIR@10%", "AUROC")
 
 
+@door
 def print_results(results: Sequence[RunResult], table: Sequence[Row], gains: Gains) -> None:
     """The tables on standard output: scores, then what thresholds do, then differences.
 
@@ -66,6 +68,7 @@ def print_results(results: Sequence[RunResult], table: Sequence[Row], gains: Gai
         )
 
 
+@door
 def results_to_json(
     results: Sequence[RunResult], table: Sequence[Row], gains: Gains
 ) -> dict[str, Any]:
@@ -111,6 +114,7 @@ def results_to_json(
     }
 
 
+@door
 def results_page(results: Sequence[RunResult], table: Sequence[Row], gains: Gains) -> Report:
     """The report: of one method, or of several against the first."""
     groups, methods, colors = by_method(results), _methods(results), color_slots(results)

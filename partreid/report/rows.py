@@ -14,6 +14,7 @@ import numpy as np
 from partreid.evaluation.result import Matching, RunResult, Seeds, Setting, by_method
 from partreid.metrics import over_seeds
 from partreid.utils import ui
+from partreid.utils.arguments import door
 from partreid.utils.text import cell, printable
 
 Interval = tuple[float, float]
@@ -68,11 +69,13 @@ class Row:
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
+@door
 def query_set_name(queries: str) -> str:
     """A query set in words; most data sets have one only, called query."""
     return "queries" if queries == "query" else f"{queries} queries"
 
 
+@door
 def rows(results: Sequence[RunResult]) -> tuple[Row, ...]:
     """One for every method, matching and query set; query sets outside."""
     groups = by_method(results)
@@ -103,6 +106,7 @@ def _row(seeds: Seeds, queries: str) -> Row:
     )
 
 
+@door
 def row_to_json(row: Row) -> dict[str, Any]:
     """A row for JSON, which knows no NaN; numbers in 0..1."""
     return {
@@ -132,11 +136,13 @@ def _visibility(matching: Matching) -> bool | str:
     return "oracle" if matching.parts == "exact masks" else matching.parts == "visible parts"
 
 
+@door
 def finite(value: float) -> float | None:
     """The value, or None where JSON has none."""
     return value if math.isfinite(value) else None
 
 
+@door
 def print_rows(rows: Sequence[Row], title: str = "") -> None:
     """The table on standard output, percent with 95 % intervals; below it what each query set
     was scored over.
@@ -180,6 +186,7 @@ def print_rows(rows: Sequence[Row], title: str = "") -> None:
     ui.show(*dict.fromkeys(f"{r.queries}, {r.setting.sentence}" for r in rows))
 
 
+@door
 def csv_table(rows: Sequence[Row]) -> str:
     """A line for every row, with all digits: each score, then _low and _high; empty where there is
     none.
@@ -220,6 +227,7 @@ def csv_table(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
+@door
 def latex_rows(rows: Sequence[Row]) -> str:
     r"""Rows of a tabular, in percent: value and 95 % interval, or mean :math:`\pm` standard
     deviation over seeds.
