@@ -54,7 +54,7 @@ class PartDistance:
     Raises:
         ArgumentError: There is no such metric, or a number is negative or not finite.
 
-    Example:
+    Examples:
         >>> q, g = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [3.0, 4.0]])
         >>> PartDistance("euclidean")(q, g)
         tensor([[5., 0.]])
@@ -112,7 +112,7 @@ class PartDistance:
         Raises:
             ShapeError: Queries and gallery have not the same embeddings.
 
-        Example:
+        Examples:
             >>> q, g = torch.ones(2, 3, 8), torch.zeros(5, 3, 8)
             >>> hidden = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
             >>> PartDistance("cosine")(q, g, q_visibility=hidden)
@@ -139,7 +139,7 @@ class PartDistance:
         Returns:
             Pairs of a slice of the queries and float32 [at most rows, Ng].
 
-        Example:
+        Examples:
             >>> q, g = torch.ones(5, 8), torch.ones(3, 8)
             >>> [tuple(block.shape) for _, block in PartDistance("cosine").blocks(q, g, rows=4)]
             [(4, 3), (1, 3)]
@@ -181,7 +181,7 @@ class PartDistance:
         Returns:
             float32 [N, N], +inf where a pair shares no part.
 
-        Example:
+        Examples:
             >>> PartDistance("euclidean").within(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
             tensor([[0., 5.],
                     [5., 0.]])
@@ -229,7 +229,7 @@ class PartDistance:
         Raises:
             ShapeError: They have not as many rows each, or not the same embeddings.
 
-        Example:
+        Examples:
             >>> a, b = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[[1.0, 0.0]] * 2])
             >>> PartDistance("cosine").terms(a, b)
             tensor([[0.0000, 0.5000]])
@@ -411,7 +411,7 @@ def shared(q: Vectors, g: Vectors) -> Tensor:
     Returns:
         float32 [Nq, Ng] between 0 and M.
 
-    Example:
+    Examples:
         >>> e = Embeddings.of(torch.ones(2, 2, 4), torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
         >>> shared(e, e)
         tensor([[2., 1.],
@@ -440,7 +440,7 @@ def typical(distance: PartDistance, e: Vectors, pairs: int = 10_000, seed: int =
     Raises:
         ArgumentError: There are fewer than 2 images, or no pair shares a part.
 
-    Example:
+    Examples:
         >>> corners = Embeddings.single("global", torch.eye(3))
         >>> round(typical(PartDistance("euclidean"), corners), 4)
         1.4142

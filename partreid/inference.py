@@ -169,7 +169,7 @@ class Model:
         device: "cpu" or "cuda".
         decides_by: The file of a calibration, if there is one.
 
-    Example:
+    Examples:
         >>> model = load("runs/bpbreid", device="cpu")
         >>> model.names
         ('foreground', 'head', 'torso', 'arms', 'upper_legs', 'lower_legs')
@@ -232,7 +232,7 @@ class Model:
             DataError: Names the first crop that cannot be read, or for which the model gives
                 anything but numbers.
 
-        Example:
+        Examples:
             >>> model = load("runs/bpbreid", device="cpu")
             >>> e = model.embed(["a.jpg", Image.open("b.jpg"), np.zeros((128, 64, 3), np.uint8)])
             >>> e.vectors.shape[:2], e.visibility.shape
@@ -270,7 +270,7 @@ class Model:
             ShapeError: An array or a tensor has another shape.
             DataError: A crop cannot be read, or the calibration is of another model.
 
-        Example:
+        Examples:
             >>> pair = load("runs/bpbreid", device="cpu").compare("a.jpg", "b.jpg")
             >>> bool(np.isclose(sum(pair.evidence.share), pair.distance))
             True
@@ -309,7 +309,7 @@ class Model:
             ShapeError: An array or a tensor has another shape.
             DataError: A crop cannot be read, or the calibration is of another model.
 
-        Example:
+        Examples:
             >>> hits = load("runs/bpbreid", device="cpu").rank("a.jpg", "crops", top=3)[0]
             >>> [hit.place for hit in hits]
             [1, 2, 3]
@@ -347,7 +347,7 @@ class Model:
             DataError: Saved embeddings are of another model, or the calibration is.
             ShapeError: There are not as many paths as gallery rows.
 
-        Example:
+        Examples:
             >>> model = load("runs/bpbreid", device="cpu")
             >>> saved = save_embeddings(model, "crops", Path("embedded"))
             >>> model.search(model.embed("a.jpg"), saved, top=1)[0][0].path.parent
@@ -399,7 +399,7 @@ def rank(
         DataError: Saved embeddings are of two models.
         ShapeError: Query and gallery have not the same embeddings.
 
-    Example:
+    Examples:
         >>> query, gallery = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [2.0, 0.1]])
         >>> [hit.row for hit in rank(query, gallery, PartDistance("cosine"))[0]]
         [1, 0]
@@ -503,7 +503,7 @@ def save_embeddings(model: Model, crops: AnyCrops, folder: str | Path) -> SavedE
         DataError: Before the work, if the folder cannot be written, another process writes it, or
             an index.json lies there that belongs to no embeddings. As of :meth:`Model.embed`.
 
-    Example:
+    Examples:
         >>> saved = save_embeddings(load("runs/bpbreid", device="cpu"), "crops", "embedded")
         >>> len(saved) == len(saved.paths)
         True
@@ -559,7 +559,7 @@ def load_embeddings(folder: str | Path) -> SavedEmbeddings:
     Raises:
         DataError: There are none, or the file is damaged, of somebody else, or was changed.
 
-    Example:
+    Examples:
         >>> saved = save_embeddings(load("runs/bpbreid", device="cpu"), "crops", "embedded")
         >>> kept = load_embeddings("embedded")
         >>> torch.equal(kept.embeddings.vectors, saved.embeddings.vectors)
@@ -623,7 +623,7 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
     Raises:
         DataError: There is none, the file is damaged, or the calibration is for another model.
 
-    Example:
+    Examples:
         >>> model = load("runs/bpbreid", device="cpu")
         >>> model.embed("crops").names == model.names
         True

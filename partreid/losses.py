@@ -43,7 +43,7 @@ def id_loss(
         ShapeError: Shapes do not fit, an identity lies outside 0..C-1, or a weight is negative or
             no number. Values are looked at on the CPU; on a GPU an identity outside stops torch.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 2.0]])
         >>> id_loss(logits, torch.tensor([0, 2]), smoothing=0.0)
         tensor(0.2395)
@@ -98,7 +98,7 @@ def mine_hardest(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ShapeError: Shapes do not fit, or identities are no whole numbers.
 
-    Example:
+    Examples:
         >>> far = torch.tensor([[0.0, 1.0, 5.0], [1.0, 0.0, 2.0], [5.0, 2.0, 0.0]])
         >>> mine_hardest(far, torch.tensor([0, 0, 1]))
         (tensor([1., 1.]), tensor([5., 2.]))
@@ -133,7 +133,7 @@ def margin_loss(positive: Tensor, negative: Tensor, margin: float = 0.3) -> Tens
     Raises:
         ShapeError: They are not one for one.
 
-    Example:
+    Examples:
         >>> margin_loss(torch.tensor([1.0, 1.0]), torch.tensor([1.1, 2.0]), margin=0.3)
         tensor(0.1000)
     """
@@ -179,7 +179,7 @@ def hard_triplet(
         ShapeError: Shapes do not fit, identities are no whole numbers, or a visibility lies outside
             0..1.
 
-    Example:
+    Examples:
         >>> vectors, ids = torch.eye(4), torch.tensor([0, 0, 1, 1])  # all as far apart
         >>> hard_triplet(vectors, ids, margin=0.3)
         tensor(0.3000)
@@ -232,7 +232,7 @@ def gilt_terms(
         ArgumentError: A term is neither, or the group that it names is not there.
         ShapeError: As of :func:`id_loss` and :func:`hard_triplet`.
 
-    Example:
+    Examples:
         >>> ids, groups = torch.tensor([0, 0, 1, 1]), {"global": torch.eye(4)}
         >>> found = gilt_terms({"global": torch.eye(4)}, groups, ids, ["id_global", "triplet_global"])
         >>> list(found), found["triplet_global"]
@@ -292,7 +292,7 @@ def gilt_loss(
         ArgumentError: There are no logits, no such ``combine``, or a number out of its range.
         ShapeError: As of :func:`id_loss` and :func:`hard_triplet`.
 
-    Example:
+    Examples:
         >>> parts, ids = torch.eye(4)[:, None], torch.tensor([0, 0, 1, 1])
         >>> gilt_loss({"global": torch.zeros(4, 2), "foreground": torch.zeros(4, 2)}, parts, ids)
         tensor(1.6863)
@@ -330,7 +330,7 @@ def resize_labels(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor
     Returns:
         uint8 [B, h, w].
 
-    Example:
+    Examples:
         >>> resize_labels(torch.tensor([[[1, 1], [2, 1]]], dtype=torch.uint8), (1, 1), classes=3)
         tensor([[[1]]], dtype=torch.uint8)
     """
@@ -394,7 +394,7 @@ def part_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, keep: floa
     Raises:
         ShapeError: Shapes do not fit, or a label is none of the head's.
 
-    Example:
+    Examples:
         >>> labels = torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)
         >>> part_loss(torch.zeros(1, 3, 2, 2), labels)
         tensor(1.0986)
@@ -434,7 +434,7 @@ def mask_loss(logits: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:
     Raises:
         ShapeError: Shapes do not fit, or a label is none of the head's.
 
-    Example:
+    Examples:
         >>> labels = torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)
         >>> mask_loss(torch.zeros(1, 3, 2, 2), labels)
         tensor(1.0986)
@@ -475,7 +475,7 @@ def diversity_loss(z: Vectors, diagonal: bool = False, eps: float = 1e-8) -> Ten
     Raises:
         ShapeError: The regions are not [N, K, D] with at least two of them.
 
-    Example:
+    Examples:
         >>> diversity_loss(torch.tensor([[[1.0, 0.0], [2.0, 0.0]]]))  # both say the same
         tensor(1.)
     """
@@ -557,7 +557,7 @@ def center_loss(f: Vectors, centers: Tensor, ids: Tensor, weight: float) -> Tens
     Raises:
         ShapeError: Shapes do not fit, or an identity has no center.
 
-    Example:
+    Examples:
         >>> centers = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
         >>> center_loss(torch.tensor([[3.0, 4.0]]), centers, torch.tensor([0]), weight=0.0)
         tensor(12.5000)

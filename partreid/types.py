@@ -49,7 +49,7 @@ class PartScheme:
     Raises:
         ShapeError: Names repeat, or ``flip`` is no permutation of 0..K that keeps 0.
 
-    Example:
+    Examples:
         >>> PartScheme(("head", "left_arm", "right_arm"), flip=(0, 1, 3, 2)).K
         3
     """
@@ -124,7 +124,7 @@ class Batch:
     Raises:
         ShapeError: The rows do not fit together, or identities are no whole numbers.
 
-    Example:
+    Examples:
         >>> ids = torch.tensor([0, 0, 1, 1])
         >>> Batch(torch.zeros(4, 3, 64, 32), ids, cameras=torch.ones_like(ids)).images.shape
         torch.Size([4, 3, 64, 32])
@@ -173,7 +173,7 @@ class PartMaps:
     Raises:
         ShapeError: The logits have not K + 1 channels.
 
-    Example:
+    Examples:
         >>> maps = PartMaps(torch.zeros(2, 3, 8, 4), PartScheme(("upper", "lower")))
         >>> maps.probs.sum(1).unique(), maps.visible_above(0.4).shape
         (tensor([1.]), torch.Size([2, 2]))
@@ -242,7 +242,7 @@ class Embeddings:
     Raises:
         ShapeError: They do not fit together, or a visibility lies outside 0..1 or is NaN.
 
-    Example:
+    Examples:
         >>> e = Embeddings(torch.ones(4, 2, 8), torch.ones(4, 2), ("head", "legs"))
         >>> len(e), e.select("legs").vectors.shape, e.rows([0, 3]).visibility.shape
         (4, torch.Size([4, 1, 8]), torch.Size([2, 2]))
@@ -300,7 +300,7 @@ class Embeddings:
             ArgumentError: The vectors are neither, or embeddings come with a second visibility.
             ShapeError: Shapes or kinds do not fit, or a visibility lies outside 0..1 or is NaN.
 
-        Example:
+        Examples:
             >>> e = Embeddings.of(torch.ones(4, 3, 8), visibility=torch.tensor([[1.0, 1.0, 0.0]] * 4))
             >>> e.names, e.visibility.sum()
             (('part1', 'part2', 'part3'), tensor(8.))
@@ -352,7 +352,7 @@ class Embeddings:
         Raises:
             ShapeError: The vectors are not [N, D].
 
-        Example:
+        Examples:
             >>> Embeddings.single("global", torch.ones(4, 8)).vectors.shape
             torch.Size([4, 1, 8])
         """
@@ -371,7 +371,7 @@ class Embeddings:
         Raises:
             ShapeError: They do not fit together.
 
-        Example:
+        Examples:
             >>> Embeddings.visible(torch.ones(4, 2, 8), ("head", "legs")).visibility.shape
             torch.Size([4, 2])
         """
@@ -390,7 +390,7 @@ class Embeddings:
         Raises:
             ShapeError: They have not as many rows each, or there are none.
 
-        Example:
+        Examples:
             >>> a, b = Embeddings.single("a", torch.ones(4, 8)), Embeddings.single("b", torch.ones(4, 6))
             >>> Embeddings.cat(a, b).vectors.shape
             torch.Size([4, 2, 8])
@@ -424,7 +424,7 @@ class Embeddings:
         Raises:
             ShapeError: Names or widths differ, or there are none.
 
-        Example:
+        Examples:
             >>> e = Embeddings.single("global", torch.ones(4, 8))
             >>> len(Embeddings.stack([e, e]))
             8
@@ -447,7 +447,7 @@ class Embeddings:
         """One always visible embedding [N, 1, M*D]: the vectors laid end to end (f_c of BPBreID,
         F_p of ISP).
 
-        Example:
+        Examples:
             >>> Embeddings.visible(torch.ones(4, 2, 8), ("head", "legs")).joined().vectors.shape
             torch.Size([4, 1, 16])
         """

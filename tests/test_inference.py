@@ -220,10 +220,10 @@ def test_a_gallery_has_a_path_for_each_row(model: Model) -> None:
 def test_a_model_that_gives_no_numbers_says_so_and_names_the_crop(
     model: Model, crops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = model.method.embed
+    embed = model.method.embed
 
     def broken(out: Any) -> Embeddings:
-        e = describe(out)
+        e = embed(out)
         return Embeddings(e.vectors * torch.nan, e.visibility, e.names)
 
     monkeypatch.setattr(model.method, "embed", broken)
@@ -379,13 +379,11 @@ def test_pictures_arrays_and_tensors_are_crops(
 def test_a_crop_in_memory_for_which_there_are_no_numbers_is_named(
     model: Model, crops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = model.method.embed
+    embed = model.method.embed
     monkeypatch.setattr(
         model.method,
-        "describe",
-        lambda out: Embeddings(
-            describe(out).vectors * torch.nan, describe(out).visibility, model.names
-        ),
+        "embed",
+        lambda out: Embeddings(embed(out).vectors * torch.nan, embed(out).visibility, model.names),
     )
     with pytest.raises(DataError, match=r"gives NaN or infinity for crop 1 \(a picture\)"):
         model.embed([Image.open(crop_paths(crops)[0])])

@@ -41,10 +41,14 @@ def train(
         save_every: Steps between checkpoints.
         tensorboard: Also log for TensorBoard.
     """
+    from partreid import build
+    from partreid.layers.trunks import BACKBONES
     from partreid.recipes import find, override
 
     named = find(recipe)
     chosen = override(named, set_)
+    if any(note not in named.notes for note in chosen.notes):  # what is told of must be there
+        build.look_up("backbone", BACKBONES, chosen.backbone.name)
     for note in chosen.notes:
         if note not in named.notes:
             ui.say(f"note: {note}")
@@ -66,7 +70,6 @@ def train(
             "without); see: partreid train --help"
         )
         return
-    from partreid import build
     from partreid.data.registry import check
     from partreid.train.loop import Options
     from partreid.train.loop import train as run

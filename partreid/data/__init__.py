@@ -26,7 +26,7 @@ def register(name: str, data_set: "DataSet") -> None:
     Raises:
         RecipeError: The name is taken, or ``data_set`` is no :class:`DataSet`.
 
-    Example:
+    Examples:
         >>> from partreid.data.registry import BENCHMARKS, OWN, DataSet, load_synthetic
         >>> register("corridor", DataSet(load_synthetic, {}, OWN, "internal", None, "corridor/"))
         >>> BENCHMARKS["corridor"].licence
@@ -52,7 +52,7 @@ def register_transform(name: str, transform: "Callable[..., Transform]") -> None
     Raises:
         RecipeError: The name is taken.
 
-    Example:
+    Examples:
         >>> from partreid.data.transforms import TRANSFORMS, mirror
         >>> register_transform("flip", mirror)
         >>> TRANSFORMS["flip"] is mirror

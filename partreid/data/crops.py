@@ -80,7 +80,7 @@ def crops_of(given: AnyCrops) -> list[Crop]:
         ShapeError: An array or a tensor has another shape.
         DataError: A file is missing, or there is no crop at all.
 
-    Example:
+    Examples:
         >>> [crop.name for crop in crops_of(np.zeros((2, 64, 32, 3), np.uint8))]
         ['crop 1 (an array)', 'crop 2 (an array)']
     """
@@ -116,7 +116,7 @@ def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
     Raises:
         DataError: Names the first that is missing or no regular file.
 
-    Example:
+    Examples:
         >>> [path.name for path in crop_paths(["a.jpg", "b.jpg"])]
         ['a.jpg', 'b.jpg']
     """

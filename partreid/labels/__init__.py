@@ -46,7 +46,7 @@ def register(name: str, source: LabelSource | Callable[..., Any]) -> None:
     Raises:
         RecipeError: The name is taken, or ``source`` is neither.
 
-    Example:
+    Examples:
         >>> from partreid.labels.stripes import stripe_labels
         >>> register("bands", stripe_labels)
         >>> CUES["bands"] is stripe_labels
@@ -72,7 +72,7 @@ def register_scheme(name: str, parts: "PartSet") -> None:
     Raises:
         RecipeError: The name is taken.
 
-    Example:
+    Examples:
         >>> from partreid.labels.schemes import SCHEMES, SURFACES, PartSet
         >>> arms = {"head": (23, 24), "hands": (3, 4)}
         >>> register_scheme("ends", PartSet(("head", "hands"), {"surfaces": arms}))

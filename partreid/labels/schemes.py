@@ -35,7 +35,7 @@ class PartSet:
 
     RecipeError for rows that name other parts.
 
-    Example:
+    Examples:
         >>> PartSet(("upper", "lower"), {"keypoints": {"upper": (5, 6), "lower": (15, 16)}}).names
         ('upper', 'lower')
     """

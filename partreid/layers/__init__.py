@@ -22,7 +22,7 @@ def register(name: str, trunk: "Callable[..., nn.Module]") -> None:
     Raises:
         RecipeError: The name is taken.
 
-    Example:
+    Examples:
         >>> from partreid.layers.trunks import BACKBONES, small
         >>> register("mine", small)
         >>> BACKBONES["mine"](width=4).channels == small(width=4).channels

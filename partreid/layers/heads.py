@@ -18,7 +18,7 @@ class PartHead(nn.Module):
         scheme: The names of the K parts.
         norm: Puts the batch norm of BPBreID's released code in front.
 
-    Example:
+    Examples:
         >>> head = PartHead(16, PartScheme(("upper", "lower")))
         >>> head(torch.zeros(2, 16, 8, 4)).logits.shape
         torch.Size([2, 3, 8, 4])
@@ -48,7 +48,7 @@ class Reduce(nn.Module):
         channels: C.
         dim: D.
 
-    Example:
+    Examples:
         >>> Reduce(16, 4)(torch.zeros(2, 3, 16)).shape
         torch.Size([2, 3, 4])
     """
@@ -73,7 +73,7 @@ class ReduceMap(nn.Sequential):
         channels: C.
         dim: D.
 
-    Example:
+    Examples:
         >>> ReduceMap(16, 4)(torch.zeros(2, 16, 8, 4)).shape
         torch.Size([2, 4, 8, 4])
     """
@@ -103,7 +103,7 @@ class IdHead(nn.Module):
         ArgumentError: Both forms are asked for.
         ShapeError: What comes has another M or D.
 
-    Example:
+    Examples:
         >>> head = IdHead(M=3, D=16, identities=10)
         >>> head(torch.randn(4, 3, 16)).shape
         torch.Size([4, 3, 10])

@@ -18,7 +18,7 @@ class Renormalize(nn.Module):
     images float32 [B, 3, H, W] -> [B, 3, H, W]. mean, std: of RGB in [0, 1]. Both numbers of a
     channel are kept among the weights, so that a file of weights says what it was trained with.
 
-    Example:
+    Examples:
         >>> import torch
         >>> half = Renormalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         >>> black = -torch.tensor(MEAN) / torch.tensor(STD)
@@ -100,7 +100,7 @@ def as_trunk(
         ArgumentError: for what is not of these types.
         ShapeError: in its forward pass, if the module gives anything but [B, C, h, w].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> trunk = as_trunk(nn.Conv2d(3, 64, 8, stride=8), channels=64, stride=8)

@@ -27,7 +27,7 @@ def weighted_pool(f: Features, w: Maps) -> Tensor:
     Raises:
         ShapeError: Maps and features have not the same images or grid.
 
-    Example:
+    Examples:
         >>> f = torch.tensor([[[[1.0, 3.0]]]])
         >>> weighted_pool(f, torch.tensor([[[[1.0, 1.0]], [[0.0, 0.5]]]]))
         tensor([[[2.],
@@ -53,7 +53,7 @@ def mean_pool(f: Features, w: Maps) -> Tensor:
     Raises:
         ShapeError: Maps and features have not the same images or grid.
 
-    Example:
+    Examples:
         >>> f = torch.tensor([[[[1.0, 3.0]]]])
         >>> mean_pool(f, torch.tensor([[[[0.0, 1.0]]]]))
         tensor([[[1.5000]]])
@@ -76,7 +76,7 @@ def max_pool(f: Features, w: Maps) -> Tensor:
     Raises:
         ShapeError: Maps and features have not the same images or grid.
 
-    Example:
+    Examples:
         >>> f = torch.tensor([[[[1.0, 3.0]]]])
         >>> max_pool(f, torch.tensor([[[[1.0, 0.0]]]]))
         tensor([[[1.]]])

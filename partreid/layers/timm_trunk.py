@@ -49,7 +49,7 @@ class TimmTrunk(nn.Module):
         RecipeError: for a model, tag or level that timm does not have, and for a ``last_stride``
             where the last stage has no stride or it is not known how to take it away.
 
-    Example:
+    Examples:
         >>> trunk = TimmTrunk("resnet18", last_stride=1)
         >>> trunk.channels, trunk.stride, trunk.size
         (512, 16, None)
@@ -310,7 +310,7 @@ def timm_trunk(
         RecipeError: see :class:`TimmTrunk`; also if the weights cannot be fetched.
         DataError: for a file that does not hold this model's weights.
 
-    Example:
+    Examples:
         >>> trunk = timm_trunk("mobilenetv2_050", weights=None)
         >>> trunk.channels, trunk.stride
         (1280, 32)

@@ -53,7 +53,7 @@ def register(paper: "Paper") -> None:
     Raises:
         RecipeError: The name is taken, by a paper or by one of its label sources.
 
-    Example:
+    Examples:
         >>> from partreid.recipes import PAPERS, Paper, Spec, find, row
         >>> bot = find("bot/bpbreid-table1/market1501")
         >>> main = row(bot, "mine/market1501", method=Spec("mine"))

@@ -37,7 +37,7 @@ def check(paper: Paper) -> None:
     Raises:
         AssertionError: A promise is not kept; the sentence says by which row, and which one.
 
-    Example:
+    Examples:
         >>> from partreid.recipes import PAPERS
         >>> check(PAPERS["bot"])
     """

@@ -76,7 +76,7 @@ def bootstrap_ranking(
     Raises:
         ArgumentError: a number is out of its range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import evaluate
         >>> draw = np.random.default_rng(0)
@@ -115,7 +115,7 @@ def bootstrap_difference(
     Raises:
         DataError: the two did not score the same queries.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import evaluate
         >>> draw = np.random.default_rng(0)
@@ -155,7 +155,7 @@ def bootstrap_values(
     Raises:
         ShapeError: ids are no integers or not one per value.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import bootstrap_values
         >>> bootstrap_values({"share": np.ones(4)}, [1, 1, 2, 2], samples=10)["share"]
@@ -200,7 +200,7 @@ def over_seeds(
         DataError: the runs did not score the same queries.
         ArgumentError: there are none.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import evaluate
         >>> draw = np.random.default_rng(0)
@@ -258,7 +258,7 @@ def difference_over_seeds(
         DataError: the runs did not score the same queries, or those that should be the same are not
             as many.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import evaluate
         >>> draw = np.random.default_rng(0)
@@ -322,7 +322,7 @@ def bootstrap_roc(
     Raises:
         ShapeError: q_ids are no integers.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import evaluate
         >>> draw = np.random.default_rng(0)
@@ -399,7 +399,7 @@ def bootstrap_searches(
     Raises:
         ShapeError: q_ids are no integers.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import evaluate
         >>> draw = np.random.default_rng(0)

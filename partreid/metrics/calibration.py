@@ -320,7 +320,7 @@ def calibrate(
     Raises:
         DataError: there are too few people or pairs for the rate.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import KnownPairs, calibrate
         >>> from partreid.metrics.calibration import Source
@@ -466,7 +466,7 @@ def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10
         ArgumentError: probabilities or weights lie elsewhere, or are no numbers.
         ShapeError: they are not as many.
 
-    Example:
+    Examples:
         >>> from partreid.metrics import reliability
         >>> reliability([0.9, 0.9, 0.1, 0.1], [True, True, False, False]).pairs
         (2, 2)
@@ -519,7 +519,7 @@ def ece(probability: Any, same: Any, weights: Any = None, bins: int = 10) -> flo
     Raises:
         ArgumentError, ShapeError: as :func:`reliability`.
 
-    Example:
+    Examples:
         >>> from partreid.metrics import ece
         >>> ece([1.0, 0.0], [True, False])
         0.0
@@ -543,7 +543,7 @@ def risk_coverage(confidence: Any, right: Any) -> RiskCoverage:
         ArgumentError: they are no numbers.
         ShapeError: they are not as many.
 
-    Example:
+    Examples:
         >>> from partreid.metrics import risk_coverage
         >>> curve = risk_coverage([0.9, 0.8, 0.4], [True, True, False])
         >>> round(curve.coverage_at(0.0), 3)

@@ -31,7 +31,7 @@ def trapezoid_ap(ranks: Ranks) -> float:
     Returns:
         Never above :func:`partreid.metrics.average_precision`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics.official import trapezoid_ap
         >>> trapezoid_ap(np.array([2]))

@@ -154,7 +154,7 @@ def searches(
         ArgumentError: distances are no real numbers, or cameras are missing for the protocol.
         DataError: a distance is NaN.
 
-    Example:
+    Examples:
         >>> from partreid.metrics import searches
         >>> found = searches([[0.1, 0.4], [0.3, 0.5]], q_ids=[1, 9], g_ids=[1, 2])
         >>> found.mated.tolist(), found.fnir_at(0.0), found.dir_at(0.0)
@@ -182,7 +182,7 @@ class OpenSetAccumulator:
         distractor: an identity, or several, that is wrong for every query.
         junk: an identity, or several, that no query sees.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import OpenSetAccumulator, evaluate
         >>> ids = np.arange(10)

@@ -31,7 +31,7 @@ class Protocol:
     No identity is special by itself. A data set may say that some are distractors, seen and wrong
     for every query, or junk, seen by no query.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import MARKET
         >>> ids, cams = np.array([7, 7, 8, -1]), np.array([2, 1, 1, 2])

@@ -217,7 +217,7 @@ def evaluate(
         ArgumentError: distances are no real numbers, or cameras are missing for the protocol.
         DataError: a distance is NaN, or no query has a right answer.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import evaluate
         >>> distances = np.array([[0.1, 0.4, 0.3], [0.2, 0.6, 0.5]])
@@ -285,7 +285,7 @@ def evaluate_embeddings(
         ShapeError, ArgumentError, DataError: as :func:`evaluate`; before any distance is computed
             if no query has a right answer.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics import evaluate_embeddings
@@ -356,7 +356,7 @@ def rank(
     Raises:
         ShapeError, ArgumentError, DataError: as :func:`evaluate`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics import rank
@@ -513,7 +513,7 @@ def match_ranks(distances: Floats, relevant: Mask, valid: Mask) -> Ranks:
     Returns:
         int64 [P], ascending from 1; P = 0 if there are none.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import match_ranks
         >>> right, there = np.array([True, False, True]), np.array([True, True, True])
@@ -597,7 +597,7 @@ def average_precision(ranks: Ranks) -> float:
     Returns:
         In (0, 1].
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import average_precision
         >>> average_precision(np.array([1, 4]))
@@ -616,7 +616,7 @@ def inverse_negative_penalty(ranks: Ranks) -> float:
     Returns:
         In (0, 1].
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import inverse_negative_penalty
         >>> inverse_negative_penalty(np.array([1, 4]))
@@ -636,7 +636,7 @@ def cumulative_matches(first: Ranks, ks: Sequence[int]) -> dict[int, float]:
     Returns:
         Rank -> share in [0, 1].
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import cumulative_matches
         >>> cumulative_matches(np.array([1, 3, 8, 1]), [1, 5])

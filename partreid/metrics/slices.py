@@ -67,7 +67,7 @@ def by_camera_pair(
     Raises:
         ShapeError: cameras are no integers or not one per query.
 
-    Example:
+    Examples:
         >>> from partreid.metrics import evaluate
         >>> from partreid.metrics.slices import by_camera_pair
         >>> found = evaluate([[0.1, 0.4, 0.3]], q_ids=[1], g_ids=[1, 1, 2])
@@ -229,7 +229,7 @@ def by_part(
     Raises:
         ShapeError, ArgumentError, DataError: as :func:`partreid.metrics.evaluate`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics.slices import by_part

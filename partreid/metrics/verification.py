@@ -214,7 +214,7 @@ def roc_curve(
         ArgumentError: distances are no real numbers, or cameras are missing for the protocol.
         DataError: a distance is NaN.
 
-    Example:
+    Examples:
         >>> from partreid.metrics import roc_curve
         >>> roc = roc_curve([[0.1, 0.4, 0.3], [0.2, 0.6, 0.5]], q_ids=[1, 2], g_ids=[1, 1, 2])
         >>> len(roc.genuine), roc.impostors
@@ -237,7 +237,7 @@ class PairAccumulator:
         share: of more than that the nearest ``share``, in [0, 1], to twice as many. Thresholds
             there are exact.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from partreid.metrics import PairAccumulator, evaluate
         >>> pairs = PairAccumulator()

@@ -26,7 +26,7 @@ class LabelSource:
     of a data set, which a row with another source that learns passes on. reports: ``make`` takes
     ``progress``, a function that is called with (images done, images in all).
 
-    Example:
+    Examples:
         >>> LabelSource("partreid.labels.stripes:stripe_labels").gives
         ('parts', 'masks')
     """

@@ -48,7 +48,7 @@ class KReciprocal:
     Raises:
         DataError: the numbers make no sense.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics import rank

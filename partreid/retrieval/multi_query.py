@@ -64,7 +64,7 @@ def pooled(
     Raises:
         ShapeError: ids or cameras are no integers or not one per image, or the embeddings differ.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from partreid import Embeddings
         >>> from partreid.retrieval import pooled

@@ -43,7 +43,7 @@ class Expansion:
     Raises:
         DataError: unless k >= 1 and self_weight > 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.retrieval import Expansion

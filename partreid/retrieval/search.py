@@ -44,7 +44,7 @@ def nearest(
         DataError: a distance is NaN.
         ShapeError: the embeddings differ.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.retrieval import nearest

@@ -18,7 +18,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
     what: the kind of thing, for errors. group: entry point group in which installed packages offer
     more, e.g. ``partreid.trunks``. items: things, or where they are: "package.module:name".
 
-    Example:
+    Examples:
         >>> from math import pi
         >>> numbers = Registry("number", "example.numbers", {"tau": "math:tau"})
         >>> numbers.register("pi", pi)

@@ -155,7 +155,7 @@ GOOD: Mapping[str, Call] = {
         Embeddings,
         {"vectors": m.e.vectors, "visibility": m.e.visibility, "names": m.e.names},
     ),
-    "Embeddings.single": lambda m: (Embeddings.one, {"name": "a", "vectors": m.e.vectors[:, 0]}),
+    "Embeddings.single": lambda m: (Embeddings.single, {"name": "a", "vectors": m.e.vectors[:, 0]}),
     "Embeddings.rows": lambda m: (m.e.rows, {"index": [0]}),
     "PartDistance": lambda m: (
         PartDistance,

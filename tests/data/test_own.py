@@ -253,7 +253,7 @@ class TestTable:
 def test_numbers_are_positive_distinct_and_blind_to_order(names: list[str]) -> None:
     found = numbered(names)
     assert set(found) == set(names) and len(set(found.values())) == len(found)
-    assert all(number >= 1 for number in found.values()) and numbered(reversed(names)) == found
+    assert all(number >= 1 for number in found.values()) and numbered(names[::-1]) == found
 
 
 def test_own_numbers_stay_where_they_can() -> None:

@@ -69,10 +69,10 @@ def test_surfaces_are_checked_at_the_door(labels: Array, uv: Array) -> None:
 
 def test_coverage_of_a_person() -> None:
     labels = np.zeros((4, 2), np.uint8)
-    assert not Surfaces(labels, np.zeros((2, 4, 2), np.float32)).found
+    assert not Surfaces(labels, np.zeros((2, 4, 2), np.float32)).has_body
     labels[0] = 3
     found = Surfaces(labels, np.zeros((2, 4, 2), np.float32))
-    assert found.found and found.coverage == 0.25
+    assert found.has_body and found.coverage == 0.25
     assert Surfaces(np.zeros((0, 0), np.uint8), np.zeros((2, 0, 0), np.float32)).coverage == 0
 
 
@@ -121,7 +121,7 @@ def test_an_unclear_order_is_settled_by_where_the_others_are_then_by_name(tmp_pa
     assert read_iuv(save(small, tmp_path / "a.png")).labels.max() == 9
     assert read_iuv(save(small, tmp_path / "a_IUV.png")).labels.max() == 11
     assert read_iuv(save(small, tmp_path / "a_IUV.png"), order="iuv").labels.max() == 9
-    assert not read_iuv(save(small * 0, tmp_path / "nobody.png")).found
+    assert not read_iuv(save(small * 0, tmp_path / "nobody.png")).has_body
 
 
 @pytest.mark.parametrize("mode", ["P", "L", "RGBA", "I;16"])
@@ -190,7 +190,7 @@ def test_one_person_of_several(tmp_path: Path) -> None:
         read_iuv(path)
     save(pixels * 0, path)
     save(ids, tmp_path / "a_INDS.png")
-    assert not read_iuv(path).found
+    assert not read_iuv(path).has_body
 
 
 def test_the_synthetic_world_s_pictures_are_read(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_coverage_of_a_data_set_is_counted_and_said(tmp_path: Path) -> None:
     save(half * 0, place / "0003_c1.png")  # a picture of nobody
     seen: list[tuple[int, int]] = []
     found = coverage(tmp_path, samples, progress=lambda done, total: seen.append((done, total)))
-    assert (found.images, found.found, found.share) == (7, 2, 0.75)
+    assert (found.images, found.with_body, found.share) == (7, 2, 0.75)
     assert found.missing == tuple(f"{i:04d}_c1.jpg" for i in range(3, 8))
     assert seen == [(i, 7) for i in range(1, 8)]
     assert found.sentence() == (

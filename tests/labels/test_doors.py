@@ -350,7 +350,7 @@ def test_a_file_twice_in_a_dump_keeps_the_people_of_both_entries(tmp_path: Path)
     assert len(read_dump(tmp_path / "dump.pkl")["train/a.jpg"]) == 1
     found = import_dump(tmp_path / "dump.pkl", [own], tmp_path / "iuv")
     assert (
-        found.found == 1
+        found.with_body == 1
         and "More than once in the dump, people of all entries taken" in found.sentence()
     )
 
@@ -382,7 +382,7 @@ def test_a_broken_entry_stops_a_dump_before_anything_is_written_or_is_left_out(
         import_dump(tmp_path / "dump.pkl", samples, tmp_path / "iuv")
     assert not (tmp_path / "iuv").exists()
     found = import_dump(tmp_path / "dump.pkl", samples, tmp_path / "iuv", missing="unknown")
-    assert found.found == 1 and "2 of 3 labels cannot be used" in found.sentence()
+    assert found.with_body == 1 and "2 of 3 labels cannot be used" in found.sentence()
     labels = densepose_labels(tmp_path, samples, missing="unknown")
     assert (labels[1] == 255).all() and not (labels[0] == 255).any()
 

@@ -62,7 +62,7 @@ def test_one_picture_per_image_with_a_person(tmp_path: Path) -> None:
     )
     seen: list[tuple[int, int]] = []
     found = import_dump(dump, root, out, progress=lambda done, total: seen.append((done, total)))
-    assert (found.images, found.found) == (4, 2) and found.share == (1 + 72 / 128) / 2
+    assert (found.images, found.with_body) == (4, 2) and found.share == (1 + 72 / 128) / 2
     assert found.missing == ("0002_c2.jpg", "0003_c2.jpg") and found.absent == ("0003_c2.jpg",)
     assert found.extra == ("/far/query/0009_c2.jpg",)
     assert found.sentence().endswith(
@@ -104,7 +104,7 @@ def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert {p.name for p in (out / "query").iterdir()} == {"0.png", "1.png"}
     before = (out / "query" / "0.png").read_bytes()
     other = save(tmp_path / "b.pkl", *(entry(str(p), (0, 0, 8, 16), chart=7) for p in images))
-    assert import_dump(other, images, out).found == 4
+    assert import_dump(other, images, out).with_body == 4
     assert (out / "query" / "0.png").read_bytes() == before
     assert read_iuv(out / "query" / "3.png").labels.max() == 7
     import_dump(other, images, out, overwrite=True)

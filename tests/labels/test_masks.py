@@ -12,7 +12,7 @@ from PIL import Image
 from partreid import build
 from partreid.data.loader import TrainSet, collate
 from partreid.data.transforms import Transform, View, crop, erase, mirror
-from partreid.errors import RecipeError, ShapeError
+from partreid.errors import ArgumentError, RecipeError, ShapeError
 from partreid.labels.masks import PartMasks
 from partreid.labels.pifpaf import part_masks, pifpaf_labels
 from partreid.labels.schemes import PIFPAF
@@ -128,7 +128,7 @@ def test_what_cannot_take_them_says_so(root: Path) -> None:
         RecipeError, match="magnifier takes labels as its cue 'parts', not soft masks"
     ):
         build.cues(other, of)
-    with pytest.raises(RecipeError, match="masks must be a height and a width"):
+    with pytest.raises(ArgumentError, match="masks must be 2 values"):
         pifpaf_labels(root, samples(root), masks=(384,))  # type: ignore[arg-type]
     row = find("bpbreid/table2/full")
     with pytest.raises(

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from partreid.errors import DataError, RecipeError, ShapeError
+from partreid.errors import ArgumentError, DataError, RecipeError, ShapeError
 from partreid.labels.parsing import (
     Mapper,
     grey_palette,
@@ -426,7 +426,7 @@ def test_refused_before_any_file_is_looked_for(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="source 'lip' cannot give upper_arm"):
         parsing_labels(tmp_path, nowhere, "lip", "seven")
     with pytest.raises(
-        RecipeError, match="unknown rule for missing labels: 'skip'. Known: error, unknown"
+        ArgumentError, match="missing must be one of 'error', 'unknown', got 'skip'"
     ):
         parsing_labels(tmp_path, nowhere, missing="skip")  # type: ignore[arg-type]
     with pytest.raises(

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from partreid.errors import DataError, RecipeError
+from partreid.errors import ArgumentError, DataError, RecipeError
 from partreid.labels.pifpaf import (
     SUFFIXES,
     Background,
@@ -178,7 +178,8 @@ def test_rows_whose_parts_could_never_be_seen_are_refused(tmp_path: Path) -> Non
     ):
         pifpaf_labels(tmp_path, [], "ten_ms")
     with pytest.raises(
-        RecipeError, match="unknown background rule: 'max'. Known: diff_from_max, sum, threshold"
+        ArgumentError,
+        match="background must be one of 'threshold', 'diff_from_max', 'sum', got 'max'",
     ):
         pifpaf_labels(tmp_path, [], background="max")  # type: ignore[arg-type]
 

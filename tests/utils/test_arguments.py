@@ -272,7 +272,7 @@ def test_every_door_refuses_strange_things_in_one_sentence(
         ),
         (
             lambda: BPBreID(nn.Linear(1, 1), 3, PartScheme(("a",)), ()),
-            "a trunk must be a module of BACKBONES",
+            "a trunk must be a module with .channels and .stride, of BACKBONES",
         ),
         (
             lambda: HCGA(trunk(), 3, PartScheme(("a",)), ("parsing",), matching="evn"),

@@ -246,6 +246,8 @@ def _found(
 
 def _files(kind: Kind, given: Path, cue: Spec) -> Iterator[tuple[Path, Path]]:
     """Label files and the names of the crops they seem to belong to, folders included."""
+    if given.resolve() == Path(given.resolve().anchor):
+        raise DataError(f"{given} is the whole file system; name the folder that holds the labels")
     for file in [given] if given.is_file() else sorted(given.rglob("*")):
         ending = next((e for e in ENDINGS[kind] if file.name.endswith(e)), None)
         if (

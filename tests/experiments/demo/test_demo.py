@@ -27,6 +27,11 @@ ROW = {
     "mAP_interval": list,
     "queries_scored": int,
     "setting": dict,
+    "compares": str,
+    "seeds": int,
+    "scores": dict,
+    "intervals": dict,
+    "by_seed": dict,
 }
 RUNS = {"BoT": "bot", "PCB": "pcb", "BPBreID": "bpbreid"}
 

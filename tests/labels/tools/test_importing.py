@@ -270,7 +270,7 @@ def test_nothing_is_written_while_a_file_is_broken_and_an_import_goes_on(
         ),
         ({"kind": "pifpaf", "parts": "nine"}, "unknown PifPaf grouping: 'nine'"),
         ({"kind": "keypoints", "parser": "lip"}, "--parser goes with labels of a human parser"),
-        ({"kind": "masks"}, "unknown kind of labels: 'masks'"),
+        ({"kind": "masks"}, "kind must be one of 'densepose', 'pifpaf', .*, got 'masks'"),
     ],
 )
 def test_settings_are_checked_before_files(
