@@ -164,10 +164,10 @@ class TestTheSite:
 
     def test_linked_source_files_have_pages(self, site: Path) -> None:
         page = (site / "papers" / "bpbreid.html").read_text(encoding="utf-8")
-        assert "../source/partreid/methods/bpbreid.py.html" in page
-        assert "class" in (site / "source" / "partreid" / "methods" / "bpbreid.py.html").read_text(
-            encoding="utf-8"
-        )
+        assert "../source/partreid/methods/bpbreid/model.py.html" in page
+        assert "class" in (
+            site / "source" / "partreid" / "methods" / "bpbreid" / "model.py.html"
+        ).read_text(encoding="utf-8")
 
     def test_a_broken_link_fails(self, tmp_path: Path) -> None:
         (tmp_path / "docs").mkdir()

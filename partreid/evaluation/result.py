@@ -18,7 +18,7 @@ from partreid.metrics import (
     difference_over_seeds,
 )
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
-from partreid.utils.arguments import door
+from partreid.utils.arguments import door, require
 
 if TYPE_CHECKING:
     from partreid.evaluation.slices import Breakdown
@@ -228,6 +228,7 @@ def differences(results: Sequence[RunResult]) -> Gains:
 
     The first method itself under another matching is the same runs scored in two ways.
     """
+    require(len(results) > 0, "what is compared", "one result or more", results)
     reference, *others = by_method(results)
     return {
         (seeds[0].label, q.queries): difference_over_seeds(

@@ -14,7 +14,7 @@ from partreid import build
 from partreid.convert import convert, trunk_weights
 from partreid.errors import DataError
 from partreid.inference import load
-from partreid.layers.trunks import _create, hrnet_w32, resnet50
+from partreid.layers.trunks import create_timm, hrnet_w32, resnet50
 from partreid.recipes import find
 from partreid.train.start import start_from
 
@@ -38,7 +38,7 @@ def random_numbers(state: State) -> State:
 def net() -> Iterator[tuple[nn.Module, State]]:
     """A ResNet-50 as torchvision names and computes it."""
     torch.manual_seed(3)
-    model = _create("resnet50", None, num_classes=0, global_pool="")
+    model = create_timm("resnet50", None, num_classes=0, global_pool="")
     model.load_state_dict(random_numbers(dict(model.state_dict())))
     yield model.eval(), dict(model.state_dict())
 
@@ -106,7 +106,7 @@ def test_strong_baseline_scores_as_its_authors_scored_it(
 
 def test_hrnet_keeps_its_numbers(tmp_path: Path) -> None:
     with torch.device("meta"):
-        names = _create("hrnet_w32", None).state_dict()
+        names = create_timm("hrnet_w32", None).state_dict()
     state = {n: torch.full(t.shape, i, dtype=t.dtype) for i, (n, t) in enumerate(names.items())}
     torch.save(state, tmp_path / "hrnetv2_w32.pth")
     trunk = hrnet_w32(pretrained=False, reduce=8)

@@ -163,7 +163,7 @@ def test_isp_at_full_size(
     """
     z = golden("isp_a_tail_full")
     stages = Stages([tensor(z[f"stage4_{i}"]) for i in range(4)])
-    monkeypatch.setattr(backbones, "_create", lambda *a, **k: stages)
+    monkeypatch.setattr(backbones, "create_timm", lambda *a, **k: stages)
     state = {}
     for key, value in z.items():
         for flat, name in (

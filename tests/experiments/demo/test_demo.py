@@ -28,7 +28,7 @@ ROW = {
     "queries_scored": int,
     "setting": dict,
     "compares": str,
-    "seeds": int,
+    "seeds": list,
     "scores": dict,
     "intervals": dict,
     "by_seed": dict,
