@@ -17,7 +17,7 @@ READY := .venv/ready
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --no-header -ra --durations=10
 # oneDNN chooses its kernels by the processor: some faults are of one kind only, and must be seen on the others too.
 AVX2 := -m "not slow" -k "test_memory or test_loop or test_resume or synthetic/tiny" \
-	tests/layers/test_memory.py tests/train/test_loop.py tests/train/test_resume.py tests/test_smoke.py
+	tests/layers/test_memory.py tests/train/test_loop.py tests/train/test_resume.py tests/experiments/test_smoke.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
