@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 WHOLE = bool(os.environ.get("PARTREID_ATTACK"))
-SECONDS = 1.5  # of work for one test
+SECONDS = 1.0  # of work for one test
 LEAST = 8
 tried: Counter[str] = Counter()  # what this process tried, and what there was
 
