@@ -21,12 +21,12 @@ def warden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warden]:
     found.close()
 
 
-@pytest.fixture(autouse=True)
-def _counted(request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """How much of the corpus a test tried goes into its report."""
     tried.clear()
     yield
-    request.node.user_properties.extend(tried.items())
+    item.user_properties.extend(tried.items())
 
 
 @pytest.fixture(scope="session")
