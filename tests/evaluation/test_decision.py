@@ -249,6 +249,22 @@ def test_a_calibration_of_the_version_without_a_seal_is_to_be_made_again(
         decision.read(tmp_path / "old.json")
 
 
+def test_a_calibration_of_before_the_renames_is_read(made: Calibration, tmp_path: Path) -> None:
+    """Format 2 said same and strangers for genuine and impostors."""
+    former = {"genuine": "same", "impostors": "strangers"}
+
+    def of(values: dict[str, Any]) -> dict[str, Any]:
+        return {former.get(name, name): value for name, value in values.items()}
+
+    values = of(decision.plain(made))
+    values["fitted"] = of(values["fitted"])
+    values["checked"] = {**values["checked"], "slice": of(values["checked"]["slice"])}
+    assert "strangers" in values and "same" in values["fitted"]
+    file = tmp_path / "calibration.json"
+    file.write_text(json.dumps(sealed({"partreid_calibration": 2, **values})))
+    assert decision.read(file) == made
+
+
 def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"there is no calibration .*gone\.json; make one with partreid calibrate"
