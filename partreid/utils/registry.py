@@ -3,13 +3,29 @@ what plug-ins bring.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from partreid.errors import RecipeError
 
+if TYPE_CHECKING:  # it takes as long as all else that `import partreid` does
+    from importlib.metadata import EntryPoint
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What an installed package brings, not loaded yet."""
+
+    point: "EntryPoint"
+
+    @property
+    def home(self) -> str:
+        """The package's name."""
+        dist = self.point.dist
+        return dist.name if dist is not None else self.point.value.partition(":")[0]
 
 
 class Registry(MutableMapping[str, T], Generic[T]):
@@ -28,7 +44,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
 
     def __init__(self, what: str, group: str, items: Mapping[str, T | str] | None = None) -> None:
         self.what, self.group = what, group
-        self._items: dict[str, T | str | EntryPoint] = dict(items or {})
+        self._items: dict[str, T | str | _Offer] = dict(items or {})
         self._is_searched = False
 
     def register(self, name: str, item: T | str) -> None:
@@ -56,12 +72,13 @@ class Registry(MutableMapping[str, T], Generic[T]):
         if name not in self._items:
             self._search()
         item = self._items[name]
-        if isinstance(item, EntryPoint):
+        if isinstance(item, _Offer):
+            offer = item
             try:
-                item = item.load()
+                item = offer.point.load()
             except Exception as error:  # whatever a stranger's package does when it is imported
                 raise RecipeError(
-                    f"the {self.what} '{name}' of the installed package {_home(item)} cannot be "
+                    f"the {self.what} '{name}' of the installed package {offer.home} cannot be "
                     f"loaded ({type(error).__name__}: {error}); repair or remove that package"
                 ) from error
         elif isinstance(item, str):
@@ -92,14 +109,19 @@ class Registry(MutableMapping[str, T], Generic[T]):
         """Once: what installed packages offer."""
         if self._is_searched:
             return
-        self._is_searched = True
+        from importlib.metadata import entry_points
+
+        offers: dict[str, T | str | _Offer] = {}
         for point in sorted(entry_points(group=self.group), key=lambda p: (p.name, p.value)):
-            if point.name in self._items:
+            offer = _Offer(point)
+            if point.name in self._items or point.name in offers:
                 raise RecipeError(
-                    f"the installed package {_home(point)} brings a {self.what} '{point.name}', a "
+                    f"the installed package {offer.home} brings a {self.what} '{point.name}', a "
                     "name that is taken; remove it, or have it renamed"
                 )
-            self._items[point.name] = point
+            offers[point.name] = offer
+        self._items.update(offers)
+        self._is_searched = True
 
 
 def resolve(item: Any) -> Any:
@@ -113,7 +135,3 @@ def resolve(item: Any) -> Any:
         raise RecipeError(
             f"there is nothing to be had at '{item}' ({error}); name it as package.module:name"
         ) from error
-
-
-def _home(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value.partition(":")[0]
