@@ -3,6 +3,7 @@ alone.
 """
 
 import errno
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -134,10 +135,25 @@ def loading() -> Iterator[None]:
         # without the other process's traceback
         raise type(error)(str(error).rsplit(name, 1)[1].strip()) from None
     except (RuntimeError, OSError, EOFError) as error:
-        remedy = _remedy(error)
+        remedy = _remedy(_told(error))
         if remedy is None:
             raise
         raise DataError(remedy) from None
+
+
+def _told(error: RuntimeError | OSError | EOFError) -> RuntimeError | OSError | EOFError:
+    """The error, or the better one that PyTorch is about to raise for the same death.
+
+    The pipe of a killed process ends a moment before the signal of its death arrives, and
+    PyTorch's handler of that signal raises wherever the main thread is: waited for here, else it
+    would come out of the lines that answer the first error.
+    """
+    if isinstance(error, ConnectionError | EOFError):
+        try:
+            time.sleep(1.0)
+        except RuntimeError as death:
+            return death
+    return error
 
 
 def _remedy(error: RuntimeError | OSError | EOFError) -> str | None:

@@ -2,6 +2,7 @@
 of workers.
 """
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -204,6 +205,20 @@ def test_a_loading_process_that_is_killed_is_one_sentence(environment: dict[str,
 def test_a_pipe_that_ends_is_a_killed_process(error: Exception) -> None:
     with pytest.raises(DataError, match="ended from outside"), loading():
         raise error
+
+
+def test_the_death_that_is_told_after_the_pipe_has_ended_is_waited_for() -> None:
+    def told(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    before = signal.signal(signal.SIGALRM, told)
+    try:
+        with pytest.raises(DataError, match="ended from outside .DataLoader worker"), loading():
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            raise ConnectionResetError(104, "Connection reset by peer")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_prefetching_keeps_the_order_and_hands_errors_on() -> None:
