@@ -1,5 +1,6 @@
 """Commands about data sets: draw, look at, check and list them."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -67,6 +68,50 @@ def sheet(
     writable(picture)
     picture.parent.mkdir(parents=True, exist_ok=True)
     ui.say(f"contact sheet: {contact_sheet(folder, picture, show=show, identities=rows)}")
+
+
+@data.command
+def occlude(
+    name: str,
+    folder: Path,
+    out: Path,
+    *,
+    masks: str = "masks",
+    seed: int = 0,
+    coverage: tuple[float, float] = (0.3, 0.6),
+    people: float = 0.3,
+) -> None:
+    """Give the queries of a data set occlusions: a copy of each with an object or another person in
+    front.
+
+    Writes a data set `table` with the query sets whole and occluded and the gallery, to be scored
+    by: partreid eval RUN --data OUT --dataset table. Pictures stay where they are. It shows how a
+    model takes what hides a person; it is no real occluded benchmark.
+
+    Args:
+        name: Which data set it is, see: partreid data list
+        folder: Its root.
+        out: A new folder.
+        masks: Folder below the root with grey pictures, bright where the person is:
+            masks/<split>/<stem>.png or <stem>_fg.png. They say what to hide, and people who walk
+            past are cut out of training crops by them.
+        seed: Other objects at other places.
+        coverage: Least and greatest share of the person that is hidden.
+        people: Share of the queries that another person hides instead of an object.
+    """
+    from partreid.build import benchmark
+    from partreid.data.occlusion import Settings, write_occluded
+
+    settings = Settings(seed, coverage, people)
+    with ui.progress("hiding people") as step:
+        found = write_occluded(benchmark(name, folder), out, masks, settings, step)
+    counts = Counter(o.kind for o in found.values())
+    guessed = sum(o.guessed for o in found.values())
+    ui.say(
+        f"{out}: {len(found)} queries, whole and occluded, by "
+        + ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+        + (f"; where {guessed} people stand was guessed, for they have no mask" if guessed else "")
+    )
 
 
 @data.command(name="check")

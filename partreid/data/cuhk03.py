@@ -15,7 +15,14 @@ from typing import Literal
 
 from partreid.data import market1501
 from partreid.data.apart import read_apart
-from partreid.data.folders import Counts, images_in, is_number, needed, require_files
+from partreid.data.folders import (
+    Counts,
+    images_in,
+    is_number,
+    needed,
+    read_folder,
+    require_files,
+)
 from partreid.errors import DataError
 from partreid.types import Benchmark, Sample
 from partreid.utils.files import read_json, write_json
@@ -35,6 +42,11 @@ LAYOUT_CLASSIC = """\
 cuhk03/
   cuhk03_release/cuhk-03.mat"""
 
+LAYOUT_PAIR1 = """\
+labeled/                        give this folder, or the one that holds it
+  train/0000_00.jpg             person 0000; 00 to 04 are camera 1, 05 to 09 camera 2
+  val/0000_05.jpg               another 0000: people are numbered apart"""
+
 COUNTS: dict[str, dict[str, Counts]] = {
     "labeled": {"train": (767, 7368), "query": (700, 1400), "gallery": (700, 5328)},
     "detected": {"train": (767, 7365), "query": (700, 1400), "gallery": (700, 5332)},
@@ -44,6 +56,7 @@ COUNTS_CLASSIC: dict[str, Counts] = {
     "query": (100, None),
     "gallery": (100, None),
 }
+COUNTS_PAIR1: dict[str, Counts] = {"train": (743, 7239), "query": (100, 451), "gallery": (100, 487)}
 SPLITS = 20
 # beside the unpacked images: per split 100 pairs [pair of cameras, person], from 1
 TESTSETS = "testsets.json"
@@ -90,6 +103,32 @@ def load_classic(root: Path, kind: Kind, split: int = 0) -> Benchmark:
         {"query": held_out},
         held_out,
     )
+
+
+def load_pair1(root: Path) -> Benchmark:
+    """The labelled crops of camera pair 1 alone: root/train learns; of root/val, or below
+    root/labeled, camera 1 asks and camera 2 answers. DataError for a file of another name.
+    """
+    folder = root / "labeled" if (root / "labeled" / "train").is_dir() else root
+    test = read_folder(folder / "val", _shot)
+    return Benchmark(
+        "cuhk03_pair1",
+        root,
+        read_folder(folder / "train", _shot),
+        {"query": tuple(s for s in test if s.camera == 1)},
+        tuple(s for s in test if s.camera == 2),
+    )
+
+
+def _shot(path: Path) -> tuple[int, int]:
+    """0007_05.jpg is person 8 by camera 2."""
+    person, _, shot = path.stem.partition("_")
+    if not (len(person) == 4 and len(shot) == 2 and is_number(person) and is_number(shot)):
+        raise DataError(
+            f"{path} is not named like 0007_05.jpg (four digits of the person, two of the shot); "
+            f"rename it or move it out of {path.parent.name}"
+        )
+    return int(person) + 1, 1 if int(shot) < 5 else 2
 
 
 def images(root: Path, kind: Kind) -> Path:

@@ -227,6 +227,15 @@ BENCHMARKS: Table = Table(
             )
             for kind, images in _CUHK03
         },
+        "cuhk03_pair1": DataSet(
+            cuhk03.load_pair1,
+            cuhk03.COUNTS_PAIR1,
+            ACADEMIC,
+            _CUHK03_TERMS,
+            Size(8177, 843, 2),
+            cuhk03.LAYOUT_PAIR1,
+            numbers_apart=True,
+        ),
         "cuhk01": DataSet(
             cuhk01.load,
             cuhk01.COUNTS,

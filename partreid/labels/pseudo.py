@@ -260,11 +260,30 @@ class _Tally:
             }
         )
         if before is not None:
-            self.sums.update({"compared": labels.numel(), "same": int((labels == before).sum())})
+            self.sums.update(_kept(labels, before))
         for name in notes.keys() - MEASURED:
             self.fallbacks.setdefault(name, []).append(identity)
         for name in notes.keys() & MEASURED:
             self.sums[name] += int(notes[name])
+
+
+def _kept(labels: Tensor, before: Tensor) -> dict[str, int]:
+    """Counts of one person, of the cells that either round calls a part: background, which is most
+    of a crop, agrees anyhow.
+
+    renumbered: 1 if a part lies where another number was, rather than its own.
+    """
+    person = ((labels > 0) | (before > 0)) & (labels != UNKNOWN) & (before != UNKNOWN)
+    now, then = labels[person].long(), before[person].long()
+    size = int(max(now.max(), then.max())) + 1 if len(now) else 1
+    shared = torch.bincount(now * size + then, minlength=size * size).view(size, size)[1:, 1:]
+    moved = (shared.amax(1) > shared.diagonal()).any() if size > 1 else torch.tensor(False)
+    return {
+        "compared": len(now),
+        "same": int((now == then).sum()),
+        "followed": 1,
+        "renumbered": int(moved),
+    }
 
 
 def _merged(own: _Tally) -> dict[str, Any]:
@@ -281,6 +300,7 @@ def _merged(own: _Tally) -> dict[str, Any]:
         "foreground_share": round(sums["foreground"] / max(sums["pixels"], 1), 4),
         "parts_per_image": round(sums["parts"] / max(sums["images"], 1), 3),
         "agreement": round(sums["same"] / sums["compared"], 4) if sums["compared"] else None,
+        "renumbered": round(sums["renumbered"] / sums["followed"], 4) if sums["followed"] else None,
     }
     found |= {
         name: round(sums[name] / max(sums["people"], 1), 2) for name in MEASURED & sums.keys()

@@ -30,6 +30,7 @@ TRAINING: dict[str, Training] = {
     "p_dukemtmc": Training(665, 12927),
     "cuhk03_labeled": Training(767, 7368),
     "cuhk03_detected": Training(767, 7365),
+    "cuhk03_pair1": Training(743, 7239),
     "cuhk01": Training(485, 1940),
     "occluded_reid_half": Training(100, 1000),
     "synthetic-tiny": Training(8, 48),

@@ -16,6 +16,7 @@ from partreid.errors import RecipeError
 from partreid.labels.pseudo import Labelled, PseudoLabels, State
 from partreid.layers.memory import FORMAT, arrange
 from partreid.methods.isp import labels as isp_labels
+from partreid.methods.isp.clustering import inside
 from partreid.methods.isp.clustering import window as middle_of
 from partreid.types import Sample
 from partreid.utils.arguments import Axes, Count, door
@@ -53,6 +54,7 @@ def hcga_coparsing(
     images: int | None = 8,
     dimensions: int | None = 32,
     central: bool = False,
+    rim: int = 0,
     aligned: bool = True,
 ) -> PseudoLabels:
     """The cue: labels of ``parts`` parts (the paper's C - 1), co-parsed anew every ``every`` epochs
@@ -63,6 +65,7 @@ def hcga_coparsing(
     """
     if window not in AXES:
         raise RecipeError(f"the window of the local loss is 3 or 5 cells wide, got {window}")
+    isp_labels.require_rim(rim)
     how = how or ("structure" if parts == 3 else "mean")
     labeller = partial(
         parse_person,
@@ -79,6 +82,7 @@ def hcga_coparsing(
         images=images,
         dimensions=dimensions,
         central=central,
+        rim=rim,
     )
     return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
 
@@ -262,6 +266,7 @@ def parse_person(
     images: int | None = 8,
     dimensions: int | None = 32,
     central: bool = False,
+    rim: int = 0,
     plausible: tuple[float, float] = (0.02, 0.95),
     seed: int = 0,
 ) -> Labelled:
@@ -274,10 +279,12 @@ def parse_person(
     :func:`reassign`. images, dimensions: train on so many of the images, evenly drawn, and on the
     features' main directions only; all are labelled (None for the paper's net, which sees
     everything). central: ours, features fade towards the rim, for trunks that start from nothing.
+    rim: ours, so many cells at the rim count as those next to them, see
+    :func:`partreid.methods.isp.clustering.inside`.
     plausible: least and greatest share of foreground that is believed.
     """
     n = len(features)
-    f = features.float()
+    f = inside(features.float(), rim)
     if not bool(f.sum().isfinite()):
         return isp_labels.fallback("not_finite", features, state)
     notes: dict[str, float] = {}
@@ -303,7 +310,7 @@ def parse_person(
     if state is not None:
         return isp_labels.fallback("no_foreground", features, state)
     found = isp_labels.parse_person(
-        features, cameras, state, parts=parts, central=central, seed=seed
+        features, cameras, state, parts=parts, central=central, rim=rim, seed=seed
     )
     return Labelled(found.labels, None, {**notes, **found.notes, "no_foreground": 1, "cascade": 1})
 

@@ -48,7 +48,8 @@ class HCGA(Method):
 
     t: of the guided alignment module, None leaves it out; kept: what it makes of a sure pixel at
     test time (the released code 0.5), None drops it there (released, DukeMTMC). dim, mask: as in
-    ISP, a 1x1 convolution to C channels and the released code's spatial mask. visibility: "kept"
+    ISP, a 1x1 convolution to C channels and the released code's spatial mask. part_norm: ours, see
+    :class:`~partreid.methods.isp.model.ISP`. visibility: "kept"
     asks for a part that wins a pixel and passes the module somewhere, "argmax" only the former
     (released), "none" sees everything. described: what a gallery stores, of global, foreground and
     parts. matching: "parts" is Eq. 10 with 1/2 before the parts, "even" weighs all alike, "concat"
@@ -82,6 +83,7 @@ class HCGA(Method):
         kept: float | None = 1.0,
         dim: int | None = None,
         mask: bool = False,
+        part_norm: bool = False,
         global_from: Literal["features", "trunk"] = "features",
         visibility: Literal["kept", "argmax", "none"] = "kept",
         described: Sequence[str] = ("foreground", "parts"),
@@ -107,7 +109,7 @@ class HCGA(Method):
         self.center_lr, self.center_weight = center_lr, center_weight
         self.reduce: nn.Module = nn.Identity() if dim is None else ReduceMap(wide, dim)
         self.mask: nn.Module = SpatialMask(D) if mask else nn.Identity()
-        self.part_head = PartHead(D, scheme)
+        self.part_head = PartHead(D, scheme, norm=part_norm)
         self.guide: nn.Module = nn.Identity() if t is None else GuidedAlignment(t, kept)
         widths = {"global": wide if global_from == "trunk" else D, "foreground": D, "joined": K * D}
         heads = {

@@ -9,6 +9,7 @@ a round cheap.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _PATIENCE = 1e-3  # a pass that moves less than this share of the pixels is the last
@@ -55,6 +56,17 @@ def norms(maps: Tensor) -> Tensor:
     for row, image in zip(found, maps, strict=True):
         torch.mm(ones, image.square(), out=row[None])
     return found.sqrt_()
+
+
+def inside(maps: Tensor, rim: int) -> Tensor:
+    """Maps whose outermost ``rim`` cells are those next to them: [n, C, h, w] -> the same shape.
+
+    What a trunk gives at the rim is as much a picture of its zero padding as of the crop. Maps that
+    are too small to have anything inside stay as they are.
+    """
+    if rim == 0 or min(maps.shape[2:]) <= 2 * rim:
+        return maps
+    return F.pad(maps[:, :, rim:-rim, rim:-rim], (rim,) * 4, mode="replicate")
 
 
 def window(h: int, w: int, like: Tensor) -> Tensor:

@@ -10,8 +10,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from partreid.errors import RecipeError
 from partreid.labels.pseudo import Labelled, PseudoLabels, State
-from partreid.methods.isp.clustering import Pixels, kmeans, norms, ranked, split_in_two, window
+from partreid.methods.isp.clustering import (
+    Pixels,
+    inside,
+    kmeans,
+    norms,
+    ranked,
+    split_in_two,
+    window,
+)
 from partreid.types import UNKNOWN, Sample
 from partreid.utils.arguments import door
 
@@ -28,18 +37,26 @@ def isp_clusters(
     clustering: Clustering = "cascade",
     enhance: bool = False,
     central: bool = False,
+    rim: int = 0,
     aligned: bool = True,
 ) -> PseudoLabels:
     """The cue: labels of ``parts`` parts (the paper's K - 1), clustered anew every ``every`` epochs
     before ``until``.
 
-    clustering, enhance, central: see :func:`parse_person`; aligned: see
-    :class:`partreid.labels.pseudo.PseudoLabels`.
+    clustering, enhance, central, rim: see :func:`parse_person`; aligned: see
+    :class:`partreid.labels.pseudo.PseudoLabels`. RecipeError for a negative rim.
     """
+    require_rim(rim)
     labeller = partial(
-        parse_person, parts=parts, clustering=clustering, enhance=enhance, central=central
+        parse_person, parts=parts, clustering=clustering, enhance=enhance, central=central, rim=rim
     )
     return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
+
+
+def require_rim(rim: int) -> None:
+    """RecipeError for a rim of fewer than no cells."""
+    if rim < 0:
+        raise RecipeError(f"rim is a number of cells from 0, got {rim}")
 
 
 @door
@@ -52,6 +69,7 @@ def parse_person(
     clustering: Clustering = "cascade",
     enhance: bool = False,
     central: bool = False,
+    rim: int = 0,
     plausible: tuple[float, float] = (0.02, 0.95),
     seed: int = 0,
 ) -> Labelled:
@@ -61,10 +79,11 @@ def parse_person(
     centers are followed. clustering: "one_step" and "unnormalised" are the paper's Variants 1 and 2
     (Fig. 5). enhance: the released code sharpens the activation. central: ours, activation counts
     for less towards the rim; for trunks that start from nothing, in which the foreground need not
-    respond more. plausible: least and greatest share of foreground that is believed.
+    respond more. rim: ours, so many cells at the rim count as those next to them, for there a trunk
+    sees its own padding. plausible: least and greatest share of foreground that is believed.
     """
     n, _, h, w = features.shape
-    maps = features.float().flatten(2)
+    maps = inside(features.float(), rim).flatten(2)
     length = norms(maps)
     if not bool(length.isfinite().all()):
         return fallback("not_finite", features, state)

@@ -29,7 +29,8 @@ class ISP(Method):
     :mod:`partreid.methods.isp.labels`.
 
     dim: C of the feature map, by a 1x1 convolution if the trunk gives another (None: as it comes).
-    mask: the released code's spatial mask on it. global_from: F_g is the mean of the "features", or
+    mask: the released code's spatial mask on it. part_norm: ours, a batch norm before the part
+    head, as BPBreID's released code has it. global_from: F_g is the mean of the "features", or
     of the "trunk" before ``dim`` (released, CUHK03). visibility: "argmax" is Eq. 8, "none" sees
     everything. matching: what a gallery stores; "parts" is Eq. 10, "released" joins global and
     foreground into one embedding, "concat" everything. center_lr, center_weight: of the released
@@ -63,6 +64,7 @@ class ISP(Method):
         *,
         dim: int | None = None,
         mask: bool = False,
+        part_norm: bool = False,
         global_from: Literal["features", "trunk"] = "features",
         visibility: Literal["argmax", "none"] = "argmax",
         matching: Literal["parts", "released", "concat"] = "parts",
@@ -81,7 +83,7 @@ class ISP(Method):
         self.center_lr, self.center_weight = center_lr, center_weight
         self.reduce: nn.Module = nn.Identity() if dim is None else ReduceMap(wide, dim)
         self.mask: nn.Module = SpatialMask(D) if mask else nn.Identity()
-        self.part_head = PartHead(D, scheme)  # Eq. 5
+        self.part_head = PartHead(D, scheme, norm=part_norm)  # Eq. 5
         widths = {"global": wide if global_from == "trunk" else D, "foreground": D, "joined": K * D}
         heads = {
             "global": IdHead(1, widths["global"], identities),
