@@ -11,7 +11,8 @@ scores. ROOT holds
 python -m benchmarks.trunk_weights tf_efficientnet_lite0 efficientnet-lite0-57934424.pth lite0.safetensors
 python -m benchmarks.real ROOT --weights lite0.safetensors --out real --json results/real-seed1.json
 
-Finished trainings are used again and interrupted ones go on. Whole queries are CUHK03's own;
+DSA-reID's guide gets surfaces fitted to the keypoints (benchmarks/fitted.py), for there is no
+DensePose of these crops. Finished trainings are used again and interrupted ones go on. Whole queries are CUHK03's own;
 occluded ones are copies of them with an object or another person pasted over (data occlude).
 """
 
@@ -28,6 +29,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks import fitted
 from benchmarks.about import about
 from partreid import build
 from partreid.data.occlusion import RECORD, write_occluded
@@ -125,6 +127,13 @@ def prepared(root: Path, out: Path) -> tuple[Benchmark, Benchmark, dict[str, Any
     learn = build.benchmark(DATA, root)
     if not (root / "keypoints").is_dir():
         import_labels("keypoints", root / "pose" / "train", learn, missing="unknown")
+    with ui.progress("fitting surfaces to keypoints") as step:
+        fitted.write(
+            learn.train,
+            lambda s: _keypoints(root, s),
+            lambda s: root / "iuv" / s.path.parent.name / f"{s.path.stem}.png",
+            step,
+        )
     folder = out / "occluded"
     if not (folder / "table.csv").is_file():
         with ui.progress("hiding people") as step:

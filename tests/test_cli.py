@@ -189,17 +189,20 @@ def test_train_eval_embed_and_compare(
         "--shrink",
         "1",
         "--multi-query",
+        "--rule",
+        "official",
     )
     assert (
         told.code == 0
         and "re-ranked" in told.out
+        and "official rule" in told.out
         and "evidence shrunk by 1" in told.out
         and "EER" in told.out
     )
     assert "multi-query changes nothing" in told.err and "ledger" not in told.err
-    # four rules on two query sets, and the head
-    assert len((tmp_path / "s.csv").read_text().splitlines()) == 9
-    assert (tmp_path / "s.tex").read_text().count("bpbreid (") == 8
+    # five rules on two query sets, and the head
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 11
+    assert (tmp_path / "s.tex").read_text().count("bpbreid (") == 10
 
     said = cli("embed", run, world / "query", "--out", tmp_path / "embedded")
     tensors, meta = load_tensors(tmp_path / "embedded" / "embeddings.safetensors")

@@ -1,7 +1,7 @@
 """Commands that make and use models: train, convert, eval, embed."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -111,6 +111,7 @@ def evaluate(
     expand: Annotated[bool, Parameter(negative="")] = False,
     shrink: float = 0.0,
     multi_query: Annotated[bool, Parameter(negative="")] = False,
+    rule: Literal["paper", "official"] = "paper",
     described: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     row: str | None = None,
     calibration: Path | None = None,
@@ -135,6 +136,7 @@ def evaluate(
         shrink: Also score with distances on little evidence drawn towards that of strangers, as if
             so many more parts said so; 0 is the papers.
         multi_query: Also score with all images of a person from a camera as one query.
+        rule: official also scores by the rule of the paper's released code, where it departs.
         described: What a gallery stores instead of what the recipe says, e.g. --described head, or
             several with commas.
         row: Score as this row does, one of the same training, see: partreid recipes
@@ -165,6 +167,7 @@ def evaluate(
             expand,
             shrink,
             multi_query,
+            rule == "official",
             calibration,
             details=bool(report or json),
             embeddings=report is not None,

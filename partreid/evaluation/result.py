@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from partreid.inference import Model
 
 RERANKED, EXPANDED, MULTI_QUERY = "re-ranked", "expanded", "multi-query"
+OFFICIAL = "official rule"
 Gains = Mapping[tuple[str, str], Mapping[str, Difference]]
 """By (label, query set), then by score."""
 

@@ -23,24 +23,27 @@ from partreid.evaluation.ledger import trained_for
 from partreid.evaluation.result import (
     EXPANDED,
     MULTI_QUERY,
+    OFFICIAL,
     RERANKED,
     Embedded,
     Matching,
     QuerySetResult,
     RunResult,
 )
-from partreid.evaluation.score import cameras, embed_benchmark, identities, score
+from partreid.evaluation.score import Official, cameras, embed_benchmark, identities, score
 from partreid.evaluation.slices import break_down
 from partreid.evaluation.trust import measure_trust
 from partreid.evaluation.variant import variant_of
 from partreid.inference import Model, load
 from partreid.labels.base import Cue
 from partreid.metrics.calibration import Calibration
+from partreid.recipes.papers import PAPERS
 from partreid.retrieval import Expansion, KReciprocal
 from partreid.retrieval.multi_query import pooled
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Output, Sample
 from partreid.utils import ui
 from partreid.utils.arguments import door
+from partreid.utils.registry import resolve
 
 Watch = Callable[[Sequence[Sample]], Callable[[slice, Output], Any] | None]
 """For a list of samples, what shall look at the outputs as they stream by."""
@@ -52,7 +55,8 @@ class Options:
 
     visibility: False compares all parts, also hidden ones. rerank, expand, shrink, multi_query:
     further results, re-ranked, after expansion, with ``PartDistance.shrink``, and with all of a
-    person's images from a camera as one query. calibration: the file to judge, of the only run;
+    person's images from a camera as one query. official: further rows under the rule of the released
+    code. calibration: the file to judge, of the only run;
     None: that beside a model, if any. details: breakdowns and risks too. embeddings: keep them,
     since answers will be drawn. described: what a gallery stores instead, of the embeddings that
     the method makes. row: whose way of storing and comparing is taken, a row that scores this very
@@ -64,6 +68,7 @@ class Options:
     expand: bool = False
     shrink: float = 0.0
     multi_query: bool = False
+    official: bool = False
     calibration: Path | None = None
     details: bool = False
     embeddings: bool = False
@@ -284,6 +289,19 @@ def _further(plain: RunResult, more: Embeddings | None, options: Options) -> Ite
                 plain.protocol,
             ),
         )
+    if options.official:
+        paper = PAPERS[plain.model.recipe.method.name]
+        if paper.official is None and not paper.trapezoid:
+            ui.say(f"{name}: its released code scores as we do, so it has no further rows")
+        else:
+            # without visibility, all in one vector, the released codes had the usual AP
+            apart = described.gallery.vectors.shape[1] > 1
+            rule = Official(resolve(paper.official), paper.trapezoid and apart)
+            yield _rematched(
+                plain,
+                OFFICIAL,
+                lambda: score(plain.distance, described, benchmark, plain.protocol, rule),
+            )
     if options.multi_query:
         if not benchmark.multi_query and all(_each_once(s) for s in benchmark.queries.values()):
             ui.say(

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from partreid.distance import PartDistance
 from partreid.evaluation.result import Embedded, QuerySetResult, Setting
@@ -14,15 +16,35 @@ from partreid.metrics import (
     OpenSetAccumulator,
     PairAccumulator,
     Protocol,
+    Ranking,
     bootstrap_ranking,
     bootstrap_roc,
     bootstrap_searches,
     evaluate_embeddings,
     rank,
 )
+from partreid.metrics.official import TrapezoidRanking
 from partreid.retrieval import Expansion, KReciprocal
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
 from partreid.utils.arguments import door
+
+
+@dataclass(frozen=True)
+class Official:
+    """How a released code scored: its distances (query, gallery) -> [Nq, Ng], None for the method's
+    own, and whether its AP is by trapezoids.
+    """
+
+    distances: Callable[[Embeddings, Embeddings], Tensor] | None
+    trapezoid: bool
+
+    def ranking(
+        self, distance: PartDistance, q: Embeddings, g: Embeddings, **known: Any
+    ) -> Ranking:
+        """The lists of all queries; ``known`` as :func:`partreid.metrics.rank` takes it."""
+        far = (self.distances or distance)(q, g)
+        ranking = rank([(slice(0, len(far)), far)], **known)
+        return TrapezoidRanking.of(ranking) if self.trapezoid else ranking
 
 
 @door
@@ -42,13 +64,13 @@ def score(
     described: Embedded,
     benchmark: Benchmark,
     protocol: Protocol = MARKET,
-    after: KReciprocal | Expansion | None = None,
+    after: KReciprocal | Expansion | Official | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[QuerySetResult, ...]:
     """Rank the gallery for every query set, with 95 % intervals by bootstrap over identities.
 
-    after: what is done to the distances first, if anything: re-ranking, or expansion over other
-    cameras. progress: told how far re-ranking is.
+    after: what is done to the distances first, if anything: re-ranking, expansion over other
+    cameras, or a released code's rule. progress: told how far re-ranking is.
     """
     results = []
     gallery, gallery_ids, gallery_cameras = (
@@ -98,7 +120,9 @@ def score(
                 )
             )
             continue
-        if isinstance(after, KReciprocal):
+        if isinstance(after, Official):
+            ranking = after.ranking(distance, query, gallery, **known)
+        elif isinstance(after, KReciprocal):
             ranking = rank(after(distance, query, gallery, progress=progress), **known)
         else:
             order = np.argsort(query_cameras, kind="stable")  # one gallery for each camera

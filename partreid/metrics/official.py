@@ -1,11 +1,12 @@
 """Rules of the official code that differ from the papers or from today's definitions. For comparison
 only.
 
-Nothing else imports this file, and its numbers are to be shown beside the others, never instead of
-them.
+Its numbers are shown beside the others, never instead of them: ``partreid eval --rule official``.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -49,6 +50,21 @@ def trapezoid_mAP(ranking: Ranking) -> float:
     visibility.
     """
     return float(np.mean([trapezoid_ap(ranks) for ranks in ranking.ranks if len(ranks)]))
+
+
+class TrapezoidRanking(Ranking):
+    """A ranking whose average precision, and so its mAP and all intervals of it, is by
+    trapezoids.
+    """
+
+    @classmethod
+    def of(cls, ranking: Ranking) -> "TrapezoidRanking":
+        """The same lists under this rule."""
+        return cls(**{f.name: getattr(ranking, f.name) for f in fields(ranking)})
+
+    @cached_property
+    def ap(self) -> NDArray[np.float64]:
+        return np.array([trapezoid_ap(r) if len(r) else np.nan for r in self.ranks], np.float64)
 
 
 @door
@@ -109,10 +125,19 @@ def isp_official(q: Embeddings, g: Embeddings) -> Tensor:
     """Distances [Nq, Ng] of ISP's official matching: 1 - mean of (1 + cos) / 2 over what both
     images show.
 
-    The first embedding must be global and foreground joined into one vector
-    (``ISP(matching="released")``): they count once, where Eq. 10 counts them twice.
+    Global and foreground are one vector there (``ISP(matching="released")`` joins them, and so does
+    this): they count once, where Eq. 10 counts them twice.
     """
-    return PartDistance("cosine")(q, g) / 2
+    return PartDistance("cosine")(_front_joined(q), _front_joined(g)) / 2
+
+
+def _front_joined(e: Embeddings) -> Embeddings:
+    """Embeddings whose first two, if they are global and foreground, are one of twice the width."""
+    if e.names[:2] != ("global", "foreground"):
+        return e
+    both = Embeddings.single("global+foreground", e.vectors[:, :2].flatten(1))
+    rest = Embeddings(e.vectors[:, 2:], e.visibility[:, 2:], e.names[2:])
+    return Embeddings.cat(both, rest)
 
 
 @door

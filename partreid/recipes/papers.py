@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from typing import Any
 
 from partreid.errors import RecipeError
 from partreid.recipes.base import Recipe, unknown
@@ -36,8 +37,9 @@ class Paper:
     name. cost: multiply-adds of one image in training beyond the trunk, in 10^9, of a recipe and
     what its trunk takes; None counts the trunk alone. lesson: what the demo's report shows of its
     training: the "surfaces" of its cue "uv_tiles" unwrapped, or the "regions" that its ``hide``
-    draws. core: the demo trains it unless told
-    otherwise.
+    draws. core: the demo trains it unless told otherwise. official: the distances of the released
+    code, a function (query, gallery) -> [Nq, Ng] or where it is, for ``eval --rule official``; None:
+    the method's own. trapezoid: that code takes AP by trapezoids.
 
     RecipeError for a record that does not hold together.
     """
@@ -56,6 +58,8 @@ class Paper:
     cost: Callable[[Recipe, float], float] | None = None
     lesson: str | None = None
     core: bool = False
+    official: Callable[..., Any] | str | None = None
+    trapezoid: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)

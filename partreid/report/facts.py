@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from partreid import build
-from partreid.evaluation.result import EXPANDED, MULTI_QUERY, RERANKED, RunResult
+from partreid.evaluation.result import EXPANDED, MULTI_QUERY, OFFICIAL, RERANKED, RunResult
 from partreid.inference import Model
 from partreid.layers.trunks import BACKBONES
 from partreid.types import Benchmark
@@ -24,6 +24,7 @@ _FURTHER = {
     RERANKED: "re-ranking (k-reciprocal, k1 20, k2 6, weight 0.3)",
     EXPANDED: "expansion (mean with the 3 nearest from other cameras, own weight 2)",
     MULTI_QUERY: "multi-query (mean over all images of a person from the query's camera)",
+    OFFICIAL: "the released code's rule (its distances; AP by trapezoids where it had that)",
 }
 
 

@@ -21,7 +21,7 @@ from partreid.data.loader import TrainSet, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.data.transforms import crop, erase, mirror
 from partreid.errors import DataError, RecipeError, ShapeError
-from partreid.labels.pseudo import Labelled, PseudoLabels, State
+from partreid.labels.pseudo import Labelled, PseudoLabels, State, _kept
 from partreid.methods.hcga import coparsing as hcga_labels
 from partreid.methods.isp import labels as isp_labels
 from partreid.recipes import Recipe
@@ -77,10 +77,24 @@ def test_a_round_labels_every_image_and_says_how(make: Callable[..., PseudoLabel
     assert found["parts_per_image"] == pytest.approx(np.mean(shown), abs=1e-3)
     first = labels.clone()
     again = cue.refresh(1, people(0.1))
-    assert again is not None
+    assert again is not None and cue.labels is not None
+    person = (first > 0) | (cue.labels > 0)
     assert again["agreement"] == pytest.approx(
-        float((first == cue.labels).float().mean()), abs=1e-4
+        float((first == cue.labels)[person].float().mean()), abs=1e-4
     )
+    assert 0 <= again["renumbered"] <= 1
+
+
+def test_agreement_is_of_people_and_parts_that_change_their_numbers_are_told() -> None:
+    before = torch.tensor([[[0, 0, 0, 0], [0, 1, 1, 0], [0, 2, 2, 0]]], dtype=torch.uint8)
+    shifted, swapped, unknown = before.roll(1, 2), before.clone(), before.clone()
+    swapped[before == 1], swapped[before == 2] = 2, 1
+    unknown[:, 1] = 255
+    assert _kept(before, before) == {"compared": 4, "same": 4, "followed": 1, "renumbered": 0}
+    assert _kept(shifted, before) == {"compared": 6, "same": 2, "followed": 1, "renumbered": 0}
+    assert _kept(swapped, before) == {"compared": 4, "same": 0, "followed": 1, "renumbered": 1}
+    assert _kept(unknown, before)["compared"] == 2
+    assert _kept(before * 0, before * 0)["compared"] == 0
 
 
 def test_cadence() -> None:

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partreid.metrics.official import (
+    TrapezoidRanking,
     bpbreid_official,
     cuhk03_single_shot,
+    isp_official,
     trapezoid_ap,
     trapezoid_mAP,
 )
@@ -34,9 +36,11 @@ def test_trapezoid_ap_walks_the_list(ranks: np.ndarray) -> None:
 def test_trapezoid_mean_skips_queries_without_an_answer() -> None:
     ranks = (np.array([1, 3]), np.empty(0, np.int64), np.array([2]))
     ranking = Ranking("market1501", ranks, np.empty((3, 0), np.int64), np.arange(3))
-    assert trapezoid_mAP(ranking) == pytest.approx(
-        (trapezoid_ap(ranks[0]) + trapezoid_ap(ranks[2])) / 2
-    )
+    mean = (trapezoid_ap(ranks[0]) + trapezoid_ap(ranks[2])) / 2
+    assert trapezoid_mAP(ranking) == pytest.approx(mean)
+    other = TrapezoidRanking.of(ranking)
+    assert other.mAP == pytest.approx(mean) and other.mAP < ranking.mAP
+    assert other.cmc == ranking.cmc and np.isnan(other.ap[1])
 
 
 def test_pairs_without_a_shared_part_get_the_largest_distance_plus_one() -> None:
@@ -52,6 +56,21 @@ def test_pairs_without_a_shared_part_get_the_largest_distance_plus_one() -> None
     torch.testing.assert_close(far, torch.tensor([[root, root + 1]]))
     soft = bpbreid_official(q, g, continuous=True)
     torch.testing.assert_close(soft, torch.tensor([[root, 3.0]]))  # here they do
+
+
+def test_isp_counts_global_and_foreground_once_however_they_are_stored() -> None:
+    draw = torch.Generator().manual_seed(0)
+    vectors, seen = torch.randn(5, 4, 3, generator=draw), torch.ones(5, 4)
+    seen[1:, 3] = 0
+    apart = Embeddings(vectors, seen, ("global", "foreground", "part1", "part2"))
+    both = Embeddings.single("global+foreground", vectors[:, :2].flatten(1))
+    joined = Embeddings.cat(both, Embeddings(vectors[:, 2:], seen[:, 2:], apart.names[2:]))
+    found = isp_official(apart, apart)
+    torch.testing.assert_close(found, isp_official(joined, joined))
+    # images 1 and 2: the joined vector and part 1, a mean of two
+    unit = [torch.nn.functional.normalize(x, dim=1) for x in (both.vectors[:, 0], vectors[:, 2])]
+    like = sum((1 + (u[1] * u[2]).sum()) / 2 for u in unit) / 2
+    torch.testing.assert_close(found[1, 2], 1 - like)
 
 
 def test_single_shot_with_one_image_each_is_the_plain_cmc() -> None:

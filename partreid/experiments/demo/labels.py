@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.evaluation.extract import Labels
-from partreid.evaluation.parts import label_quality
+from partreid.evaluation.parts import bell, label_quality, stripes
 from partreid.explain.overlays import Shown
 from partreid.labels.parsing import read_labels
 from partreid.labels.places import label_path
@@ -21,11 +21,27 @@ from partreid.train.journal import read as read_journal
 from partreid.types import UNKNOWN, Benchmark, Sample
 from partreid.utils import ui
 
+BELL, STRIPES = "bell in the middle, no network", "stripes, no network"
+
 
 def quality_of(folder: Path, benchmark: Benchmark, world: Path) -> dict[str, float]:
     """How well the labels that a run ended with fit the exact surfaces."""
     labels = load_tensors(folder / "checkpoint.safetensors")[0]["cue/parts/labels"].numpy()
     return dict(label_quality(labels, benchmark.train, surfaces(world)))
+
+
+def baselines(benchmark: Benchmark, world: Path) -> dict[str, dict[str, float]]:
+    """The same of labels that look at nothing: a bell in the middle in five rows, and five stripes.
+    A network's labels that are no better are no find.
+    """
+    n, K, size = len(benchmark.train), 5, (32, 16)
+    blind = {BELL: bell(K, size), STRIPES: stripes(K, size)}
+    return {
+        name: dict(
+            label_quality(np.broadcast_to(one, (n, *size)), benchmark.train, surfaces(world))
+        )
+        for name, one in blind.items()
+    }
 
 
 def surfaces(world: Path) -> Labels:

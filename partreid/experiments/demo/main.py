@@ -14,7 +14,7 @@ from partreid.evaluation import RunResult, evaluate_run
 from partreid.evaluation.parts import Truth
 from partreid.evaluation.run import ignoring_visibility
 from partreid.experiments.demo import decide
-from partreid.experiments.demo.labels import print_quality, quality_of, rounds, stories
+from partreid.experiments.demo.labels import baselines, print_quality, quality_of, rounds, stories
 from partreid.experiments.demo.lessons import lessons
 from partreid.experiments.demo.truth import exact_labels, leak_check, watch, with_exact_masks
 from partreid.inference import Model, load
@@ -113,7 +113,11 @@ def run(
         + f"; chance is {100 * leak['chance']:.1f} %."
     )
 
-    quality = {titles[m]: quality_of(out / "runs" / m, benchmark, world) for m in taught}
+    quality: dict[str, dict[str, float]] = {
+        titles[m]: quality_of(out / "runs" / m, benchmark, world) for m in taught
+    }
+    if quality:
+        quality |= baselines(benchmark, world)
     print_quality(quality)
     clock = time.perf_counter()
     made = decide.decided(seeing, out / "runs" / HERO)

@@ -48,4 +48,5 @@ PAPER = Paper(
     synthetic=recipes.synthetic,
     claims=CLAIMS,
     core=True,
+    official="partreid.metrics.official:bpbreid_official",
 )

@@ -69,4 +69,6 @@ PAPER = Paper(
         )
     },
     cost=cost,
+    official="partreid.metrics.official:hcga_official",
+    trapezoid=True,
 )

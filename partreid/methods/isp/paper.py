@@ -50,4 +50,6 @@ PAPER = Paper(
         )
     },
     cost=cost,
+    official="partreid.metrics.official:isp_official",
+    trapezoid=True,
 )

@@ -1,12 +1,17 @@
 """ISP's labels of one person: what they find, how steady they are, and whoever comes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from benchmarks.people import oddities, person
-from partreid.methods.isp.labels import parse_person
+from partreid.errors import RecipeError
+from partreid.methods.hcga.coparsing import hcga_coparsing
+from partreid.methods.isp.clustering import inside
+from partreid.methods.isp.labels import isp_clusters, parse_person
+from partreid.types import Sample
 
 
 def test_labels_find_the_people() -> None:
@@ -58,3 +63,28 @@ def test_central_looks_at_the_middle() -> None:
     inside = labels[:, 8:24, 6:10] > 0
     rim = torch.cat([labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]], 1) > 0
     assert inside.float().mean() > 0.95 and not rim.any()
+
+
+def test_a_bright_rim_is_no_foreground_once_it_counts_as_what_is_inside() -> None:
+    """What zero padding does: the outermost cells respond most, whatever they show."""
+    f, truth, cameras = person(8, 64, (32, 16))
+    padded = f.clone()
+    for edge in (padded[:, :, 0], padded[:, :, -1], padded[..., 0], padded[..., -1]):
+        edge *= 3
+    seen, ignored = (parse_person(padded, cameras, None, parts=3, rim=rim).labels for rim in (0, 1))
+
+    def overlap(labels: torch.Tensor) -> float:
+        return float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
+
+    assert overlap(ignored) > 0.7 > overlap(seen)
+    assert torch.equal(inside(f, 0), f)
+    inner = inside(f, 2)
+    assert torch.equal(inner[:, :, 2:-2, 2:-2], f[:, :, 2:-2, 2:-2])
+    assert torch.equal(inner[:, :, 0, 0], f[:, :, 2, 2]) and inner.shape == f.shape
+    assert torch.equal(inside(f[:, :, :4, :4], 2), f[:, :, :4, :4])  # nothing inside: as it is
+
+
+@pytest.mark.parametrize("make", [isp_clusters, hcga_coparsing])
+def test_a_negative_rim_is_refused(make: Any) -> None:
+    with pytest.raises(RecipeError, match="rim is a number of cells from 0, got -1"):
+        make(Path(), [Sample(Path("a.jpg"), 1, 1)], rim=-1)
