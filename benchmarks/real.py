@@ -115,8 +115,7 @@ def label_of(spec: Spec) -> Spec:
     if spec.name == "uv_tiles":
         return spec.but(missing="unknown") if "missing" in spec.args else spec
     if source is not None and source.learns:
-        # a trunk that knows ImageNet responds to people: no bell is needed
-        return Spec(spec.name, **{k: v for k, v in spec.args.items() if k != "central"})
+        return spec.but(rim=1)
     return spec
 
 

@@ -27,8 +27,17 @@ _STARTS = {
         "FILE --layout trunk --out FOLDER, then --set backbone.weights=FOLDER/trunk.safetensors.",
     ),
 }
+# What brings a trunk's map to a quarter of the image's sides, where it does not come so.
+_QUARTER = {"small": {"stride": 4}, "resnet50": {"upsample": 4}, "seresnet50": {"upsample": 4}}
 _TIMM = "the trunk is timm's "
 _FROM = "the trunk starts from the weights "
+
+
+def quarter(trunk: Spec) -> Spec:
+    """A trunk whose map has a quarter of the image's height and width, as HRNet's has: labels that a
+    network finds in its features need it. One that is not known stays as it is.
+    """
+    return trunk.but(**_QUARTER.get(trunk.name, {}))
 
 
 def noted(recipe: Recipe) -> Recipe:

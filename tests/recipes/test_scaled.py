@@ -33,12 +33,12 @@ def test_a_paper_s_main_row_is_the_synthetic_recipe_itself() -> None:
 def test_arguments_that_the_row_changes_survive_and_others_are_the_base_s() -> None:
     row = find("isp/table2/occluded_duke/no-visibility@tiny")
     # dim of the base, matching of the row
-    assert row.method == Spec("isp", dim=128, matching="concat")
+    assert row.method == Spec("isp", dim=128, part_norm=True, matching="concat")
     assert find("bpbreid/table2/no-visibility@tiny").method == Spec(
         "bpbreid", reduce="none", visibility="none"
     )
     bare = find("hcga/table1/occluded_duke/no-gam@tiny").method.args
-    assert bare == {"dim": 128, "t": None, "visibility": "argmax"}
+    assert bare == {"dim": 128, "part_norm": True, "t": None, "visibility": "argmax"}
 
 
 def test_labels_of_any_parser_become_surfaces_with_the_row_s_parts() -> None:
@@ -60,7 +60,7 @@ def test_cues_that_learn_keep_what_a_small_trunk_needs() -> None:
     )
     # ISP's labels for HCGA's network
     other = find("hcga/table6/occluded_duke/isp@demo").cues["parts"]
-    assert other == Spec("isp_clusters", parts=3, every=2, central=True)
+    assert other == Spec("isp_clusters", parts=3, every=2, central=True, rim=2)
     tiles = find("synthetic/demo/dsa").cues["uv_tiles"]
     assert find("dsa/noise/heavy@demo").cues["uv_tiles"] == tiles.but(noise="heavy")
 

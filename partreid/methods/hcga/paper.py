@@ -65,7 +65,7 @@ PAPER = Paper(
         "hcga_coparsing": LabelSource(
             "partreid.methods.hcga.coparsing:hcga_coparsing",
             learns=True,
-            tuned=("every", "central"),
+            tuned=("every", "central", "rim"),
         )
     },
     cost=cost,

@@ -10,7 +10,7 @@ from typing import Any
 
 from partreid.methods.isp.recipes import CENTERS, CENTRAL, on
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
-from partreid.recipes.trunks import RESNET50
+from partreid.recipes.trunks import RESNET50, quarter
 
 WEIGHTS = Frozen(
     {
@@ -394,8 +394,11 @@ def synthetic(base: Recipe) -> Recipe:
     """HCGA with part labels from its own features, made anew every other epoch."""
     return replace(
         base,
-        method=Spec("hcga", dim=128),
+        method=Spec("hcga", dim=128, part_norm=True),
+        backbone=quarter(base.backbone),
         stages=with_weights(base, WEIGHTS | {"parsing": 1.0}),
-        cues=Frozen({"parts": Spec("hcga_coparsing", parts=3, every=2, until=None, central=True)}),
-        notes=(CENTRAL,),
+        cues=Frozen(
+            {"parts": Spec("hcga_coparsing", parts=3, every=2, until=None, central=True, rim=2)}
+        ),
+        notes=CENTRAL,
     )

@@ -38,17 +38,26 @@ def isp_clusters(
     enhance: bool = False,
     central: bool = False,
     rim: int = 0,
+    height: float = 0.0,
     aligned: bool = True,
 ) -> PseudoLabels:
     """The cue: labels of ``parts`` parts (the paper's K - 1), clustered anew every ``every`` epochs
     before ``until``.
 
-    clustering, enhance, central, rim: see :func:`parse_person`; aligned: see
-    :class:`partreid.labels.pseudo.PseudoLabels`. RecipeError for a negative rim.
+    clustering, enhance, central, rim, height: see :func:`parse_person`; aligned: see
+    :class:`partreid.labels.pseudo.PseudoLabels`. RecipeError for a negative rim or height.
     """
     require_rim(rim)
+    if height < 0:
+        raise RecipeError(f"height is a weight from 0, got {height:g}")
     labeller = partial(
-        parse_person, parts=parts, clustering=clustering, enhance=enhance, central=central, rim=rim
+        parse_person,
+        parts=parts,
+        clustering=clustering,
+        enhance=enhance,
+        central=central,
+        rim=rim,
+        height=height,
     )
     return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
 
@@ -70,6 +79,7 @@ def parse_person(
     enhance: bool = False,
     central: bool = False,
     rim: int = 0,
+    height: float = 0.0,
     plausible: tuple[float, float] = (0.02, 0.95),
     seed: int = 0,
 ) -> Labelled:
@@ -80,7 +90,9 @@ def parse_person(
     (Fig. 5). enhance: the released code sharpens the activation. central: ours, activation counts
     for less towards the rim; for trunks that start from nothing, in which the foreground need not
     respond more. rim: ours, so many cells at the rim count as those next to them, for there a trunk
-    sees its own padding. plausible: least and greatest share of foreground that is believed.
+    sees its own padding. height: ours, the second stage also clusters by the row of a pixel, -1 at
+    the top to 1, times this and the length of its features: parts that lie one above the other
+    keep their order. plausible: least and greatest share of foreground that is believed.
     """
     n, _, h, w = features.shape
     maps = inside(features.float(), rim).flatten(2)
@@ -103,6 +115,9 @@ def parse_person(
     start = (
         state.centers.to(maps.device) if state is not None and state.centers is not None else None
     )
+    if height > 0:
+        place = (2 * row / max(h - 1, 1) - 1).float() * height * length
+        maps = torch.cat([maps, place[:, None]], 1)
     if clustering == "one_step":  # Variant 1
         pixels = Pixels(maps, (length > 0) / length.clamp_min(1e-12))
         found = kmeans(pixels, parts + 1, start, seed=seed)

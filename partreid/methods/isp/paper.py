@@ -46,7 +46,9 @@ PAPER = Paper(
     claims=CLAIMS,
     labels={
         "isp_clusters": LabelSource(
-            "partreid.methods.isp.labels:isp_clusters", learns=True, tuned=("every", "central")
+            "partreid.methods.isp.labels:isp_clusters",
+            learns=True,
+            tuned=("every", "central", "rim", "height"),
         )
     },
     cost=cost,

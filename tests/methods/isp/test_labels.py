@@ -84,6 +84,27 @@ def test_a_bright_rim_is_no_foreground_once_it_counts_as_what_is_inside() -> Non
     assert torch.equal(inside(f[:, :, :4, :4], 2), f[:, :, :4, :4])  # nothing inside: as it is
 
 
+def test_height_keeps_parts_one_above_the_other() -> None:
+    """Two looks that alternate from top to bottom are two clusters by features, and four rows with
+    the height.
+    """
+    f = torch.zeros(4, 8, 32, 16)
+    f[:, :, 2:30, 4:12] = torch.eye(8)[(torch.arange(28) // 7) % 2].T[None, :, :, None] + 0.1
+    plain, rows = (
+        parse_person(f, torch.zeros(4), None, parts=4, height=height) for height in (0.0, 2.0)
+    )
+
+    def spread(labels: torch.Tensor) -> float:
+        row = torch.arange(32).float()[None, :, None].expand(labels.shape)
+        return max(float(row[labels == k].std()) for k in range(1, 5) if (labels == k).any())
+
+    assert spread(rows.labels) < 3 < spread(plain.labels)
+    again = parse_person(f, torch.zeros(4), rows.state, parts=4, height=2.0)
+    assert torch.equal(again.labels, rows.labels) and "restarted" not in again.notes
+    with pytest.raises(RecipeError, match="height is a weight from 0, got -1"):
+        isp_clusters(Path(), [Sample(Path("a.jpg"), 1, 1)], height=-1.0)
+
+
 @pytest.mark.parametrize("make", [isp_clusters, hcga_coparsing])
 def test_a_negative_rim_is_refused(make: Any) -> None:
     with pytest.raises(RecipeError, match="rim is a number of cells from 0, got -1"):
