@@ -33,6 +33,8 @@ from benchmarks import fitted
 from benchmarks.about import about
 from partreid import build
 from partreid.data.occlusion import RECORD, write_occluded
+from partreid.data.transforms import read_image, to_batch
+from partreid.distance import PartDistance
 from partreid.evaluation import RunResult, evaluate_run
 from partreid.evaluation.extract import extract
 from partreid.evaluation.parts import Overlap, bell, stripes
@@ -270,6 +272,43 @@ def cuhk01(model: Model, root: Path) -> dict[str, Any]:
     return found
 
 
+def peer(file: Path, test: Benchmark) -> list[dict[str, Any]]:
+    """What a model of others scores on the same queries: an ONNX file that takes [N, 3, 256, 128],
+    normalised by ImageNet's mean and deviation, and gives one vector. Needs onnxruntime.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    takes = session.get_inputs()[0]
+    most = takes.shape[0] if isinstance(takes.shape[0], int) else 32
+
+    def embed(samples: Sequence[Sample]) -> Embeddings:
+        found = []
+        for at in range(0, len(samples), most):
+            crops = [read_image(s.path, (256, 128)) for s in samples[at : at + most]]
+            batch = to_batch(crops + crops[-1:] * (most - len(crops))).numpy()
+            found.append(session.run(None, {takes.name: batch})[0][: len(crops)])
+        return Embeddings.single("all", torch.from_numpy(np.concatenate(found)))
+
+    queries = {name: embed(samples) for name, samples in test.queries.items()}
+    scored = score(
+        PartDistance("cosine"), Embedded(queries, embed(test.gallery)), test, build.protocol(test)
+    )
+    return [
+        {
+            "queries": s.queries,
+            "rank1": round(float(s.ranking.cmc[1]), 4),
+            "mAP": round(float(s.ranking.mAP), 4),
+            "mAP_interval": [round(v, 4) for v in bounds(s.intervals["mAP"])],
+        }
+        for s in scored
+    ]
+
+
+def bounds(interval: Any) -> tuple[float, float]:
+    return float(interval.low), float(interval.high)
+
+
 def gains(bot: RunResult, other: RunResult) -> dict[str, Any]:
     """mAP over the baseline by query set, with its interval by people."""
     found = {}
@@ -291,11 +330,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("real"))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--peer", type=Path, help="an ONNX file of others, to compare with")
     parser.add_argument("--cuhk01", action="store_true", help="also on CUHK01, not trained on")
     options = parser.parse_args()
     began = time.perf_counter()
     learn, test, told = prepared(options.root, options.out)
     ui.say(f"{told['images']} training images, labels for {100 * told['label_coverage']:.1f} %")
+    others = {options.peer.name: peer(options.peer, test)} if options.peer else {}
     results: list[RunResult] = []
     numbers: dict[str, Any] = {}
     for method in options.methods:
@@ -340,6 +381,7 @@ def main() -> None:
                     **told,
                     "seconds": round(time.perf_counter() - began),
                     "methods": numbers,
+                    "others": others,
                 },
             )
 
