@@ -2,6 +2,7 @@
 hidden.
 
     python -m benchmarks.search [--json FILE] [--queries N] [--gallery N] [--top K]
+    python -m benchmarks.search --single      one query at a time, the gallery prepared or not
 
 Ours keeps the nearest so far while tiles of distances pass; beside it whole rows of distances,
 1,024 queries at a time, sorted, which is how it is defined. Each in a process of its own: seconds
@@ -44,6 +45,30 @@ def by_tiles(distance: PartDistance, query: Embeddings, gallery: Embeddings, top
     return nearest(distance, query, gallery, top)[0]
 
 
+def one_by_one(metric: str, gallery: int, top: int, queries: int = 24) -> dict[str, Any]:
+    """Seconds of a search with one query: the gallery made ready anew each time, made ready once, and
+    beside them what it cannot be less than, one product of the vectors as they lie in memory.
+    """
+    q, g = (embeddings(n, HIDDEN, seed, PARTS, WIDTH) for seed, n in enumerate((queries, gallery)))
+    distance = PartDistance(metric)  # type: ignore[arg-type]
+    start = time.perf_counter()
+    ready, flat = distance.prepare(g), g.vectors.flatten(1)
+    found: dict[str, Any] = {"metric": metric, "prepare_seconds": time.perf_counter() - start}
+    ways = {
+        "anew": lambda one: nearest(distance, one, g, top),
+        "prepared": lambda one: nearest(distance, one, ready, top),
+        "plain_product": lambda one: torch.mm(flat, one.vectors.flatten(1).T),
+    }
+    spent: dict[str, list[float]] = {way: [] for way in ways}
+    for i in range(queries):  # the ways take turns, so that all meet the same minute
+        for way, search in ways.items():
+            start = time.perf_counter()
+            search(q.rows([i]))
+            spent[way].append(time.perf_counter() - start)
+    found |= {f"{way}_seconds": sorted(times)[len(times) // 2] for way, times in spent.items()}
+    return found
+
+
 def measure(
     how: str, metric: str, queries: int, gallery: int, top: int, keep: str
 ) -> dict[str, Any]:
@@ -74,6 +99,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1024)
     parser.add_argument("--gallery", type=int, default=100_000)
     parser.add_argument("--top", type=int, default=3)
+    parser.add_argument("--single", action="store_true", help="only searches with one query")
     parser.add_argument("--one", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -81,6 +107,20 @@ def main() -> None:
         print(json.dumps(measure(how, metric, *map(int, numbers), keep)))
         return
     size = (options.queries, options.gallery, options.top)
+    if options.single:
+        found = [one_by_one(m, size[1], size[2]) for m in ("cosine", "unit_euclidean")]
+        for r in found:
+            print(
+                f"{r['metric']:16} one query among {size[1]:,}: anew {1000 * r['anew_seconds']:.0f} ms, "
+                f"prepared {1000 * r['prepared_seconds']:.0f} ms, one product of the vectors "
+                f"{1000 * r['plain_product_seconds']:.0f} ms; to prepare "
+                f"{1000 * r['prepare_seconds']:.0f} ms"
+            )
+        if options.json:
+            made = about(f"python -m benchmarks.search --single --gallery {size[1]}")
+            shape = {"gallery": size[1], "top": size[2], "parts": PARTS, "width": WIDTH}
+            options.json.write_text(json.dumps({**made, **shape, "rows": found}, indent=1) + "\n")
+        return
     print(
         f"{size[0]:,} queries, {size[1]:,} gallery images, the {size[2]} nearest; {PARTS} x "
         f"{WIDTH}; {torch.get_num_threads()} threads, torch {torch.__version__}\n"

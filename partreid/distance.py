@@ -124,7 +124,8 @@ class PartDistance:
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
             with _full_precision(q):
                 return self._combine(self.per_part(q, g), _shared_parts(q, g, _dtype(q, g)))
-        return self._tiled(q, g, *self._sides(q, g))
+        dtype = _dtype(q, g)
+        return self._tiled(q, g, self._query_side(q, dtype), self._gallery_side(g, dtype))
 
     def blocks(self, q: Vectors, g: Vectors, rows: int = 1024) -> Iterator[tuple[slice, Tensor]]:
         """The same distances, some queries at a time.
@@ -146,7 +147,8 @@ class PartDistance:
         """
         q, g = self._embeddings(q, g)
         integer("the rows of a block", rows, 1)
-        query, gallery = self._sides(q, g)
+        dtype = _dtype(q, g)
+        query, gallery = self._query_side(q, dtype), self._gallery_side(g, dtype)
         for start in range(0, len(q), rows):
             at = slice(start, min(start + rows, len(q)))
             yield at, self._tiled(q.rows(at), g, query.rows(at), gallery)
@@ -166,7 +168,27 @@ class PartDistance:
             A slice of the queries, a slice of the gallery, and their distances float32.
         """
         q, g = self._embeddings(q, g)
-        return self._tiles(q, g, *self._sides(q, g))
+        dtype = _dtype(q, g)
+        return self._tiles(q, g, self._query_side(q, dtype), self._gallery_side(g, dtype))
+
+    def prepare(self, g: Vectors, *, visibility: Tensor | None = None) -> "PreparedGallery":
+        """A gallery made ready once, to be compared with many queries that come one after the other.
+
+        Args:
+            g: Gallery, embeddings or float [Ng, D] or [Ng, M, D].
+            visibility: Of a plain tensor, float [Ng, M] in [0, 1]; None: all 1.
+
+        Returns:
+            A :class:`PreparedGallery`, which gives the very numbers that a call gives.
+
+        Examples:
+            >>> gallery = PartDistance("euclidean").prepare(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+            >>> gallery(torch.tensor([[3.0, 4.0]]))
+            tensor([[5., 0.]])
+        """
+        e = Embeddings.of(g, visibility)
+        self._check(e, e)
+        return PreparedGallery(self, e)
 
     def within(self, e: Vectors, *, visibility: Tensor | None = None) -> Tensor:
         """All distances inside a batch, for triplet losses.
@@ -323,38 +345,43 @@ class PartDistance:
 
     # The path without gradients: tiles, in place.
 
-    def _sides(self, q: Embeddings, g: Embeddings) -> tuple[Side, Side]:
-        """Prepare both sides so that for each part left @ right.T is v a v' cos, or (v a |e -
-        e'|)^2 for Euclid.
-        """
-        dtype = _dtype(q, g)
+    # For each part query @ gallery.T is v a v' cos, or (v a |e - e'|)^2 for Euclid: |e - e'|^2 =
+    # |e|^2 - 2 e e' + |e'|^2 is one product of vectors with two more columns. A product costs
+    # little more; each further pass over a tile is a pass over memory and a meeting of all threads.
+
+    def _query_side(self, q: Embeddings, dtype: torch.dtype) -> Side:
+        norm, scale, seen = self._measured(q, dtype)
         weight = torch.tensor(
             self.weights or (1.0,) * len(q.names), dtype=dtype, device=q.vectors.device
         )
-        norms = [torch.linalg.vector_norm(e.vectors.detach(), dim=2, dtype=dtype) for e in (q, g)]
-        x, y = [
-            torch.ones_like(n) if self.metric == "euclidean" else n.clamp_min(1e-12).reciprocal()
-            for n in norms
-        ]
-        left, right = (e.visibility.detach().to(dtype) for e in (q, g))
-        shown = [v.T.contiguous() for v in (left, right)]
         # one more row, so that the product of both sides is S + lambda without a pass of its own
-        if self.shrink:
-            shown = [
-                torch.cat([v, v.new_full((1, v.shape[1]), a)])
-                for v, a in zip(shown, (self.shrink, 1.0))
-            ]
+        shown = self._shown(seen, self.shrink)
         if self.metric == "cosine":
-            return Side(shown[0], x * left * weight, None), Side(shown[1], y * right, None)
-        # |e - e'|^2 = |e|^2 - 2 e e' + |e'|^2 is one product of vectors with two more columns. A
-        # product costs little more; each further pass over a tile is a pass over memory and a
-        # meeting of all threads.
-        square, one = (left * weight).square(), torch.ones_like(y)
-        ends = (
-            torch.stack([square * (norms[0] * x).square(), square], 2),
-            torch.stack([one, (norms[1] * y).square()], 2),
-        )
-        return Side(shown[0], -2 * x * square, ends[0]), Side(shown[1], y, ends[1])
+            return Side(shown, scale * seen * weight, None)
+        square = (seen * weight).square()
+        ends = torch.stack([square * (norm * scale).square(), square], 2)
+        return Side(shown, -2 * scale * square, ends)
+
+    def _gallery_side(self, g: Embeddings, dtype: torch.dtype) -> Side:
+        norm, scale, seen = self._measured(g, dtype)
+        shown = self._shown(seen, 1.0)
+        if self.metric == "cosine":
+            return Side(shown, scale * seen, None)
+        ends = torch.stack([torch.ones_like(scale), (norm * scale).square()], 2)
+        return Side(shown, scale, ends)
+
+    def _measured(self, e: Embeddings, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Norms, what they are scaled by, and visibilities [N, M]."""
+        norm = torch.linalg.vector_norm(e.vectors.detach(), dim=2, dtype=dtype)
+        plain = self.metric == "euclidean"
+        scale = torch.ones_like(norm) if plain else norm.clamp_min(1e-12).reciprocal()
+        return norm, scale, e.visibility.detach().to(dtype)
+
+    def _shown(self, seen: Tensor, last: float) -> Tensor:
+        shown = seen.T.contiguous()
+        if not self.shrink:
+            return shown
+        return torch.cat([shown, shown.new_full((1, shown.shape[1]), last)])
 
     def _tiled(self, q: Embeddings, g: Embeddings, query: Side, gallery: Side) -> Tensor:
         out = torch.empty(len(q), len(g), dtype=query.shown.dtype, device=q.vectors.device)
@@ -398,6 +425,70 @@ class PartDistance:
             tile.neg_().add_(1)
         if not self.shrink:
             tile.masked_fill_(both == 0, torch.inf)
+
+
+class PreparedGallery:
+    """What :meth:`PartDistance.prepare` makes: the gallery's side of every product, computed once.
+
+    It holds a copy of the vectors, scaled, in float32 (float64 if they are that), and follows no
+    later change of theirs. Not differentiable; queries are computed in its type.
+
+    Examples:
+        >>> gallery = PartDistance("cosine").prepare(torch.eye(3))
+        >>> len(gallery), gallery.names
+        (3, ('global',))
+    """
+
+    @door
+    def __init__(self, distance: PartDistance, gallery: Embeddings) -> None:
+        self.distance, self.names = distance, gallery.names
+        self._like = gallery.rows([])
+        self.dtype, self._count = _dtype(gallery, gallery), len(gallery)
+        side = distance._gallery_side(gallery, self.dtype)
+        width = (TILE_GPU if gallery.vectors.is_cuda else TILE_CPU)[1]
+        with torch.no_grad():
+            self._tiles = [
+                (at, side.rows(at), side.rows(at).ready(gallery.vectors[at]))
+                for at in spans(len(gallery), width)
+            ]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __call__(self, q: Vectors) -> Tensor:
+        """All distances of the queries to the gallery: [Nq, Ng], see
+        :meth:`PartDistance.__call__`.
+
+        Raises:
+            ShapeError: Queries and gallery have not the same embeddings.
+        """
+        q = self._fitting(q)
+        out = torch.empty(len(q), len(self), dtype=self.dtype, device=q.vectors.device)
+        for _ in self._filled(q, out):
+            pass
+        return out
+
+    def tiles(self, q: Vectors) -> Iterator[tuple[slice, slice, Tensor]]:
+        """The same distances in tiles, see :meth:`PartDistance.tiles`."""
+        return self._filled(self._fitting(q))
+
+    def _fitting(self, q: Vectors) -> Embeddings:
+        return self.distance._embeddings(q, self._like)[0]
+
+    def _filled(
+        self, q: Embeddings, out: Tensor | None = None
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        query = self.distance._query_side(q, self.dtype)
+        for rows in spans(len(q), (TILE_GPU if q.vectors.is_cuda else TILE_CPU)[0]):
+            left = query.rows(rows)
+            with torch.no_grad():
+                x = left.ready(q.vectors[rows])
+            for columns, right, y in self._tiles:
+                size = (len(x), columns.stop - columns.start)
+                tile = x.new_empty(size) if out is None else out[rows, columns]
+                with torch.no_grad(), _full_precision(q):
+                    self.distance._fill(tile, left, x, right, y)
+                yield rows, columns, tile
 
 
 @door

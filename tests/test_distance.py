@@ -15,6 +15,7 @@ from torch import Tensor
 from partreid import build
 from partreid import distance as module
 from partreid.distance import Metric, PartDistance, shared, typical
+from partreid.errors import ShapeError
 from partreid.recipes import find, override
 from partreid.types import Embeddings
 
@@ -640,3 +641,29 @@ def test_what_is_no_embedding_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             call()
+
+
+@pytest.mark.parametrize("shrink", [0.0, 1.5])
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_prepared_gallery_gives_the_numbers_of_a_call(
+    metric: Metric, shrink: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TILE_CPU", (3, 4))  # several tiles of a small gallery
+    for weights in WEIGHTS:
+        distance = PartDistance(metric, weights, shrink, 1.2 if shrink else None)
+        q, g = some(7, 1, "soft"), some(11, 2)
+        ready = distance.prepare(g)
+        assert torch.equal(ready(q), distance(q, g))
+        assert torch.equal(ready(q.rows([4])), distance(q.rows([4]), g))
+        whole = torch.full((7, 11), torch.nan)
+        for rows, columns, tile in ready.tiles(q):
+            whole[rows, columns] = tile
+        assert torch.equal(whole, distance(q, g))
+        g.vectors.zero_()  # a prepared gallery holds its own numbers
+        assert torch.equal(whole, ready(q))
+    plain = PartDistance("cosine").prepare(torch.eye(3, dtype=torch.float64))
+    assert plain.dtype == torch.float64 and plain(torch.eye(3)).dtype == torch.float64
+    with pytest.raises(ShapeError, match="query and gallery must have the same embeddings"):
+        plain(torch.ones(2, 4))
+    empty = PartDistance("cosine").prepare(torch.empty(0, 3))
+    assert len(empty) == 0 and empty(torch.ones(2, 3)).shape == (2, 0)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.attack import runs, valid
 from tests.test_cli import commands
@@ -66,6 +67,7 @@ EVERY: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("data check synthetic-tiny {}/world", 0, ()),
     ("data synth tiny {}/world", 0, ()),
     ("data sheet {}/world sheet.png --rows 1", 0, ("sheet.png",)),
+    ("data occlude folders {}/crops made/occluded --people 0", 0, ("made/occluded",)),
     (
         "labels import keypoints {}/keypoints.json --data {}/labelled --out made/keypoints",
         0,
@@ -108,6 +110,10 @@ def test_only_what_is_named_is_written(
     shutil.copytree(trained("bpbreid"), given / "run")
     shutil.copy(next((world / "query").iterdir()), given / "a.jpg")
     crops_of(given / "crops")
+    for crop in (given / "crops" / "query").rglob("*.png"):
+        mask = given / "crops" / "masks" / crop.relative_to(given / "crops" / "query")
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", Image.open(crop).size, 255).save(mask)
     valid.samples(given / "labelled")
     valid.put(given / "keypoints.json", json.dumps(valid.coco()))
     valid.put(given / "x.pth", runs.weights("zip"))

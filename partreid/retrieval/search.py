@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from partreid.distance import PartDistance
+from partreid.distance import PartDistance, PreparedGallery
 from partreid.errors import DataError
 from partreid.types import Embeddings
-from partreid.utils.arguments import door, integer
+from partreid.utils.arguments import door, integer, require
 
 Integers = NDArray[np.int64]
 Distances = NDArray[np.floating]
@@ -24,7 +24,7 @@ _MANY = 4
 
 @door
 def nearest(
-    distance: PartDistance, query: Embeddings, gallery: Embeddings, k: int
+    distance: PartDistance, query: Embeddings, gallery: Embeddings | PreparedGallery, k: int
 ) -> tuple[Integers, Distances]:
     """Gallery rows and distances of the k nearest (or of all, if there are fewer), nearest first.
 
@@ -34,7 +34,8 @@ def nearest(
     Args:
         distance: how two images are compared.
         query: Nq embeddings.
-        gallery: Ng embeddings.
+        gallery: Ng embeddings, or what ``distance.prepare`` made of them, for queries that come one
+            after the other.
         k: how many of the gallery.
 
     Returns:
@@ -42,6 +43,7 @@ def nearest(
 
     Raises:
         DataError: a distance is NaN.
+        ArgumentError: the gallery was prepared for another distance.
         ShapeError: the embeddings differ.
 
     Examples:
@@ -54,9 +56,21 @@ def nearest(
         ([[0, 1], [1, 0], [2, 1]], [1.0, 1.0, 4.0])
     """
     k = min(integer("k", k, 1), len(gallery))
+    if isinstance(gallery, PreparedGallery):
+        require(
+            gallery.distance == distance,
+            "the gallery",
+            f"prepared for {distance}",
+            gallery.distance,
+        )
     index = np.zeros((len(query), k), np.int64)
+    tiles = (
+        gallery.tiles(query)
+        if isinstance(gallery, PreparedGallery)
+        else distance.tiles(query, gallery)
+    )
     far = np.full((len(query), k), np.inf, np.float64 if _double(query, gallery) else np.float32)
-    for rows, columns, tile in distance.tiles(query, gallery):
+    for rows, columns, tile in tiles:
         held = min(k, columns.start)
         index[rows], far[rows] = _merged(index[rows], far[rows], held, columns.start, tile, rows)
     return index, far
@@ -110,5 +124,7 @@ def _near(tile: Tensor, limit: Tensor | None, k: int) -> tuple[Integers, Integer
     return row, column, tile.flatten()[flat].cpu().numpy()
 
 
-def _double(query: Embeddings, gallery: Embeddings) -> bool:
+def _double(query: Embeddings, gallery: Embeddings | PreparedGallery) -> bool:
+    if isinstance(gallery, PreparedGallery):
+        return gallery.dtype == torch.float64
     return torch.float64 in (query.vectors.dtype, gallery.vectors.dtype)

@@ -200,6 +200,7 @@ def test_layouts_are_known_by_sight(market: Path, tmp_path: Path) -> None:
             "cuhk03_detected",
             "cuhk03_labeled_classic",
             "cuhk03_detected_classic",
+            "cuhk03_pair1",
         ): ["cuhk-03.mat"],
         ("occluded_reid", "occluded_reid_half"): ["whole_body_images/001/001_01.tif"],
         ("p_dukemtmc",): ["train/whole_body_images/1/1_1.jpg"],

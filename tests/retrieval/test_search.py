@@ -86,6 +86,11 @@ def test_many_tiles_of_real_numbers_and_duplicates(
     expected = sorted_whole(PartDistance(metric), q, g, k)
     np.testing.assert_array_equal(index, expected[0])
     np.testing.assert_array_equal(far, expected[1])
+    ready = PartDistance(metric).prepare(g)
+    for found, wanted in zip(nearest(PartDistance(metric), q, ready, k), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(ArgumentError, match="the gallery must be prepared for"):
+        nearest(PartDistance(metric, shrink=1.0, far=1.0), q, ready, k)
 
 
 def test_double_precision_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +99,8 @@ def test_double_precision_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     g = Embeddings(near[:, None, None].expand(9, 1, 1), torch.ones(9, 1), ("a",))
     nowhere = Embeddings(torch.zeros(1, 1, 1, dtype=torch.float64), torch.ones(1, 1), ("a",))
     index, far = nearest(PartDistance("euclidean"), nowhere, g, 9)
+    prepared = nearest(PartDistance("euclidean"), nowhere, PartDistance("euclidean").prepare(g), 9)
+    assert prepared[1].dtype == np.float64 and prepared[0].tolist() == index.tolist()
     assert far.dtype == np.float64 and index.tolist() == [[8, 7, 6, 5, 4, 3, 2, 1, 0]]
 
 

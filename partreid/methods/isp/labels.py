@@ -62,6 +62,7 @@ def isp_clusters(
     return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
 
 
+@door
 def require_rim(rim: int) -> None:
     """RecipeError for a rim of fewer than no cells."""
     if rim < 0:
