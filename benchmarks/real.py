@@ -71,7 +71,7 @@ def recipe_of(method: str, weights: Path, epochs: int, seed: int) -> Recipe:
     """The method's row of the synthetic benchmark with the plan, the trunk and the labels that all
     share here.
     """
-    base = find(f"synthetic/demo/{method}")
+    base = find(f"synthetic/demo/{BOT_FINE.get(method, method)}")
     total = sum(stage.epochs for stage in base.stages)
     later = [max(1, epochs * stage.epochs // total) for stage in base.stages[1:]]
     stages = [
@@ -106,7 +106,9 @@ def trunk_of(method: str, weights: Path) -> Spec:
     return trunk.but(levels=LEVELS, reduce=WIDE) if method in FINE else trunk
 
 
-FINE = ("bpbreid", "isp", "hcga")
+# The joined map is worth something by itself: a BoT on it says how much of a gain is not the parts'.
+BOT_FINE = {"bot_fine": "bot"}
+FINE = ("bot_fine", "bpbreid", "isp", "hcga")
 
 
 def label_of(spec: Spec) -> Spec:
@@ -319,7 +321,7 @@ def gains(bot: RunResult, other: RunResult) -> dict[str, Any]:
 
 
 def main() -> None:
-    every = [paper.name for paper in papers()]
+    every = [*(paper.name for paper in papers()), *BOT_FINE]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
