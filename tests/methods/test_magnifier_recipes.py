@@ -3,6 +3,7 @@
 import pytest
 
 from partreid.methods.magnifier import recipes
+from partreid.recipes import find
 
 GLOBAL = ("id_global", "triplet_global")
 ROWS = {r.name.removeprefix("magnifier/"): r for r in recipes.ROWS}
@@ -58,3 +59,15 @@ def test_figures_without_numbers_expect_none() -> None:
         if r.name.startswith("magnifier/figure5")
     }
     assert found == {(s, k) for s in ("random_torso", "random_baseline") for k in (2, 4, 6)}
+
+
+def test_the_synthetic_rows_train_as_they_test_and_one_row_does_as_the_paper() -> None:
+    as_at_test = {"train_source": "predicted", "infer": "soft", "infer_background": False}
+    for name in ("synthetic/small/magnifier", "magnifier/table2/cuhk03_labeled/g+m+sab@small"):
+        assert dict(find(name).method.args) == as_at_test
+        assert "probabilities in training too" in " ".join(find(name).notes)
+    assert dict(ROWS["control/as-at-test"].method.args) == as_at_test
+    assert dict(find("magnifier/control/as-written@small").method.args) == {
+        "train_source": "pseudo", "infer": "hard", "infer_background": True,
+    }  # fmt: skip
+    assert not ROWS["table1/market1501"].method.args

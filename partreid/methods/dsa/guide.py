@@ -16,18 +16,25 @@ from partreid.layers.warp import MERGE_FB, MERGE_LR
 
 class Guide(nn.Module):
     """Tiles float [B, 24, 3, S, S] -> the vectors of its heads: "global" d_G [B, D], "parts" d_L
-    [B, 8, D / 8].
+    [B, 8, P].
 
     width: c = ``width`` channels of each of the 8 merged feature maps D_i (128 in the paper);
     earlier layers have a half and a quarter of it. dim: D (2048 there). heads: which of the two to
-    build. Tiles of 32 x 32 become maps of 8 x 8. From scratch; BN and ReLU follow each convolution
-    as in ResNet-18, whose basic block this is made of.
+    build. part_dim: P, by default D / 8 as in the paper. Tiles of 32 x 32 become maps of 8 x 8.
+    From scratch; BN and ReLU follow each convolution as in ResNet-18, whose basic block this is
+    made of.
     """
 
-    def __init__(self, width: int, dim: int, heads: Sequence[str] = ("global", "parts")) -> None:
+    def __init__(
+        self,
+        width: int,
+        dim: int,
+        heads: Sequence[str] = ("global", "parts"),
+        part_dim: int | None = None,
+    ) -> None:
         super().__init__()
         c, half, quarter = width, max(1, width // 2), max(1, width // 4)
-        self.width = width
+        self.width, local = width, part_dim or dim // 8
         self.stem = nn.Sequential(
             *_unit(24, 3, quarter, 5),
             nn.ReLU(inplace=True),  # conv1
@@ -38,7 +45,7 @@ class Guide(nn.Module):
         self.paired = nn.Sequential(Block(13, half, c, 2), Block(13, c, c))  # conv4_x
         built = {
             "global": nn.Sequential(Block(1, 8 * c, dim), Block(1, dim, dim)),  # conv5_g
-            "parts": nn.Sequential(Block(8, c, dim // 8), Block(8, dim // 8, dim // 8)),
+            "parts": nn.Sequential(Block(8, c, local), Block(8, local, local)),
         }  # conv5_l
         self.heads = nn.ModuleDict({name: built[name] for name in heads})
 

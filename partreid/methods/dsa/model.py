@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError, ShapeError
-from partreid.layers.heads import Reduce
+from partreid.layers.heads import IdHead, Reduce
 from partreid.layers.split import split
 from partreid.layers.warp import REGIONS, as_tiles, covered
 from partreid.losses import hard_triplet, id_loss
@@ -34,10 +34,14 @@ class DSA(Method):
     head_init: the global branch starts at "random" or, as the trunk does, from "imagenet". part_id:
     identity losses of the eight parts count as their "sum" or "mean". missing: where nothing is
     known of the surface the guide sees blank tiles ("mean": the mean color), or is not asked, and
-    the fused vectors are the trunk's own ("skip"). described: what a gallery stores, of global,
-    parts, fused_global, fused_parts; the first two by default, as far as built. tile: S of tiles
-    that are made here, from a cue of maps. hidden: width between the two layers of a classifier, at
-    most the trunk's.
+    the fused vectors are the trunk's own ("skip"). guide_dropout: the share of the images whose
+    surface the guide is not asked about in training, drawn anew in every step; their fused vectors
+    are the trunk's own, so that these have to tell people apart without it. part_share: a part
+    branch has 1/``part_share`` of the trunk's channels on each layer. neck: a BN-neck and one layer
+    classify, as in BoT, instead of two layers; the vectors behind it are described. described: what
+    a gallery stores, of global, parts, fused_global, fused_parts; the first two by default, as far
+    as built. tile: S of tiles that are made here, from a cue of maps. hidden: width between the two
+    layers of a classifier, at most the trunk's.
     """
 
     needs = frozenset({"uv_tiles"})
@@ -65,6 +69,9 @@ class DSA(Method):
         head_init: Literal["random", "imagenet"] = "random",
         part_id: Literal["sum", "mean"] = "sum",
         missing: Literal["mean", "skip"] = "mean",
+        guide_dropout: float = 0.0,
+        part_share: int = 8,
+        neck: bool = False,
         described: Sequence[str] | None = None,
         tile: int = 32,
         hidden: int = 512,
@@ -73,8 +80,14 @@ class DSA(Method):
     ) -> None:
         self.check_arguments(locals())
         super().__init__()
+        if guide_dropout >= 1:
+            raise RecipeError(
+                f"guide_dropout={guide_dropout:g} never asks the guide; choose a share below 1, or "
+                "leave out the fused terms"
+            )
         halves, N = split(trunk), len(REGIONS)
         C, D = halves.early.channels, halves.channels
+        P = D // part_share  # of one part's vector
         built = [name for name in BRANCHES if any(term.endswith(name) for term in terms)]
         fused = [f"fused_{name}" for name in built if any("fused" in term for term in terms)]
         self.described = tuple(built if described is None else described)
@@ -94,6 +107,7 @@ class DSA(Method):
             part_id,
             missing,
         )
+        self.guide_dropout, self.neck = guide_dropout, neck
         self.tile, self.smoothing, self.margin = tile, smoothing, margin
         if local_input == "slice" and C % N:
             raise RecipeError(
@@ -107,16 +121,25 @@ class DSA(Method):
             self.heads["global"] = halves.tail() if head_init == "imagenet" else halves.fresh()
         if "parts" in built:
             inputs = C // N if local_input == "slice" else C
-            self.heads["parts"] = nn.ModuleList(halves.fresh(N, inputs) for _ in REGIONS)
-        self.guide = Guide(max(1, C // N), D, built) if fused else None
+            self.heads["parts"] = nn.ModuleList(halves.fresh(part_share, inputs) for _ in REGIONS)
+        self.guide = Guide(max(1, C // N), D, built, P) if fused else None
+        width = {"global": D, "parts": N * P, "fused_global": D, "fused_parts": N * P}
         self.fuse = nn.ModuleDict(
-            {name: nn.Linear(2 * D, D) for name in built if fused and fusion == "concat"}
+            {
+                name: nn.Linear(2 * width[name], width[name])
+                for name in built
+                if fused and fusion == "concat"
+            }
         )
+
+        def classifiers(M: int, inputs: int) -> nn.Module:
+            if neck:
+                return IdHead(M, inputs, identities)
+            return Classifiers(M, inputs, min(hidden, D), identities)
+
         self.id = nn.ModuleDict(
             {
-                name: Classifiers(N, D // N, min(hidden, D), identities)
-                if name == "parts"
-                else Classifiers(1, D, min(hidden, D), identities)
+                name: classifiers(N, P) if name == "parts" else classifiers(1, width[name])
                 for name in (*built, *fused)
                 if f"id_{name}" in terms
             }
@@ -128,7 +151,7 @@ class DSA(Method):
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         f = self.trunk(images)  # F [B, c_A, h, w]
-        own = {name: self._pooled(name, f) for name in self.heads}  # f_G [B, D], f_L [B, 8, D / 8]
+        own = {name: self._pooled(name, f) for name in self.heads}  # f_G [B, D], f_L [B, 8, P]
         groups = {name: _embeddings(name, x) for name, x in own.items()}
         if self.guide is not None and "uv_tiles" in cues:
             groups |= {
@@ -146,21 +169,22 @@ class DSA(Method):
             if kind == "triplet":
                 terms[term] = hard_triplet(e.joined(), batch.ids, self.margin)
             else:
-                loss = id_loss(self.id[name](e), batch.ids, self.smoothing)
+                loss = id_loss(self.id[name](self._laid(name, e)), batch.ids, self.smoothing)
                 terms[term] = (
                     loss * len(REGIONS) if name == "parts" and self.part_id == "sum" else loss
                 )
         return terms
 
     def embed(self, out: Output) -> Embeddings:  # Sec. 4.4: f_G and f_L end to end
-        return Embeddings.single(
-            "all",
-            torch.cat([self._group(out, name).vectors.flatten(1) for name in self.described], 1),
-        )
+        found = []
+        for name in self.described:
+            e = self._laid(name, self._group(out, name))
+            found.append(self.id[name].neck(e) if self.neck and name in self.id else e)  # type: ignore[operator]
+        return Embeddings.single("all", torch.cat([e.vectors.flatten(1) for e in found], 1))
 
     def strip_for_inference(self) -> "DSA":
-        """Without classifiers, and without every branch that is not described; the guide too,
-        unless it is.
+        """Without classifiers, save those that hold a neck of what is described, and without
+        every branch that is not described; the guide too, unless it is.
         """
         fused = {
             name.removeprefix("fused_") for name in self.described if name.startswith("fused_")
@@ -170,11 +194,11 @@ class DSA(Method):
         if self.guide is not None:
             _keep(self.guide.heads, fused)
         self.guide = self.guide if fused else None
-        self.id = nn.ModuleDict()
+        _keep(self.id, self.described if self.neck else ())
         return self
 
     def _pooled(self, name: str, f: Tensor) -> Tensor:
-        """Eq. 1 and 2 on the trunk's side: f_G float [B, D] or f_L [B, 8, D / 8]."""
+        """Eq. 1 and 2 on the trunk's side: f_G float [B, D] or f_L [B, 8, P]."""
         if name == "global":
             pooled: Tensor = self.heads[name](f).mean((2, 3))
             return pooled
@@ -183,16 +207,22 @@ class DSA(Method):
 
     def _fused(self, own: Mapping[str, Tensor], cue: Tensor, guide: Guide) -> dict[str, Tensor]:
         """z_G and z_L of Sec. 3.2.3, of the shapes of f_G and f_L."""
-        if self.missing == "mean":
+        drops = self.training and self.guide_dropout > 0
+        if self.missing == "mean" and not drops:
             return {
                 name: self._join(name, own[name], d)
                 for name, d in guide(as_tiles(cue, self.tile)).items()
             }
-        seen = covered(cue)
+        asked = torch.arange(len(cue), device=cue.device)
+        if drops:  # drawn on the CPU: every checkpoint keeps that generator's state
+            left = len(cue) - round(self.guide_dropout * len(cue))
+            asked = torch.randperm(len(cue))[:left].to(cue.device)
+        if self.missing == "skip":
+            asked = asked[covered(cue[asked])]
         found = {}
-        for name, d in guide(as_tiles(cue[seen], self.tile)).items():
+        for name, d in guide(as_tiles(cue[asked], self.tile)).items():
             z = own[name].clone()
-            z[seen] = self._join(name, own[name][seen], d).to(z.dtype)
+            z[asked] = self._join(name, own[name][asked], d).to(z.dtype)
             found[name] = z
         return found
 
@@ -201,6 +231,10 @@ class DSA(Method):
             joined: Tensor = self.fuse[name](torch.cat([f.flatten(1), d.flatten(1)], 1)).view_as(f)
             return joined
         return f + d  # z = f + d
+
+    def _laid(self, name: str, e: Embeddings) -> Embeddings:
+        """The group as its classifiers take it: the fused parts as one vector."""
+        return e.joined() if name == "fused_parts" else e
 
     def _group(self, out: Output, name: str) -> Embeddings:
         if name not in out.groups:
@@ -215,8 +249,7 @@ class DSA(Method):
 class Classifiers(nn.ModuleList):
     """Two fully connected layers for each of M embeddings (Sec. 3.2.4), BN and ReLU between them.
 
-    Embeddings of M vectors -> logits float [N, M, identities]; with M = 1 a group is taken end to
-    end.
+    Embeddings of M vectors -> logits float [N, M, identities].
     """
 
     @door
@@ -226,8 +259,7 @@ class Classifiers(nn.ModuleList):
         )
 
     def forward(self, e: Embeddings) -> Tensor:
-        x = e.vectors if len(self) > 1 else e.joined().vectors
-        return torch.cat([layers(x[:, m : m + 1]) for m, layers in enumerate(self)], 1)
+        return torch.cat([layers(e.vectors[:, m : m + 1]) for m, layers in enumerate(self)], 1)
 
 
 def _keep(table: nn.ModuleDict, names: Collection[str]) -> None:

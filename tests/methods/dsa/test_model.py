@@ -232,6 +232,108 @@ class TestMissing:
         assert all(torch.equal(a, b) for a, b in zip(before, statistics(method), strict=True))
 
 
+class TestGuideDropout:
+    def test_half_a_batch_keeps_its_own_vectors_and_the_guide_sees_the_others(self) -> None:
+        method, some = dsa(guide_dropout=0.5).train(), batch()
+        alone = deepcopy(method)
+        out = method(some.images, some.cues)
+        moved = (out.groups["fused_global"].vectors != out.groups["global"].vectors).any(2)[:, 0]
+        assert int(moved.sum()) == 4
+        for name in ("global", "parts"):
+            f, z = out.groups[name].vectors, out.groups[f"fused_{name}"].vectors
+            assert torch.equal(z[~moved], f[~moved])
+        assert alone.guide is not None
+        alone.guide(as_tiles(some.cues["uv_tiles"][moved]))
+        for a, b in zip(statistics(method), statistics(alone), strict=True):
+            torch.testing.assert_close(a, b)
+        again = method(some.images, some.cues).groups
+        other = (again["fused_global"].vectors != again["global"].vectors).any(2)[:, 0]
+        assert int(other.sum()) == 4 and not torch.equal(other, moved)  # of 70 draws
+        tested = method.eval()(some.images, some.cues).groups
+        assert (tested["fused_global"].vectors != tested["global"].vectors).any(2).all()
+
+    def test_the_trunk_learns_from_all_images_and_the_guide_from_those_it_saw(self) -> None:
+        method, some = dsa(guide_dropout=0.5).train(), batch()
+        out = method(some.images, some.cues)
+        for e in out.groups.values():
+            e.vectors.retain_grad()
+        terms = method.losses(out, some)
+        (terms["id_fused_global"] + terms["triplet_fused_global"]).backward()
+        f, z = out.groups["global"].vectors, out.groups["fused_global"].vectors
+        assert f.grad is None and z.grad is not None and z.grad.flatten(1).any(1).all()
+        assert method.guide is not None
+        for learns in (method.heads["global"], method.guide.heads["global"], method.guide.stem):
+            assert all(p.grad is not None and p.grad.any() for p in learns.parameters())
+
+    def test_it_goes_with_images_in_which_nobody_was_found(self) -> None:
+        method, some = dsa(guide_dropout=0.5, missing="skip").train(), batch()
+        some.cues["uv_tiles"][:, :, 3] = 0
+        some.cues["uv_tiles"][5, :, 3] = 1
+        met = set()
+        for _ in range(12):
+            out = method(some.images, some.cues).groups
+            moved = (out["fused_global"].vectors != out["global"].vectors).any(2)[:, 0]
+            met.update(moved.nonzero().flatten().tolist())
+        assert met == {5}
+
+    def test_a_guide_that_is_never_asked_is_refused(self) -> None:
+        with pytest.raises(RecipeError, match="guide_dropout=1 never asks the guide"):
+            dsa(guide_dropout=1.0)
+
+
+class TestNeck:
+    def test_losses_and_description_are_those_behind_it(self) -> None:
+        method, some = dsa(neck=True).train(), batch()
+        out = method(some.images, some.cues)
+        terms = method.losses(out, some)
+        for name in ("global", "parts", "fused_global", "fused_parts"):
+            x = out.groups[name].vectors
+            x = x if name == "parts" else x.flatten(1)[:, None]
+            flat = x.flatten(1)
+            flat = (flat - flat.mean(0)) / (flat.var(0, unbiased=False) + 1e-5).sqrt()
+            weight = method.id[name].classifier
+            each = [id_loss(part @ w.T, IDS, 0.1) for part, w in
+                    zip(flat.view_as(x).unbind(1), weight, strict=True)]  # fmt: skip
+            want = torch.stack(each).sum()
+            torch.testing.assert_close(terms[f"id_{name}"], want, atol=1e-4, rtol=1e-4)
+        e = method.eval().embed(out)
+        norms = [method.id[name].norm for name in ("global", "parts")]
+        want = torch.cat(
+            [norm(out.groups[name].vectors.flatten(1))
+             for norm, name in zip(norms, ("global", "parts"), strict=True)], 1
+        )  # fmt: skip
+        torch.testing.assert_close(e.vectors[:, 0], want)
+
+    @pytest.mark.parametrize("described", [None, ("fused_parts", "global")])
+    def test_a_finished_run_keeps_it(self, described: Any) -> None:
+        method, some = dsa(neck=True, described=described), batch(3)
+        method.train()(some.images, some.cues)
+        method.losses(method(some.images, some.cues), batch(3))  # statistics other than 0 and 1
+        method.eval()
+        with torch.no_grad():
+            before = method.embed(method(some.images, some.cues)).vectors
+            kept = method.strip_for_inference()
+            assert set(kept.id) == set(kept.described)
+            again = dsa(neck=True, described=described).strip_for_inference().eval()
+            again.load_state_dict(kept.state_dict())
+            assert torch.equal(again.embed(again(some.images, some.cues)).vectors, before)
+
+
+@pytest.mark.parametrize("fusion", ["add", "concat"])
+def test_wide_parts_are_as_wide_on_both_streams(fusion: Any) -> None:
+    method, some = dsa(part_share=2, fusion=fusion).eval(), batch(3)  # of 32 channels
+    out = method(some.images, some.cues)
+    for name in ("parts", "fused_parts"):
+        assert tuple(out.groups[name].vectors.shape) == (3, 8, 16)
+    if fusion == "add":
+        assert method.guide is not None
+        d = method.guide(as_tiles(some.cues["uv_tiles"]))["parts"]
+        torch.testing.assert_close(
+            out.groups["fused_parts"].vectors, out.groups["parts"].vectors + d
+        )
+    assert method.embed(out).vectors.shape[2] == 32 + 8 * 16
+
+
 @pytest.mark.parametrize(
     "described",
     [
@@ -342,3 +444,15 @@ def test_baselines_train_without_a_guide() -> None:
         assert ("erase" in [t.name for t in recipe.augment]) is (name != "baseline")
         assert method.smoothing == (0.0 if name in ("baseline", "baseline-re") else 0.1)
         assert isinstance(method.fuse, nn.ModuleDict) and not method.fuse
+
+
+def test_the_synthetic_rows_depart_and_one_row_does_not() -> None:
+    small, large = find("synthetic/small/dsa").method.args, find("synthetic/full/dsa").method.args
+    assert dict(large) == {"neck": True, "guide_dropout": 0.5}
+    assert dict(small) == {**large, "part_share": 2}
+    paper = dsa(**find("dsa/control/as-written@small").method.args)
+    usual = dsa()
+    assert (paper.neck, paper.guide_dropout) == (usual.neck, usual.guide_dropout) == (False, 0.0)
+    assert [p.shape for p in paper.parameters()] == [p.shape for p in usual.parameters()]
+    notes = " ".join(find("synthetic/small/dsa").notes)
+    assert "BN-neck" in notes and "half of the images" in notes and "half the trunk's" in notes

@@ -212,6 +212,43 @@ def test_at_test_time_the_adversarial_branch_sees_all_regions() -> None:
     assert (less <= f.amax((2, 3)) + 1e-6).all() and (less < f.amax((2, 3)) - 1e-3).any()
 
 
+AS_AT_TEST = {"train_source": "predicted", "infer": "soft", "infer_background": False}
+
+
+def test_training_can_see_what_the_test_does() -> None:
+    """Nothing hidden, the two are one: the same soft masks, the same regions, no background."""
+    method, given = net(keep=6, upper=SEVEN.names[:3], **AS_AT_TEST), batch(4)
+    method.eval()
+    f = features(method, given.images, "semantic")
+    out = method(given.images, given.cues)
+    assert out.parts is not None
+    soft = torch.softmax(out.parts.logits.detach(), 1)  # twice as fine as f
+    soft = soft.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).mean((3, 5))
+    torch.testing.assert_close(soft.sum(1), torch.ones_like(soft[:, 0]))
+    want = (f * soft[:, 1:].sum(1, keepdim=True)).amax((2, 3))
+    torch.testing.assert_close(out.groups["adversarial"].vectors[:, 0].detach(), want)
+    method.hide.train()
+    method.training = True  # what batch norm does apart
+    torch.manual_seed(3)
+    hidden = method(given.images, given.cues).groups["adversarial"].vectors[:, 0].detach()
+    torch.manual_seed(3)
+    kept = method.hide.draw(1, 8)[0]  # type: ignore[operator]
+    assert kept[0] == 0 and kept.sum() == 6
+    some = (f * (soft * kept[:, None, None]).sum(1, keepdim=True)).amax((2, 3))
+    torch.testing.assert_close(hidden, some)
+
+
+def test_the_masks_learn_by_their_own_loss_alone_and_what_they_cut_out_by_the_others() -> None:
+    method, given = net(**AS_AT_TEST).train(), batch()
+    terms = method.losses(method(given.images, given.cues), given)
+    rest = torch.stack([term for name, term in terms.items() if name != "mask"]).sum()
+    assert method.part_head is not None
+    head, tail = list(method.part_head.parameters()), list(method.tails["semantic"].parameters())
+    assert all(g is None for g in torch.autograd.grad(rest, head, retain_graph=True, allow_unused=True))  # fmt: skip
+    assert all(g.any() for g in torch.autograd.grad(rest, tail, retain_graph=True))
+    assert all(g.any() for g in torch.autograd.grad(terms["mask"], [*head, *tail]))
+
+
 def test_background_can_stay_in_training() -> None:
     assert net().hide.always == () and net(background="keep").hide.always == (0,)
     baseline = net(sampling="random_baseline", keep=5)
