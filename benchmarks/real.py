@@ -57,7 +57,7 @@ from partreid.utils import ui
 from partreid.utils.files import read_json, write_json
 
 DATA = "cuhk03_pair1"
-BASELINE = "bot"
+BASELINES = ("bot", "bot_fine")  # BoT on the map that the network pools, and on the joined one
 PARTS = "eight"  # of the keypoints
 REGIONS = ("foreground", "head", "legs", "shoes")
 MADE_OF = {"head": (1,), "legs": (5, 6), "shoes": (7, 8)}  # of the eight, from 1
@@ -73,7 +73,7 @@ def recipe_of(method: str, weights: Path, epochs: int, seed: int) -> Recipe:
     """The method's row of the synthetic benchmark with the plan, the trunk and the labels that all
     share here.
     """
-    base = find(f"synthetic/demo/{BOT_FINE.get(method, method)}")
+    base = find(f"synthetic/demo/{method.removesuffix('_fine')}")
     total = sum(stage.epochs for stage in base.stages)
     later = [max(1, epochs * stage.epochs // total) for stage in base.stages[1:]]
     stages = [
@@ -108,8 +108,7 @@ def trunk_of(method: str, weights: Path) -> Spec:
     return trunk.but(levels=LEVELS, reduce=WIDE) if method in FINE else trunk
 
 
-# The joined map is worth something by itself: a BoT on it says how much of a gain is not the parts'.
-BOT_FINE = {"bot_fine": "bot"}
+# The joined map is worth something by itself: who has it is compared with a BoT that has it too.
 FINE = ("bot_fine", "bpbreid", "isp", "hcga")
 
 
@@ -360,7 +359,7 @@ def bounds(interval: Any) -> tuple[float, float]:
 
 
 def gains(bot: RunResult, other: RunResult) -> dict[str, Any]:
-    """mAP over the baseline by query set, with its interval by people."""
+    """mAP over the BoT of the same map by query set, with its interval by people."""
     found = {}
     for mine, base in zip(other.query_sets, bot.query_sets, strict=True):
         gain = bootstrap_difference(mine.ranking, base.ranking)["mAP"]
@@ -369,7 +368,7 @@ def gains(bot: RunResult, other: RunResult) -> dict[str, Any]:
 
 
 def main() -> None:
-    every = [*(paper.name for paper in papers()), *BOT_FINE]
+    every = [*BASELINES, *(p.name for p in papers() if p.name not in BASELINES)]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -425,9 +424,10 @@ def main() -> None:
                 f"{method} {row['queries']}: Rank-1 {100 * row['rank1']:.1f}, "
                 f"mAP {100 * row['mAP']:.1f}"
             )
-        if BASELINE in numbers and method != BASELINE:
-            (bot,) = (r for r in results if r.name == BASELINE)
-            numbers[method]["gain_over_bot"] = gains(bot, result)
+        against = BASELINES[method in FINE]
+        for bot in results:
+            if bot.name == against and bot is not result:
+                numbers[method]["gain_over_bot"] = gains(bot, result)
         if options.json:
             write_json(
                 options.json,
