@@ -18,6 +18,7 @@ from PIL import Image
 from partreid import build
 from partreid.data.crops import AnyCrop, AnyCrops, Crop, crops_of
 from partreid.data.crops import crop_paths as crop_paths
+from partreid.data.looks import LOOKS, looks
 from partreid.data.transforms import to_batch
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, DataError, PartReidError, ShapeError
@@ -54,10 +55,11 @@ class Hit:
         row: Of the gallery, from 0.
         path: The gallery's file; None for a crop that is none.
         evidence: The distance and what each part says about it.
-        probability: That both are one person, in (0, 1); None without a calibration and where no
-            part is shared.
-        same: Whether it is called one person at the calibrated rate of false matches; None without
-            a calibration.
+        probability: That both are one person, in (0, 1); None where nothing is known, see ``reason``.
+        same: Whether it is called one person at the calibrated rate of false matches; None where
+            nothing is decided.
+        reason: Why there is no probability: there is no calibration, a crop does not look like those
+            it was made of, or no part is shared.
     """
 
     place: int
@@ -66,6 +68,7 @@ class Hit:
     evidence: Evidence
     probability: float | None = None
     same: bool | None = None
+    reason: str | None = None
 
     @property
     def distance(self) -> float:
@@ -95,6 +98,8 @@ class Comparison:
         evidence: Their distance and what each part says about it.
         probability: See :class:`Hit`.
         same: See :class:`Hit`.
+        reason: See :class:`Hit`.
+        verdict: The decision in words; None without a calibration.
     """
 
     a: Shown
@@ -102,6 +107,8 @@ class Comparison:
     evidence: Evidence
     probability: float | None = None
     same: bool | None = None
+    reason: str | None = None
+    verdict: str | None = None
 
     @property
     def distance(self) -> float:
@@ -114,8 +121,10 @@ class Comparison:
         return int(self.evidence.shared.sum())
 
     def picture(self) -> Image.Image:
-        """Both crops with their part maps and the table of parts, as an RGB picture."""
-        return compare_picture(self.a, self.b, self.evidence)
+        """Both crops with their part maps, the table of parts and what is decided, as an RGB
+        picture.
+        """
+        return compare_picture(self.a, self.b, self.evidence, decision=self.verdict or "")
 
 
 @dataclass(frozen=True)
@@ -129,9 +138,11 @@ class SavedEmbeddings:
         digest: Twelve hex digits of that recipe.
         weights: SHA-256 of the model's weights.
         distance: How the model compares.
+        looks: float32 [N, F], how the crops look, see :func:`partreid.data.looks.looks`; None for
+            those of earlier versions.
 
     Raises:
-        ShapeError: There are not as many paths as images.
+        ShapeError: There are not as many paths as images, or looks.
     """
 
     embeddings: Embeddings
@@ -140,10 +151,14 @@ class SavedEmbeddings:
     digest: str
     weights: str
     distance: PartDistance
+    looks: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         _require_paths(self.paths, self.embeddings)
+        wanted = [len(self), len(LOOKS)]
+        if self.looks is not None and list(self.looks.shape) != wanted:
+            raise ShapeError(f"looks must be {wanted}, got {list(self.looks.shape)}")
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -168,6 +183,7 @@ class Model:
         scheme: Its parts, or None if it knows none.
         device: "cpu" or "cuda".
         decides_by: The file of a calibration, if there is one.
+        run: Its folder or file, which messages name.
 
     Examples:
         >>> model = load("runs/bpbreid", device="cpu")
@@ -183,8 +199,10 @@ class Model:
         scheme: PartScheme | None,
         device: str = "cpu",
         decides_by: Path | None = None,
+        run: Path | None = None,
     ) -> None:
         self.recipe, self.scheme, self.device, self.decides_by = recipe, scheme, device, decides_by
+        self.run = run
         self.method = method.eval().to(device)
 
     @cached_property
@@ -239,19 +257,55 @@ class Model:
             (torch.Size([3, 6]), torch.Size([3, 6]))
         """
         integer("batch", batch, 1)
-        return self._embedded(crops_of(crops), batch)
+        return self._embedded(crops_of(crops), batch)[0]
 
-    def _embedded(self, crops: Sequence[Crop], batch: int = 64) -> Embeddings:
-        found = []
+    def index(self, crops: AnyCrops) -> SavedEmbeddings:
+        """Crops to embeddings with all that a search needs besides: their files, the model, and how
+        they look, by which a calibration knows its own kind of crops.
+
+        Args:
+            crops: As for ``embed``.
+
+        Returns:
+            What :func:`save_embeddings` keeps, in memory.
+
+        Raises:
+            ArgumentError: As of ``embed``, like all others.
+
+        Examples:
+            >>> model = load("runs/bpbreid", device="cpu")
+            >>> query, gallery = model.index("a.jpg"), model.index("crops")
+            >>> len(model.search(query, gallery, top=3)[0])
+            3
+        """
+        return self._indexed(crops_of(crops), self.bound)
+
+    def _indexed(self, crops: Sequence[Crop], bound: decision.Bound) -> SavedEmbeddings:
+        embeddings, looks = self._embedded(crops)
+        return SavedEmbeddings(
+            embeddings,
+            tuple(crop.path for crop in crops),
+            self.recipe.name,
+            bound.recipe,
+            bound.weights,
+            self.method.distance,
+            looks,
+        )
+
+    def _embedded(self, crops: Sequence[Crop], batch: int = 64) -> tuple[Embeddings, torch.Tensor]:
+        """Embeddings and looks, float32 [N, F]."""
+        found, looked = [], []
         with torch.inference_mode():
             for at in slices(len(crops), batch):
-                images = to_batch([crop.pixels(self.recipe.size) for crop in crops[at]])
+                pixels = [crop.pixels(self.recipe.size) for crop in crops[at]]
+                looked += [looks(p, *crop.size) for p, crop in zip(pixels, crops[at], strict=True)]
+                images = to_batch(pixels)
                 e = self.method.embed(self.method(images.to(self.device, memory_format=FORMAT), {}))
                 require_finite(e, [crop.name for crop in crops[at]])
                 found.append(
                     Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names)
                 )
-        return Embeddings.stack(found)
+        return Embeddings.stack(found), torch.from_numpy(np.stack(looked)).float()
 
     def compare(self, a: AnyCrop, b: AnyCrop, prior: float = 0.5) -> Comparison:
         """The distance between two crops and what each part says about it.
@@ -278,7 +332,8 @@ class Model:
         require_prior(prior)
         calibration = self.calibration  # refused before the work, if at all
         crops = [_one_crop(side, given) for side, given in (("a", a), ("b", b))]
-        images = to_batch([crop.pixels(self.recipe.size) for crop in crops]).to(self.device)
+        pixels = [crop.pixels(self.recipe.size) for crop in crops]
+        images = to_batch(pixels).to(self.device)
         with torch.inference_mode():
             out = self.method(images)
             e = self.method.embed(out)
@@ -288,7 +343,58 @@ class Model:
             for row, crop in enumerate(crops)
         )
         evidence = explain_pair(self.method.distance, e, e, 0, 1)
-        return Comparison(first, second, evidence, *_decided(calibration, evidence, prior))
+        if calibration is None:
+            return Comparison(first, second, evidence, reason=decision.NONE)
+        one, other = (
+            (
+                Embeddings(e.vectors[i : i + 1].float(), e.visibility[i : i + 1].float(), e.names),
+                looks(pixels[i], *crops[i].size)[None],
+            )
+            for i in (0, 1)
+        )
+        doubt = self._doubt(calibration, one, other)
+        why = doubt.of(0, 0, ("the first crop", "the second crop"))
+        probability, same, reason = _decided(calibration, evidence, prior, why)
+        said = why or decision.verdict(calibration, probability, same, prior)
+        return Comparison(first, second, evidence, probability, same, reason, said)
+
+    def _doubt(
+        self,
+        calibration: Calibration,
+        query: tuple[Embeddings, Any],
+        gallery: tuple[Embeddings, Any],
+    ) -> decision.Doubt:
+        run = "RUN" if self.run is None else str(self.run)
+        distance, both = self.method.distance, (query[1], gallery[1])
+        return decision.doubt(calibration, distance, query[0], gallery[0], *both, run)
+
+    @door
+    def doubt(
+        self, query: Embeddings | SavedEmbeddings, gallery: Embeddings | SavedEmbeddings
+    ) -> decision.Doubt | None:
+        """Which crops the calibration decides nothing about, as they do not look like those it was
+        made of.
+
+        Args:
+            query: As for ``search``.
+            gallery: The same.
+
+        Returns:
+            The crops and why; None without a calibration.
+
+        Raises:
+            DataError: The calibration is of another model.
+            ShapeError: The embeddings are.
+
+        Examples:
+            >>> model = load("runs/bpbreid", device="cpu")
+            >>> print(model.doubt(model.index("a.jpg"), model.index("crops")))
+            None
+        """
+        calibration = self.calibration
+        if calibration is None:
+            return None
+        return self._doubt(calibration, *(_looked(e) for e in (query, gallery)))
 
     def rank(
         self, query: AnyCrops, gallery: AnyCrops, top: int = 10, prior: float = 0.5
@@ -316,9 +422,10 @@ class Model:
         """
         integer("top", top, 1)
         require_prior(prior)
-        queries, others = crops_of(query), crops_of(gallery)
-        paths = [crop.path for crop in others]
-        return self.search(self._embedded(queries), self._embedded(others), paths, top, prior)
+        queries, others, bound = crops_of(query), crops_of(gallery), self.bound
+        return self.search(
+            self._indexed(queries, bound), self._indexed(others, bound), None, top, prior
+        )
 
     @door
     def search(
@@ -331,7 +438,9 @@ class Model:
     ) -> list[list[Hit]]:
         """The same with crops that are embedded already, just now or saved.
 
-        Memory is that of the result: no row of distances is ever held whole.
+        Memory is that of the result: no row of distances is ever held whole. Embeddings of ``embed``
+        do not say how their crops look: whether these are like those of the calibration is then told
+        from the vectors alone.
 
         Args:
             query: What ``embed``, :func:`save_embeddings` or :func:`load_embeddings` gave.
@@ -360,7 +469,7 @@ class Model:
             if bound is not None and (e.weights, e.digest) != (bound.weights, bound.recipe):
                 mine = f"{self.recipe.name}, weights {bound.weights[:12]}, recipe {bound.recipe}"
                 raise _of_others("the model", mine, "the embeddings", e.model)
-        calibration = self.calibration
+        calibration, doubt = self.calibration, self.doubt(query, gallery)
         return [
             [
                 Hit(
@@ -368,11 +477,16 @@ class Model:
                     hit.row,
                     hit.path,
                     hit.evidence,
-                    *_decided(calibration, hit.evidence, prior),
+                    *_decided(
+                        calibration,
+                        hit.evidence,
+                        prior,
+                        None if doubt is None else doubt.of(row, hit.row),
+                    ),
                 )
                 for hit in hits
             ]
-            for hits in _ranked(self.method.distance, query, gallery, paths, top)
+            for row, hits in enumerate(_ranked(self.method.distance, query, gallery, paths, top))
         ]
 
 
@@ -474,14 +588,25 @@ def _one_crop(side: str, given: AnyCrop) -> Crop:
 
 
 def _decided(
-    calibration: Calibration | None, evidence: Evidence, prior: float
-) -> tuple[float | None, bool | None]:
-    """(probability, same) of a pair."""
+    calibration: Calibration | None, evidence: Evidence, prior: float, doubt: str | None
+) -> tuple[float | None, bool | None, str | None]:
+    """(probability, same, reason) of a pair."""
     if calibration is None:
-        return None, None
+        return None, None, decision.NONE
+    if doubt is not None:
+        return None, None, doubt
     asked = (evidence.distance, int(evidence.shared.sum()))
-    probability = float(calibration.probability(*asked, prior))
-    return None if isnan(probability) else probability, bool(calibration.same(*asked))
+    probability, same = float(calibration.probability(*asked, prior)), calibration.same(*asked)
+    if isnan(probability):
+        return None, bool(same), decision.verdict(calibration, None, None)
+    return probability, bool(same), None
+
+
+def _looked(e: Embeddings | SavedEmbeddings) -> tuple[Embeddings, Any]:
+    """Embeddings, and looks float64 [N, F] if they are known."""
+    if not isinstance(e, SavedEmbeddings):
+        return e, None
+    return e.embeddings, None if e.looks is None else e.looks.double().numpy()
 
 
 @door
@@ -520,15 +645,7 @@ def save_embeddings(model: Model, crops: AnyCrops, folder: str | Path) -> SavedE
 
 
 def _saved(model: Model, crops: Sequence[Crop], file: Path, list_: Path) -> SavedEmbeddings:
-    bound = model.bound
-    saved = SavedEmbeddings(
-        model._embedded(crops),
-        tuple(crop.path for crop in crops),
-        model.recipe.name,
-        bound.recipe,
-        bound.weights,
-        model.method.distance,
-    )
+    saved = model._indexed(crops, model.bound)
     index = {
         "crops": [None if path is None else str(path) for path in saved.paths],
         "names": list(saved.embeddings.names),
@@ -537,8 +654,9 @@ def _saved(model: Model, crops: Sequence[Crop], file: Path, list_: Path) -> Save
         "weights": saved.weights,
         "distance": asdict(saved.distance),
     }
-    e = saved.embeddings
-    save_tensors(file, {"vectors": e.vectors, "visibility": e.visibility}, index)
+    e, looked = saved.embeddings, saved.looks
+    assert looked is not None, "the model looked at its crops just now"
+    save_tensors(file, {"vectors": e.vectors, "visibility": e.visibility, "looks": looked}, index)
     write_json(list_, index)
     return saved
 
@@ -582,7 +700,7 @@ def load_embeddings(folder: str | Path) -> SavedEmbeddings:
 
 def _kept(tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> SavedEmbeddings:
     """Embeddings of a file's tensors and metadata. PartReidError names what is not as written."""
-    if set(tensors) != {"vectors", "visibility"}:
+    if set(tensors) - {"looks"} != {"vectors", "visibility"}:
         raise DataError(f"it holds {', '.join(tensors)[:100]}, not vectors and visibility")
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
@@ -603,6 +721,7 @@ def _kept(tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> SavedEmbe
         record["digest"],
         record["weights"],
         PartDistance(**rule),
+        tensors.get("looks"),
     )
 
 
@@ -632,7 +751,7 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
     recipe, method, scheme = read_model(path / "model.safetensors" if isdir(path) else path)
     beside = (path if isdir(path) else path.parent) / decision.FILE
     file = Path(calibration) if calibration is not None else beside if lexists(beside) else None
-    model = Model(recipe, method, scheme, build.device(device), file)
+    model = Model(recipe, method, scheme, build.device(device), file, path)
     if calibration is not None:
         _ = model.calibration  # one that is named is refused at once
     return model

@@ -25,6 +25,7 @@ from partreid.metrics.pairs import Curve
 from partreid.train.checkpoint import load_tensors, save_tensors
 from partreid.types import Benchmark, Embeddings, Sample
 from partreid.utils.tensors import read_tensors
+from tests.anything import anything
 
 PARTS = ("head", "torso", "arms", "upper_legs", "lower_legs")
 
@@ -171,6 +172,7 @@ def calibrated(trained: Callable[[str], Path], model: Model, tmp_path: Path) -> 
             0.5,
             0,
             source,
+            anything(*partreid.load(run).embed(np.zeros((64, 32, 3), np.uint8)).vectors.shape[1:]),
         ),
         run / decision.FILE,
     )
@@ -239,8 +241,10 @@ def test_a_model_that_gives_no_numbers_says_so_and_names_the_crop(
 
 def test_crops_that_share_no_part_are_unknown_and_not_the_same(calibrated: Path) -> None:
     model = partreid.load(calibrated)
-    e = Embeddings(torch.ones(2, len(model.names), 4), torch.eye(2, len(model.names)), model.names)
+    vectors = torch.ones_like(model.embed(np.zeros((2, 64, 32, 3), np.uint8)).vectors)
+    e = Embeddings(vectors, torch.eye(2, len(model.names)), model.names)
     (hit,) = model.search(e.rows([0]), e.rows([1]), [Path("b.jpg")])[0]
+    assert hit.reason is not None and hit.reason.startswith("unknown: the two show no part")
     assert (hit.distance, hit.shared_evidence, hit.probability, hit.same) == (
         math.inf,
         0,

@@ -7,12 +7,13 @@ from partreid.cli.base import Count, Picture, Share, app
 from partreid.utils import ui
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from partreid.evaluation.decision import Bound
-    from partreid.inference import Model
+    from partreid.inference import Comparison, Hit, Model
     from partreid.metrics import Interval
     from partreid.metrics.calibration import Calibration, Check, Reliability
 
-_NONE = "no decision: this run has no calibration; make one with partreid calibrate, on crops whose people you know"
 _PROOF = "A threshold is no proof: let a person decide wherever a decision touches one."
 
 
@@ -52,6 +53,7 @@ def calibrate(
     from json import dumps
 
     from partreid import build
+    from partreid.data.looks import LOOKS
     from partreid.evaluation import decision
     from partreid.evaluation.copies import without_copies
     from partreid.inference import load
@@ -110,7 +112,10 @@ def calibrate(
         else:
             _say_check(found, stored, f"{called}, other images than it was made on")
         return
-    made = fit(pairs, source, rate, fit_fraction, seed)
+    crops = decision.labelled_crops(
+        described.queries, described.gallery, benchmark, model.recipe.size
+    )
+    made = fit(pairs, source, rate, fit_fraction, seed, crops, LOOKS)
     decision.save(made, file)
     if json:
         ui.show(dumps(decision.plain(made)))
@@ -174,11 +179,7 @@ def compare(
         rows.append(("total", "", "", "", total))
         ui.table("", ("part", "visible in a", "in b", "distance", "adds"), rows)
         ui.show(e.sentence(hidden_in=("a", "b")))
-        ui.show(
-            _NONE
-            if model.calibration is None
-            else _decision(found.probability, found.same, prior, model.calibration)
-        )
+        ui.show(_decision(found, prior, model.calibration))
     if picture is not None:
         from partreid.utils.images import save_image
 
@@ -217,7 +218,7 @@ def rank(
     """
     from json import dumps
 
-    from partreid.evaluation.decision import matches, unlike
+    from partreid.evaluation.decision import NONE, matches, percent
     from partreid.explain.sheets import number
     from partreid.inference import crop_paths, listed, load
     from partreid.utils.files import writable
@@ -226,12 +227,12 @@ def rank(
     model = load(run, device, calibration)
     decides = model.calibration
     asked, paths = crop_paths(listed(query)), crop_paths(listed(gallery))
-    q, g = model.embed(asked), model.embed(paths)
-    found = model.search(q, g, paths, top, prior)
+    q, g = model.index(asked), model.index(paths)
+    found, doubt = model.search(q, g, None, top, prior), model.doubt(q, g)
     called = (
-        matches(decides, model.method.distance, q, g)
-        if decides is not None
-        else [None] * len(asked)
+        [None] * len(asked)
+        if decides is None or doubt is None
+        else matches(decides, model.method.distance, q.embeddings, g.embeddings, doubt)
     )
     if json:
         ui.show(
@@ -260,7 +261,7 @@ def rank(
             "crop",
             "distance",
             "shared parts",
-            f"probability (from {_percent(prior)})",
+            f"probability (from {percent(prior)})",
             "same person",
         )
         for path, hits, many in zip(asked, found, called):
@@ -273,22 +274,27 @@ def rank(
                         str(h.path),
                         number(h.distance),
                         str(h.shared_evidence),
-                        "-" if h.probability is None else _percent(h.probability),
+                        "-" if h.probability is None else percent(h.probability),
                         "-" if h.same is None else "yes" if h.same else "no",
                     )
                     for h in hits
                 ],
                 left=2,
             )
-            if decides is not None:
+            if doubt is not None and doubt.every is None:
+                ui.show(_called(many, len(paths), hits))
+        if decides is None or doubt is None:
+            ui.show(NONE)
+        elif doubt.every is not None:
+            ui.show(doubt.every)
+        else:
+            if odd := int(doubt.gallery.sum()):
                 ui.show(
-                    f"{many} of {len(paths)} crops are near enough to be called the same person"
-                    if many
-                    else "nobody in this gallery is near enough to be called the same person"
+                    f"about {odd} of the {len(paths)} crops nothing is decided: they do not look "
+                    f"like those of {doubt.made_of}, of which the calibration was made; "
+                    f"{doubt.remedy}"
                 )
-        ui.show(_NONE if decides is None else _expected(len(paths), decides))
-    if decides is not None and (warning := unlike(decides, model.method.distance, q, g)):
-        ui.say(f"warning: {warning}")
+            ui.show(_expected(len(paths), decides))
     if sheet is not None:
         from partreid.report.examples import answers_picture
         from partreid.utils.images import save_image
@@ -379,23 +385,26 @@ def _say_reliability(r: "Reliability") -> None:
     )
 
 
-def _decision(
-    probability: float | None, same: bool | None, prior: float, made: "Calibration"
-) -> str:
-    if probability is None:
-        return (
-            "unknown: the two show no part in common, so nothing says whether they are one person"
-        )
-    before = (
-        "that was as likely as not beforehand"
-        if prior == 0.5
-        else f"it had {_percent(prior)} beforehand"
-    )
-    said = "same person" if same else "not near enough to be called the same person"
+def _called(many: int | None, crops: int, hits: "Sequence[Hit]") -> str:
+    """How many of a gallery are called the person of a query, or why nobody can say."""
+    if many is None:
+        return next((h.reason for h in hits if h.reason), "nothing is decided")
+    if many:
+        return f"{many} of {crops} crops are near enough to be called the same person"
+    return "nobody in this gallery is near enough to be called the same person"
+
+
+def _decision(found: "Comparison", prior: float, made: "Calibration | None") -> str:
+    from partreid.evaluation.decision import percent
+
+    if made is None or found.verdict is None:
+        return found.reason or ""
+    if found.probability is None:
+        return found.verdict
+    before = "as likely as not" if prior == 0.5 else percent(prior)
     return (
-        f"{said}: {_percent(probability)} if {before}; threshold for {_rate(made)} "
-        f"[{_range(made.true_rate, _scale(made.rate))}], calibrated on {made.fitted.people} people "
-        f"of {made.source.data}"
+        f"{found.verdict}, if it was {before} beforehand; threshold for {_rate(made)} "
+        f"[{_range(made.true_rate, _scale(made.rate))}], calibrated on {made.source.made_of}"
     )
 
 
@@ -435,13 +444,10 @@ def _range(found: "Interval", per: int) -> str:
     return f"{_short(found.low * per)}, {_short(found.high * per)}"
 
 
-def _percent(p: float) -> str:
-    return "over 99.9 %" if p > 0.999 else "under 0.1 %" if p < 0.001 else f"{100 * p:.3g} %"
-
-
 def _plain(found: Any) -> dict[str, Any]:
     return {
         "probability": found.probability,
         "same": found.same,
+        "reason": found.reason,
         "shared_evidence": found.shared_evidence,
     }

@@ -27,7 +27,7 @@ from partreid.data.transforms import Pixels, read_image, resized
 from partreid.errors import ArgumentError, DataError, ShapeError
 from partreid.utils.arguments import fits, quoted, require
 from partreid.utils.files import regular
-from partreid.utils.images import upright_rgb
+from partreid.utils.images import size_of, upright_rgb
 from partreid.utils.text import brief
 
 AnyCrop = str | Path | Image.Image | NDArray[Any] | Tensor
@@ -51,6 +51,18 @@ class Crop:
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """uint8 RGB [H, W, 3], resized bilinearly. DataError if it cannot be read."""
         return read_image(self.path, size) if self.path is not None else resized(self.rgb(), size)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the upright picture, before it is resized. DataError if it has none."""
+        if self.path is not None:
+            width, height = size_of(self.path)
+        elif isinstance(self.picture, Image.Image):
+            width, height = self.rgb().size
+        else:
+            assert self.picture is not None, "a crop is a file or a picture"
+            height, width = self.picture.shape[:2]
+        return height, width
 
     def rgb(self) -> Image.Image:
         """The picture in memory as RGB of 8 bits, upright."""

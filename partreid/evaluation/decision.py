@@ -2,8 +2,8 @@
 file.
 
 A calibration holds for the weights, the distance and the parts that it was made with, and for
-images like those that it was made on. The first is checked by a hash and refused; the second can
-only be warned of.
+images like those that it was made on. The first is checked by a hash and refused. The second is told
+from statistics of its crops: about crops that are unlike them nothing is decided.
 """
 
 import hashlib
@@ -22,24 +22,34 @@ import numpy as np
 import torch
 
 from partreid import __version__
+from partreid.data.looks import LOOKS, looks
+from partreid.data.registry import BENCHMARKS
+from partreid.data.transforms import read_image
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, DataError
 from partreid.methods.base import Method
 from partreid.metrics import Protocol
 from partreid.metrics.calibration import Calibration, Source, divided, require_enough
+from partreid.metrics.likeness import EACH, USUAL, Crops
 from partreid.metrics.pairs import KnownPairs
 from partreid.metrics.protocols import Lists, require_matches
 from partreid.recipes.base import Frozen, Recipe, unknown
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
 from partreid.utils.arguments import door
 from partreid.utils.files import MIB, read_bytes, read_json, write_json
+from partreid.utils.images import size_of
 
 FILE = "calibration.json"  # beside model.safetensors
 MOST = 4_000_000  # pairs; of larger slices a seeded sample of the people is taken
+NONE = (
+    "no decision: this run has no calibration; make one with partreid calibrate, on crops whose "
+    "people you know"
+)
 FEW = 100  # pairs of crops from which on their distances are held against those of the calibration
-# chosen on the synthetic worlds: crops of 20 other people raised no alarm, of 10 some may
-EACH, APART = 4, 0.15
-_FORMAT = 3  # 1 had no digest; 2 said strangers for impostors
+APART = 0.15  # chosen on the synthetic worlds: crops of 20 other people raised no alarm
+CROPS = 4000  # of which statistics are kept; of larger slices an even share
+# 1 had no digest; 2 said strangers for impostors; 3 kept no statistics of its crops
+_FORMAT = 4
 _LIMIT = 4 * MIB
 _IMAGE_LIMIT = 1024 * MIB
 
@@ -259,6 +269,7 @@ def source_of(to: Bound, benchmark: Benchmark, name: str) -> Source:
         hash_of_images(benchmark.queries, benchmark.gallery),
         hash_of_images({}, benchmark.gallery),
     )
+    samples = [s for some in (*benchmark.queries.values(), benchmark.gallery) for s in some]
     return Source(
         to.model,
         to.weights,
@@ -271,25 +282,150 @@ def source_of(to: Bound, benchmark: Benchmark, name: str) -> Source:
         gallery,
         __version__,
         datetime.now(timezone.utc).date().isoformat(),
+        "drawn" if name in BENCHMARKS and BENCHMARKS[name].preset else "real",
+        len({s.identity for s in samples} - {DISTRACTOR, JUNK}),
+        len({s.camera for s in samples if s.camera > 0}),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """Which crops a calibration decides nothing about, and why.
+
+    every: a sentence if it decides about none of them. query, gallery: bool [Nq], [Ng], the crops
+    that are unlike those it was made of. made_of: these, in words. remedy: what to do.
+    """
+
+    every: str | None
+    query: Any
+    gallery: Any
+    made_of: str
+    remedy: str
+
+    def of(self, i: int, j: int, names: tuple[str, str] = ("the query", "this crop")) -> str | None:
+        """Why nothing is decided about query i and crop j of the gallery, which are called
+        ``names``; None if it is.
+        """
+        if self.every is not None:
+            return self.every
+        odd = [name for name, is_odd in zip(names, (self.query[i], self.gallery[j])) if is_odd]
+        if not odd:
+            return None
+        verb = "does" if len(odd) == 1 else "do"
+        return (
+            f"nothing is decided: {' and '.join(odd)} {verb} not look like the crops of "
+            f"{self.made_of}, of which the calibration was made; {self.remedy}"
+        )
 
 
 @door
 def matches(
-    calibration: Calibration, distance: PartDistance, query: Embeddings, gallery: Embeddings
-) -> list[int]:
-    """How many crops of the whole gallery are called the same person as each query."""
+    calibration: Calibration,
+    distance: PartDistance,
+    query: Embeddings,
+    gallery: Embeddings,
+    doubt: Doubt,
+) -> list[int | None]:
+    """How many crops of the whole gallery are called the same person as each query; None for a query
+    about which nothing is decided. Crops that are unlike the calibration's do not count.
+    """
+    if doubt.every is not None:
+        return [None] * len(query)
     found = np.zeros(len(query), np.int64)
     for rows, columns, tile in distance.tiles(query, gallery):
         shared = shown_by_both(query.rows(rows), gallery.rows(columns))
-        found[rows] += calibration.same(tile.cpu().numpy(), shared).sum(1)
-    return found.tolist()
+        called = calibration.same(tile.cpu().numpy(), shared) & ~doubt.gallery[columns]
+        found[rows] += called.sum(1)
+    return [None if odd else many for odd, many in zip(doubt.query, found.tolist())]
 
 
 @door
 def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
     """The number of parts that both images show, int64 [Nq, Ng]."""
     return ((q.visibility > 0).float() @ (g.visibility > 0).float().T).round().long().cpu().numpy()
+
+
+@door
+def seen(e: Embeddings, looks: Any = None, people: Any = None) -> Crops:
+    """Embeddings, and how their crops look, as a calibration takes them."""
+    return Crops(e.vectors.cpu().numpy(), e.visibility.cpu().numpy(), looks, people)
+
+
+@door
+def looks_of(samples: Sequence[Sample], size: tuple[int, int]) -> Any:
+    """How crops look at a model's size (H, W), float64 [n, F]; see :func:`partreid.data.looks.looks`."""
+    found = np.empty((len(samples), len(LOOKS)))
+    for row, sample in zip(found, samples):
+        width, height = size_of(sample.path)
+        row[:] = looks(read_image(sample.path, size), height, width)
+    return found
+
+
+@door
+def labelled_crops(
+    queries: Mapping[str, Embeddings],
+    gallery: Embeddings,
+    benchmark: Benchmark,
+    size: tuple[int, int],
+) -> Crops:
+    """The crops of a data set, or ``CROPS`` of them, with the people as :func:`known_pairs` numbers
+    them. Junk is left out.
+    """
+    asked = [s for samples in benchmark.queries.values() for s in samples]
+    samples = [*asked, *benchmark.gallery]
+    people, _ = _people(asked, benchmark.gallery)
+    known = np.flatnonzero([s.identity != JUNK for s in samples])
+    if len(known) > CROPS:
+        known = known[np.linspace(0, len(known) - 1, CROPS).astype(np.int64)]
+    e = Embeddings.stack([*queries.values(), gallery]).rows(known.tolist())
+    return seen(e, looks_of([samples[i] for i in known], size), people[known])
+
+
+@door
+def doubt(
+    calibration: Calibration,
+    distance: PartDistance,
+    query: Embeddings,
+    gallery: Embeddings,
+    query_looks: Any = None,
+    gallery_looks: Any = None,
+    run: str = "RUN",
+) -> Doubt:
+    """Which of these crops look like those that a calibration was made of.
+
+    query_looks, gallery_looks: float64 [n, F] of :func:`looks_of`; without them vectors count alone.
+    run: what the remedy calls the model's folder. Each crop is held against the calibration, then
+    all of them together, then the distances between them (see :func:`unlike`).
+    """
+    made_of = calibration.source.made_of
+    remedy = (
+        "calibrate on labelled crops of this place: "
+        f"partreid calibrate {run} --data FOLDER --dataset folders"
+    )
+    likeness = calibration.likeness
+    every, odd = None, [np.zeros(len(e), np.bool_) for e in (query, gallery)]
+    if likeness is None:
+        every = (
+            "nothing is decided: the calibration keeps no statistics of its crops, as those of "
+            "earlier versions, so it cannot tell whether these are like them; make it again: "
+            f"partreid calibrate {run} --data FOLDER"
+        )
+    else:
+        scores = [
+            likeness.score(seen(e, given))
+            for e, given in ((query, query_looks), (gallery, gallery_looks))
+        ]
+        odd = [found > 1 for found in scores]
+        both = np.concatenate(scores)
+        if likeness.many(both):
+            every = (
+                f"nothing is decided: these crops do not look like those of {made_of}, of which "
+                f"the calibration was made: {likeness.share(both):.0%} lie as far out as "
+                f"{USUAL:.0%} of its own; {remedy}"
+            )
+        elif apart := unlike(calibration, distance, query, gallery):
+            every = f"nothing is decided: {apart}; {remedy}"
+    return Doubt(every, odd[0], odd[1], made_of, remedy)
 
 
 def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings) -> str | None:
@@ -299,10 +435,10 @@ def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings)
     crops: one group or several, such as queries and gallery; no more than 1,000 of all of them are
     looked at.
 
-    Takes the distances between all of them, most of which should be between strangers. It warns if
-    they lie more than ``APART`` and twice the usual from those of the calibration's strangers
-    (Kolmogorov-Smirnov). What is usual grows as one over the root of the number of people, who are
-    taken to have ``EACH`` crops.
+    Takes the distances between all of them, most of which should be between strangers: with fewer
+    than ``FEW`` it says nothing. They are unlike if they lie more than ``APART`` and twice the usual
+    from those of the calibration's strangers (Kolmogorov-Smirnov). What is usual grows as one over
+    the root of the number of people, who are taken to have ``EACH`` crops.
     """
     every = sum(map(len, crops))
     n = min(every, 1000)
@@ -319,11 +455,31 @@ def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings)
     if found <= max(APART, 2 * usual):
         return None
     return (
-        f"these crops are not like those of the calibration on {calibration.source.data}: their "
-        f"distances lie {found:.2f} apart on a scale from 0 to 1, where {usual:.2f} is usual. So "
-        "the rate of false matches may be another one; calibrate on labelled crops of this place, "
-        "or measure with partreid calibrate --check"
+        f"the distances between these crops are not like those between crops of "
+        f"{calibration.source.made_of}, of which the calibration was made: they lie {found:.2f} "
+        f"apart on a scale from 0 to 1, where {usual:.2f} is usual"
     )
+
+
+@door
+def verdict(
+    calibration: Calibration, probability: float | None, same: bool | None, prior: float = 0.5
+) -> str:
+    """A decision in words, with the chance that the threshold asks for beside that of the pair."""
+    if probability is None:
+        return (
+            "unknown: the two show no part in common, so nothing says whether they are one person"
+        )
+    return (
+        f"{'' if same else 'not '}called the same person: the chance that it is one is "
+        f"{percent(probability)}, and {percent(calibration.least(prior))} is asked for"
+    )
+
+
+@door
+def percent(p: float) -> str:
+    """A probability as printed: never as certain."""
+    return "over 99.9 %" if p > 0.999 else "under 0.1 %" if p < 0.001 else f"{100 * p:.3g} %"
 
 
 @door
@@ -352,7 +508,7 @@ def read(file: Path) -> Calibration:
             f"{file} was made by an older version of partreid, which did not seal it against "
             "changes; make it again with partreid calibrate"
         )
-    if type(version) is not int or version not in (2, _FORMAT):
+    if type(version) is not int or version not in (2, 3, _FORMAT):
         raise DataError(
             f"{file} is no calibration of this version; make one with partreid calibrate"
         )
@@ -363,6 +519,8 @@ def read(file: Path) -> Calibration:
         )
     if version == 2:
         values = _renamed(values)
+    if version != _FORMAT:
+        values = _without_statistics(values)
     try:
         found: Calibration = _read(Calibration, values, file, "calibration")
     except ArgumentError as error:
@@ -387,6 +545,14 @@ def _renamed(values: dict[str, Any]) -> dict[str, Any]:
     return {**of(values), "fitted": of(values.get("fitted"))}
 
 
+def _without_statistics(values: dict[str, Any]) -> dict[str, Any]:
+    """What formats 2 and 3 hold, with all they cannot say as unknown."""
+    source = values.get("source")
+    if isinstance(source, dict):
+        source = {**source, "kind": "unknown", "people": 0, "cameras": 0}
+    return {**values, "source": source, "likeness": None}
+
+
 def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
@@ -404,6 +570,8 @@ def plain(value: Any) -> Any:
 
 def _read(kind: Any, value: Any, file: Path, where: str) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # X | None
+        return None if value is None else _read(inner[0], value, file, where)
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
         if set(hints) == set(value):
@@ -415,7 +583,7 @@ def _read(kind: Any, value: Any, file: Path, where: str) -> Any:
             )
     elif origin is tuple and isinstance(value, list):
         return tuple(_read(inner[0], one, file, where) for one in value)
-    elif origin is not None and origin is not types.UnionType and isinstance(value, dict):
+    elif origin is not None and isinstance(value, dict):
         return Frozen({str(name): _read(inner[1], one, file, where) for name, one in value.items()})
     elif kind is float and (value is None or type(value) in (int, float)):
         return float("inf") if value is None else float(value)

@@ -90,10 +90,10 @@ def ranking_sheet(
 
 @door
 def compare_picture(
-    first: Shown, second: Shown, evidence: Evidence, height: int = 320
+    first: Shown, second: Shown, evidence: Evidence, height: int = 320, decision: str = ""
 ) -> Image.Image:
     """Two crops with their part maps, the distance of each part, and what each adds, as an RGB
-    picture.
+    picture; below the evidence what is decided, if anything.
     """
     images = [
         [photo(s.source, height)] + ([part_overlay(s, height)] if s.probs is not None else [])
@@ -104,6 +104,8 @@ def compare_picture(
     words = _wrapped(
         evidence.sentence(hidden_in=("the first picture", "the second picture")), 17, left + table
     )
+    if decision:
+        words += _wrapped(decision[0].upper() + decision[1:] + ".", 17, left + table)
     top = edge + 40 + 25 * len(words) + 16
     body = max(height + 34, 30 + line * len(evidence.names) + 64)
     sheet = Image.new("RGB", (2 * edge + left + gap + table, top + body + edge), PAPER)

@@ -18,6 +18,7 @@ import numpy as np
 from partreid.errors import ArgumentError, DataError, ShapeError
 from partreid.metrics.arrays import Doubles, Mask
 from partreid.metrics.bootstrap import Interval
+from partreid.metrics.likeness import Crops, Likeness, fit_likeness
 from partreid.metrics.pairs import (
     DRAWS,
     Curves,
@@ -35,6 +36,7 @@ from partreid.utils.arguments import check_fields, door, fits, integer, number, 
 # people, genuine pairs and accepted impostor pairs, below which a rate says nothing
 LEAST = 10
 _TAILS = (2.5, 97.5)
+KINDS = ("drawn", "real", "unknown")  # people: of a synthetic world, of photographs
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,8 @@ class Source:
     model: SHA-256 of weights, distance, part names and recipe. weights: of the weights alone.
     distance: the matching rule in words. names: of the M embeddings. data, queries: name of the
     data set and of its query sets. images, gallery: SHA-256 of all images, and of the gallery's,
-    with their people and cameras. date: ISO 8601.
+    with their people and cameras. date: ISO 8601. kind: drawn or real people, unknown for files of
+    before. people, cameras: how many, 0 where nobody counted.
     """
 
     model: str
@@ -174,6 +177,23 @@ class Source:
     gallery: str
     version: str
     date: str
+    kind: str = "real"
+    people: int = 0
+    cameras: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(self.kind in KINDS, "the kind of people", f"one of {', '.join(KINDS)}", self.kind)
+        for name in ("people", "cameras"):
+            integer(f"the number of {name}", getattr(self, name), 0)
+
+    @property
+    def made_of(self) -> str:
+        """What a calibration was made of, e.g. 150 drawn people of synthetic-demo, seen by 6 cameras."""
+        drawn = {"drawn": "drawn ", "real": "real "}.get(self.kind, "")
+        many = f"{self.people} " if self.people else ""
+        seen = "" if not self.cameras else f", seen by {_counted(self.cameras, 'camera')}"
+        return f"{many}{drawn}people of {self.data}{seen}"
 
 
 @dataclass(frozen=True)
@@ -189,7 +209,8 @@ class Calibration:
     people that curves and threshold come from; checked: the other people, on whom nothing was
     fitted. impostors: percentiles 0 to 100 of the distances of all impostor pairs; usual_shift: how far
     apart those of two halves of the people are in 99 % of draws (Kolmogorov-Smirnov). share, seed:
-    of the people to fit on, and who they were.
+    of the people to fit on, and who they were. likeness: what its crops look like; without it nothing
+    says whether others are like them, see :func:`partreid.evaluation.decision.doubt`.
     """
 
     curves: Curves
@@ -206,6 +227,7 @@ class Calibration:
     share: float
     seed: int
     source: Source
+    likeness: Likeness | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -254,6 +276,11 @@ class Calibration:
         called: Mask = self.logit(distance, shared) >= self.threshold  # NaN is not
         return called
 
+    def least(self, prior: float = 0.5) -> float:
+        """The probability that the threshold asks for, with this prior."""
+        require_prior(prior)
+        return float(1 / (1 + np.exp(-(self.threshold + np.log(prior / (1 - prior))))))
+
     @property
     def people(self) -> int:
         """How many took part, fitted or checked."""
@@ -276,6 +303,10 @@ class Calibration:
         impostor pairs it was made on.
         """
         return shift(self.impostors, distances)
+
+
+def _counted(many: int, what: str) -> str:
+    return f"{many} {what}{'' if many == 1 else 's'}"
 
 
 def require_prior(prior: float) -> None:
@@ -302,7 +333,13 @@ def _require_rates(**rates: Interval) -> None:
 
 @door
 def calibrate(
-    pairs: KnownPairs, source: Source, rate: float = 1e-3, share: float = 0.5, seed: int = 0
+    pairs: KnownPairs,
+    source: Source,
+    rate: float = 1e-3,
+    share: float = 0.5,
+    seed: int = 0,
+    crops: Crops | None = None,
+    statistics: tuple[str, ...] = (),
 ) -> Calibration:
     """Fit on a seeded ``share`` of the people, check on the others.
 
@@ -312,6 +349,9 @@ def calibrate(
         rate: the false-match rate wanted, in (0, 1).
         share: of the people that are fitted on, in (0, 1).
         seed: who they are.
+        crops: the crops of the pairs, with looks and people numbered as in ``pairs``; None: the
+            calibration cannot tell whether crops are like them.
+        statistics: names of the looks.
 
     Returns:
         A :class:`Calibration`: a probability for a distance, a threshold for the rate, and how it
@@ -360,14 +400,31 @@ def calibrate(
         share,
         seed,
         source,
+        None if crops is None else _likeness(pairs, crops, statistics, share, seed),
     )
+
+
+def _likeness(
+    pairs: KnownPairs, crops: Crops, statistics: tuple[str, ...], share: float, seed: int
+) -> Likeness:
+    """Of the people that are fitted on, with its alarms counted on the others."""
+    if crops.people is None:
+        raise ArgumentError("crops of a calibration need people, int64 [n], got None")
+    is_fit = _fitting(pairs, share, seed)[crops.people]
+    return fit_likeness(crops.rows(is_fit), crops.rows(~is_fit), statistics)
 
 
 @door
 def divided(pairs: KnownPairs, share: float, seed: int) -> tuple[KnownPairs, KnownPairs]:
     """The pairs among a drawn ``share`` of the people, and those among the others."""
-    fitting = pairs.ordered(np.random.default_rng([seed, 7])) < share
+    fitting = _fitting(pairs, share, seed)
     return pairs.among(fitting), pairs.among(~fitting)
+
+
+def _fitting(pairs: KnownPairs, share: float, seed: int) -> Mask:
+    """Bool [people]: who is fitted on."""
+    drawn: Mask = pairs.ordered(np.random.default_rng([seed, 7])) < share
+    return drawn
 
 
 @door

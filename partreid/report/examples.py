@@ -39,18 +39,17 @@ def answers_picture(
     model: Model, queries: Sequence[Path], answers: Sequence[Sequence[Hit]]
 ) -> Image.Image:
     """Queries with their answers, one sheet below the other; ticked where a calibration calls
-    them the same person.
+    them the same person, and where it decides nothing about any, its title says so.
     """
     sheets = []
     for path, hits in zip(queries, answers, strict=True):
         crops = [Sample(p, 0, 0) for p in (path, *(h.file for h in hits))]
         query, *shown = part_maps(model, crops)
         matches = [Match(s, h.same or None, h.evidence) for s, h in zip(shown, hits, strict=True)]
-        title = (
-            path.name
-            if model.calibration is None
-            else f"{path.name}: ticked if called the same person"
-        )
+        title = path.name
+        if model.calibration is not None:
+            none = hits and all(h.same is None for h in hits)
+            title += ": nothing is decided" if none else ": ticked if called the same person"
         sheets.append(ranking_sheet(query, {title: matches}, len(matches)))
     whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
     for i, one in enumerate(sheets):

@@ -261,8 +261,16 @@ def test_a_calibration_of_before_the_renames_is_read(made: Calibration, tmp_path
     values["checked"] = {**values["checked"], "slice": of(values["checked"]["slice"])}
     assert "strangers" in values and "same" in values["fitted"]
     file = tmp_path / "calibration.json"
+    del values["likeness"]
+    for name in ("kind", "people", "cameras"):
+        del values["source"][name]
     file.write_text(json.dumps(sealed({"partreid_calibration": 2, **values})))
-    assert decision.read(file) == made
+    found = decision.read(file)
+    assert replace(found, source=made.source) == made and found.source.kind == "unknown"
+    assert found.source.made_of == "people of made"
+    e = Embeddings.of(torch.ones(1, 2, 8))
+    said = decision.doubt(found, PartDistance("euclidean"), e, e).of(0, 0)
+    assert said is not None and "keeps no statistics of its crops" in said
 
 
 def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
@@ -379,11 +387,7 @@ def test_other_people_raise_no_alarm_and_another_world_does(made: Calibration) -
         assert decision.unlike(made, distance, crops) is None, seed
     _, _, noisy = slice_of(people=15, images=4, noise=2.0, seed=1)
     said = decision.unlike(made, distance, noisy)
-    assert (
-        said is not None
-        and "not like those of the calibration on made" in said
-        and "partreid calibrate" in said
-    )
+    assert said is not None and "not like those between crops of real people of made" in said
     _, _, hidden = slice_of(people=15, images=4, hidden=0.7, seed=1)  # many pairs share no part
     assert decision.unlike(made, distance, hidden) is not None
     assert decision.unlike(made, distance, noisy.rows(slice(12))) is None  # 66 pairs say too little
@@ -395,6 +399,18 @@ def test_matches_are_counted_over_the_whole_gallery(made: Calibration) -> None:
     far = distance(queries["query"], gallery).numpy()
     shared = (queries["query"].visibility @ gallery.visibility.T).numpy()
     slow = [sum(bool(made.same(d, int(s))) for d, s in zip(*row)) for row in zip(far, shared)]
-    found = decision.matches(made, distance, queries["query"], gallery)
-    assert found == slow and sum(found) > 0
+    n, m = len(queries["query"]), len(gallery)
+    like = decision.Doubt(None, np.zeros(n, bool), np.zeros(m, bool), "made", "calibrate")
+    found = decision.matches(made, distance, queries["query"], gallery, like)
+    assert found == slow and sum(slow) > 0
+    odd = replace(like, query=np.arange(n) == 0, gallery=np.arange(m) == 1)
+    assert decision.matches(made, distance, queries["query"], gallery, odd) == [
+        None,
+        *(
+            sum(bool(made.same(d, int(s))) for j, (d, s) in enumerate(zip(*row)) if j != 1)
+            for row in list(zip(far, shared))[1:]
+        ),
+    ]
+    none = replace(like, every="nothing is decided")
+    assert decision.matches(made, distance, queries["query"], gallery, none) == [None] * n
     assert len(decision.known_pairs(distance, queries, gallery, benchmark, ANY_CAMERA)) == 18 * 18

@@ -5,6 +5,7 @@ the demo has run.
 from pathlib import Path
 from typing import Any
 
+from partreid.data.looks import LOOKS
 from partreid.errors import DataError
 from partreid.evaluation import RunResult, decision
 from partreid.evaluation.trust import measure_trust
@@ -27,7 +28,15 @@ def decided(result: RunResult, run: Path) -> Calibration | None:
     pairs = decision.known_pairs(
         result.distance, described.queries, described.gallery, benchmark, result.protocol
     )
-    made = calibrate(pairs, decision.source_of(model.bound, benchmark, model.recipe.test[0]), RATE)
+    made = calibrate(
+        pairs,
+        decision.source_of(model.bound, benchmark, model.recipe.test[0]),
+        RATE,
+        crops=decision.labelled_crops(
+            described.queries, described.gallery, benchmark, model.recipe.size
+        ),
+        statistics=LOOKS,
+    )
     decision.save(made, run / decision.FILE)
     return made
 
