@@ -22,7 +22,7 @@ from partreid.labels.places import (
     require_files,
 )
 from partreid.labels.schemes import SURFACES, find, lookup, scheme_of
-from partreid.labels.sources import SOURCES, Accessories, require, source_of
+from partreid.labels.sources import SOURCES, Accessories, names_of, require, source_of
 from partreid.recipes.base import unknown
 from partreid.types import UNKNOWN, PartScheme, Sample
 from partreid.utils.arguments import Axes, door
@@ -108,11 +108,7 @@ def class_files(
     """The file of a parser's classes for each image, None without one. DataError as ``missing``
     has it.
     """
-    names = (
-        ("{stem}_seg.npy", "{stem}.png")
-        if source == "sapiens"
-        else ("{stem}.png", "{stem}.npy", "{cut}.png")
-    )
+    names = names_of(source)
     paths = [find_file(root, folder, sample.path, names) for sample in samples]
     require_files(paths, samples, root / folder, missing, names[:2])
     return paths
@@ -212,7 +208,7 @@ class Mapper:
     ) -> None:
         self.report = require(source, parts, accessories, allow_missing_parts)
         self.source, self.parts = source_of(source, parts), parts
-        self.by_u = source == "densepose24"
+        self.by_u = self.source.has_u
         groups = dict(self.source.sets[parts])
         if accessories == "torso":
             torso = next(name for name in ("torso", "chest", "upper") if name in groups)

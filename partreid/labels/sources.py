@@ -31,7 +31,8 @@ class Source:
     classes. torso: classes of clothes or body that "five_v" cuts across. sideless: classes on both
     sides of the body that "eight" must take apart, by limb. accessories: bags and the like. isp:
     head, legs and shoes of ISP's scores. lossy: set -> why its parts are not quite those of the
-    paper.
+    paper. files: under which names an image's classes are looked for, first found. has_u: whether a
+    body coordinate U comes with the classes.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +43,8 @@ class Source:
     sideless: dict[str, tuple[int, ...]] = field(default_factory=dict)
     accessories: tuple[int, ...] = ()
     lossy: dict[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ("{stem}.png", "{stem}.npy", "{cut}.png")
+    has_u: bool = False
 
     @property
     def flip(self) -> tuple[int, ...]:
@@ -304,6 +307,7 @@ SAPIENS = Source(
     sideless={"leg": (12,)},
     accessories=(1,),
     lossy={"five": _SLEEVES, "five_v": _SLEEVES, "seven": _WORN, "eight": _SLEEVES},
+    files=("{stem}_seg.npy", "{stem}.png"),
 )
 
 
@@ -361,6 +365,7 @@ DENSEPOSE24 = Source(
     },
     isp={"head": (23, 24), "legs": tuple(range(7, 15)), "shoes": (5, 6)},
     torso=(1, 2),
+    has_u=True,
 )
 # surface -> of the 14
 COARSE = (0, 1, 1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9, 8, 9, 10, 11, 10, 11, 12, 13, 12, 13, 14, 14)
@@ -461,7 +466,7 @@ def report(
     if accessories == "own" and not table.accessories:
         missing += ("accessories",)
     guessed: tuple[str, ...] = ()
-    if parts == "five_v" and table.torso and not (uv and source == "densepose24"):
+    if parts == "five_v" and table.torso and not (uv and table.has_u):
         guessed = ("upper", "lower")
     if parts == "eight":
         guessed = tuple(
@@ -530,6 +535,11 @@ def isp_masks(labels: NDArray[np.uint8], source: str) -> dict[str, NDArray[np.bo
         "foreground": labels > 0,
         **{name: np.isin(labels, rows[name]) for name in ISP_MASKS[1:]},
     }
+
+
+def names_of(source: str) -> tuple[str, ...]:
+    """Under which names an image's classes are looked for; those of "parts" are as of most."""
+    return SOURCES[source].files if source in SOURCES else Source.files
 
 
 def find_source(name: str) -> Source:

@@ -23,7 +23,7 @@ from partreid.labels.people import Person, in_pixels
 from partreid.labels.pifpaf import read_fields
 from partreid.labels.places import MISSING, Missing, fitted, image_size
 from partreid.labels.schemes import PIFPAF, SURFACES, find
-from partreid.labels.sources import SOURCES, require
+from partreid.labels.sources import SOURCES, names_of, require
 from partreid.labels.tools.base import (
     Progress,
     Written,
@@ -257,8 +257,8 @@ def _files(kind: Kind, given: Path, cue: Spec) -> Iterator[tuple[Path, Path]]:
             or not file.is_file()
         ):
             continue
-        if ending == ".npy" and cue.args.get("source") == "sapiens":
-            continue  # a foreground mask; the classes are in ..._seg.npy
+        if ending == ".npy" and "{stem}.npy" not in names_of(cue.args.get("source", "")):
+            continue  # as Sapiens' foreground mask; its classes are in ..._seg.npy
         inside = (
             Path(file.parent.name)
             if file.parent == given or file == given
