@@ -60,6 +60,11 @@ class Hit:
             nothing is decided.
         reason: Why there is no probability: there is no calibration, a crop does not look like those
             it was made of, or no part is shared.
+
+    Examples:
+        >>> hit = load("runs/bpbreid", device="cpu").rank("a.jpg", "crops", top=1)[0][0]
+        >>> hit.place, hit.path.parent, hit.same is None and hit.reason.startswith("no decision")
+        (1, PosixPath('crops'), True)
     """
 
     place: int
@@ -100,6 +105,11 @@ class Comparison:
         same: See :class:`Hit`.
         reason: See :class:`Hit`.
         verdict: The decision in words; None without a calibration.
+
+    Examples:
+        >>> pair = load("runs/bpbreid", device="cpu").compare("a.jpg", "b.jpg")
+        >>> pair.shared_evidence == int(pair.evidence.shared.sum()), pair.picture().mode
+        (True, 'RGB')
     """
 
     a: Shown
@@ -143,6 +153,11 @@ class SavedEmbeddings:
 
     Raises:
         ShapeError: There are not as many paths as images, or looks.
+
+    Examples:
+        >>> saved = load("runs/bpbreid", device="cpu").index("crops")
+        >>> len(saved) == len(saved.paths), saved.embeddings.names[0]
+        (True, 'foreground')
     """
 
     embeddings: Embeddings

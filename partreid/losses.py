@@ -356,6 +356,11 @@ def highest_mask(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
     Returns:
         int64 [B, h, w].
+
+    Examples:
+        >>> masks = torch.tensor([[[[0.9, 0.2]], [[0.1, 0.8]]]])  # background, one part; 1 x 2
+        >>> highest_mask(masks, (1, 2))
+        tensor([[[0, 1]]])
     """
     return F.interpolate(masks, size, mode="bilinear", align_corners=True).argmax(1)
 
@@ -371,6 +376,12 @@ def label_shares(labels: Tensor, size: tuple[int, int], classes: int) -> Tensor:
 
     Returns:
         float32 [B, classes, h, w] in [0, 1].
+
+    Examples:
+        >>> labels = torch.tensor([[[0, 1, 1, 1]]], dtype=torch.uint8)
+        >>> label_shares(labels, (1, 2), 2)[0, :, 0]  # background and part, in two cells
+        tensor([[0.5000, 0.0000],
+                [0.5000, 1.0000]])
     """
     planes = [F.adaptive_avg_pool2d((labels == c).float()[:, None], size) for c in range(classes)]
     return torch.cat(planes, 1)

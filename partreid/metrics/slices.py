@@ -94,6 +94,18 @@ def by_shared_parts(
     Holistic embeddings count too, as they do in the distance; give
     ``query.select(*parts(query.names))`` and the gallery's to count body parts alone. Pairs that
     share none are infinitely far apart.
+
+    Args:
+        ranking: What is cut into slices.
+        query: The Nq embeddings that were ranked with.
+        gallery: The Ng that were ranked.
+        ks: Places of the CMC.
+
+    Returns:
+        A :class:`Slice` for every number of shared embeddings that occurs.
+
+    Raises:
+        ShapeError: There are not as many queries as in the ranking.
     """
     pairs = _pairs(ranking)
     _fits("query", len(query), ranking)
