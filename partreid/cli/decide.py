@@ -7,10 +7,8 @@ from partreid.cli.base import Count, Picture, Share, app
 from partreid.utils import ui
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from partreid.evaluation.decision import Bound
-    from partreid.inference import Comparison, Hit, Model
+    from partreid.inference import Comparison, Model
     from partreid.metrics import Interval
     from partreid.metrics.calibration import Calibration, Check, Reliability
 
@@ -234,6 +232,9 @@ def rank(
         if decides is None or doubt is None
         else matches(decides, model.method.distance, q.embeddings, g.embeddings, doubt)
     )
+    withheld = None if doubt is None else doubt.every
+    if doubt is not None and (doubt.query.all() or doubt.gallery.all()):
+        withheld = doubt.of(0, 0, ("each query", "each crop of the gallery"))
     if json:
         ui.show(
             dumps(
@@ -281,17 +282,17 @@ def rank(
                 ],
                 left=2,
             )
-            if doubt is not None and doubt.every is None:
-                ui.show(_called(many, len(paths), hits))
+            if doubt is not None and withheld is None:
+                ui.show(_called(many, len(paths)))
         if decides is None or doubt is None:
             ui.show(NONE)
-        elif doubt.every is not None:
-            ui.show(doubt.every)
+        elif withheld is not None:
+            ui.show(withheld)
         else:
-            if odd := int(doubt.gallery.sum()):
+            if odd := int(doubt.query.sum() + doubt.gallery.sum()):
                 ui.show(
-                    f"about {odd} of the {len(paths)} crops nothing is decided: they do not look "
-                    f"like those of {doubt.made_of}, of which the calibration was made; "
+                    f"nothing is decided about {odd} of the {len(asked) + len(paths)} crops: they do "
+                    f"not look like those of {doubt.made_of}, of which the calibration was made; "
                     f"{doubt.remedy}"
                 )
             ui.show(_expected(len(paths), decides))
@@ -385,10 +386,10 @@ def _say_reliability(r: "Reliability") -> None:
     )
 
 
-def _called(many: int | None, crops: int, hits: "Sequence[Hit]") -> str:
-    """How many of a gallery are called the person of a query, or why nobody can say."""
+def _called(many: int | None, crops: int) -> str:
+    """How many of a gallery are called the person of a query."""
     if many is None:
-        return next((h.reason for h in hits if h.reason), "nothing is decided")
+        return "nothing is decided about this query"
     if many:
         return f"{many} of {crops} crops are near enough to be called the same person"
     return "nobody in this gallery is near enough to be called the same person"

@@ -58,11 +58,9 @@ def ranking_sheet(
         title + height + caption + ((height + 8) if maps else 0) + gap for _, _, maps in blocks
     )
     parts = list(dict.fromkeys(name for s in _everyone(query, rankings, top) for name in s.names))
-    sheet = Image.new(
-        "RGB",
-        (2 * edge + columns * (cell + gap) + gap, 2 * edge + tall + (28 if parts else 0)),
-        PAPER,
-    )
+    steps = [40 + int(_font(14).getlength(spoken(name))) for name in parts]
+    wide = max(columns * (cell + gap) + gap, sum(steps))  # few answers, and many parts to name
+    sheet = Image.new("RGB", (2 * edge + wide, 2 * edge + tall + (28 if parts else 0)), PAPER)
     draw = ImageDraw.Draw(sheet)
     y = edge
     for method, ranking, maps in blocks:
@@ -81,10 +79,10 @@ def ranking_sheet(
             x += cell + gap
         y += height + caption + ((height + 8) if maps else 0) + gap
     x = edge
-    for name in parts:
+    for name, step in zip(parts, steps, strict=True):
         draw.ellipse((x, y + 10, x + 11, y + 21), fill=color(name))
         draw.text((x + 18, y + 6), spoken(name), QUIET, _font(14))
-        x += 40 + int(_font(14).getlength(spoken(name)))
+        x += step
     return sheet
 
 

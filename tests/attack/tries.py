@@ -160,7 +160,11 @@ def asked(root: Path) -> Any:
 
 def decided(root: Path) -> Any:
     found = load(root, "cpu").compare(root / "a.jpg", root / "b.jpg")
-    if found.probability is None or not 0 <= found.probability <= 1:
+    if found.probability is None:
+        if not found.reason or found.same:
+            raise Unsound(f"nothing decided for no reason, or called one person: {found.same}")
+        return found.reason
+    if not 0 <= found.probability <= 1:
         raise Unsound(f"a probability of {found.probability}")
     return found.probability, found.same
 

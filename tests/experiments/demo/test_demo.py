@@ -191,7 +191,7 @@ def test_all_five_papers_in_one_table_and_one_report(
     ):
         assert words in html
     tensors = load_tensors(out / "runs" / "dsa" / "model.safetensors")[0]
-    assert tensors and not [name for name in tensors if name.startswith(("guide.", "id."))]
+    assert tensors and not [name for name in tensors if name.startswith(("guide.", "id.fused"))]
 
 
 def test_chance_is_the_share_of_right_answers(quick_demo: Path, numbers: dict[str, Any]) -> None:
