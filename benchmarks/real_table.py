@@ -1,6 +1,8 @@
 """The tables of docs/real.md from the results of benchmarks/real.py.
 
-python -m benchmarks.real_table results/real-seed1.json
+python -m benchmarks.real_table results/real-seed1.json results/real-cuhk01.json
+
+Of several files the first counts where both say something.
 """
 
 import argparse
@@ -136,8 +138,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", type=Path)
-    record = json.loads(parser.parse_args().file.read_text(encoding="utf-8"))
+    parser.add_argument("file", nargs="+", type=Path)
+    files = [json.loads(file.read_text(encoding="utf-8")) for file in parser.parse_args().file]
+    record = files[0]
+    for other in files[1:]:
+        for name, found in other["methods"].items():
+            record["methods"][name] = {**found, **record["methods"].get(name, {})}
     print("\n\n".join("\n".join(part(record)) for part in (scores, labels, cuhk01)))
 
 
