@@ -165,7 +165,7 @@ def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Pa
     assert said.code == 0 and re.search(
         r"^called the same person: the chance that it is one is (over )?[\d.]+ %, and [\d.]+ % is asked for, if it was "
         r"as likely as not beforehand; threshold for 5 false matches in 100 impostor pairs \[[\d.]+, [\d.]+\], "
-        r"calibrated on 24 real people of folders, seen by 2 cameras$",
+        r"calibrated on 24 people of folders, seen by 2 cameras$",
         said.out,
         re.M,
     ), said.out

@@ -74,6 +74,11 @@ class DataSet:
     def withdrawn(self) -> bool:
         return self.status == WITHDRAWN
 
+    @property
+    def people(self) -> str:
+        """What its people are: "drawn", "real" (photographed), or "unknown" for crops of one's own."""
+        return "drawn" if self.preset else "unknown" if self.status == OWN else "real"
+
 
 @dataclass(frozen=True)
 class Problem:

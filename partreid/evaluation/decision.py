@@ -282,7 +282,7 @@ def source_of(to: Bound, benchmark: Benchmark, name: str) -> Source:
         gallery,
         __version__,
         datetime.now(timezone.utc).date().isoformat(),
-        "drawn" if name in BENCHMARKS and BENCHMARKS[name].preset else "real",
+        BENCHMARKS[name].people if name in BENCHMARKS else "unknown",
         len({s.identity for s in samples} - {DISTRACTOR, JUNK}),
         len({s.camera for s in samples if s.camera > 0}),
     )
