@@ -162,8 +162,8 @@ class Source:
     model: SHA-256 of weights, distance, part names and recipe. weights: of the weights alone.
     distance: the matching rule in words. names: of the M embeddings. data, queries: name of the
     data set and of its query sets. images, gallery: SHA-256 of all images, and of the gallery's,
-    with their people and cameras. date: ISO 8601. kind: drawn or real people, unknown for one's own crops and
-    files of before. people, cameras: how many, 0 where nobody counted.
+    with their people and cameras. date: ISO 8601. kind: drawn or real people, unknown for one's own
+    crops and files of before. people, cameras: how many, 0 where nobody counted.
     """
 
     model: str
