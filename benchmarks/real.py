@@ -131,13 +131,7 @@ def prepared(root: Path, out: Path) -> tuple[Benchmark, Benchmark, dict[str, Any
     learn = build.benchmark(DATA, root)
     if not (root / "keypoints").is_dir():
         import_labels("keypoints", root / "pose" / "train", learn, missing="unknown")
-    with ui.progress("fitting surfaces to keypoints") as step:
-        fitted.write(
-            learn.train,
-            lambda s: _keypoints(root, s),
-            lambda s: root / "iuv" / s.path.parent.name / f"{s.path.stem}.png",
-            step,
-        )
+    _fit_surfaces(root, learn)
     folder = out / "occluded"
     if not (folder / "table.csv").is_file():
         with ui.progress("hiding people") as step:
@@ -156,6 +150,17 @@ def prepared(root: Path, out: Path) -> tuple[Benchmark, Benchmark, dict[str, Any
             "masks_guessed": len(record["guessed"]),
         },
     )
+
+
+def _fit_surfaces(root: Path, learn: Benchmark) -> None:
+    """An IUV picture beside every training crop that has keypoints; those that are there stay."""
+    with ui.progress("fitting surfaces to keypoints") as step:
+        fitted.write(
+            learn.train,
+            lambda s: _keypoints(root, s),
+            lambda s: root / "iuv" / s.path.parent.name / f"{s.path.stem}.png",
+            step,
+        )
 
 
 def _keypoints(root: Path, sample: Sample) -> Path:
@@ -291,13 +296,7 @@ def fine_tuned(
         name = f"cuhk01-{split}"
         learn = build.benchmark(name, home)
         if "uv_tiles" in recipe.cues:
-            with ui.progress("fitting surfaces to keypoints") as step:
-                fitted.write(
-                    learn.train,
-                    lambda s: _keypoints(home, s),
-                    lambda s: home / "iuv" / s.path.parent.name / f"{s.path.stem}.png",
-                    step,
-                )
+            _fit_surfaces(home, learn)
         stage = replace(recipe.stages[-1], epochs=FINE_EPOCHS, lr=FINE_LR, warmup=0.0)
         model, _ = trained(
             replace(

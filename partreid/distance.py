@@ -11,7 +11,7 @@ Images that share no part are infinitely far apart, unless distances on little e
 (S d + lambda far) / (S + lambda)``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 from typing import Literal
@@ -26,6 +26,8 @@ from partreid.utils.arguments import check_fields, door, integer
 from partreid.utils.tiling import TILE_CPU, TILE_GPU, Side, spans, sum_euclid
 
 Metric = Literal["cosine", "euclidean", "unit_euclidean"]
+
+ReadyTile = tuple[slice, Side, Tensor]  # columns, their side, and its vectors for the product
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,10 @@ class PartDistance:
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
             with _full_precision(q):
                 return self._combine(self.per_part(q, g), _shared_parts(q, g, _dtype(q, g)))
-        dtype = _dtype(q, g)
-        return self._tiled(q, g, self._query_side(q, dtype), self._gallery_side(g, dtype))
+        side = self._gallery_side(g, _dtype(q, g))
+        return self._whole(
+            q, self._query_side(q, _dtype(q, g)), lambda: self._ready(g, side), len(g)
+        )
 
     def blocks(self, q: Vectors, g: Vectors, rows: int = 1024) -> Iterator[tuple[slice, Tensor]]:
         """The same distances, some queries at a time.
@@ -147,11 +151,10 @@ class PartDistance:
         """
         q, g = self._embeddings(q, g)
         integer("the rows of a block", rows, 1)
-        dtype = _dtype(q, g)
-        query, gallery = self._query_side(q, dtype), self._gallery_side(g, dtype)
+        query, side = self._query_side(q, _dtype(q, g)), self._gallery_side(g, _dtype(q, g))
         for start in range(0, len(q), rows):
             at = slice(start, min(start + rows, len(q)))
-            yield at, self._tiled(q.rows(at), g, query.rows(at), gallery)
+            yield at, self._whole(q.rows(at), query.rows(at), lambda: self._ready(g, side), len(g))
 
     def tiles(self, q: Vectors, g: Vectors) -> Iterator[tuple[slice, slice, Tensor]]:
         """The same distances in tiles.
@@ -168,8 +171,8 @@ class PartDistance:
             A slice of the queries, a slice of the gallery, and their distances float32.
         """
         q, g = self._embeddings(q, g)
-        dtype = _dtype(q, g)
-        return self._tiles(q, g, self._query_side(q, dtype), self._gallery_side(g, dtype))
+        side = self._gallery_side(g, _dtype(q, g))
+        return self._tiles(q, self._query_side(q, _dtype(q, g)), lambda: self._ready(g, side))
 
     def prepare(self, g: Vectors, *, visibility: Tensor | None = None) -> "PreparedGallery":
         """A gallery made ready once, to be compared with many queries that come one after the other.
@@ -383,30 +386,41 @@ class PartDistance:
             return shown
         return torch.cat([shown, shown.new_full((1, shown.shape[1]), last)])
 
-    def _tiled(self, q: Embeddings, g: Embeddings, query: Side, gallery: Side) -> Tensor:
-        out = torch.empty(len(q), len(g), dtype=query.shown.dtype, device=q.vectors.device)
-        for _ in self._tiles(q, g, query, gallery, out):
+    def _ready(self, g: Embeddings, side: Side) -> Iterator[ReadyTile]:
+        """The gallery's part of every tile."""
+        for columns in spans(len(g), (TILE_GPU if g.vectors.is_cuda else TILE_CPU)[1]):
+            right = side.rows(columns)
+            with torch.no_grad():
+                y = right.ready(g.vectors[columns])
+            yield columns, right, y
+
+    def _whole(
+        self, q: Embeddings, query: Side, gallery: Callable[[], Iterable[ReadyTile]], count: int
+    ) -> Tensor:
+        out = torch.empty(len(q), count, dtype=query.shown.dtype, device=q.vectors.device)
+        for _ in self._tiles(q, query, gallery, out):
             pass
         return out
 
     def _tiles(
-        self, q: Embeddings, g: Embeddings, query: Side, gallery: Side, out: Tensor | None = None
+        self,
+        q: Embeddings,
+        query: Side,
+        gallery: Callable[[], Iterable[ReadyTile]],
+        out: Tensor | None = None,
     ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Tile by tile, each a part of ``out`` if that is given."""
-        height, width = TILE_GPU if q.vectors.is_cuda else TILE_CPU
-        for rows in spans(len(q), height):
+        """Tile by tile, each a part of ``out`` if that is given. gallery: gives its part of the
+        tiles, once for every block of queries.
+        """
+        for rows in spans(len(q), (TILE_GPU if q.vectors.is_cuda else TILE_CPU)[0]):
             left = query.rows(rows)
             with torch.no_grad():
                 x = left.ready(q.vectors[rows])
-            for columns in spans(len(g), width):
-                right = gallery.rows(columns)
-                tile = (
-                    x.new_empty(len(x), columns.stop - columns.start)
-                    if out is None
-                    else out[rows, columns]
-                )
+            for columns, right, y in gallery():
+                size = (len(x), columns.stop - columns.start)
+                tile = x.new_empty(size) if out is None else out[rows, columns]
                 with torch.no_grad(), _full_precision(q):
-                    self._fill(tile, left, x, right, right.ready(g.vectors[columns]))
+                    self._fill(tile, left, x, right, y)
                 yield rows, columns, tile
 
     def _fill(self, tile: Tensor, left: Side, x: Tensor, right: Side, y: Tensor) -> None:
@@ -444,13 +458,7 @@ class PreparedGallery:
         self.distance, self.names = distance, gallery.names
         self._like = gallery.rows([])
         self.dtype, self._count = _dtype(gallery, gallery), len(gallery)
-        side = distance._gallery_side(gallery, self.dtype)
-        width = (TILE_GPU if gallery.vectors.is_cuda else TILE_CPU)[1]
-        with torch.no_grad():
-            self._tiles = [
-                (at, side.rows(at), side.rows(at).ready(gallery.vectors[at]))
-                for at in spans(len(gallery), width)
-            ]
+        self._tiles = list(distance._ready(gallery, distance._gallery_side(gallery, self.dtype)))
 
     def __len__(self) -> int:
         return self._count
@@ -462,33 +470,15 @@ class PreparedGallery:
         Raises:
             ShapeError: Queries and gallery have not the same embeddings.
         """
-        q = self._fitting(q)
-        out = torch.empty(len(q), len(self), dtype=self.dtype, device=q.vectors.device)
-        for _ in self._filled(q, out):
-            pass
-        return out
+        return self.distance._whole(*self._sides(q), lambda: self._tiles, len(self))
 
     def tiles(self, q: Vectors) -> Iterator[tuple[slice, slice, Tensor]]:
         """The same distances in tiles, see :meth:`PartDistance.tiles`."""
-        return self._filled(self._fitting(q))
+        return self.distance._tiles(*self._sides(q), lambda: self._tiles)
 
-    def _fitting(self, q: Vectors) -> Embeddings:
-        return self.distance._embeddings(q, self._like)[0]
-
-    def _filled(
-        self, q: Embeddings, out: Tensor | None = None
-    ) -> Iterator[tuple[slice, slice, Tensor]]:
-        query = self.distance._query_side(q, self.dtype)
-        for rows in spans(len(q), (TILE_GPU if q.vectors.is_cuda else TILE_CPU)[0]):
-            left = query.rows(rows)
-            with torch.no_grad():
-                x = left.ready(q.vectors[rows])
-            for columns, right, y in self._tiles:
-                size = (len(x), columns.stop - columns.start)
-                tile = x.new_empty(size) if out is None else out[rows, columns]
-                with torch.no_grad(), _full_precision(q):
-                    self.distance._fill(tile, left, x, right, y)
-                yield rows, columns, tile
+    def _sides(self, q: Vectors) -> tuple[Embeddings, Side]:
+        e = self.distance._embeddings(q, self._like)[0]
+        return e, self.distance._query_side(e, self.dtype)
 
 
 @door

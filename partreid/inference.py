@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from partreid import build
@@ -272,7 +273,7 @@ class Model:
             (torch.Size([3, 6]), torch.Size([3, 6]))
         """
         integer("batch", batch, 1)
-        return self._embedded(crops_of(crops), batch)[0]
+        return self._embedded(crops_of(crops), batch)
 
     def index(self, crops: AnyCrops) -> SavedEmbeddings:
         """Crops to embeddings with all that a search needs besides: their files, the model, and how
@@ -296,31 +297,39 @@ class Model:
         return self._indexed(crops_of(crops), self.bound)
 
     def _indexed(self, crops: Sequence[Crop], bound: decision.Bound) -> SavedEmbeddings:
-        embeddings, looks = self._embedded(crops)
+        looked: list[NDArray[np.float64]] = []
         return SavedEmbeddings(
-            embeddings,
+            self._embedded(crops, looked=looked),
             tuple(crop.path for crop in crops),
             self.recipe.name,
             bound.recipe,
             bound.weights,
             self.method.distance,
-            looks,
+            torch.from_numpy(np.stack(looked)).float(),
         )
 
-    def _embedded(self, crops: Sequence[Crop], batch: int = 64) -> tuple[Embeddings, torch.Tensor]:
-        """Embeddings and looks, float32 [N, F]."""
-        found, looked = [], []
+    def _embedded(
+        self,
+        crops: Sequence[Crop],
+        batch: int = 64,
+        looked: list[NDArray[np.float64]] | None = None,
+    ) -> Embeddings:
+        """looked: takes how each crop looks, from the pixels that are at hand."""
+        found = []
         with torch.inference_mode():
             for at in slices(len(crops), batch):
                 pixels = [crop.pixels(self.recipe.size) for crop in crops[at]]
-                looked += [looks(p, *crop.size) for p, crop in zip(pixels, crops[at], strict=True)]
+                if looked is not None:
+                    looked += [
+                        looks(p, *crop.size) for p, crop in zip(pixels, crops[at], strict=True)
+                    ]
                 images = to_batch(pixels)
                 e = self.method.embed(self.method(images.to(self.device, memory_format=FORMAT), {}))
                 require_finite(e, [crop.name for crop in crops[at]])
                 found.append(
                     Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names)
                 )
-        return Embeddings.stack(found), torch.from_numpy(np.stack(looked)).float()
+        return Embeddings.stack(found)
 
     def compare(self, a: AnyCrop, b: AnyCrop, prior: float = 0.5) -> Comparison:
         """The distance between two crops and what each part says about it.
@@ -450,6 +459,7 @@ class Model:
         paths: Sequence[Path | None] | None = None,
         top: Count = 10,
         prior: float = 0.5,
+        doubt: decision.Doubt | None = None,
     ) -> list[list[Hit]]:
         """The same with crops that are embedded already, just now or saved.
 
@@ -463,6 +473,7 @@ class Model:
             paths: Of the gallery, one for each of its rows; None: those that were saved, or none.
             top: How many to give, at least 1; all if there are fewer.
             prior: See ``compare``.
+            doubt: What :meth:`doubt` gave of the two, if it is at hand; None: it is asked for.
 
         Returns:
             A list for each query, nearest first.
@@ -484,7 +495,7 @@ class Model:
             if bound is not None and (e.weights, e.digest) != (bound.weights, bound.recipe):
                 mine = f"{self.recipe.name}, weights {bound.weights[:12]}, recipe {bound.recipe}"
                 raise _of_others("the model", mine, "the embeddings", e.model)
-        calibration, doubt = self.calibration, self.doubt(query, gallery)
+        calibration, doubt = self.calibration, doubt or self.doubt(query, gallery)
         return [
             [
                 Hit(

@@ -226,7 +226,8 @@ def rank(
     decides = model.calibration
     asked, paths = crop_paths(listed(query)), crop_paths(listed(gallery))
     q, g = model.index(asked), model.index(paths)
-    found, doubt = model.search(q, g, None, top, prior), model.doubt(q, g)
+    doubt = model.doubt(q, g)
+    found = model.search(q, g, None, top, prior, doubt)
     called = (
         [None] * len(asked)
         if decides is None or doubt is None

@@ -177,7 +177,7 @@ class Source:
     gallery: str
     version: str
     date: str
-    kind: str = "real"
+    kind: str = "unknown"
     people: int = 0
     cameras: int = 0
 

@@ -305,13 +305,18 @@ def _numbers(crops: Crops, directions: Doubles) -> Doubles:
     """Of each part log norm, log distance from the mean within and outside the main directions, NaN
     where it is hidden, and visibility: float64 [n, 4 M].
     """
+    # |u - mean|^2 and its part along the directions, from one product of the vectors as they are
     vectors = crops.vectors.astype(np.float64)
-    away = _unit(vectors) - directions[None, :, 0]
-    within = np.einsum("nmd,mrd->nmr", away, directions[:, 1:])
-    inside, whole = np.square(within).sum(2), np.square(away).sum(2)
+    norm = np.linalg.norm(vectors, axis=2)
+    scale = 1 / np.maximum(norm, _FLAT)
+    along = np.matmul(vectors.transpose(1, 0, 2), directions.transpose(0, 2, 1)).transpose(1, 0, 2)
+    along *= scale[..., None]  # [n, M, 1 + RANK] of the unit vectors u
+    of_mean = np.matmul(directions, directions[:, 0, :, None])[..., 0]  # [M, 1 + RANK]
+    inside = np.square(along[..., 1:] - of_mean[:, 1:]).sum(2)
+    whole = np.maximum(np.square(norm * scale) - 2 * along[..., 0] + of_mean[:, 0], 0)
     found = np.stack(
         [
-            np.log(np.maximum(np.linalg.norm(vectors, axis=2), _FLAT)),
+            np.log(np.maximum(norm, _FLAT)),
             0.5 * np.log(inside + _FLAT),
             0.5 * np.log(np.maximum(whole - inside, 0) + _FLAT),
         ],

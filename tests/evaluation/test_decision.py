@@ -387,7 +387,7 @@ def test_other_people_raise_no_alarm_and_another_world_does(made: Calibration) -
         assert decision.unlike(made, distance, crops) is None, seed
     _, _, noisy = slice_of(people=15, images=4, noise=2.0, seed=1)
     said = decision.unlike(made, distance, noisy)
-    assert said is not None and "not like those between crops of real people of made" in said
+    assert said is not None and "not like those between crops of people of made" in said
     _, _, hidden = slice_of(people=15, images=4, hidden=0.7, seed=1)  # many pairs share no part
     assert decision.unlike(made, distance, hidden) is not None
     assert decision.unlike(made, distance, noisy.rows(slice(12))) is None  # 66 pairs say too little
