@@ -90,6 +90,7 @@ def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
         name: p for name, p in inspect.signature(function).parameters.items() if name not in given
     }
     hints = typing.get_type_hints(
+        # mypy forbids reading __init__ of an instance's class; here it is a class
         function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
     )
     for name, value in spec.args.items():

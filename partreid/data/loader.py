@@ -58,6 +58,7 @@ class TrainSet(Dataset[Row]):
     def __len__(self) -> int:
         return len(self.samples)
 
+    # Dataset says int; our sampler draws (index, epoch, position)
     def __getitem__(self, draw: Draw) -> Row:  # type: ignore[override]
         index, epoch, position = draw
         sample = self.samples[index]
@@ -90,6 +91,7 @@ def finished(cue: CueSource, item: NDArray[np.generic]) -> NDArray[np.generic]:
     if it makes anything.
     """
     finish = getattr(cue, "finish", None)
+    # finish is optional, so the protocol of cues does not name it
     return item if finish is None else finish(item)  # type: ignore[no-any-return]
 
 

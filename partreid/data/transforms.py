@@ -69,6 +69,7 @@ def crop(pad: int = 10) -> Transform:
             padded = np.pad(a, ((pad, pad), (pad, pad), *[(0, 0)] * (a.ndim - 2)))
             return padded[top : top + h, left : left + w]
 
+        # cut takes an image or a mask and gives the same
         return view.with_spatial(cut, cut(view.image))  # type: ignore[arg-type]
 
     return move

@@ -140,7 +140,7 @@ def built(recipe: Recipe) -> Built:
             replace(recipe, backbone=build.unfetched(recipe.backbone)), people, scheme
         ).train()
         for module in method.modules():
-            # it keeps the shape, and takes longer than all else on this device
+            # it keeps the shape, and takes longer than all else on this device; mypy dislikes a method changed
             if isinstance(module, nn.BatchNorm2d):
                 module.forward = same  # type: ignore[method-assign]
         given = {name: torch.empty_like(items, device="meta") for name, items in made.items()}

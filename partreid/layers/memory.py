@@ -21,6 +21,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 def arrange(module: Module) -> Module:
     """The module with its weights channels last and its narrow layers safe, in place."""
+    # PyTorch's stub lacks memory_format alone
     module.to(memory_format=FORMAT)  # type: ignore[call-overload]
     return guard(module)
 

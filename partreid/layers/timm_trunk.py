@@ -90,6 +90,7 @@ class TimmTrunk(nn.Module):
         self.reduce: nn.Module = nn.Identity() if reduce is None else ReduceMap(channels, reduce)
         self.channels = channels if reduce is None else reduce
         self.stride = min(self.strides[level] for level in self.levels)
+        # PyTorch's hooks are untyped
         self.register_load_state_dict_post_hook(_settle)  # type: ignore[no-untyped-call]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -275,6 +276,7 @@ class Last(nn.Module):
         super().__init__()
         self.model, self.is_channels_last = model, is_channels_last
         self.layers, self.reduce = nn.Sequential(*layers), reduce
+        # PyTorch's hooks are untyped
         self.register_load_state_dict_post_hook(_settle)  # type: ignore[no-untyped-call]
 
     def forward(self, f: Tensor) -> Tensor:

@@ -63,6 +63,7 @@ def losses_are_the_recipe_s_and_move_every_parameter(recipe: Recipe) -> None:
             term.ndim == 0 and bool(term.isfinite()),
             f"the loss {name} must be one finite number, got {term}",
         )
+    # Tensor.backward is untyped
     weighted_sum(terms, recipe.stages[-1].weights).backward()  # type: ignore[no-untyped-call]
     idle = [  # training on several GPUs would wait for them forever
         name

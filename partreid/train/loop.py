@@ -110,6 +110,7 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
     fabric = Fabric(
         accelerator=device,
         devices=options.devices,
+        # Fabric lists its words as Literal; ours were checked
         precision=recipe.precision,  # type: ignore[arg-type]
         strategy="ddp" if options.devices > 1 else "auto",
         loggers=_loggers(folder, options),

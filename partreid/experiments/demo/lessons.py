@@ -58,6 +58,7 @@ def _hidden(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Le
     regions = model.scheme.K + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model.recipe.seed)
+        # only the method whose record asks for this lesson has it
         drawn = model.method.hide.draw(DRAWS, regions)  # type: ignore[union-attr, operator]
     draws = [row.nonzero().flatten().tolist() for row in drawn]
     pictures = [

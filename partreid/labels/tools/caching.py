@@ -50,6 +50,7 @@ def cache(
             "apart in one file; rename one of them"
         )
     about = f"{spec.name}({', '.join(f'{name}={value}' for name, value in spec.args.items())})"
+    # cues of labels give uint8, which the protocol of all cues does not say
     digest = write_cache(path, rows, names, size, cue.scheme, about)  # type: ignore[arg-type]
     inside = (
         path.relative_to(of.root).as_posix()
