@@ -357,7 +357,7 @@ class Embeddings:
             torch.Size([4, 1, 8])
         """
         _require(vectors.ndim == 2, f"vectors must be [N, D], got {tuple(vectors.shape)}")
-        return cls(vectors[:, None], vectors.new_ones(len(vectors), 1), (name,))
+        return cls(vectors[:, None], vectors.new_ones(vectors.shape[0], 1), (name,))
 
     @classmethod
     @door
@@ -396,10 +396,11 @@ class Embeddings:
             torch.Size([4, 2, 8])
         """
         _together(groups)
+        # shapes and not len(): a traced number of images stays one that may vary
+        rows = [g.vectors.shape[0] for g in groups]
         _require(
-            len({len(g) for g in groups}) == 1,
-            "groups side by side need as many rows each, got "
-            f"{', '.join(str(len(g)) for g in groups)}",
+            all(n == rows[0] for n in rows),
+            f"groups side by side need as many rows each, got {', '.join(map(str, rows))}",
         )
         width = max(g.vectors.shape[2] for g in groups)
         padded = [

@@ -25,7 +25,7 @@ from partreid.utils.arguments import hints
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTED = (  # modules whose examples run
     "partreid",
-    "partreid.data.crops",
+    "partreid.utils.crops",
     "partreid.distance",
     "partreid.inference",
     "partreid.layers.heads",

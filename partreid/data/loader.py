@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from partreid.data.sampler import Draw, IdentitySampler
-from partreid.data.transforms import Pixels, Transform, View, read_image, resize_nearest, to_batch
+from partreid.data.transforms import Pixels, Transform, View, resize_nearest, to_batch
 from partreid.errors import DataError, PartReidError
 from partreid.types import Batch, Sample
 from partreid.utils.arguments import door, require
+from partreid.utils.images import read_resized
 
 
 class CueSource(Protocol):
@@ -68,7 +69,7 @@ class TrainSet(Dataset[Row]):
             for name, item in items.items()
         }
         view = View(
-            read_image(sample.path, self.size),
+            read_resized(sample.path, self.size),
             items,
             {n: c.mirror for n, c in self.cues.items()},
             self.spatial,
@@ -216,7 +217,7 @@ class TestSet(Dataset[Pixels]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Pixels:
-        return read_image(self.samples[index].path, self.size)
+        return read_resized(self.samples[index].path, self.size)
 
 
 @door

@@ -7,7 +7,6 @@ goes otherwise.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,12 +17,10 @@ from torch import Tensor
 
 from partreid.types import MEAN, STD
 from partreid.utils.arguments import door, require
-from partreid.utils.images import read_image as read_upright
+from partreid.utils.images import Pixels
 from partreid.utils.registry import Registry
 
 MEAN_PIXEL = (124, 116, 104)  # becomes about 0 when normalised
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -191,21 +188,6 @@ TRANSFORMS: Registry[Callable[..., Transform]] = Registry(
     "partreid.transforms",
     {"crop": crop, "zoom": zoom, "mirror": mirror, "erase": erase, "jitter": jitter},
 )
-
-
-def read_image(path: Path | str, size: tuple[int, int]) -> Pixels:
-    """The image at ``path`` as uint8 RGB [H, W, 3], upright, resized bilinearly. DataError if it
-    cannot be read.
-    """
-    return resized(read_upright(path, size), size)
-
-
-@door
-def resized(image: Image.Image, size: tuple[int, int]) -> Pixels:
-    """An RGB picture as uint8 [H, W, 3], resized bilinearly to (H, W)."""
-    if image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image)
 
 
 @door

@@ -7,7 +7,6 @@ from statistics of its crops: about crops that are unlike them nothing is decide
 """
 
 import hashlib
-import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,6 @@ import torch
 from partreid import __version__
 from partreid.data.looks import LOOKS, looks
 from partreid.data.registry import BENCHMARKS
-from partreid.data.transforms import read_image
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, DataError
 from partreid.methods.base import Method
@@ -34,10 +32,11 @@ from partreid.metrics.likeness import EACH, USUAL, Crops
 from partreid.metrics.pairs import KnownPairs
 from partreid.metrics.protocols import Lists, require_matches
 from partreid.recipes.base import Frozen, Recipe, unknown
+from partreid.runtime.decision import FORMAT, bound_model, seal
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
 from partreid.utils.arguments import door
 from partreid.utils.files import MIB, read_bytes, read_json, write_json
-from partreid.utils.images import size_of
+from partreid.utils.images import read_resized, size_of
 
 FILE = "calibration.json"  # beside model.safetensors
 MOST = 4_000_000  # pairs; of larger slices a seeded sample of the people is taken
@@ -48,8 +47,6 @@ NONE = (
 FEW = 100  # pairs of crops from which on their distances are held against those of the calibration
 APART = 0.15  # chosen on the synthetic worlds: crops of 20 other people raised no alarm
 CROPS = 4000  # of which statistics are kept; of larger slices an even share
-# 1 had no digest; 2 said strangers for impostors; 3 kept no statistics of its crops
-_FORMAT = 4
 _LIMIT = 4 * MIB
 _IMAGE_LIMIT = 1024 * MIB
 
@@ -77,8 +74,8 @@ def bound_to(method: Method, recipe: Recipe, names: tuple[str, ...]) -> Bound:
         weights.update(plain.reshape(-1).view(torch.uint8).numpy())
     d = method.distance
     rule = f"metric {d.metric}, weights {d.weights or 1}, shrink {d.shrink:g}, far {d.far}"
-    whole = hashlib.sha256("\n".join((weights.hexdigest(), rule, *names, recipe.digest)).encode())
-    return Bound(whole.hexdigest(), weights.hexdigest(), rule, names, recipe.digest)
+    whole = bound_model(weights.hexdigest(), rule, names, recipe.digest)
+    return Bound(whole, weights.hexdigest(), rule, names, recipe.digest)
 
 
 @door
@@ -357,7 +354,7 @@ def looks_of(samples: Sequence[Sample], size: tuple[int, int]) -> Any:
     found = np.empty((len(samples), len(LOOKS)))
     for row, sample in zip(found, samples):
         width, height = size_of(sample.path)
-        row[:] = looks(read_image(sample.path, size), height, width)
+        row[:] = looks(read_resized(sample.path, size), height, width)
     return found
 
 
@@ -487,8 +484,14 @@ def save(calibration: Calibration, file: Path) -> None:
     """Plain JSON, whole or not at all, with a digest of itself. Infinity and NaN, which JSON has
     not, become null.
     """
+    write_json(file, sealed(calibration))
+
+
+@door
+def sealed(calibration: Calibration) -> dict[str, Any]:
+    """What :func:`save` writes."""
     values = plain(calibration)
-    write_json(file, {"partreid_calibration": _FORMAT, "sha256": _digest(values), **values})
+    return {"partreid_calibration": FORMAT, "sha256": seal(values), **values}
 
 
 @door
@@ -501,25 +504,33 @@ def read(file: Path) -> Calibration:
     """
     if not lexists(file) and isdir(file.parent):
         raise DataError(f"there is no calibration {file}; make one with partreid calibrate")
-    values = read_json(file, _LIMIT, "calibration")
+    return parsed(read_json(file, _LIMIT, "calibration"), file)
+
+
+@door
+def parsed(values: Any, file: Path | str) -> Calibration:
+    """A calibration of the JSON value that :func:`sealed` gave. DataError, which calls it ``file``,
+    as of :func:`read`.
+    """
+    values = dict(values) if isinstance(values, dict) else None
     version = values.pop("partreid_calibration", None) if isinstance(values, dict) else None
     if version == 1:
         raise DataError(
             f"{file} was made by an older version of partreid, which did not seal it against "
             "changes; make it again with partreid calibrate"
         )
-    if type(version) is not int or version not in (2, 3, _FORMAT):
+    if type(version) is not int or version not in (2, 3, FORMAT):
         raise DataError(
             f"{file} is no calibration of this version; make one with partreid calibrate"
         )
-    if values.pop("sha256", None) != _digest(values):
+    if values.pop("sha256", None) != seal(values):
         raise DataError(
             f"{file} was changed after partreid calibrate had written it, so what it decides "
             "cannot be trusted; make it again with partreid calibrate"
         )
     if version == 2:
         values = _renamed(values)
-    if version != _FORMAT:
+    if version != FORMAT:
         values = _without_statistics(values)
     try:
         found: Calibration = _read(Calibration, values, file, "calibration")
@@ -553,10 +564,6 @@ def _without_statistics(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "source": source, "likeness": None}
 
 
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 def plain(value: Any) -> Any:
     """Dataclasses, mappings and tuples as what JSON has; infinity and NaN become None."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -568,7 +575,7 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _read(kind: Any, value: Any, file: Path, where: str) -> Any:
+def _read(kind: Any, value: Any, file: Path | str, where: str) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:  # X | None
         return None if value is None else _read(inner[0], value, file, where)

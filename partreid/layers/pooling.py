@@ -90,8 +90,8 @@ POOLS = {"weighted": weighted_pool, "mean": mean_pool, "max": max_pool}
 
 def _require_grid(f: Tensor, w: Tensor) -> None:
     """Maps of one pixel or one image would be spread over all without a word."""
-    if len(f) != len(w) or f.shape[2:] != w.shape[2:]:
+    if f.shape[0] != w.shape[0] or f.shape[2:] != w.shape[2:]:
         raise ShapeError(
-            f"weight maps must lie on the grid of the features, [{len(f)}, M, {f.shape[2]}, "
+            f"weight maps must lie on the grid of the features, [{f.shape[0]}, M, {f.shape[2]}, "
             f"{f.shape[3]}], got {list(w.shape)}"
         )

@@ -31,7 +31,9 @@ from partreid.metrics.pairs import (
     threshold_at,
     usual_shift,
 )
-from partreid.utils.arguments import check_fields, door, fits, integer, number, quoted, require
+from partreid.runtime import decision
+from partreid.runtime.decision import require_prior as require_prior
+from partreid.utils.arguments import check_fields, door, integer, number, quoted, require
 
 # people, genuine pairs and accepted impostor pairs, below which a rate says nothing
 LEAST = 10
@@ -267,14 +269,11 @@ class Calibration:
         prior: in (0, 1), how likely one person was before anybody looked, e.g. 1 / N for a gallery
         of N people.
         """
-        require_prior(prior)
-        odds = self.logit(distance, shared) + np.log(prior / (1 - prior))
-        return 1 / (1 + np.exp(-odds))
+        return decision.probability(self.curves, distance, shared, prior)
 
     def same(self, distance: Any, shared: Any) -> Mask:
         """Bool: called one person. Never where no part is shared."""
-        called: Mask = self.logit(distance, shared) >= self.threshold  # NaN is not
-        return called
+        return decision.called_same(self.curves, self.threshold, distance, shared)
 
     def least(self, prior: float = 0.5) -> float:
         """The probability that the threshold asks for, with this prior."""
@@ -307,16 +306,6 @@ class Calibration:
 
 def _counted(many: int, what: str) -> str:
     return f"{many} {what}{'' if many == 1 else 's'}"
-
-
-def require_prior(prior: float) -> None:
-    """ArgumentError unless ``prior`` can be a probability beforehand."""
-    require(
-        fits(prior, float) and 0 < prior < 1,
-        "a prior",
-        "a probability between 0 and 1, both excluded",
-        prior,
-    )
 
 
 def _require_rates(**rates: Interval) -> None:

@@ -22,7 +22,28 @@ import numpy as np
 
 from partreid.errors import ArgumentError
 from partreid.metrics.arrays import Doubles, Integers, Mask, Singles, as_floats
-from partreid.utils.arguments import check_fields, door, require
+from partreid.runtime.decision import Curve, Curves, logits
+from partreid.utils.arguments import door, require
+
+__all__ = [
+    "DRAWS",
+    "Curve",
+    "Curves",
+    "KnownPairs",
+    "Tally",
+    "as_distances",
+    "choose",
+    "line",
+    "line_by_parts",
+    "log_ratios",
+    "logits",
+    "percentiles",
+    "pool",
+    "shift",
+    "steps",
+    "threshold_at",
+    "usual_shift",
+]
 
 DRAWS = 1000
 # (z^2 + 1) / 4 with z = 1.96: Student's t is about 1 + that / f times as wide as the normal
@@ -93,57 +114,6 @@ class KnownPairs:
         index, many = np.cumsum(present) - 1, int(present.sum())
         flat = index[self.query[of]] * many + index[self.gallery[of]]
         return np.bincount(flat, minlength=many**2).reshape(many, many).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Log odds that fall from knot to knot, straight between them and flat outside."""
-
-    distances: tuple[float, ...]
-    logits: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        knots = (
-            np.array([self.distances, self.logits])
-            if len(self.distances) == len(self.logits) > 0
-            else None
-        )
-        require(
-            knots is not None
-            and bool(np.isfinite(knots).all())
-            and bool((np.diff(knots[0]) > 0).all())
-            and bool((np.diff(knots[1]) <= 0).all())
-            and self.distances[0] >= 0,
-            "a curve",
-            "finite log odds that do not rise, one for each of some ascending distances >= 0",
-            self.logits,
-        )
-
-    def __call__(self, distance: Any) -> Doubles:
-        return np.interp(distance, self.distances, self.logits)
-
-    def reach(self, logit: float) -> float | None:
-        """The largest distance with at least these log odds; None if there is none."""
-        if self.logits[0] < logit:
-            return None
-        return float(np.interp(-logit, [-x for x in self.logits], self.distances))
-
-
-Curves = tuple[Curve, ...]  # one for every number of shared parts from 1, or one for all
-
-
-@door
-def logits(curves: Curves, distance: Any, shared: Any) -> Doubles:
-    """Log odds of pairs, float64 like ``distance``; NaN where no part is shared."""
-    far, count = np.broadcast_arrays(np.asarray(distance, np.float64), np.asarray(shared, np.int64))
-    odds = np.full(far.shape, np.nan)
-    at = np.minimum(count, len(curves)) - 1
-    known = np.isfinite(far) & (count > 0)
-    for i, curve in enumerate(curves):
-        here = known & (at == i)
-        odds[here] = curve(far[here])
-    return odds
 
 
 @dataclass(frozen=True, eq=False)

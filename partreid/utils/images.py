@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from partreid.errors import DataError
 from partreid.utils.files import MIB, read_bytes, write_atomically
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+    Pixels: TypeAlias = NDArray[np.uint8]
+else:
+    Pixels = Any
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 ENDINGS = (
@@ -69,6 +73,23 @@ def read_image(source: Source, least: tuple[int, int] | None = None) -> "Image.I
             image.draft("RGB", size[::-1] if _orientation(image) in SWAPPED else size)
         turn = _orientation(image)
         return _upright(_rgb(image, source), turn)
+
+
+def read_resized(source: Source, size: tuple[int, int]) -> Pixels:
+    """The picture as a model takes it: uint8 RGB [H, W, 3], upright, resized bilinearly to
+    ``size`` (H, W). DataError if it cannot be read.
+    """
+    return resized(read_image(source, size), size)
+
+
+def resized(image: "Image.Image", size: tuple[int, int]) -> Pixels:
+    """An RGB picture as uint8 [H, W, 3], resized bilinearly to (H, W)."""
+    import numpy as np
+    from PIL import Image
+
+    if image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def upright_rgb(image: "Image.Image", name: str = "the picture") -> "Image.Image":

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from partreid.data.crops import Crop, crops_of
-from partreid.data.transforms import read_image
 from partreid.errors import ArgumentError, DataError, PartReidError, ShapeError
+from partreid.utils.images import read_resized
 
 SIZE = (32, 16)
 
@@ -30,7 +30,7 @@ def test_every_kind_gives_the_pixels_of_the_file(file: Path) -> None:
     crops = crops_of(kinds)
     assert [crop.path for crop in crops] == [file, file, *[None] * 7]
     for crop in crops:
-        assert np.array_equal(crop.pixels(SIZE), read_image(file, SIZE)), crop.name
+        assert np.array_equal(crop.pixels(SIZE), read_resized(file, SIZE)), crop.name
     assert [crop.name for crop in crops[3:5]] == ["crop 4 (an array)", "crop 5 (a tensor)"]
 
 
@@ -39,7 +39,7 @@ def test_stacks_are_as_many_crops_wherever_they_stand(file: Path) -> None:
     for stack in (array, torch.from_numpy(array).permute(0, 3, 1, 2)):
         assert len(crops_of(stack)) == 2 and len(crops_of([stack, file, stack])) == 5
         for crop in crops_of(stack):
-            assert np.array_equal(crop.pixels(SIZE), read_image(file, SIZE))
+            assert np.array_equal(crop.pixels(SIZE), read_resized(file, SIZE))
     assert len(crops_of(Image.open(file) for _ in range(3))) == 3  # a generator
     assert len(crops_of(file.parent)) == len(crops_of(str(file))) == 1
 
@@ -52,7 +52,7 @@ def test_pictures_are_read_as_files_are(tmp_path: Path) -> None:
         exif[0x0112] = 6
         picture.save(tmp_path / f"{i}.png", exif=exif)
         (crop,) = crops_of(Image.open(tmp_path / f"{i}.png"))
-        assert np.array_equal(crop.pixels(SIZE), read_image(tmp_path / f"{i}.png", SIZE))
+        assert np.array_equal(crop.pixels(SIZE), read_resized(tmp_path / f"{i}.png", SIZE))
         assert isinstance(crop.source, Image.Image) and crop.source.size == (48, 20)
     assert Crop("a", tmp_path / "0.png").source == tmp_path / "0.png"
 

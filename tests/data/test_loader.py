@@ -15,10 +15,11 @@ from PIL import Image
 
 from partreid.data.loader import TrainSet, image_batches, loading, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
-from partreid.data.transforms import crop, erase, mirror, read_image, to_batch
+from partreid.data.transforms import crop, erase, mirror, to_batch
 from partreid.errors import DataError
 from partreid.labels.base import PartLabels
 from partreid.types import Batch, PartScheme, Sample
+from partreid.utils.images import read_resized
 
 SIZE = (16, 8)
 SCHEME = PartScheme(("upper", "lower"))
@@ -103,7 +104,7 @@ def test_labels_lie_where_their_pixels_are(samples: list[Sample]) -> None:
 def test_test_images_come_whole_in_order_with_a_short_last_batch(samples: list[Sample]) -> None:
     found = list(image_batches(samples, SIZE, batch=10))
     assert [len(b) for b in found] == [10, 10, 4]
-    assert torch.equal(torch.cat(found), to_batch([read_image(s.path, SIZE) for s in samples]))
+    assert torch.equal(torch.cat(found), to_batch([read_resized(s.path, SIZE) for s in samples]))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

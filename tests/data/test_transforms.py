@@ -22,7 +22,6 @@ from partreid.data.transforms import (
     erase,
     jitter,
     mirror,
-    read_image,
     resize_nearest,
     to_batch,
     zoom,
@@ -31,6 +30,7 @@ from partreid.errors import DataError
 from partreid.labels.base import PartLabels
 from partreid.labels.schemes import SURFACES, scheme_of
 from partreid.types import PartScheme
+from partreid.utils.images import read_resized
 
 H, W, K = 32, 16, 8
 EIGHT = scheme_of(SURFACES["eight"])
@@ -242,16 +242,16 @@ def test_images_of_any_mode_come_as_rgb_of_the_size_asked_for(tmp_path: Path) ->
     for mode in ("RGB", "L", "P", "RGBA", "CMYK", "1"):
         path = tmp_path / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}"
         Image.new("RGB", (20, 30), (200, 200, 200)).convert(mode).save(path)
-        image = read_image(path, (16, 8))
+        image = read_resized(path, (16, 8))
         assert image.shape == (16, 8, 3) and image.dtype == np.uint8
         # one bit shows grey as a pattern
         assert abs(int(image.mean()) - 200) < (60 if mode == "1" else 4)
-    assert read_image(path, (30, 20)).shape == (30, 20, 3)
+    assert read_resized(path, (30, 20)).shape == (30, 20, 3)
 
 
 def test_unreadable_images_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no image .*gone\.jpg"):
-        read_image(tmp_path / "gone.jpg", (4, 4))
+        read_resized(tmp_path / "gone.jpg", (4, 4))
     Image.new("RGB", (64, 64), "red").save(tmp_path / "whole.jpg")
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:400])
@@ -260,4 +260,4 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
         with pytest.raises(
             DataError, match=rf"{name}\.jpg cannot be read as an image .*replace or remove the file"
         ):
-            read_image(tmp_path / f"{name}.jpg", (4, 4))
+            read_resized(tmp_path / f"{name}.jpg", (4, 4))

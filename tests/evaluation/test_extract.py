@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from partreid.data.transforms import read_image, to_batch
+from partreid.data.transforms import to_batch
 from partreid.errors import DataError
 from partreid.evaluation import extract as module
 from partreid.evaluation.extract import extract, on_grid
 from partreid.methods.base import Method
 from partreid.types import NO_CUES, Embeddings, Output, Sample
+from partreid.utils.images import read_resized
 
 SIZE = (8, 4)
 
@@ -50,7 +51,7 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 
 def by_hand(samples: list[Sample]) -> Tensor:
-    return to_batch([read_image(s.path, SIZE) for s in samples]).mean((2, 3))
+    return to_batch([read_resized(s.path, SIZE) for s in samples]).mean((2, 3))
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(64, 0), (3, 0), (1, 0), (2, 1)])

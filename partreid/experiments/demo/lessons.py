@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from partreid import build
-from partreid.data.transforms import read_image
 from partreid.explain.regions import hidden_regions
 from partreid.explain.surfaces import tiles_picture
 from partreid.inference import Model
@@ -15,6 +14,7 @@ from partreid.labels.densepose import read_iuv, surfaces_of
 from partreid.recipes import PAPERS
 from partreid.report.content import Lesson
 from partreid.types import Benchmark, Sample
+from partreid.utils.images import read_resized
 
 PEOPLE, DRAWS = 2, 4
 
@@ -65,7 +65,7 @@ def _hidden(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Le
         (
             f"identity {s.identity}, camera {s.camera}: what four steps of training left over",
             hidden_regions(
-                read_image(s.path, (256, 128)),
+                read_resized(s.path, (256, 128)),
                 np.asarray(labels[i], np.uint8),
                 model.scheme.names,
                 draws,

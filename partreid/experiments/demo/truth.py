@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from partreid.data.synthetic import background_color
-from partreid.data.transforms import read_image
 from partreid.distance import PartDistance
 from partreid.evaluation.extract import Labels, extract, on_grid
 from partreid.evaluation.parts import Truth
@@ -23,6 +22,7 @@ from partreid.labels.places import label_path
 from partreid.labels.schemes import SURFACES, lookup
 from partreid.types import Benchmark, Embeddings, Output, Sample
 from partreid.utils import ui
+from partreid.utils.images import read_resized
 
 
 def exact_labels(world: Path, model: Model) -> Labels:
@@ -87,7 +87,7 @@ def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
         for sample in samples:
             truth = labels(sample)
             found.append(
-                background_color(read_image(sample.path, (truth.shape[0], truth.shape[1])), truth)
+                background_color(read_resized(sample.path, (truth.shape[0], truth.shape[1])), truth)
             )
         return Embeddings.single("background", torch.from_numpy(np.stack(found)))
 

@@ -52,7 +52,7 @@ class PCB(Method):
             f,
             stripe_maps(self.stripes, f.shape[2], f.shape[3])
             .to(f)[None]
-            .expand(len(f), -1, -1, -1),
+            .expand(f.shape[0], -1, -1, -1),
         )
         h = torch.cat(
             [reduce(g[:, p : p + 1]) for p, reduce in enumerate(self.reduce)], 1
