@@ -28,6 +28,7 @@ from partreid.evaluation.extract import require_finite
 from partreid.explain.evidence import Evidence, explain_pair, explain_pairs
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import compare_picture
+from partreid.export.method import ENDING, Exported, read_exported
 from partreid.layers.memory import FORMAT
 from partreid.methods.base import Method
 from partreid.metrics.calibration import Calibration, require_prior
@@ -230,7 +231,7 @@ class Model:
             DataError: The file was made for other weights, another distance or other parts.
         """
         if self.decides_by is None:
-            return None
+            return self.method.calibration if isinstance(self.method, Exported) else None
         found = decision.read(self.decides_by)
         decision.require_bound(found, self.bound, self.decides_by)
         return found
@@ -238,6 +239,8 @@ class Model:
     @property
     def bound(self) -> decision.Bound:
         """Hashes of weights and distance, to which a calibration is bound."""
+        if isinstance(self.method, Exported):
+            return self.method.bound
         return decision.bound_to(self.method, self.recipe, self.names)
 
     @cached_property
@@ -756,11 +759,12 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
     """The model of a finished run.
 
     Args:
-        run: Its folder, or its ``model.safetensors``.
+        run: Its folder, or its ``model.safetensors``; or a file of ``partreid export``, which
+            onnxruntime runs.
         device: "cpu", "cuda", or "auto", which takes a GPU if there is one.
         calibration: A file that ``partreid calibrate`` wrote for this model; default the
             ``calibration.json`` beside the model if there is one, which is read when a decision is
-            asked for.
+            asked for; of an exported file the one in it.
 
     Returns:
         The model, ready to embed.
@@ -774,12 +778,23 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
         True
     """
     path = Path(run)
+    if path.suffix.lower() == ENDING and not isdir(path):
+        return _exported(path, device, calibration)
     recipe, method, scheme = read_model(path / "model.safetensors" if isdir(path) else path)
     beside = (path if isdir(path) else path.parent) / decision.FILE
     file = Path(calibration) if calibration is not None else beside if lexists(beside) else None
     model = Model(recipe, method, scheme, build.device(device), file, path)
     if calibration is not None:
         _ = model.calibration  # one that is named is refused at once
+    return model
+
+
+def _exported(path: Path, device: str, calibration: str | Path | None) -> Model:
+    recipe, method = read_exported(path, device)
+    file = None if calibration is None else Path(calibration)
+    model = Model(recipe, method, method.scheme, "cpu", file)
+    if file is not None:
+        _ = model.calibration
     return model
 
 

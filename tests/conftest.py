@@ -23,6 +23,7 @@ from partreid import build
 from partreid.data.registry import BENCHMARKS
 from partreid.data.synthetic import PRESETS, write
 from partreid.data.transforms import TRANSFORMS
+from partreid.export import export
 from partreid.labels import LABEL_SOURCES
 from partreid.labels.schemes import SCHEMES
 from partreid.layers.trunks import BACKBONES
@@ -161,6 +162,24 @@ def trained(
             return folder
 
     return run
+
+
+@pytest.fixture(scope="session")
+def exported(common: Path, trained: Callable[[str], Path]) -> Callable[[str], Path]:
+    """The toy run of a method as an ONNX file, exported once per session; that of bpbreid has part
+    maps. Tests must not change it.
+    """
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"exporting needs {package}: partreid[export]")
+
+    def file(method: str = "bpbreid") -> Path:
+        run = trained(method)
+        with alone(common, f"{method}.onnx") as out:
+            if not out.is_file():
+                export(run, out, with_parts=method == "bpbreid")
+            return out
+
+    return file
 
 
 @pytest.fixture(scope="session")

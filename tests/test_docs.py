@@ -223,6 +223,9 @@ def test_blocks_run(
             if block.kind == "python":
                 compile(block.text, str(page), "exec")
         return
+    if page.stem == "deploy":
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            pytest.importorskip(package, reason=f"exporting needs {package}: partreid[export]")
     shutil.copytree(quick_demo / "partreid-demo", tmp_path / "partreid-demo")
     data = benchmark("synthetic-tiny", tmp_path / "partreid-demo" / "world-tiny")
     for name, sample in zip(("a.jpg", "b.jpg"), data.query):

@@ -13,11 +13,28 @@ PACKAGE = Path(__file__).resolve().parent.parent / "partreid"
 
 FLOORS = (  # a room may import rooms of lower floors, and itself
     {"errors", "types", "recipes", "utils"},
-    {"distance", "losses", "layers"},
+    {"distance", "losses", "layers", "runtime"},
     {"data", "labels", "metrics", "retrieval", "explain"},
     {"methods"},
-    {"build", "train", "convert", "labels.tools", "evaluation.extract", "evaluation.decision"},
-    {"inference", "evaluation", "report", "experiments", "methods.contract", "cli", "__main__"},
+    {
+        "build",
+        "train",
+        "convert",
+        "labels.tools",
+        "evaluation.extract",
+        "evaluation.decision",
+        "export.method",
+    },
+    {
+        "inference",
+        "evaluation",
+        "export",
+        "report",
+        "experiments",
+        "methods.contract",
+        "cli",
+        "__main__",
+    },
 )
 NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "utils": {"errors"},
@@ -30,13 +47,16 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "labels.tools": {"build"},
     "evaluation.decision": {"build", "evaluation.extract"},
     "evaluation": {"inference"},
+    "export": {"evaluation", "inference"},
+    "export.method": {"evaluation.decision"},
     "report": {"evaluation", "inference"},
     "experiments": {"evaluation", "inference", "report"},
-    "cli": {"evaluation", "experiments", "inference", "report"},
+    "cli": {"evaluation", "experiments", "export", "inference", "report"},
     "__main__": {"cli"},
 }
 NARROWER = {  # less than the floor allows
     "recipes": {"errors", "utils"},
+    "runtime": {"errors", "utils"},
     "methods": {"distance", "errors", "labels", "layers", "losses", "recipes", "types", "utils"},
 }
 STDLIB_ONLY = {"errors", "recipes"}  # so that `partreid recipes` needs no torch

@@ -112,12 +112,38 @@ def test_wheel_holds_the_package_and_runs_elsewhere(tmp_path: Path) -> None:
     assert "bpbreid" in elsewhere("-m", "partreid", "recipes")
 
 
+def test_the_runtime_alone_holds_all_that_it_imports(tmp_path: Path) -> None:
+    """The small distribution: nothing but its own files and its three dependencies."""
+    home = ROOT / "packaging" / "runtime"
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=home)
+    (wheel,) = tmp_path.glob("partreid_runtime-*-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    project = tomllib.loads((home / "pyproject.toml").read_text())["project"]
+    assert [re.split(r"\W", d)[0] for d in project["dependencies"]] == [
+        "numpy",
+        "onnxruntime",
+        "pillow",
+    ]
+    code = (
+        "import sys; from partreid import runtime; "
+        "assert runtime.__file__.startswith(sys.argv[1]), runtime.__file__; "
+        "runtime.PartDistance('cosine'); "
+        "print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    loaded = run(sys.executable, "-c", code, str(tmp_path / "site"), cwd=tmp_path, env=env).split()
+    assert not {"torch", "timm", "cyclopts", "rich", "jinja2", "safetensors"} & set(loaded)
+
+
 def test_every_third_party_import_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     # Optional ones are imported behind a sentence: tensorboard by the loop, the others in the
     # process apart that reads.
-    wanted = project["dependencies"] + extras["tensorboard"] + extras["mat"] + extras["parquet"]
+    wanted = [*project["dependencies"]]
+    for extra in ("tensorboard", "mat", "parquet", "export"):
+        wanted += extras[extra]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in wanted}
     known = sys.stdlib_module_names | {"partreid"}
     for path in SOURCES:
