@@ -18,13 +18,14 @@ import numpy as np
 import partreid
 from benchmarks.about import about
 from partreid import build
-from partreid.data.looks import LOOKS
 from partreid.evaluation import decision
+from partreid.evaluation.doubt import labelled_crops, seen
 from partreid.evaluation.extract import extract
 from partreid.evaluation.score import embed_benchmark
 from partreid.inference import Model, SavedEmbeddings
 from partreid.metrics.calibration import Calibration, calibrate
 from partreid.types import Sample
+from partreid.utils.looks import LOOKS
 
 SURE = 0.6  # no larger probability may be printed for a pair that is unlike the calibration's
 MOST = 600  # crops of a place
@@ -40,9 +41,7 @@ def calibrated(model: Model, data: str, root: Path) -> Calibration:
     pairs = decision.known_pairs(
         model.method.distance, described.queries, described.gallery, benchmark, protocol
     )
-    crops = decision.labelled_crops(
-        described.queries, described.gallery, benchmark, model.recipe.size
-    )
+    crops = labelled_crops(described.queries, described.gallery, benchmark, model.recipe.size)
     source = decision.source_of(model.bound, benchmark, data)
     return calibrate(pairs, source, crops=crops, statistics=LOOKS)
 
@@ -62,7 +61,7 @@ def judged(model: Model, made: Calibration, crops: SavedEmbeddings) -> dict[str,
     """Shares of crops and pairs about which nothing is decided, each pair by itself."""
     assert made.likeness is not None and crops.looks is not None
     e = crops.embeddings
-    scores = made.likeness.score(decision.seen(e, crops.looks.double().numpy()))
+    scores = made.likeness.score(seen(e, crops.looks.double().numpy()))
     odd = scores > 1
     i, j = np.triu_indices(len(odd), 1)
     far = model.method.distance(e, e).numpy()[i, j]

@@ -19,11 +19,11 @@ from PIL import Image
 from partreid import build
 from partreid.data.crops import AnyCrop, AnyCrops, Crop, crops_of
 from partreid.data.crops import crop_paths as crop_paths
-from partreid.data.looks import LOOKS, looks
 from partreid.data.transforms import to_batch
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, DataError, PartReidError, ShapeError
 from partreid.evaluation import decision
+from partreid.evaluation.doubt import Doubt, doubt_about
 from partreid.evaluation.extract import require_finite
 from partreid.explain.evidence import Evidence, explain_pair, explain_pairs
 from partreid.explain.overlays import Shown
@@ -41,6 +41,7 @@ from partreid.types import Embeddings, PartScheme, Vectors
 from partreid.utils.arguments import Count, check_fields, door, fits, integer, quoted, require
 from partreid.utils.files import parse_json, read_text, regular, writable, write_json
 from partreid.utils.lock import alone_in
+from partreid.utils.looks import LOOKS, looks
 from partreid.utils.tensors import read_tensors
 
 _PAIRS = 4096  # explained together
@@ -150,7 +151,7 @@ class SavedEmbeddings:
         digest: Twelve hex digits of that recipe.
         weights: SHA-256 of the model's weights.
         distance: How the model compares.
-        looks: float32 [N, F], how the crops look, see :func:`partreid.data.looks.looks`; None for
+        looks: float32 [N, F], how the crops look, see :func:`partreid.utils.looks.looks`; None for
             those of earlier versions.
 
     Raises:
@@ -390,15 +391,15 @@ class Model:
         calibration: Calibration,
         query: tuple[Embeddings, Any],
         gallery: tuple[Embeddings, Any],
-    ) -> decision.Doubt:
+    ) -> Doubt:
         run = "RUN" if self.run is None else str(self.run)
         distance, both = self.method.distance, (query[1], gallery[1])
-        return decision.doubt(calibration, distance, query[0], gallery[0], *both, run)
+        return doubt_about(calibration, distance, query[0], gallery[0], *both, run)
 
     @door
     def doubt(
         self, query: Embeddings | SavedEmbeddings, gallery: Embeddings | SavedEmbeddings
-    ) -> decision.Doubt | None:
+    ) -> Doubt | None:
         """Which crops the calibration decides nothing about, as they do not look like those it was
         made of.
 
@@ -462,7 +463,7 @@ class Model:
         paths: Sequence[Path | None] | None = None,
         top: Count = 10,
         prior: float = 0.5,
-        doubt: decision.Doubt | None = None,
+        doubt: Doubt | None = None,
     ) -> list[list[Hit]]:
         """The same with crops that are embedded already, just now or saved.
 

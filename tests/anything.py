@@ -4,8 +4,8 @@ import base64
 
 import numpy as np
 
-from partreid.data.looks import LOOKS
 from partreid.metrics.likeness import RANK, Likeness
+from partreid.utils.looks import LOOKS
 
 
 def anything(parts: int, length: int) -> Likeness:

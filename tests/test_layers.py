@@ -23,6 +23,7 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
         "labels.tools",
         "evaluation.extract",
         "evaluation.decision",
+        "evaluation.doubt",
         "export.method",
     },
     {
@@ -46,6 +47,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "convert": {"build", "train"},
     "labels.tools": {"build"},
     "evaluation.decision": {"build", "evaluation.extract"},
+    "evaluation.doubt": {"evaluation.decision"},
     "evaluation": {"inference"},
     "export": {"evaluation", "inference"},
     "export.method": {"evaluation.decision"},

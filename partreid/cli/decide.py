@@ -51,12 +51,13 @@ def calibrate(
     from json import dumps
 
     from partreid import build
-    from partreid.data.looks import LOOKS
     from partreid.evaluation import decision
     from partreid.evaluation.copies import without_copies
+    from partreid.evaluation.doubt import labelled_crops
     from partreid.inference import load
     from partreid.metrics.calibration import calibrate as fit
     from partreid.utils.files import writable
+    from partreid.utils.looks import LOOKS
 
     if calibration is not None and not check:
         ui.fail(
@@ -110,9 +111,7 @@ def calibrate(
         else:
             _say_check(found, stored, f"{called}, other images than it was made on")
         return
-    crops = decision.labelled_crops(
-        described.queries, described.gallery, benchmark, model.recipe.size
-    )
+    crops = labelled_crops(described.queries, described.gallery, benchmark, model.recipe.size)
     made = fit(pairs, source, rate, fit_fraction, seed, crops, LOOKS)
     decision.save(made, file)
     if json:
@@ -216,7 +215,8 @@ def rank(
     """
     from json import dumps
 
-    from partreid.evaluation.decision import NONE, matches, percent
+    from partreid.evaluation.decision import NONE, percent
+    from partreid.evaluation.doubt import matches
     from partreid.explain.sheets import number
     from partreid.inference import crop_paths, listed, load
     from partreid.utils.files import writable

@@ -21,22 +21,19 @@ import numpy as np
 import torch
 
 from partreid import __version__
-from partreid.data.looks import LOOKS, looks
 from partreid.data.registry import BENCHMARKS
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, DataError
 from partreid.methods.base import Method
 from partreid.metrics import Protocol
 from partreid.metrics.calibration import Calibration, Source, divided, require_enough
-from partreid.metrics.likeness import EACH, USUAL, Crops
 from partreid.metrics.pairs import KnownPairs
 from partreid.metrics.protocols import Lists, require_matches
 from partreid.recipes.base import Frozen, Recipe, unknown
-from partreid.runtime.decision import FORMAT, bound_model, seal
+from partreid.runtime.decision import FORMAT, NOTHING_SHARED, bound_model, seal
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Sample
 from partreid.utils.arguments import door
 from partreid.utils.files import MIB, read_bytes, read_json, write_json
-from partreid.utils.images import read_resized, size_of
 
 FILE = "calibration.json"  # beside model.safetensors
 MOST = 4_000_000  # pairs; of larger slices a seeded sample of the people is taken
@@ -184,7 +181,7 @@ def known_pairs(
     require_matches(
         protocol, q_ids=own_ids, g_ids=ids, q_cams=own_cameras, g_cams=cameras, **special
     )
-    people, images = _people(asked, benchmark.gallery)
+    people, images = people_of(asked, benchmark.gallery)
     lists = Lists(protocol, g_ids=ids, g_cams=cameras, **special)
     found: list[tuple[Any, ...]] = []
     start = 0
@@ -218,7 +215,13 @@ def known_pairs(
     return KnownPairs(far.astype(np.float32), count, same, query, other, images)
 
 
-def _people(asked: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, Any]:
+@door
+def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
+    """The number of parts that both images show, int64 [Nq, Ng]."""
+    return ((q.visibility > 0).float() @ (g.visibility > 0).float().T).round().long().cpu().numpy()
+
+
+def people_of(asked: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, Any]:
     """A number from 0 for every image, query images first, and how many images each has. Junk
     shares the last one.
     """
@@ -285,188 +288,13 @@ def source_of(to: Bound, benchmark: Benchmark, name: str) -> Source:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Doubt:
-    """Which crops a calibration decides nothing about, and why.
-
-    every: a sentence if it decides about none of them. query, gallery: bool [Nq], [Ng], the crops
-    that are unlike those it was made of. made_of: these, in words. remedy: what to do.
-    """
-
-    every: str | None
-    query: Any
-    gallery: Any
-    made_of: str
-    remedy: str
-
-    def of(self, i: int, j: int, names: tuple[str, str] = ("the query", "this crop")) -> str | None:
-        """Why nothing is decided about query i and crop j of the gallery, which are called
-        ``names``; None if it is.
-        """
-        if self.every is not None:
-            return self.every
-        odd = [name for name, is_odd in zip(names, (self.query[i], self.gallery[j])) if is_odd]
-        if not odd:
-            return None
-        verb = "does" if len(odd) == 1 else "do"
-        return (
-            f"nothing is decided: {' and '.join(odd)} {verb} not look like the crops of "
-            f"{self.made_of}, of which the calibration was made; {self.remedy}"
-        )
-
-
-@door
-def matches(
-    calibration: Calibration,
-    distance: PartDistance,
-    query: Embeddings,
-    gallery: Embeddings,
-    doubt: Doubt,
-) -> list[int | None]:
-    """How many crops of the whole gallery are called the same person as each query; None for a query
-    about which nothing is decided. Crops that are unlike the calibration's do not count.
-    """
-    if doubt.every is not None:
-        return [None] * len(query)
-    found = np.zeros(len(query), np.int64)
-    for rows, columns, tile in distance.tiles(query, gallery):
-        shared = shown_by_both(query.rows(rows), gallery.rows(columns))
-        called = calibration.same(tile.cpu().numpy(), shared) & ~doubt.gallery[columns]
-        found[rows] += called.sum(1)
-    return [None if odd else many for odd, many in zip(doubt.query, found.tolist())]
-
-
-@door
-def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
-    """The number of parts that both images show, int64 [Nq, Ng]."""
-    return ((q.visibility > 0).float() @ (g.visibility > 0).float().T).round().long().cpu().numpy()
-
-
-@door
-def seen(e: Embeddings, looks: Any = None, people: Any = None) -> Crops:
-    """Embeddings, and how their crops look, as a calibration takes them."""
-    return Crops(e.vectors.cpu().numpy(), e.visibility.cpu().numpy(), looks, people)
-
-
-@door
-def looks_of(samples: Sequence[Sample], size: tuple[int, int]) -> Any:
-    """How crops look at a model's size (H, W), float64 [n, F]; see :func:`partreid.data.looks.looks`."""
-    found = np.empty((len(samples), len(LOOKS)))
-    for row, sample in zip(found, samples):
-        width, height = size_of(sample.path)
-        row[:] = looks(read_resized(sample.path, size), height, width)
-    return found
-
-
-@door
-def labelled_crops(
-    queries: Mapping[str, Embeddings],
-    gallery: Embeddings,
-    benchmark: Benchmark,
-    size: tuple[int, int],
-) -> Crops:
-    """The crops of a data set, or ``CROPS`` of them, with the people as :func:`known_pairs` numbers
-    them. Junk is left out.
-    """
-    asked = [s for samples in benchmark.queries.values() for s in samples]
-    samples = [*asked, *benchmark.gallery]
-    people, _ = _people(asked, benchmark.gallery)
-    known = np.flatnonzero([s.identity != JUNK for s in samples])
-    if len(known) > CROPS:
-        known = known[np.linspace(0, len(known) - 1, CROPS).astype(np.int64)]
-    e = Embeddings.stack([*queries.values(), gallery]).rows(known.tolist())
-    return seen(e, looks_of([samples[i] for i in known], size), people[known])
-
-
-@door
-def doubt(
-    calibration: Calibration,
-    distance: PartDistance,
-    query: Embeddings,
-    gallery: Embeddings,
-    query_looks: Any = None,
-    gallery_looks: Any = None,
-    run: str = "RUN",
-) -> Doubt:
-    """Which of these crops look like those that a calibration was made of.
-
-    query_looks, gallery_looks: float64 [n, F] of :func:`looks_of`; without them vectors count alone.
-    run: what the remedy calls the model's folder. Each crop is held against the calibration, then
-    all of them together, then the distances between them (see :func:`unlike`).
-    """
-    made_of = calibration.source.made_of
-    remedy = (
-        "calibrate on labelled crops of this place: "
-        f"partreid calibrate {run} --data FOLDER --dataset folders"
-    )
-    likeness = calibration.likeness
-    every, odd = None, [np.zeros(len(e), np.bool_) for e in (query, gallery)]
-    if likeness is None:
-        every = (
-            "nothing is decided: the calibration keeps no statistics of its crops, as those of "
-            "earlier versions, so it cannot tell whether these are like them; make it again: "
-            f"partreid calibrate {run} --data FOLDER"
-        )
-    else:
-        scores = [
-            likeness.score(seen(e, given))
-            for e, given in ((query, query_looks), (gallery, gallery_looks))
-        ]
-        odd = [found > 1 for found in scores]
-        both = np.concatenate(scores)
-        if likeness.many(both):
-            every = (
-                f"nothing is decided: these crops do not look like those of {made_of}, of which "
-                f"the calibration was made: {likeness.share(both):.0%} lie as far out as "
-                f"{USUAL:.0%} of its own; {remedy}"
-            )
-        elif apart := unlike(calibration, distance, query, gallery):
-            every = f"nothing is decided: {apart}; {remedy}"
-    return Doubt(every, odd[0], odd[1], made_of, remedy)
-
-
-def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings) -> str | None:
-    """A sentence if crops of whoever lie otherwise than the people of the calibration did, None if
-    all looks well.
-
-    crops: one group or several, such as queries and gallery; no more than 1,000 of all of them are
-    looked at.
-
-    Takes the distances between all of them, most of which should be between strangers: with fewer
-    than ``FEW`` it says nothing. They are unlike if they lie more than ``APART`` and twice the usual
-    from those of the calibration's strangers (Kolmogorov-Smirnov). What is usual grows as one over
-    the root of the number of people, who are taken to have ``EACH`` crops.
-    """
-    every = sum(map(len, crops))
-    n = min(every, 1000)
-    if n * (n - 1) // 2 < FEW:
-        return None
-    at, start, chosen_of = torch.linspace(0, every - 1, n, dtype=torch.float64).long(), 0, []
-    for group in crops:
-        chosen_of.append(group.rows(at[(at >= start) & (at < start + len(group))] - start))
-        start += len(group)
-    some = Embeddings.stack(chosen_of)
-    far = distance(some, some)[tuple(torch.triu_indices(n, n, 1))]
-    found = calibration.shift(far.cpu().numpy())
-    usual = calibration.usual_shift * max(1.0, sqrt(calibration.people / 2 / (n / EACH)))
-    if found <= max(APART, 2 * usual):
-        return None
-    return (
-        f"the distances between these crops are not like those between crops of "
-        f"{calibration.source.made_of}, of which the calibration was made: they lie {found:.2f} "
-        f"apart on a scale from 0 to 1, where {usual:.2f} is usual"
-    )
-
-
 @door
 def verdict(
     calibration: Calibration, probability: float | None, same: bool | None, prior: float = 0.5
 ) -> str:
     """A decision in words, with the chance that the threshold asks for beside that of the pair."""
     if probability is None:
-        return (
-            "unknown: the two show no part in common, so nothing says whether they are one person"
-        )
+        return NOTHING_SHARED
     return (
         f"{'' if same else 'not '}called the same person: the chance that it is one is "
         f"{percent(probability)}, and {percent(calibration.least(prior))} is asked for"

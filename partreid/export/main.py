@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from partreid import __version__, build
-from partreid.data.looks import LOOKS
 from partreid.data.synthetic import PRESETS, render
 from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.evaluation import decision
 from partreid.evaluation.copies import without_copies
+from partreid.evaluation.doubt import labelled_crops
 from partreid.evaluation.score import embed_benchmark, score
 from partreid.export.graph import require_packages, traced
 from partreid.export.proof import FLOAT, INT8, Proof, prove
@@ -30,6 +30,7 @@ from partreid.types import Benchmark, Embeddings
 from partreid.utils.arguments import door
 from partreid.utils.crops import AnyCrops, Crop, crops_of
 from partreid.utils.files import writable, write_atomically, write_json
+from partreid.utils.looks import LOOKS
 
 _PEOPLE, _CAMERAS = 6, 3  # of the drawn crops that a file is proved on
 _CHECKS = 4  # of them, that it holds
@@ -176,7 +177,7 @@ def drawn_crops() -> list[Crop]:
 
 
 def _card(model: Model, data: bytes, with_parts: bool, is_int8: bool, drawn: list[Crop]) -> Card:
-    e, _ = model._embedded(drawn)
+    e = model._embedded(drawn)
     bound, scheme = model.bound, ()
     if with_parts:
         with torch.inference_mode():
@@ -256,7 +257,7 @@ def _calibrated(
     called = labelled.dataset or model.recipe.test[0]
     pairs = decision.known_pairs(distance, both[1].queries, both[1].gallery, benchmark, protocol)
     size = model.recipe.size
-    crops = decision.labelled_crops(both[1].queries, both[1].gallery, benchmark, size)
+    crops = labelled_crops(both[1].queries, both[1].gallery, benchmark, size)
     source = decision.source_of(bound, benchmark, called)
     made = calibrate(pairs, source, labelled.rate, 0.5, labelled.seed, crops, LOOKS)
     return replace(card, calibration=decision.sealed(made)), scores

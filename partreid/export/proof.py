@@ -94,7 +94,7 @@ def prove(model: Model, exported: Exported, crops: list[Crop], tolerance: Tolera
         crops: At least two.
         tolerance: What may differ.
     """
-    e, _ = model._embedded(crops)
+    e = model._embedded(crops)
     there = Embeddings(e.vectors.numpy(), e.visibility.numpy(), e.names)
     found = [exported._embedded(crops, batch) for batch in BATCHES]
     rows = tuple(_row(m, name, there, found) for m, name in enumerate(there.names))

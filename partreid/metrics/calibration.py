@@ -27,12 +27,12 @@ from partreid.metrics.pairs import (
     log_ratios,
     logits,
     percentiles,
-    shift,
     threshold_at,
     usual_shift,
 )
 from partreid.runtime import decision
 from partreid.runtime.decision import require_prior as require_prior
+from partreid.runtime.doubt import Origin
 from partreid.utils.arguments import check_fields, door, integer, number, quoted, require
 
 # people, genuine pairs and accepted impostor pairs, below which a rate says nothing
@@ -192,10 +192,7 @@ class Source:
     @property
     def made_of(self) -> str:
         """What a calibration was made of, e.g. 150 drawn people of synthetic-demo, seen by 6 cameras."""
-        drawn = {"drawn": "drawn ", "real": "real "}.get(self.kind, "")
-        many = f"{self.people} " if self.people else ""
-        seen = "" if not self.cameras else f", seen by {_counted(self.cameras, 'camera')}"
-        return f"{many}{drawn}people of {self.data}{seen}"
+        return decision.made_of(self.data, self.kind, self.people, self.cameras)
 
 
 @dataclass(frozen=True)
@@ -212,7 +209,7 @@ class Calibration:
     fitted. impostors: percentiles 0 to 100 of the distances of all impostor pairs; usual_shift: how far
     apart those of two halves of the people are in 99 % of draws (Kolmogorov-Smirnov). share, seed:
     of the people to fit on, and who they were. likeness: what its crops look like; without it nothing
-    says whether others are like them, see :func:`partreid.evaluation.decision.doubt`.
+    says whether others are like them, see :func:`partreid.evaluation.doubt.doubt_about`.
     """
 
     curves: Curves
@@ -297,15 +294,11 @@ class Calibration:
         odds = self.logit(pairs.distance, pairs.shared)
         return examine(pairs, odds, odds >= self.threshold, seed)
 
-    def shift(self, distances: Any) -> float:
-        """Kolmogorov-Smirnov distance in [0, 1] between these distances and those of the
-        impostor pairs it was made on.
-        """
-        return shift(self.impostors, distances)
-
-
-def _counted(many: int, what: str) -> str:
-    return f"{many} {what}{'' if many == 1 else 's'}"
+    @property
+    def origin(self) -> Origin:
+        """The crops that it was made of, as :mod:`partreid.runtime.doubt` takes them."""
+        made_of = self.source.made_of
+        return Origin(made_of, self.likeness, self.impostors, self.usual_shift, self.people)
 
 
 def _require_rates(**rates: Interval) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from partreid.errors import ArgumentError
 from partreid.metrics.arrays import Doubles, Integers, Mask, Singles, as_floats
+from partreid.runtime import doubt
 from partreid.runtime.decision import Curve, Curves, logits
 from partreid.utils.arguments import door, require
 
@@ -413,17 +414,7 @@ def shift(reference: tuple[float, ...], distances: Any) -> float:
     """Kolmogorov-Smirnov distance between distances and percentiles of others, in [0, 1]; +inf
     is a value too.
     """
-    ordered, at = np.sort(as_distances(distances), axis=None), np.asarray(reference)
-    finite = np.isfinite(at)
-    expected = np.searchsorted(at, at, "right") - 1  # of ties, the last
-    seen = np.searchsorted(ordered, at, "right") / max(len(ordered), 1)
-    gaps = np.abs(seen - expected / (len(at) - 1))[finite]
-    never = (
-        abs(np.isfinite(ordered).mean() - (finite.sum() - 1) / (len(at) - 1))
-        if not finite.all()
-        else 0.0
-    )
-    return float(max(gaps.max(initial=0.0), never))
+    return doubt.shift(reference, as_distances(distances))
 
 
 @door

@@ -1,5 +1,6 @@
 """Which distance means the same person: the rule that a calibration decides by, and a calibration
-as an exported model carries it.
+as an exported model carries it. About which crops it decides nothing says
+:mod:`partreid.runtime.doubt`.
 
 The rule is one for the whole package: :mod:`partreid.metrics.calibration` makes calibrations and
 decides by the functions below, an exported model only decides. So both say the same.
@@ -8,14 +9,16 @@ decides by the functions below, an exported model only decides. So both say the 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import isnan
-from typing import Any
+from dataclasses import dataclass, fields
+from math import inf, isnan
+from typing import Any, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import ArgumentError, DataError
+from partreid.runtime.doubt import Origin
+from partreid.runtime.likeness import Likeness
 from partreid.utils.arguments import check_fields, door, fits, number, quoted, require
 
 Doubles = NDArray[np.float64]
@@ -23,7 +26,11 @@ Mask = NDArray[np.bool_]
 
 # of a calibration's file: 1 had no digest; 2 said strangers for impostors; 3 kept no statistics
 FORMAT = 4
+NOTHING_SHARED = (
+    "unknown: the two show no part in common, so nothing says whether they are one person"
+)
 _AGAIN = "make it again with partreid calibrate"
+_UNSAID = {"kind": "unknown", "people": 0, "cameras": 0}
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Decision:
-    """What an exported model decides by: the part of a calibration that decisions need. Whether
-    crops look like those that it was made of is not asked here, see docs/deploy.md.
+    """What an exported model decides by: the part of a calibration that decisions need.
 
     Args:
         curves: Log odds of one person over the distance; one for every number of shared parts, or
@@ -146,6 +152,7 @@ class Decision:
         true_rate: The one on the people that the threshold comes from.
         people: How many these were.
         data: Name of the data set that they are of.
+        origin: The crops that it was made of; others that are unlike them are not decided about.
         model: SHA-256 of the model that the calibration was made for.
         weights: SHA-256 of that model's weights.
         verified: Whether it was made for this very file; not so for a quantised file that carries
@@ -158,6 +165,7 @@ class Decision:
     true_rate: Range
     people: int
     data: str
+    origin: Origin
     model: str
     weights: str
     verified: bool = True
@@ -201,6 +209,7 @@ class Decision:
                 Range(**table["true_rate"]),
                 table["fitted"]["people"],
                 table["source"]["data"],
+                _origin(table),
                 table["source"]["model"],
                 table["source"]["weights"],
                 verified,
@@ -222,3 +231,34 @@ class Decision:
         """
         found = float(probability(self.curves, distance, shared, prior))
         return None if isnan(found) else found, bool(self.same(distance, shared))
+
+
+def made_of(data: str, kind: str, people: int, cameras: int) -> str:
+    """What a calibration was made of, e.g. 150 drawn people of synthetic-demo, seen by 6 cameras.
+
+    Args:
+        data: Name of the data set.
+        kind: "drawn", "real" or "unknown".
+        people: How many; 0 where nobody counted.
+        cameras: The same.
+    """
+    many = f"{people} " if people else ""
+    whose = "" if kind == "unknown" else f"{kind} "
+    seen = f", seen by {cameras} camera{'' if cameras == 1 else 's'}" if cameras else ""
+    return f"{many}{whose}people of {data}{seen}"
+
+
+def _origin(table: dict[str, Any]) -> Origin:
+    source, likeness = table["source"], table.get("likeness")
+    if likeness is not None:
+        lists = {f.name for f in fields(Likeness) if get_origin(f.type) is tuple}
+        values: Any = {k: tuple(v) if k in lists else v for k, v in likeness.items()}
+        likeness = Likeness(**values)
+    return Origin(
+        # calibrations of earlier versions do not say
+        made_of(source["data"], *(source.get(k, d) for k, d in _UNSAID.items())),
+        likeness,
+        tuple(inf if x is None else x for x in table["impostors"]),
+        table["usual_shift"],
+        table["fitted"]["people"] + table["checked"]["slice"]["people"],
+    )

@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import ArgumentError, DataError, ShapeError
-from partreid.runtime.decision import Decision, require_prior
+from partreid.runtime.decision import NOTHING_SHARED, Decision, require_prior
 from partreid.runtime.distance import PartDistance
+from partreid.runtime.doubt import Doubt, chosen, doubted
 from partreid.runtime.file import Card, read
+from partreid.runtime.likeness import Crops
 from partreid.runtime.types import Comparison, Embeddings, Hit
 from partreid.utils.arguments import door, integer, require
 from partreid.utils.crops import AnyCrop, AnyCrops, Crop, crops_of
 from partreid.utils.files import read_json
+from partreid.utils.looks import looks
 from partreid.utils.text import reason
 
 Providers = Sequence[str | tuple[str, dict[str, Any]]]
@@ -36,6 +39,10 @@ SHORT = {  # names by which onnxruntime's providers are known
     "directml": "DmlExecutionProvider",
 }
 _CALIBRATION_LIMIT = 4 * 2**20
+_NONE = (
+    "no decision: this file has no calibration; export the run with --data and labelled crops, or "
+    "give one with calibration="
+)
 
 
 class Model:
@@ -103,7 +110,7 @@ class Model:
             )
         integer("batch", batch, 1)
         given = crops_of(crops)
-        return np.concatenate([outputs[2] for _, outputs in self._run(given, batch, 1)])
+        return np.concatenate([outputs[2] for _, _, outputs in self._run(given, batch, 1)])
 
     def distance(self, a: Embeddings, b: Embeddings) -> NDArray[np.float32]:
         """All distances between embeddings: float32 [Na, Nb], +inf where two images share no part.
@@ -130,7 +137,9 @@ class Model:
         crops = [_one_crop(side, given) for side, given in (("a", a), ("b", b))]
         e = self._embedded(crops, 2, 1)
         (evidence,) = self.rule.explain(e, e, [0], [1])
-        return self._decided(Comparison(evidence), prior)
+        doubt = self.doubt(e.rows([0]), e.rows([1]))
+        why = None if doubt is None else doubt.of(0, 0, ("the first crop", "the second crop"))
+        return self._decided(Comparison(evidence), prior, why)
 
     def rank(
         self, query: AnyCrops, gallery: AnyCrops, top: int = 10, prior: float = 0.5
@@ -183,16 +192,55 @@ class Model:
             raise ShapeError(
                 f"a gallery of {len(gallery)} embeddings needs as many paths, got {len(paths)}"
             )
-        lists = []
+        doubt, lists = self.doubt(query, gallery), []
         for row, nearest in enumerate(self.rule.nearest(query, gallery, top).tolist()):
             evidence = self.rule.explain(query, gallery, [row] * len(nearest), nearest)
             lists.append(
                 [
-                    self._decided(Hit(e, place=place, row=i, path=paths[i]), prior)
+                    self._decided(
+                        Hit(e, place=place, row=i, path=paths[i]),
+                        prior,
+                        None if doubt is None else doubt.of(row, i),
+                    )
                     for place, (i, e) in enumerate(zip(nearest, evidence), 1)
                 ]
             )
         return lists
+
+    def doubt(self, query: Embeddings, gallery: Embeddings) -> Doubt | None:
+        """Which crops the calibration decides nothing about, as they do not look like those it was
+        made of.
+
+        Args:
+            query: What ``embed`` gave.
+            gallery: The same.
+
+        Returns:
+            The crops and why; None without a calibration.
+
+        Raises:
+            ShapeError: The embeddings are of another model.
+        """
+        if self.calibration is None:
+            return None
+        q, g = (Crops(e.vectors, e.visibility, e.looks) for e in (query, gallery))
+        return doubted(
+            self.calibration.origin,
+            q,
+            g,
+            lambda: self._apart(query, gallery),
+            "calibrate on labelled crops of this place: "
+            "partreid export RUN --out FILE.onnx --data FOLDER --dataset folders",
+            "partreid export RUN --out FILE.onnx --data FOLDER",
+        )
+
+    def _apart(self, *crops: Embeddings) -> str | None:
+        at = chosen([len(e) for e in crops])
+        if at is None or self.calibration is None:
+            return None
+        some = Embeddings.stack([e.rows(rows) for e, rows in zip(crops, at)])
+        far = self.rule(some, some)[np.triu_indices(len(some), 1)]
+        return self.calibration.origin.apart(far, len(some))
 
     def likeness(self) -> float:
         """How near this machine comes to the model that was exported, on the pictures in the file:
@@ -217,15 +265,17 @@ class Model:
                 "export without --int8"
             )
 
-    def _decided(self, found: Any, prior: float) -> Any:
-        if self.calibration is None:
-            return found
+    def _decided(self, found: Any, prior: float, doubt: str | None) -> Any:
+        if self.calibration is None or doubt is not None:
+            return replace(found, reason=doubt or _NONE)
         probability, same = self.calibration(found.distance, found.shared_evidence, prior)
-        return replace(found, probability=probability, same=same)
+        reason = NOTHING_SHARED if probability is None else None
+        return replace(found, probability=probability, same=same, reason=reason)
 
     def _embedded(self, crops: Sequence[Crop], batch: int = 64, workers: int = 1) -> Embeddings:
         found = []
-        for some, (vectors, visibility, *_) in self._run(crops, batch, workers):
+        asks = self.calibration is not None and self.calibration.origin.likeness is not None
+        for some, pixels, (vectors, visibility, *_) in self._run(crops, batch, workers):
             good = np.isfinite(vectors).all((1, 2)) & (visibility >= 0).all(1)  # NaN is not
             if not good.all():
                 raise DataError(
@@ -233,13 +283,21 @@ class Model:
                     "weights are broken, or this machine computes them wrongly; take another "
                     "provider, or export the run again"
                 )
-            found.append(Embeddings(vectors, np.minimum(visibility, 1), self.names))
+            seen = [looks(p, *crop.size) for p, crop in zip(pixels, some)] if asks else None
+            found.append(
+                Embeddings(
+                    vectors,
+                    np.minimum(visibility, 1),
+                    self.names,
+                    None if seen is None else np.stack(seen),
+                )
+            )
         return Embeddings.stack(found)
 
     def _run(
         self, crops: Sequence[Crop], batch: int, workers: int
-    ) -> Iterator[tuple[Sequence[Crop], list[Any]]]:
-        """Batches of crops with the network's outputs; the next are read meanwhile."""
+    ) -> Iterator[tuple[Sequence[Crop], NDArray[np.uint8], list[Any]]]:
+        """Batches of crops, their pixels and the network's outputs; the next are read meanwhile."""
         batches = [crops[i : i + batch] for i in range(0, len(crops), batch)]
         with ThreadPoolExecutor(workers) as readers:
 
@@ -250,7 +308,7 @@ class Model:
             for at, some in enumerate(batches):
                 pixels = np.stack([job.result() for job in ahead])
                 ahead = reading(batches[at + 1]) if at + 1 < len(batches) else []
-                yield some, self.run(pixels)
+                yield some, pixels, self.run(pixels)
 
     def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The network alone: pixels uint8 [N, H, W, 3] of its size -> vectors, visibility and, if

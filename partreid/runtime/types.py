@@ -25,6 +25,8 @@ class Embeddings:
         vectors: float [N, M, D].
         visibility: float [N, M] from 0 (hidden) to 1 (seen).
         names: M names.
+        looks: How the crops look, float64 [N, F], see :mod:`partreid.utils.looks`; None where nobody
+            asked. They say whether a calibration decides about them.
 
     Raises:
         ShapeError: They do not fit together, or a visibility lies outside 0..1 or is NaN.
@@ -38,6 +40,7 @@ class Embeddings:
     vectors: Floats
     visibility: Floats
     names: tuple[str, ...]
+    looks: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -49,21 +52,30 @@ class Embeddings:
             )
         if not bool(((self.visibility >= 0) & (self.visibility <= 1)).all()):  # NaN is neither
             raise ShapeError("visibilities lie between 0 (hidden) and 1 (seen); some do not")
+        if self.looks is not None and (self.looks.ndim != 2 or len(self.looks) != len(self)):
+            raise ShapeError(
+                f"{len(self)} images need looks [{len(self)}, F], got {list(self.looks.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def rows(self, index: "slice | Sequence[int] | NDArray[np.integer]") -> "Embeddings":
         """Some of the images."""
-        return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
+        looks = None if self.looks is None else self.looks[index]
+        return replace(
+            self, vectors=self.vectors[index], visibility=self.visibility[index], looks=looks
+        )
 
     @classmethod
     def stack(cls, batches: "Sequence[Embeddings]") -> "Embeddings":
         """Rows of several batches with the same names, one below the other."""
+        looks = [b.looks for b in batches if b.looks is not None]
         return cls(
             np.concatenate([b.vectors for b in batches]),
             np.concatenate([b.visibility for b in batches]),
             batches[0].names,
+            np.concatenate(looks) if len(looks) == len(batches) else None,
         )
 
 
@@ -73,15 +85,17 @@ class Comparison:
 
     Args:
         evidence: Their distance and what each part says about it.
-        probability: That both are one person, in (0, 1); None without a calibration and where no
-            part is shared.
-        same: Whether they are called one person at the calibrated rate of false matches; None
-            without a calibration.
+        probability: That both are one person, in (0, 1); None where nothing is known, see ``reason``.
+        same: Whether they are called one person at the calibrated rate of false matches; None where
+            nothing is decided.
+        reason: Why there is no probability: there is no calibration, a crop does not look like those
+            it was made of, or no part is shared.
     """
 
     evidence: Evidence
     probability: float | None = None
     same: bool | None = None
+    reason: str | None = None
 
     @property
     def distance(self) -> float:

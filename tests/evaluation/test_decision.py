@@ -17,6 +17,7 @@ from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.evaluation import decision
 from partreid.evaluation.decision import Bound
+from partreid.evaluation.doubt import Doubt, doubt_about, matches, unlike
 from partreid.inference import Model, load
 from partreid.metrics import ANY_CAMERA, MARKET
 from partreid.metrics.calibration import Calibration, Source, calibrate
@@ -269,7 +270,7 @@ def test_a_calibration_of_before_the_renames_is_read(made: Calibration, tmp_path
     assert replace(found, source=made.source) == made and found.source.kind == "unknown"
     assert found.source.made_of == "people of made"
     e = Embeddings.of(torch.ones(1, 2, 8))
-    said = decision.doubt(found, PartDistance("euclidean"), e, e).of(0, 0)
+    said = doubt_about(found, PartDistance("euclidean"), e, e).of(0, 0)
     assert said is not None and "keeps no statistics of its crops" in said
 
 
@@ -384,13 +385,13 @@ def test_other_people_raise_no_alarm_and_another_world_does(made: Calibration) -
     distance = PartDistance("euclidean")
     for seed in range(1, 9):
         _, _, crops = slice_of(people=15, images=4, seed=seed)
-        assert decision.unlike(made, distance, crops) is None, seed
+        assert unlike(made, distance, crops) is None, seed
     _, _, noisy = slice_of(people=15, images=4, noise=2.0, seed=1)
-    said = decision.unlike(made, distance, noisy)
+    said = unlike(made, distance, noisy)
     assert said is not None and "not like those between crops of people of made" in said
     _, _, hidden = slice_of(people=15, images=4, hidden=0.7, seed=1)  # many pairs share no part
-    assert decision.unlike(made, distance, hidden) is not None
-    assert decision.unlike(made, distance, noisy.rows(slice(12))) is None  # 66 pairs say too little
+    assert unlike(made, distance, hidden) is not None
+    assert unlike(made, distance, noisy.rows(slice(12))) is None  # 66 pairs say too little
 
 
 def test_matches_are_counted_over_the_whole_gallery(made: Calibration) -> None:
@@ -400,11 +401,11 @@ def test_matches_are_counted_over_the_whole_gallery(made: Calibration) -> None:
     shared = (queries["query"].visibility @ gallery.visibility.T).numpy()
     slow = [sum(bool(made.same(d, int(s))) for d, s in zip(*row)) for row in zip(far, shared)]
     n, m = len(queries["query"]), len(gallery)
-    like = decision.Doubt(None, np.zeros(n, bool), np.zeros(m, bool), "made", "calibrate")
-    found = decision.matches(made, distance, queries["query"], gallery, like)
+    like = Doubt(None, np.zeros(n, bool), np.zeros(m, bool), "made", "calibrate")
+    found = matches(made, distance, queries["query"], gallery, like)
     assert found == slow and sum(slow) > 0
     odd = replace(like, query=np.arange(n) == 0, gallery=np.arange(m) == 1)
-    assert decision.matches(made, distance, queries["query"], gallery, odd) == [
+    assert matches(made, distance, queries["query"], gallery, odd) == [
         None,
         *(
             sum(bool(made.same(d, int(s))) for j, (d, s) in enumerate(zip(*row)) if j != 1)
@@ -412,5 +413,5 @@ def test_matches_are_counted_over_the_whole_gallery(made: Calibration) -> None:
         ),
     ]
     none = replace(like, every="nothing is decided")
-    assert decision.matches(made, distance, queries["query"], gallery, none) == [None] * n
+    assert matches(made, distance, queries["query"], gallery, none) == [None] * n
     assert len(decision.known_pairs(distance, queries, gallery, benchmark, ANY_CAMERA)) == 18 * 18

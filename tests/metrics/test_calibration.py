@@ -18,7 +18,7 @@ from partreid.metrics.calibration import (
     require_enough,
     risk_coverage,
 )
-from partreid.metrics.pairs import Curve, KnownPairs
+from partreid.metrics.pairs import Curve, KnownPairs, shift
 
 SOURCE = Source(
     "m", "w", "cosine", ("a", "b", "c"), "r", "made", ("query",), "i", "g", "0", "2026-01-01"
@@ -131,7 +131,11 @@ def test_another_world_shows_in_check_and_in_shift(made: Calibration) -> None:
     assert made.expected.low <= fine.fmr.value <= made.expected.high and fine.ece < 0.05
     assert bad.fmr.value > 5 * made.rate and bad.fmr.low > made.expected.high and bad.ece > 0.1
     far = [p.distance[~p.same] for p in (same, nearer)]
-    assert made.shift(far[0]) < max(0.1, 2 * made.usual_shift) < made.shift(far[1])
+    assert (
+        shift(made.impostors, far[0])
+        < max(0.1, 2 * made.usual_shift)
+        < shift(made.impostors, far[1])
+    )
 
 
 def test_a_check_that_finds_no_false_match_says_how_many_there_may_be(made: Calibration) -> None:

@@ -5,13 +5,14 @@ the demo has run.
 from pathlib import Path
 from typing import Any
 
-from partreid.data.looks import LOOKS
 from partreid.errors import DataError
 from partreid.evaluation import RunResult, decision
+from partreid.evaluation.doubt import labelled_crops
 from partreid.evaluation.trust import measure_trust
 from partreid.metrics.calibration import Calibration, calibrate
 from partreid.report.content import Section
 from partreid.report.trust import trust_section
+from partreid.utils.looks import LOOKS
 
 RATE = 1e-3  # impostor pairs that may be taken for one person
 
@@ -32,9 +33,7 @@ def decided(result: RunResult, run: Path) -> Calibration | None:
         pairs,
         decision.source_of(model.bound, benchmark, model.recipe.test[0]),
         RATE,
-        crops=decision.labelled_crops(
-            described.queries, described.gallery, benchmark, model.recipe.size
-        ),
+        crops=labelled_crops(described.queries, described.gallery, benchmark, model.recipe.size),
         statistics=LOOKS,
     )
     decision.save(made, run / decision.FILE)

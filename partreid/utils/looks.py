@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.data.transforms import Pixels
 from partreid.errors import ShapeError
 from partreid.utils.arguments import door
+from partreid.utils.images import Pixels
 
 Floats = NDArray[np.floating]
 LOOKS: Final = (

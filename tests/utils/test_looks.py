@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from partreid.data.looks import LOOKS, looks
 from partreid.data.registry import BENCHMARKS
 from partreid.errors import ShapeError
+from partreid.utils.looks import LOOKS, looks
 
 PIXELS = np.random.default_rng(0).integers(40, 200, (64, 32, 3)).astype(np.uint8)
 

@@ -1,0 +1,121 @@
+"""What a calibration decides about crops, and about which it decides nothing: :mod:`partreid.runtime.doubt`
+on tensors, and on the crops of a data set.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from partreid.distance import PartDistance
+from partreid.evaluation.decision import people_of, shown_by_both
+from partreid.metrics.calibration import Calibration
+from partreid.runtime.doubt import Doubt as Doubt
+from partreid.runtime.doubt import chosen, doubted
+from partreid.runtime.likeness import Crops
+from partreid.types import JUNK, Benchmark, Embeddings, Sample
+from partreid.utils.arguments import door
+from partreid.utils.images import read_resized, size_of
+from partreid.utils.looks import LOOKS, looks
+
+CROPS = 4000  # of which statistics are kept; of larger slices an even share
+
+
+@door
+def matches(
+    calibration: Calibration,
+    distance: PartDistance,
+    query: Embeddings,
+    gallery: Embeddings,
+    doubt: Doubt,
+) -> list[int | None]:
+    """How many crops of the whole gallery are called the same person as each query; None for a query
+    about which nothing is decided. Crops that are unlike the calibration's do not count.
+    """
+    if doubt.every is not None:
+        return [None] * len(query)
+    found = np.zeros(len(query), np.int64)
+    for rows, columns, tile in distance.tiles(query, gallery):
+        shared = shown_by_both(query.rows(rows), gallery.rows(columns))
+        called = calibration.same(tile.cpu().numpy(), shared) & ~doubt.gallery[columns]
+        found[rows] += called.sum(1)
+    return [None if odd else many for odd, many in zip(doubt.query, found.tolist())]
+
+
+@door
+def seen(e: Embeddings, looks: Any = None, people: Any = None) -> Crops:
+    """Embeddings, and how their crops look, as a calibration takes them."""
+    return Crops(e.vectors.cpu().numpy(), e.visibility.cpu().numpy(), looks, people)
+
+
+@door
+def looks_of(samples: Sequence[Sample], size: tuple[int, int]) -> Any:
+    """How crops look at a model's size (H, W), float64 [n, F]; see :func:`partreid.utils.looks.looks`."""
+    found = np.empty((len(samples), len(LOOKS)))
+    for row, sample in zip(found, samples):
+        width, height = size_of(sample.path)
+        row[:] = looks(read_resized(sample.path, size), height, width)
+    return found
+
+
+@door
+def labelled_crops(
+    queries: Mapping[str, Embeddings],
+    gallery: Embeddings,
+    benchmark: Benchmark,
+    size: tuple[int, int],
+) -> Crops:
+    """The crops of a data set, or ``CROPS`` of them, with the people as :func:`known_pairs` numbers
+    them. Junk is left out.
+    """
+    asked = [s for samples in benchmark.queries.values() for s in samples]
+    samples = [*asked, *benchmark.gallery]
+    people, _ = people_of(asked, benchmark.gallery)
+    known = np.flatnonzero([s.identity != JUNK for s in samples])
+    if len(known) > CROPS:
+        known = known[np.linspace(0, len(known) - 1, CROPS).astype(np.int64)]
+    e = Embeddings.stack([*queries.values(), gallery]).rows(known.tolist())
+    return seen(e, looks_of([samples[i] for i in known], size), people[known])
+
+
+@door
+def doubt_about(
+    calibration: Calibration,
+    distance: PartDistance,
+    query: Embeddings,
+    gallery: Embeddings,
+    query_looks: Any = None,
+    gallery_looks: Any = None,
+    run: str = "RUN",
+) -> Doubt:
+    """Which of these crops look like those that a calibration was made of.
+
+    query_looks, gallery_looks: float64 [n, F] of :func:`looks_of`; without them vectors count alone.
+    run: what the remedy calls the model's folder.
+    """
+    return doubted(
+        calibration.origin,
+        seen(query, query_looks),
+        seen(gallery, gallery_looks),
+        lambda: unlike(calibration, distance, query, gallery),
+        "calibrate on labelled crops of this place: "
+        f"partreid calibrate {run} --data FOLDER --dataset folders",
+        f"partreid calibrate {run} --data FOLDER",
+    )
+
+
+def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings) -> str | None:
+    """A sentence if crops of whoever lie otherwise than the people of the calibration did, None if
+    all looks well; see :meth:`partreid.runtime.doubt.Origin.apart`.
+
+    crops: one group or several, such as queries and gallery; no more than 1,000 of all of them are
+    looked at. With few it says nothing.
+    """
+    at = chosen([len(group) for group in crops])
+    if at is None:
+        return None
+    some = Embeddings.stack([group.rows(rows.tolist()) for group, rows in zip(crops, at)])
+    n = len(some)
+    far = distance(some, some)[tuple(torch.triu_indices(n, n, 1))]
+    return calibration.origin.apart(far.cpu().numpy(), n)

@@ -1,0 +1,177 @@
+"""About which crops a calibration decides nothing: those that are unlike the ones it was made of.
+
+The rule is one for the whole package, as that of :mod:`partreid.runtime.decision` is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.runtime.likeness import EACH, USUAL, Crops, Likeness
+from partreid.utils.arguments import check_fields, integer, number, require
+
+FEW = 100  # pairs of crops from which on their distances are held against those of the calibration
+APART = 0.15  # chosen on the synthetic worlds: crops of 20 other people raised no alarm
+_MOST = 1000  # crops between which distances are looked at
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The crops that a calibration was made of.
+
+    Args:
+        made_of: These, in words.
+        likeness: What they look like; None in calibrations of earlier versions.
+        impostors: Percentiles 0 to 100 of the distances of all impostor pairs.
+        usual_shift: How far apart those of two halves of the people are in 99 % of draws
+            (Kolmogorov-Smirnov).
+        people: How many took part.
+    """
+
+    made_of: str
+    likeness: Likeness | None
+    impostors: tuple[float, ...]
+    usual_shift: float
+    people: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        number("its usual shift", self.usual_shift, 0, 1)
+        integer("the number of people of a calibration", self.people, 0)
+        require(
+            len(self.impostors) > 1
+            and all(a <= b for a, b in zip(self.impostors, self.impostors[1:])),
+            "the distances of impostor pairs",
+            "ascending",
+            self.impostors,
+        )
+
+    def apart(self, distances: Any, images: int) -> str | None:
+        """A sentence if distances between crops of whoever lie otherwise than those of the
+        calibration's impostor pairs, None if all looks well.
+
+        Most pairs should be of two people. They are unlike if they lie more than ``APART`` and twice
+        the usual from those of the calibration (Kolmogorov-Smirnov). What is usual grows as one over
+        the root of the number of people, who are taken to have ``EACH`` crops.
+
+        Args:
+            distances: Of all pairs of some crops.
+            images: How many these are.
+        """
+        found = shift(self.impostors, np.asarray(distances, np.float64))
+        usual = self.usual_shift * max(1.0, sqrt(self.people / 2 / (images / EACH)))
+        if found <= max(APART, 2 * usual):
+            return None
+        return (
+            f"the distances between these crops are not like those between crops of {self.made_of}, "
+            f"of which the calibration was made: they lie {found:.2f} apart on a scale from 0 to 1, "
+            f"where {usual:.2f} is usual"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """Which crops a calibration decides nothing about, and why.
+
+    every: a sentence if it decides about none of them. query, gallery: bool [Nq], [Ng], the crops
+    that are unlike those it was made of. made_of: these, in words. remedy: what to do.
+    """
+
+    every: str | None
+    query: Any
+    gallery: Any
+    made_of: str
+    remedy: str
+
+    def of(self, i: int, j: int, names: tuple[str, str] = ("the query", "this crop")) -> str | None:
+        """Why nothing is decided about query i and crop j of the gallery, which are called
+        ``names``; None if it is.
+        """
+        if self.every is not None:
+            return self.every
+        odd = [name for name, is_odd in zip(names, (self.query[i], self.gallery[j])) if is_odd]
+        if not odd:
+            return None
+        verb = "does" if len(odd) == 1 else "do"
+        return (
+            f"nothing is decided: {' and '.join(odd)} {verb} not look like the crops of "
+            f"{self.made_of}, of which the calibration was made; {self.remedy}"
+        )
+
+
+def doubted(
+    origin: Origin,
+    query: Crops,
+    gallery: Crops,
+    apart: Callable[[], str | None],
+    remedy: str,
+    renewal: str,
+) -> Doubt:
+    """Which of these crops look like those that a calibration was made of: each by itself, then all
+    of them together, then the distances between them.
+
+    Args:
+        origin: What the calibration was made of.
+        query: Crops; without looks the vectors count alone.
+        gallery: The same.
+        apart: Asked last: a sentence if the distances between them are unlike.
+        remedy: What to do about crops that are unlike.
+        renewal: What to do about a calibration that keeps no statistics.
+    """
+    likeness = origin.likeness
+    every, odd = None, [np.zeros(len(crops), np.bool_) for crops in (query, gallery)]
+    if likeness is None:
+        every = (
+            "nothing is decided: the calibration keeps no statistics of its crops, as those of "
+            "earlier versions, so it cannot tell whether these are like them; make it again: "
+            f"{renewal}"
+        )
+    else:
+        scores = [likeness.score(crops) for crops in (query, gallery)]
+        odd = [found > 1 for found in scores]
+        both = np.concatenate(scores)
+        if likeness.many(both):
+            every = (
+                f"nothing is decided: these crops do not look like those of {origin.made_of}, of "
+                f"which the calibration was made: {likeness.share(both):.0%} lie as far out as "
+                f"{USUAL:.0%} of its own; {remedy}"
+            )
+        elif said := apart():
+            every = f"nothing is decided: {said}; {remedy}"
+    return Doubt(every, odd[0], odd[1], origin.made_of, remedy)
+
+
+def chosen(lengths: Sequence[int]) -> list[NDArray[np.int64]] | None:
+    """Which crops of several groups are looked at together, evenly over all of them; None where
+    there are too few.
+    """
+    every = sum(lengths)
+    n = min(every, _MOST)
+    if n * (n - 1) // 2 < FEW:
+        return None
+    at, start, found = np.linspace(0, every - 1, n).astype(np.int64), 0, []
+    for length in lengths:
+        found.append(at[(at >= start) & (at < start + length)] - start)
+        start += length
+    return found
+
+
+def shift(reference: tuple[float, ...], distances: NDArray[np.float64]) -> float:
+    """Kolmogorov-Smirnov distance between distances and percentiles of others, in [0, 1]; +inf
+    is a value too.
+    """
+    ordered, at = np.sort(distances, axis=None), np.asarray(reference)
+    finite = np.isfinite(at)
+    expected = np.searchsorted(at, at, "right") - 1  # of ties, the last
+    seen = np.searchsorted(ordered, at, "right") / max(len(ordered), 1)
+    gaps = np.abs(seen - expected / (len(at) - 1))[finite]
+    never = (
+        abs(np.isfinite(ordered).mean() - (finite.sum() - 1) / (len(at) - 1))
+        if not finite.all()
+        else 0.0
+    )
+    return float(max(gaps.max(initial=0.0), never))
