@@ -11,15 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from partreid.cli import main
 from partreid.evaluation import decision
 from partreid.utils.text import printable
-
-PEOPLE = 24
+from tests.banded import PEOPLE, banded_people
 
 
 class Said(NamedTuple):
@@ -57,29 +55,9 @@ def assert_refused(said: Said, *words: str) -> None:
         assert word in line, line
 
 
-def crops_of(
-    root: Path, people: int = PEOPLE, noise: float = 25.0, seed: int = 0, dark: float = 1.0
-) -> Path:
-    """Crops of people who are four bands of color: two to ask with from camera 1, three in the
-    gallery from 2.
-    """
-    draw = np.random.default_rng(seed)
-    for person in range(people):
-        bands = np.repeat(draw.uniform(0, 255, (4, 1, 3)), 16, axis=0)
-        for split, camera, many in (("query", 1, 2), ("gallery", 2, 3)):
-            folder = root / split / f"p{seed}{person:02d}"
-            folder.mkdir(parents=True)
-            for i in range(many):
-                image = (bands + draw.normal(0, noise, (64, 32, 3))) * dark
-                Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(
-                    folder / f"a_c{camera}_{i}.png"
-                )
-    return root
-
-
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return crops_of(tmp_path_factory.mktemp("labelled"))
+    return banded_people(tmp_path_factory.mktemp("labelled"))
 
 
 @pytest.fixture(scope="module")
@@ -269,12 +247,12 @@ def test_rank_says_if_nobody_is_near_enough(
 def test_nothing_is_decided_about_crops_of_another_kind_and_much_about_other_people(
     cli: Cli, run: Path, tmp_path: Path
 ) -> None:
-    others = crops_of(tmp_path / "others", seed=1)
+    others = banded_people(tmp_path / "others", seed=1)
     found = json.loads(
         cli("rank", run, others / "query", others / "gallery", "--json", "--top", "1").out
     )
     assert sum(a["hits"][0]["same"] is None for a in found) < 5 and len(found) == 48
-    dark = crops_of(tmp_path / "dark", seed=1, dark=0.15)
+    dark = banded_people(tmp_path / "dark", seed=1, dark=0.15)
     found = json.loads(
         cli("rank", run, dark / "query", dark / "gallery", "--json", "--top", "1").out
     )
@@ -292,7 +270,7 @@ def test_nothing_is_decided_about_crops_of_another_kind_and_much_about_other_peo
 
 
 def test_check_measures_on_other_people(cli: Cli, run: Path, tmp_path: Path) -> None:
-    others = crops_of(tmp_path / "others", seed=1)
+    others = banded_people(tmp_path / "others", seed=1)
     before = (run / "calibration.json").read_bytes()
     said = cli("calibrate", run, "--data", others, "--dataset", "folders", "--check")
     assert said.code == 0 and "checked on folders, other images than it was made on" in said.out
@@ -303,7 +281,7 @@ def test_check_measures_on_other_people(cli: Cli, run: Path, tmp_path: Path) -> 
         found["slice"]["people"] == 24
         and 0 <= found["fmr"]["low"] <= found["fmr"]["value"] <= found["fmr"]["high"]
     )
-    dark = crops_of(tmp_path / "dark", seed=1, dark=0.15)
+    dark = banded_people(tmp_path / "dark", seed=1, dark=0.15)
     said = cli("calibrate", run, "--data", dark, "--dataset", "folders", "--check")
     assert "ABOVE the range to be expected" in said.out and "calibrate on them" in said.out
     assert (run / "calibration.json").read_bytes() == before

@@ -248,7 +248,7 @@ def _calibrated(
     scores = tuple(
         Scores(
             a.queries,
-            (float(a.ranking.cmc[0]), float(b.ranking.cmc[0])),
+            (float(a.ranking.cmc[1]), float(b.ranking.cmc[1])),
             (float(a.ranking.mAP), float(b.ranking.mAP)),
         )
         for a, b in zip(*results, strict=True)

@@ -4,6 +4,7 @@ sentence for a file that is damaged.
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,8 +20,11 @@ from partreid import runtime
 from partreid.cli import main
 from partreid.distance import PartDistance
 from partreid.errors import DataError, ShapeError
+from partreid.evaluation import decision
+from partreid.export import Labelled, export
 from partreid.runtime.file import _METADATA, KEY, SEAL, _entry, _fields, read, written
 from partreid.types import Embeddings
+from tests.banded import banded_people
 
 Files = Callable[[str], Path]
 
@@ -191,3 +195,71 @@ def test_commands_take_a_file_in_place_of_a_run(
     assert (tmp_path / "e" / "embeddings.safetensors").is_file()
     assert "distance" in said("compare", file, crops[0], crops[1])
     assert crops[0].name in said("rank", file, crops[0], crops[0].parent)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return banded_people(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="module")
+def deciding(
+    exported: Files, trained: Files, labelled: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A calibrated run, and the file of it."""
+    exported("bpbreid")  # skips where the packages are absent
+    folder = tmp_path_factory.mktemp("deciding")
+    run, file = folder / "run", folder / "run.onnx"
+    shutil.copytree(trained("bpbreid"), run)
+    made = export(run, folder / "own.onnx", labelled=Labelled(labelled, "folders", 0.05))
+    assert made.card.calibration is not None and len(made.scores) == 1
+    decision.save(decision.parsed(made.card.calibration, "x"), run / decision.FILE)
+    export(run, file)
+    return run, file
+
+
+def test_decisions_and_doubts_are_those_of_the_api(
+    deciding: tuple[Path, Path], labelled: Path, crops: list[Path]
+) -> None:
+    run, file = deciding
+    report = json.loads(file.with_suffix(".json").read_text())
+    assert report["pairs"] == report["decisions"] == 18 * 17 // 2
+    model, api = runtime.load(file), partreid.load(run, "cpu")
+    assert model.calibration is not None and model.calibration.verified
+    own = sorted(labelled.rglob("*.png"))
+    for mine, there in (
+        (model.rank(own[:4], own[4:], top=5), api.rank(own[:4], own[4:], top=5)),
+        (model.rank(crops[:3], crops[3:], top=2), api.rank(crops[:3], crops[3:], top=2)),
+        ([[model.compare(own[0], own[1])]], [[api.compare(own[0], own[1])]]),
+        ([[model.compare(own[0], crops[0])]], [[api.compare(own[0], crops[0])]]),
+    ):
+        for a, b in zip(mine, there, strict=True):
+            for x, y in zip(a, b, strict=True):
+                assert (x.same, x.probability is None) == (y.same, y.probability is None)
+                if y.probability is None:
+                    assert x.reason is not None and y.reason is not None
+                    assert x.reason.split(";")[0] == y.reason.split(";")[0]
+                else:
+                    assert x.probability == pytest.approx(y.probability, abs=1e-4)
+                    assert x.reason is y.reason is None
+    assert {hit.same for hits in model.rank(own[:4], own[4:], top=20) for hit in hits} >= {True}
+    odd = model.compare(own[0], crops[0])
+    assert odd.same is None and "do not look like" in str(odd.reason).replace("does", "do")
+    assert "partreid export RUN" in str(odd.reason)
+
+
+def test_a_calibration_of_other_weights_is_refused_and_one_in_float_not_verified(
+    deciding: tuple[Path, Path], exported: Files, labelled: Path, tmp_path: Path
+) -> None:
+    run, file = deciding
+    with pytest.raises(DataError, match="was made for another model .* other weights") as error:
+        runtime.load(exported("bot"), calibration=run / decision.FILE)
+    assert "\n" not in str(error.value)
+    small = export(run, tmp_path / "small.onnx", int8=sorted(labelled.rglob("*.png"))[:32])
+    decides = runtime.load(small.file).calibration
+    assert decides is not None and not decides.verified
+    changed = json.loads((run / decision.FILE).read_text())
+    changed["threshold"] = -5.0
+    (tmp_path / "c.json").write_text(json.dumps(changed))
+    with pytest.raises(DataError, match="was changed after partreid calibrate"):
+        runtime.load(file, calibration=tmp_path / "c.json")
