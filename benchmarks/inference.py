@@ -37,7 +37,7 @@ Way = Callable[[Any], Any]
 
 
 def drawn(many: int) -> list[Crop]:
-    world = PRESETS["tiny"]
+    world = PRESETS["full"]
     return [
         Crop(f"person {i}", picture=render(world, i // 3 + 1, i % 3 + 1, 0, i % 3 == 2).image)
         for i in range(many)
@@ -47,7 +47,7 @@ def drawn(many: int) -> list[Crop]:
 def ways(trunk: str, crops: list[Crop]) -> dict[str, Way]:
     """Pixels uint8 [N, H, W, 3] to vectors [N, M, D], by name."""
     torch.manual_seed(0)
-    recipe = replace(find("synthetic/demo/bpbreid"), backbone=Spec(trunk, {"pretrained": False}))
+    recipe = replace(find("synthetic/demo/bpbreid"), backbone=Spec(trunk, pretrained=False))
     method = build.method(recipe, 100, scheme(recipe)).eval()
     plain = traced(method, SIZE)
     small = quantised(plain, crops, SIZE)
