@@ -38,8 +38,10 @@ from partreid.retrieval.search import nearest
 from partreid.train.bundle import read_model
 from partreid.train.checkpoint import save_tensors
 from partreid.types import Embeddings, PartScheme, Vectors
+from partreid.utils.ahead import ahead
 from partreid.utils.arguments import Count, check_fields, door, fits, integer, quoted, require
 from partreid.utils.files import parse_json, read_text, regular, writable, write_json
+from partreid.utils.images import Pixels
 from partreid.utils.lock import alone_in
 from partreid.utils.looks import LOOKS, looks
 from partreid.utils.tensors import read_tensors
@@ -252,13 +254,14 @@ class Model:
                 self.method(torch.zeros(1, 3, *self.recipe.size, device=self.device))
             ).names
 
-    def embed(self, crops: AnyCrops, batch: int = 64) -> Embeddings:
+    def embed(self, crops: AnyCrops, batch: int = 64, workers: int = 1) -> Embeddings:
         """Crops to embeddings.
 
         Args:
             crops: A folder, a crop, or a list of crops; an array uint8 [N, H, W, 3] or a tensor
                 uint8 [N, 3, H, W] is N crops. Sizes may differ: each is resized as the recipe says.
             batch: Crops that go through the network together, at least 1.
+            workers: Threads that read the next crops while the network works, at least 1.
 
         Returns:
             Vectors float32 [N, M, D] and visibility [N, M] on the CPU; a folder's rows follow
@@ -277,14 +280,16 @@ class Model:
             (torch.Size([3, 6]), torch.Size([3, 6]))
         """
         integer("batch", batch, 1)
-        return self._embedded(crops_of(crops), batch)
+        integer("workers", workers, 1)
+        return self._embedded(crops_of(crops), batch, workers=workers)
 
-    def index(self, crops: AnyCrops) -> SavedEmbeddings:
+    def index(self, crops: AnyCrops, workers: int = 1) -> SavedEmbeddings:
         """Crops to embeddings with all that a search needs besides: their files, the model, and how
         they look, by which a calibration knows its own kind of crops.
 
         Args:
             crops: As for ``embed``.
+            workers: The same.
 
         Returns:
             What :func:`save_embeddings` keeps, in memory.
@@ -298,12 +303,15 @@ class Model:
             >>> len(model.search(query, gallery, top=3)[0])
             3
         """
-        return self._indexed(crops_of(crops), self.bound)
+        integer("workers", workers, 1)
+        return self._indexed(crops_of(crops), self.bound, workers)
 
-    def _indexed(self, crops: Sequence[Crop], bound: decision.Bound) -> SavedEmbeddings:
+    def _indexed(
+        self, crops: Sequence[Crop], bound: decision.Bound, workers: int = 1
+    ) -> SavedEmbeddings:
         looked: list[NDArray[np.float64]] = []
         return SavedEmbeddings(
-            self._embedded(crops, looked=looked),
+            self._embedded(crops, looked=looked, workers=workers),
             tuple(crop.path for crop in crops),
             self.recipe.name,
             bound.recipe,
@@ -317,19 +325,23 @@ class Model:
         crops: Sequence[Crop],
         batch: int = 64,
         looked: list[NDArray[np.float64]] | None = None,
+        workers: int = 1,
     ) -> Embeddings:
         """looked: takes how each crop looks, from the pixels that are at hand."""
         found = []
+
+        def read(crop: Crop) -> tuple[Pixels, NDArray[np.float64] | None]:
+            pixels = crop.pixels(self.recipe.size)
+            return pixels, None if looked is None else looks(pixels, *crop.size)
+
         with torch.inference_mode():
-            for at in slices(len(crops), batch):
-                pixels = [crop.pixels(self.recipe.size) for crop in crops[at]]
+            for some, both in ahead(crops, read, batch, workers):
+                pixels = [p for p, _ in both]
                 if looked is not None:
-                    looked += [
-                        looks(p, *crop.size) for p, crop in zip(pixels, crops[at], strict=True)
-                    ]
+                    looked += [seen for _, seen in both if seen is not None]
                 images = to_batch(pixels)
                 e = self.method.embed(self.method(images.to(self.device, memory_format=FORMAT), {}))
-                require_finite(e, [crop.name for crop in crops[at]])
+                require_finite(e, [crop.name for crop in some])
                 found.append(
                     Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names)
                 )
@@ -640,7 +652,9 @@ def _looked(e: Embeddings | SavedEmbeddings) -> tuple[Embeddings, Any]:
 
 
 @door
-def save_embeddings(model: Model, crops: AnyCrops, folder: str | Path) -> SavedEmbeddings:
+def save_embeddings(
+    model: Model, crops: AnyCrops, folder: str | Path, workers: int = 1
+) -> SavedEmbeddings:
     """Embed crops into a folder: embeddings.safetensors with vectors, visibility and all that
     :func:`load_embeddings` reads, index.json with files and names for people and other programs.
 
@@ -650,6 +664,7 @@ def save_embeddings(model: Model, crops: AnyCrops, folder: str | Path) -> SavedE
         model: What embeds.
         crops: A folder, a crop or a list of crops, see :meth:`Model.embed`.
         folder: Where they are kept; made if it is not there.
+        workers: Threads that read the next crops while the network works, at least 1.
 
     Returns:
         What was kept.
@@ -663,6 +678,7 @@ def save_embeddings(model: Model, crops: AnyCrops, folder: str | Path) -> SavedE
         >>> len(saved) == len(saved.paths)
         True
     """
+    integer("workers", workers, 1)
     file, list_ = Path(folder) / _TENSORS, Path(folder) / _INDEX
     with alone_in(Path(folder)):
         writable(file, list_)
@@ -671,11 +687,13 @@ def save_embeddings(model: Model, crops: AnyCrops, folder: str | Path) -> SavedE
                 f"{list_} is there and belongs to no embeddings; it would be replaced: choose "
                 "another folder with --out"
             )
-        return _saved(model, crops_of(crops), file, list_)
+        return _saved(model, crops_of(crops), file, list_, workers)
 
 
-def _saved(model: Model, crops: Sequence[Crop], file: Path, list_: Path) -> SavedEmbeddings:
-    saved = model._indexed(crops, model.bound)
+def _saved(
+    model: Model, crops: Sequence[Crop], file: Path, list_: Path, workers: int
+) -> SavedEmbeddings:
+    saved = model._indexed(crops, model.bound, workers)
     index = {
         "crops": [None if path is None else str(path) for path in saved.paths],
         "names": list(saved.embeddings.names),

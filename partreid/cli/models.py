@@ -188,7 +188,7 @@ def evaluate(
 
 
 @app.command
-def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
+def embed(run: Path, crops: Path, *, out: Path, device: str = "auto", workers: Count = 1) -> None:
     """Embed crops: a folder, an image or a text file that lists images.
 
     Args:
@@ -197,13 +197,14 @@ def embed(run: Path, crops: Path, *, out: Path, device: str = "auto") -> None:
         out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json
             (paths, names).
         device: auto, cpu or cuda.
+        workers: Threads that read the next crops while the network works.
     """
     from partreid.inference import crop_paths, listed, load, save_embeddings
     from partreid.utils.files import writable
 
     writable(out / "embeddings.safetensors", out / "index.json")
     paths = crop_paths(listed(crops))
-    e = save_embeddings(load(run, device), paths, out).embeddings
+    e = save_embeddings(load(run, device), paths, out, workers).embeddings
     ui.say(
         f"{len(paths)} crops -> {out}: {len(e.names)} embeddings of {e.vectors.shape[2]} numbers "
         "each"

@@ -4,7 +4,6 @@ onnxruntime alone.
 
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from os.path import isdir
@@ -21,6 +20,7 @@ from partreid.runtime.doubt import Doubt, chosen, doubted
 from partreid.runtime.file import Card, read
 from partreid.runtime.likeness import Crops
 from partreid.runtime.types import Comparison, Embeddings, Hit
+from partreid.utils.ahead import ahead
 from partreid.utils.arguments import door, integer, require
 from partreid.utils.crops import AnyCrop, AnyCrops, Crop, crops_of
 from partreid.utils.files import read_json
@@ -298,17 +298,9 @@ class Model:
         self, crops: Sequence[Crop], batch: int, workers: int
     ) -> Iterator[tuple[Sequence[Crop], NDArray[np.uint8], list[Any]]]:
         """Batches of crops, their pixels and the network's outputs; the next are read meanwhile."""
-        batches = [crops[i : i + batch] for i in range(0, len(crops), batch)]
-        with ThreadPoolExecutor(workers) as readers:
-
-            def reading(some: Sequence[Crop]) -> list[Any]:
-                return [readers.submit(crop.pixels, self.size) for crop in some]
-
-            ahead = reading(batches[0])
-            for at, some in enumerate(batches):
-                pixels = np.stack([job.result() for job in ahead])
-                ahead = reading(batches[at + 1]) if at + 1 < len(batches) else []
-                yield some, pixels, self.run(pixels)
+        for some, each in ahead(crops, lambda crop: crop.pixels(self.size), batch, workers):
+            pixels = np.stack(each)
+            yield some, pixels, self.run(pixels)
 
     def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The network alone: pixels uint8 [N, H, W, 3] of its size -> vectors, visibility and, if
