@@ -18,7 +18,7 @@ from partreid.evaluation.doubt import labelled_crops
 from partreid.evaluation.score import embed_benchmark, score
 from partreid.export.graph import require_packages, traced
 from partreid.export.proof import FLOAT, INT8, Proof, prove
-from partreid.export.quantise import quantised
+from partreid.export.quantise import MOST, quantised
 from partreid.inference import Model, load
 from partreid.metrics.calibration import calibrate
 from partreid.recipes.base import to_plain
@@ -139,7 +139,7 @@ def export(
     say(f"tracing {model.recipe.method.name}")
     data = traced(model.method, model.recipe.size, with_parts)
     if ranges is not None:
-        say(f"quantising on {len(ranges)} crops")
+        say(f"quantising on {min(len(ranges), MOST)} of {len(ranges)} crops")
         data = quantised(data, ranges, model.recipe.size)
     card = _card(model, data, with_parts, ranges is not None, drawn[:_CHECKS])
     exported = opened(data, card, file)
