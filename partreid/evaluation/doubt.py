@@ -12,7 +12,7 @@ from partreid.distance import PartDistance
 from partreid.evaluation.decision import people_of, shown_by_both
 from partreid.metrics.calibration import Calibration
 from partreid.runtime.doubt import Doubt as Doubt
-from partreid.runtime.doubt import chosen, doubted
+from partreid.runtime.doubt import chosen, doubted, scored
 from partreid.runtime.likeness import Crops
 from partreid.types import JUNK, Benchmark, Embeddings, Sample
 from partreid.utils.arguments import door
@@ -94,11 +94,32 @@ def doubt_about(
     query_looks, gallery_looks: float64 [n, F] of :func:`looks_of`; without them vectors count alone.
     run: what the remedy calls the model's folder.
     """
+    origin = calibration.origin
+    scores = [
+        scored(origin, seen(e, at)) for e, at in ((query, query_looks), (gallery, gallery_looks))
+    ]
+    return weighed(calibration, distance, (query, gallery), scores, run)
+
+
+@door
+def weighed(
+    calibration: Calibration,
+    distance: PartDistance,
+    crops: Sequence[Embeddings],
+    scores: Sequence[Any],
+    run: str = "RUN",
+) -> Doubt:
+    """The same of crops whose scores of likeness are known.
+
+    crops: queries, and the gallery or an even share of it. scores: float64 [Nq] and [Ng], of the
+    queries and of the whole gallery.
+    """
+    query, gallery = scores
     return doubted(
         calibration.origin,
-        seen(query, query_looks),
-        seen(gallery, gallery_looks),
-        lambda: unlike(calibration, distance, query, gallery),
+        query,
+        gallery,
+        lambda: unlike(calibration, distance, *crops),
         "calibrate on labelled crops of this place: "
         f"partreid calibrate {run} --data FOLDER --dataset folders",
         f"partreid calibrate {run} --data FOLDER",

@@ -103,10 +103,17 @@ class Doubt:
         )
 
 
+def scored(origin: Origin, crops: Crops) -> NDArray[np.float64]:
+    """How far out each crop lies, see :meth:`partreid.runtime.likeness.Likeness.score`; 0 where a
+    calibration keeps no statistics.
+    """
+    return np.zeros(len(crops)) if origin.likeness is None else origin.likeness.score(crops)
+
+
 def doubted(
     origin: Origin,
-    query: Crops,
-    gallery: Crops,
+    query: NDArray[np.float64],
+    gallery: NDArray[np.float64],
     apart: Callable[[], str | None],
     remedy: str,
     renewal: str,
@@ -116,33 +123,29 @@ def doubted(
 
     Args:
         origin: What the calibration was made of.
-        query: Crops; without looks the vectors count alone.
-        gallery: The same.
+        query: Scores of the queries, see :func:`scored`.
+        gallery: The same of the gallery.
         apart: Asked last: a sentence if the distances between them are unlike.
         remedy: What to do about crops that are unlike.
         renewal: What to do about a calibration that keeps no statistics.
     """
     likeness = origin.likeness
-    every, odd = None, [np.zeros(len(crops), np.bool_) for crops in (query, gallery)]
+    every, both = None, np.concatenate([query, gallery])
     if likeness is None:
         every = (
             "nothing is decided: the calibration keeps no statistics of its crops, as those of "
             "earlier versions, so it cannot tell whether these are like them; make it again: "
             f"{renewal}"
         )
-    else:
-        scores = [likeness.score(crops) for crops in (query, gallery)]
-        odd = [found > 1 for found in scores]
-        both = np.concatenate(scores)
-        if likeness.many(both):
-            every = (
-                f"nothing is decided: these crops do not look like those of {origin.made_of}, of "
-                f"which the calibration was made: {likeness.share(both):.0%} lie as far out as "
-                f"{USUAL:.0%} of its own; {remedy}"
-            )
-        elif said := apart():
-            every = f"nothing is decided: {said}; {remedy}"
-    return Doubt(every, odd[0], odd[1], origin.made_of, remedy)
+    elif likeness.many(both):
+        every = (
+            f"nothing is decided: these crops do not look like those of {origin.made_of}, of which "
+            f"the calibration was made: {likeness.share(both):.0%} lie as far out as {USUAL:.0%} of "
+            f"its own; {remedy}"
+        )
+    elif said := apart():
+        every = f"nothing is decided: {said}; {remedy}"
+    return Doubt(every, query > 1, gallery > 1, origin.made_of, remedy)
 
 
 def chosen(lengths: Sequence[int]) -> list[NDArray[np.int64]] | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from partreid.errors import ArgumentError, DataError, ShapeError
 from partreid.runtime.decision import NOTHING_SHARED, Decision, require_prior
 from partreid.runtime.distance import PartDistance
-from partreid.runtime.doubt import Doubt, chosen, doubted
+from partreid.runtime.doubt import Doubt, chosen, doubted, scored
 from partreid.runtime.file import Card, read
 from partreid.runtime.likeness import Crops
 from partreid.runtime.types import Comparison, Embeddings, Hit
@@ -223,9 +223,10 @@ class Model:
         """
         if self.calibration is None:
             return None
-        q, g = (Crops(e.vectors, e.visibility, e.looks) for e in (query, gallery))
+        origin = self.calibration.origin
+        q, g = (scored(origin, Crops(e.vectors, e.visibility, e.looks)) for e in (query, gallery))
         return doubted(
-            self.calibration.origin,
+            origin,
             q,
             g,
             lambda: self._apart(query, gallery),
