@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.attack import runs, valid
+from tests.banded import banded_people
 from tests.test_cli import commands
-from tests.test_decide_cli import crops_of
 
 # Runs command lines one after the other; says what lies where at first and after each, and how it
 # ended.
@@ -109,7 +109,7 @@ def test_only_what_is_named_is_written(
     shutil.copytree(world, given / "world")
     shutil.copytree(trained("bpbreid"), given / "run")
     shutil.copy(next((world / "query").iterdir()), given / "a.jpg")
-    crops_of(given / "crops")
+    banded_people(given / "crops")
     for crop in (given / "crops" / "query").rglob("*.png"):
         mask = given / "crops" / "masks" / crop.relative_to(given / "crops" / "query")
         mask.parent.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ from typing import Any, Literal
 
 MEMORY = 2**30  # bytes that reading one small file may ask for
 CPU, WALL = 10.0, 30.0  # seconds
+ACT_CPU, ACT_WALL = 0.5, 2.0  # the same for acts, some of which wait for the limit
 LONGEST = 20_000  # characters of a sentence
 MARK = "RAN"  # a folder of this name in the worker's working directory: something was run
 STAND_INS = ("gs", "gswin32c", "gswin64c", "touch", "sh", "convert", "xdg-open")
@@ -82,9 +83,9 @@ class Outcome:
 class Warden:
     """The tests' end of ``worker.py``."""
 
-    def __init__(self, scratch: Path, inside: Path, wall: float = WALL, cpu: float = CPU) -> None:
+    def __init__(self, scratch: Path, inside: Path) -> None:
         """scratch: for itself. inside: below which all that it is given lies; it can write nowhere
-        else, if ``fenced``. wall, cpu: its patience in seconds.
+        else, if ``fenced``.
         """
         root = Path(__file__).resolve().parents[2]
         tools, home, temporary = scratch / "bin", scratch / "home", scratch / "tmp"
@@ -108,7 +109,7 @@ class Warden:
             "TMPDIR": str(temporary),
             "COLUMNS": "80",
         }
-        command = (sys.executable, "-m", "tests.attack.worker", str(inside), str(wall), str(cpu))
+        command = (sys.executable, "-m", "tests.attack.worker", str(inside))
         with open(scratch / "stderr.txt", "ab") as log:
             self.process = subprocess.Popen(
                 command,

@@ -1,7 +1,5 @@
 """The harness sees what it is there to see, and goes on afterwards."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.attack.acts import ACTS, OUTSIDE
@@ -18,26 +16,17 @@ ENDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warden]:
-    found = Warden(
-        tmp_path_factory.mktemp("impatient"), tmp_path_factory.getbasetemp(), wall=2, cpu=0.5
-    )
-    yield found
-    found.close()
-
-
 @pytest.mark.parametrize("act", ACTS)
-def test_everything_that_a_reader_must_not_do_is_seen(impatient: Warden, act: str) -> None:
-    outcome = impatient.act(act)
+def test_everything_that_a_reader_must_not_do_is_seen(warden: Warden, act: str) -> None:
+    outcome = warden.act(act)
     if act == "outside":
-        assert not impatient.fenced or (outcome.said == "'held'" and not OUTSIDE.exists())
+        assert not warden.fenced or (outcome.said == "'held'" and not OUTSIDE.exists())
         OUTSIDE.unlink(missing_ok=True)
     # on a busy machine the clock runs out first
     wanted = {"slow": ("slow", "hang")}.get(act, (ENDS.get(act, act),))
     assert outcome.kind in wanted, outcome
     assert outcome.good == (outcome.kind in ("result", "refused"))
-    assert impatient.act("refused").said == "this is no picture; give another"
+    assert warden.act("refused").said == "this is no picture; give another"
 
 
 def test_a_mutant_is_the_same_everywhere_and_no_two_are_alike() -> None:

@@ -21,7 +21,18 @@ from typing import IO, Any
 
 from partreid.errors import PartReidError
 from tests.attack.fence import shut
-from tests.attack.harness import LONGEST, MARK, MEMORY, Kind, Outcome, Unsound
+from tests.attack.harness import (
+    ACT_CPU,
+    ACT_WALL,
+    CPU,
+    LONGEST,
+    MARK,
+    MEMORY,
+    WALL,
+    Kind,
+    Outcome,
+    Unsound,
+)
 
 NEEDED = (
     "scipy.io",
@@ -49,7 +60,7 @@ GREEDY = (
 Job = dict[str, Any]
 
 
-def serve(jobs: IO[str], answers: IO[str], wall: float, cpu: float) -> None:
+def serve(jobs: IO[str], answers: IO[str]) -> None:
     """Jobs, a line each, through workers that may die."""
     worker: Worker | None = None
     opened: dict[str, Job] = {}  # the good example of each door, with which a new worker warms up
@@ -58,9 +69,10 @@ def serve(jobs: IO[str], answers: IO[str], wall: float, cpu: float) -> None:
         if job["warm"]:
             opened[job["name"]] = job
         if worker is None:
-            worker = Worker(cpu)
+            worker = Worker()
             if job["what"] == "door" and not job["warm"]:
-                worker.do(opened[job["name"]], 20 * wall)
+                worker.do(opened[job["name"]], 20 * WALL)
+        wall = ACT_WALL if job["what"] == "act" else WALL
         outcome = worker.do(job, 20 * wall if job["warm"] else wall)
         if job["what"] == "command" and worker.alive:
             worker.end()  # a command leaves things behind in its process, as it may
@@ -72,7 +84,7 @@ def serve(jobs: IO[str], answers: IO[str], wall: float, cpu: float) -> None:
 class Worker:
     """A fork of the warden that reads until it is ended or dies."""
 
-    def __init__(self, cpu: float) -> None:
+    def __init__(self) -> None:
         ask, to_do = os.pipe()
         done, say = os.pipe()
         self.pid = os.fork()
@@ -81,9 +93,7 @@ class Worker:
             os.close(done)
             with os.fdopen(ask) as jobs, os.fdopen(say, "w") as answers:
                 for line in jobs:
-                    print(
-                        json.dumps(asdict(attempt(json.loads(line), cpu))), file=answers, flush=True
-                    )
+                    print(json.dumps(asdict(attempt(json.loads(line)))), file=answers, flush=True)
             os._exit(0)
         os.close(ask)
         os.close(say)
@@ -114,8 +124,9 @@ class Worker:
         return status
 
 
-def attempt(job: Job, cpu: float) -> Outcome:
-    """One job in this process, which may take so many seconds of work."""
+def attempt(job: Job) -> Outcome:
+    """One job in this process."""
+    cpu = ACT_CPU if job["what"] == "act" else CPU
     (act, sound), mark = action(job), Path.cwd() / MARK
     _limit(None if job["warm"] else MEMORY)
     before, began = _forget_peak(), time.process_time()
@@ -228,7 +239,7 @@ def main() -> None:
     shared = Path("/dev/shm")  # what torch's loader processes hand over lies there
     fenced = shut([Path(sys.argv[1]), *([shared] if shared.is_dir() else [])])
     print("fenced" if fenced else "open", file=answers, flush=True)
-    serve(sys.stdin, answers, float(sys.argv[2]), float(sys.argv[3]))
+    serve(sys.stdin, answers)
 
 
 if __name__ == "__main__":
