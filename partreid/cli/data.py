@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -10,7 +10,7 @@ from partreid.cli.base import Count, Picture, data
 from partreid.utils import ui
 
 LOOKED_AT = 64  # images that `data check` decodes
-Preset = Literal["tiny", "demo", "full"]
+Preset = Literal["tiny", "demo", "full", "scenes"]
 
 
 @data.command
@@ -21,21 +21,42 @@ def synth(
     iuv: bool = False,
     seed: int | None = None,
     train_occluded: float | None = None,
+    tiny: Annotated[bool, Parameter(negative="")] = False,
+    people: Count | None = None,
+    cameras: Count | None = None,
+    seconds: float | None = None,
 ) -> None:
-    """Draw the synthetic benchmark: made-up people with exact truth, in Market-1501's layout.
+    """Draw the synthetic benchmark: made-up people with exact truth, in Market-1501's layout; or
+    scenes: films of several cameras that the people walk past, with exact tracks.
 
     Args:
         preset: tiny (seconds), demo (under a minute on two cores) or full (about 1000 people, for a
-            GPU).
+            GPU); scenes for films (four cameras, 30 people, one minute).
         folder: Where to; an interrupted run goes on, a finished one is left alone.
         iuv: Also write DensePose-style surface coordinates.
         seed: Another world of the same kind.
         train_occluded: Share of training images with an occluder, 0 to 1, instead of the preset's.
+        tiny: Of scenes, small and short ones that are drawn in seconds.
+        people: Of scenes, how many are filmed, 1 to 64.
+        cameras: Of scenes, 2 to 9; the first two look at one place, the others at one each.
+        seconds: Of scenes, how long they last.
     """
     from dataclasses import replace
 
     from partreid.data.synthetic import PRESETS, write
 
+    changes = {"seed": seed, "people": people, "cameras": cameras, "seconds": seconds}
+    if preset == "scenes":
+        if iuv or train_occluded is not None:
+            ui.fail(
+                "--iuv and --train-occluded belong to benchmarks, not to scenes; leave them away"
+            )
+        _synth_scenes(folder, tiny, {k: v for k, v in changes.items() if v is not None})
+        return
+    if odd := [f"--{k}" for k, v in {**changes, "tiny": tiny or None}.items() if v and k != "seed"]:
+        ui.fail(
+            f"{', '.join(odd)} only with scenes; leave it away, or say: partreid data synth scenes"
+        )
     world = PRESETS[preset] if seed is None else replace(PRESETS[preset], seed=seed)
     if train_occluded is not None:
         if not 0 <= train_occluded <= 1:
@@ -44,6 +65,28 @@ def synth(
     with ui.progress(f"drawing {preset}") as step:
         write(world, folder, iuv=iuv, progress=step)
     ui.say(f"synthetic benchmark '{preset}': {folder}")
+
+
+def _synth_scenes(folder: Path, tiny: bool, changes: dict[str, Any]) -> None:
+    from dataclasses import replace
+    from importlib.util import find_spec
+
+    from partreid.data.synthetic import SCENES, write_scenes
+    from partreid.utils.files import read_json
+
+    scenes = replace(SCENES["tiny" if tiny else "demo"], **changes)
+    with ui.progress("filming") as step:
+        write_scenes(scenes, folder, progress=step)
+    counts = read_json(folder / "scenes.json")
+    ui.say(
+        f"scenes: {folder}, {scenes.cameras} cameras with {counts['frames']} frames each, "
+        f"{counts['people']} people in {counts['tracklets']} tracklets, {counts['crops']} crops"
+    )
+    if not (folder / "crops.parquet").exists():
+        missing = (
+            "" if find_spec("pyarrow") else " (pyarrow is missing: pip install partreid[parquet])"
+        )
+        ui.say(f"note: the table of crops is there as CSV, not as Parquet{missing}")
 
 
 @data.command

@@ -8,9 +8,7 @@ last
 """
 
 import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from partreid.data.synthetic.files import Progress, over_processes, save, write_text
 from partreid.data.synthetic.render import Rendered, render
 from partreid.data.synthetic.surfaces import (
     JOINTS,
@@ -40,14 +39,7 @@ from partreid.utils.files import read_json
 from partreid.utils.lock import LOCK, alone_in
 from partreid.utils.text import brief
 
-Progress = Callable[[int, int], None]
 _PALETTE: Final = label_palette().ravel().tolist()
-_THREADS: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 # images of one person are drawn together, because building a person costs two images
 _CHUNK: Final = 24
 
@@ -93,9 +85,7 @@ def _draw(
     for split in SPLITS:
         for folder in (split, f"labels/{split}", *((f"iuv/{split}",) if iuv else ())):
             (root / folder).mkdir(parents=True, exist_ok=True)
-    _write_text(
-        root / "world.json", json.dumps({**header, "iuv": iuv, "complete": False}, indent=1)
-    )
+    write_text(root / "world.json", json.dumps({**header, "iuv": iuv, "complete": False}, indent=1))
 
     scratch = root / ".annotations"
     scratch.mkdir(exist_ok=True)
@@ -103,7 +93,7 @@ def _draw(
     chunks = [(k, by_person[k : k + _CHUNK]) for k in range(0, len(shots), _CHUNK)]
     job = partial(_write_chunk, world, root, iuv)
     done = 0
-    for count in _map(job, chunks, workers):
+    for count in over_processes(job, chunks, workers):
         done += count
         if progress:
             progress(done, len(shots))
@@ -113,11 +103,11 @@ def _draw(
         lines.update(
             {(shot.split, shot.stem): line for shot, line in zip(members, text, strict=True)}
         )
-    _write_text(root / "annotations.jsonl", "".join(lines[shot.split, shot.stem] for shot in shots))
+    write_text(root / "annotations.jsonl", "".join(lines[shot.split, shot.stem] for shot in shots))
     for path in scratch.iterdir():
         path.unlink()
     scratch.rmdir()
-    _write_text(root / "world.json", json.dumps({**header, "iuv": iuv, "complete": True}, indent=1))
+    write_text(root / "world.json", json.dumps({**header, "iuv": iuv, "complete": True}, indent=1))
 
 
 def _header(world: World, shots: list[Shot]) -> dict[str, Any]:
@@ -166,32 +156,12 @@ def _difference(there: Any, wanted: Any) -> str:
 Chunk = tuple[int, list[Shot]]
 
 
-def _map(job: Callable[[Chunk], int], chunks: list[Chunk], workers: int | None) -> Iterator[int]:
-    workers = min(workers or os.cpu_count() or 1, len(chunks))
-    if workers <= 1:
-        yield from map(job, chunks)
-        return
-    # NumPy reads these when a worker imports it; more threads than processes only get in each
-    # other's way.
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            yield from pool.imap_unordered(job, chunks)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _write_chunk(world: World, root: Path, iuv: bool, chunk: Chunk) -> int:
     start, shots = chunk
     record = root / ".annotations" / f"{start:07d}.jsonl"
     if not (record.exists() and _all_there(root, shots, iuv)):
         lines = [_write_shot(world, root, iuv, shot) for shot in shots]
-        _write_text(record, "".join(lines))
+        write_text(record, "".join(lines))
     return len(shots)
 
 
@@ -210,7 +180,7 @@ def _paths(root: Path, shot: Shot, iuv: bool) -> list[Path]:
 def _write_shot(world: World, root: Path, iuv: bool, shot: Shot) -> str:
     rendered = render(world, shot.identity, shot.camera, shot.index, shot.occluded)
     paths = _paths(root, shot, iuv)
-    _save(
+    save(
         Image.fromarray(rendered.image),
         paths[0],
         "JPEG",
@@ -219,9 +189,9 @@ def _write_shot(world: World, root: Path, iuv: bool, shot: Shot) -> str:
     )
     labels = Image.fromarray(rendered.labels)
     labels.putpalette(_PALETTE)
-    _save(labels, paths[1], "PNG", optimize=False)
+    save(labels, paths[1], "PNG", optimize=False)
     if iuv:
-        _save(Image.fromarray(iuv_image(rendered)), paths[2], "PNG", optimize=False)
+        save(Image.fromarray(iuv_image(rendered)), paths[2], "PNG", optimize=False)
     return json.dumps(annotation(shot, rendered), separators=(",", ":")) + "\n"
 
 
@@ -250,15 +220,3 @@ def annotation(shot: Shot, rendered: Rendered) -> dict[str, Any]:
         "visible": {str(label): int(visible[label]) for label in seen},
         "amodal": {str(label): int(amodal[label]) for label in seen},
     }
-
-
-def _save(image: Image.Image, path: Path, form: str, **options: Any) -> None:
-    partial_file = path.with_name(f".{path.name}.part")
-    image.save(partial_file, form, **options)
-    os.replace(partial_file, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial_file = path.with_name(f".{path.name}.part")
-    partial_file.write_text(text)
-    os.replace(partial_file, path)

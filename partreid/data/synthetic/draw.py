@@ -63,8 +63,10 @@ class Layer:
     depth: NDArray[np.float32]
 
 
-def posed(who: Person, stream: Stream, yaw: float, walking: float) -> Figure:
-    motions = pose(stream, who.manner, stream.chance(walking))
+def posed(
+    who: Person, stream: Stream, yaw: float, walking: float, phase: float | None = None
+) -> Figure:
+    motions = pose(stream, who.manner, stream.chance(walking), phase)
     points, normals = skin(who.mesh, motions)
     scale, rotation = who.attributes.height / REST_HEIGHT, turn(np.radians(yaw)).T
     lowest = points[:, 1].min()

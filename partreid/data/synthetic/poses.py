@@ -40,10 +40,15 @@ def turn(angle: float) -> FloatArray:
     return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
-def pose(stream: Stream, manner: Manner, walking: bool) -> FloatArray:
-    """A random pose: float64 [16, 3, 4], the motion of every bone from rest, in body space."""
+def pose(stream: Stream, manner: Manner, walking: bool, phase: float | None = None) -> FloatArray:
+    """A random pose: float64 [16, 3, 4], the motion of every bone from rest, in body space.
+
+    phase: where in the double step the person is, in radians; None: anywhere. The same stream with
+    another phase is the same person a moment later.
+    """
     local = [np.eye(3)] * m.BONE_COUNT
-    phase = stream.uniform(0, 2 * np.pi)
+    drawn = stream.uniform(0, 2 * np.pi)
+    phase = drawn if phase is None else phase
     amplitude = stream.uniform(0.34, 0.56) * manner.stride if walking else 0.0
     lean = stream.normal(0.05 if walking else 0.0, 0.03)
     twist = 0.16 * np.sin(phase) * (amplitude / 0.45) + stream.normal(0, 0.03)

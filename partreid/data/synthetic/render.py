@@ -100,7 +100,8 @@ def render(world: World, identity: int, camera: int, index: int, occluded: bool)
     depth.reshape(-1)[layer.pixel] = layer.depth
     kind = _occlude(stream, world, eye, view, scene, labels, amodal) if occluded else None
     quality = int(np.clip(eye.jpeg_quality + stream.normal(0, 6), 45, 95))
-    image = _photograph(stream, world, eye, scene)
+    size = (world.width, world.height)
+    image = photograph(stream, eye, scene, size, world.light_spread, world.height)
 
     step, first = world.supersample, world.supersample // 2
     centers = (slice(first, None, step), slice(first, None, step))
@@ -172,12 +173,18 @@ def _occlude(
         return "pedestrian"
     kind, picture = occluders.place(stream, amodal > 0, world.coverage)
     covered = picture[..., 3] > 0
-    rough = 1 + 0.10 * _grain(stream, eye, covered.shape)
-    color = LINEAR[picture[..., :3]] * rough[..., None]
-    level = stream.uniform(0.75, 1.05) * (0.55 * eye.ambient + 0.55 * eye.sun_strength)
-    scene[covered] = (color * level.astype(np.float32))[covered]
+    scene[covered] = lit(stream, eye, picture)[covered]
     labels[covered] = OBSTACLE
     return kind
+
+
+def lit(stream: Stream, eye: Camera, picture: NDArray[np.uint8]) -> Picture:
+    """The light that an object sends to the camera: uint8 [h, w, 4] RGBA -> linear [h, w, 3]."""
+    rough = 1 + 0.10 * _grain(stream, eye, picture.shape[:2])
+    color = LINEAR[picture[..., :3]] * rough[..., None]
+    level = stream.uniform(0.75, 1.05) * (0.55 * eye.ambient + 0.55 * eye.sun_strength)
+    out: Picture = color * level.astype(np.float32)
+    return out
 
 
 def _walk_past(
@@ -213,7 +220,7 @@ def _walk_past(
     return False
 
 
-def _grain(stream: Stream, eye: Camera, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _grain(stream: Stream, eye: Camera, shape: tuple[int, ...]) -> NDArray[np.float32]:
     top = stream.integer(0, eye.grain.shape[0] - min(shape[0], 383))
     left = stream.integer(0, eye.grain.shape[1] - min(shape[1], 383))
     rows = np.arange(top, top + shape[0]) % eye.grain.shape[0]
@@ -222,10 +229,22 @@ def _grain(stream: Stream, eye: Camera, shape: tuple[int, int]) -> NDArray[np.fl
     return out
 
 
-def _photograph(stream: Stream, world: World, eye: Camera, scene: Picture) -> NDArray[np.uint8]:
-    """Exposure, white balance, haze, optics and sensor: linear [h, w, 3] -> uint8 RGB [H, W, 3]."""
-    size = (world.width, world.height)
-    exposure = np.exp(stream.normal(0.05, world.light_spread))
+def photograph(
+    stream: Stream,
+    eye: Camera,
+    scene: Picture,
+    size: tuple[int, int],
+    light_spread: float,
+    person_rows: int,
+    sensor: Stream | None = None,
+) -> NDArray[np.uint8]:
+    """Exposure, white balance, haze, optics and sensor: linear [h, w, 3] -> uint8 RGB [H, W, 3].
+
+    size: W, H. person_rows: height of a person's crop in pixels, to which the blur is related.
+    sensor: draws the noise; None: the stream that draws all else. A camera that films has the same
+    light and lens in every frame, and other noise.
+    """
+    exposure = np.exp(stream.normal(0.05, light_spread))
     slope = 1 + np.linspace(-1, 1, scene.shape[1])[:, None] * stream.normal(0, 0.10)
     shift = 1 + np.array([1.0, 0.0, -1.0]) * np.clip(stream.normal(0, 0.02), -0.04, 0.04)
     linear = scene * (slope * (exposure * eye.gain * shift * (1 - eye.haze))).astype(np.float32)
@@ -236,13 +255,14 @@ def _photograph(stream: Stream, world: World, eye: Camera, scene: Picture) -> ND
     detail = float(np.clip(eye.resolution * stream.uniform(0.75, 1.1), 0.38, 1.0))
     small = (max(8, round(size[0] * detail)), max(16, round(size[1] * detail)))
     picture = picture.resize(small, Image.Resampling.BOX).resize(size, Image.Resampling.BICUBIC)
-    blur = eye.blur * stream.uniform(0.5, 1.3) * world.height / 256
+    blur = eye.blur * stream.uniform(0.5, 1.3) * person_rows / 256
     if blur > 0.2:
         picture = picture.filter(ImageFilter.GaussianBlur(blur))
     pixels = np.asarray(picture, np.float32)
-    noise = _grain(stream, eye, pixels.shape[:2])[..., None] * 0.7
+    sensor = stream if sensor is None else sensor
+    noise = _grain(sensor, eye, pixels.shape[:2])[..., None] * 0.7
     color_noise = (
-        _grain(stream, eye, (pixels.shape[0], pixels.shape[1] * 3)).reshape(pixels.shape) * 0.5
+        _grain(sensor, eye, (pixels.shape[0], pixels.shape[1] * 3)).reshape(pixels.shape) * 0.5
     )
     strength = np.float32(eye.noise * stream.uniform(0.7, 1.3))
     out: NDArray[np.uint8] = np.clip(

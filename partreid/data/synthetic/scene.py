@@ -120,7 +120,7 @@ def _wall(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int) -> str:
     return kind
 
 
-def _leaves(
+def leaves(
     draw: ImageDraw.ImageDraw, s: Stream, x: float, y: float, radius: float, count: int
 ) -> None:
     green = _shade((74, 98, 56), s.uniform(0.7, 1.15))
@@ -136,7 +136,7 @@ def _leaves(
         draw.ellipse((px - d, py - d * 0.8, px + d, py + d * 0.8), fill=_shade(green, light))
 
 
-def _car(draw: ImageDraw.ImageDraw, s: Stream, x: float, foot: float, size: float) -> None:
+def car(draw: ImageDraw.ImageDraw, s: Stream, x: float, foot: float, size: float) -> None:
     paint = _muted(s, (0.25, 0.8), 0.5)
     w, h = 420 * size, 130 * size
     draw.ellipse((x, foot - 14 * size, x + w, foot + 16 * size), fill=(48, 48, 50))
@@ -164,11 +164,11 @@ def _props(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int, h: int) -> No
         kind = s.choice(("car", "tree", "lamp", "bench", "poster", "hedge", "door"))
         x, foot = s.uniform(0, 0.95) * w, top + s.uniform(0.02, 0.16) * (h - top)
         if kind == "car":
-            _car(draw, s, x, foot, s.uniform(0.75, 1.05))
+            car(draw, s, x, foot, s.uniform(0.75, 1.05))
         elif kind == "tree":
             bark = _shade((92, 76, 62), s.uniform(0.7, 1.1))
             draw.rectangle((x - 11, foot - 260, x + 11, foot), fill=bark)
-            _leaves(draw, s, x, foot - 300, s.uniform(90, 150), 130)
+            leaves(draw, s, x, foot - 300, s.uniform(90, 150), 130)
         elif kind == "lamp":
             draw.rectangle((x - 5, 0, x + 5, foot), fill=_muted(s, (0.18, 0.5), 0.15))
             draw.rectangle((x - 9, foot - 40, x + 9, foot), fill=(60, 62, 64))
@@ -194,7 +194,7 @@ def _props(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int, h: int) -> No
                 )
         elif kind == "hedge":
             for k in range(6):
-                _leaves(draw, s, x + 50 * k, foot - 36, 48, 40)
+                leaves(draw, s, x + 50 * k, foot - 36, 48, 40)
         else:
             paint = _muted(s, (0.25, 0.6), 0.4)
             draw.rectangle((x, top - 250, x + 110, top), fill=_shade(paint, 0.7))
@@ -209,7 +209,7 @@ def _background(s: Stream, pitch: float) -> tuple[Image.Image, int]:
     draw = ImageDraw.Draw(picture)
     if _wall(draw, s, top, w) == "greenery":
         for k in range(34):
-            _leaves(
+            leaves(
                 draw,
                 s,
                 (k + 0.5) * w / 34 + s.normal(0, 16),
