@@ -3,11 +3,11 @@ embedded.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from math import isnan
-from os.path import isdir, join, lexists  # unlike Path's, they never raise
+from os.path import isdir, join, lexists, realpath  # unlike Path's, they never raise
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,32 @@ class SavedEmbeddings:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def of(self, paths: Sequence[str | Path]) -> "SavedEmbeddings":
+        """Those of some files, in the order given.
+
+        Args:
+            paths: Files that were embedded; told apart by where they lie.
+
+        Raises:
+            DataError: Names the first that was not.
+
+        Examples:
+            >>> saved = load("runs/bpbreid", device="cpu").index(["a.jpg", "b.jpg"])
+            >>> saved.of(["b.jpg"]).paths
+            (PosixPath('b.jpg'),)
+        """
+        at = {realpath(path): row for row, path in enumerate(self.paths) if path is not None}
+        for path in paths:
+            if realpath(path) not in at:
+                raise DataError(f"{path} is not among the {len(self)} embeddings; {_AGAIN}")
+        rows = [at[realpath(path)] for path in paths]
+        return replace(
+            self,
+            embeddings=self.embeddings.rows(rows),
+            paths=tuple(Path(path) for path in paths),
+            looks=None if self.looks is None else self.looks[rows],
+        )
 
     @property
     def model(self) -> str:

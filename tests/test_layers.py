@@ -31,6 +31,7 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
         "evaluation",
         "export",
         "report",
+        "link",
         "experiments",
         "methods.contract",
         "cli",
@@ -52,8 +53,9 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "export": {"evaluation", "inference"},
     "export.method": {"evaluation.decision"},
     "report": {"evaluation", "inference"},
+    "link": {"inference"},
     "experiments": {"evaluation", "inference", "report"},
-    "cli": {"evaluation", "experiments", "export", "inference", "report"},
+    "cli": {"evaluation", "experiments", "export", "inference", "link", "report"},
     "__main__": {"cli"},
 }
 NARROWER = {  # less than the floor allows

@@ -166,12 +166,12 @@ def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
         yield {"tests": tests}
 
 
-def parquet(path: Path, *columns: str) -> Iterator[Any]:
+def parquet(path: Path, *columns: str, fractions: bool = False) -> Iterator[Any]:
     """A table: first its column names, then lists of rows, each the texts of ``columns`` that are
     there, in order.
 
     Text and whole numbers are taken; floats that are whole, or not there. Other types are refused
-    before any is read.
+    before any is read. fractions: floats are taken as they are.
     """
     import pyarrow as arrow
     import pyarrow.compute as compute
@@ -215,13 +215,20 @@ def parquet(path: Path, *columns: str) -> Iterator[Any]:
                 longest = compute.max(compute.binary_length(values)).as_py() or 0
                 if longest > TEXT:
                     raise Unreadable(f"its column {name} holds a text of {longest:,} bytes")
-            lists.append([_cell(value, name) for value in column.to_pylist()])
+            lists.append([_cell(value, name, fractions) for value in column.to_pylist()])
         yield [list(row) for row in zip(*lists)]
 
 
-def _cell(value: Any, column: str) -> str:
+def measured(path: Path, *columns: str) -> Iterator[Any]:
+    """The same of a table whose columns may hold measures, such as times."""
+    yield from parquet(path, *columns, fractions=True)
+
+
+def _cell(value: Any, column: str, fractions: bool) -> str:
     if value is None or value != value:
         return ""
+    if isinstance(value, float) and fractions:
+        return repr(value)
     if isinstance(value, float):
         if value != int(value):
             raise Unreadable(f"its column {column} holds {value}; make it text or whole numbers")
@@ -241,4 +248,5 @@ TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "protocol": protocol,
     "unpack": unpack,
     "parquet": parquet,
+    "measured": measured,
 }

@@ -153,8 +153,11 @@ def _box(fields: list[str]) -> MotBox:
     return MotBox(
         int(numbers[0]),
         int(numbers[1]),
-        *numbers[2:6],
-        confidence=numbers[6] if len(numbers) > 6 else 1.0,
-        category=int(numbers[7]) if len(numbers) > 7 and not of_tracker else -1,
-        visibility=numbers[8] if len(numbers) > 8 and not of_tracker else -1.0,
+        numbers[2],
+        numbers[3],
+        numbers[4],
+        numbers[5],
+        numbers[6] if len(numbers) > 6 else 1.0,
+        int(numbers[7]) if len(numbers) > 7 and not of_tracker else -1,
+        numbers[8] if len(numbers) > 8 and not of_tracker else -1.0,
     )

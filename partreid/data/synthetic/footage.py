@@ -19,7 +19,7 @@ from partreid.data.synthetic.occluders import PAINTERS
 from partreid.data.synthetic.people import person
 from partreid.data.synthetic.render import lit, photograph
 from partreid.data.synthetic.streams import Stream
-from partreid.data.synthetic.walks import Eye, Scenes, Thing, Walk, eye, things, wall, walks
+from partreid.data.synthetic.walks import Eye, Scenes, Thing, Walk, eye, things, walks, wall
 
 _CYCLE: Final = 1.5  # metres of a double step of somebody 1.77 m tall
 # Which painter draws a thing, and the share of a person in it that it hides.
@@ -53,13 +53,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class _Set:
-    """What a camera sees when nobody is there: linear [h, w, 3], and how far each thing's pixels
-    are: float32 [h, w], infinite elsewhere.
+    """What a camera sees when nobody is there.
+
+    empty: the backdrop without things, linear [h, w, 3]. depth: float32 [h, w], how far the things
+    are, infinite elsewhere. pixel [P], color [P, 3]: where things are drawn, and how.
     """
 
     empty: Picture
-    front: Picture
     depth: NDArray[np.float32]
+    pixel: NDArray[np.intp]
+    color: NDArray[np.float32]
 
 
 def frames(scenes: Scenes, camera: int, first: int = 1, last: int | None = None) -> Iterator[Frame]:
@@ -90,9 +93,8 @@ def _frame(scenes: Scenes, camera: int, number: int, mine: list[Walk]) -> Frame:
     spots = [_spot(walk, at, time) for walk in there]
     for spot, *_ in spots:
         _shade(picture, look, view, spot)
-    covered = np.isfinite(stage.depth)
-    picture[covered] = stage.front[covered]
-    owner = np.zeros((h, w), np.int32)
+    picture.reshape(-1, 3)[stage.pixel] = stage.color
+    owner = np.zeros((h, w), np.int16)
     whole: dict[int, tuple[int, tuple[float, float, float, float]]] = {}
     for walk, (spot, yaw, phase, pace) in zip(there, spots, strict=True):
         who = person(scenes.world, walk.identity)
@@ -112,12 +114,12 @@ def _frame(scenes: Scenes, camera: int, number: int, mine: list[Walk]) -> Frame:
         label = walk.identity - 5000
         step = scenes.supersample
         box = (
-            (columns.min()) / step,
-            (rows.min()) / step,
-            (columns.max() + 1 - columns.min()) / step,
-            (rows.max() + 1 - rows.min()) / step,
+            float(columns.min()) / step,
+            float(rows.min()) / step,
+            float(columns.max() + 1 - columns.min()) / step,
+            float(rows.max() + 1 - rows.min()) / step,
         )
-        whole[label] = (len(rows), tuple(float(v) for v in box))  # type: ignore[assignment]
+        whole[label] = (len(rows), box)
         inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
         rows, columns = rows[inside], columns[inside]
         wins = layer.depth[inside] < depth[rows, columns]
@@ -129,7 +131,7 @@ def _frame(scenes: Scenes, camera: int, number: int, mine: list[Walk]) -> Frame:
     image = photograph(
         Stream(scenes.seed, "film", camera),
         look,
-        picture,
+        _averaged(picture, scenes.supersample),
         (scenes.width, scenes.height),
         0.1,
         scenes.height // 3,
@@ -178,7 +180,15 @@ def _stage(scenes: Scenes, camera: int) -> _Set:
         spot = at.seen(np.array([[thing.x, thing.z]]))[0]
         _shade(empty, look, view, spot)
         _stand(scenes, camera, thing, spot, look, view, front, depth)
-    return _Set(empty, front, depth)
+    pixel = np.flatnonzero(np.isfinite(depth))
+    return _Set(empty, depth, pixel, front.reshape(-1, 3)[pixel])
+
+
+def _averaged(picture: Picture, step: int) -> Picture:
+    """Light of step x step pixels together: linear [h, w, 3] -> [h / step, w / step, 3]."""
+    pieces = [picture[i::step, j::step] for i in range(step) for j in range(step)]
+    out: Picture = sum(pieces[1:], pieces[0]) / np.float32(len(pieces))
+    return out
 
 
 def _backdrop(look: scene.Camera, view: View, behind: float, h: int, w: int) -> Picture:
@@ -215,7 +225,8 @@ def _stand(
     top, metre = marks[1, 1], view.scale[0] / far
     wide, tall = max(2, round(thing.width * metre)), max(2, round(foot - top))
     # One stream for all cameras of the place: they see one thing.
-    picture = _painted(Stream(scenes.seed, "paint thing", scenes.place(camera), thing.number), thing, wide, tall)  # fmt: skip
+    paint = Stream(scenes.seed, "paint thing", scenes.place(camera), thing.number)
+    picture = _painted(paint, thing, wide, tall)
     color = lit(Stream(scenes.seed, "light thing", camera, thing.number), look, picture)
     rows, columns = np.nonzero(picture[..., 3] > 0)
     share = (tall - 1 - rows) / max(1, tall - 1)  # of its height above the ground

@@ -5,7 +5,9 @@ root/c1/gt/gt.txt         MOT format: every person in the picture, by true ident
 root/c1/tracks.txt        MOT format: the same as a tracker without re-identification sees it
 root/c1/seqinfo.ini       what tracking tools want to know of a sequence
 root/crops/*.jpg          crops of the tracklets
-root/crops.csv, .parquet  path, tracklet, camera, time, frame, x, y, width, height, identity, visible
+root/crops.csv, .parquet  path, tracklet, camera, time, frame, x, y, width, height, identity, visible,
+                          split: query for the first crop of a tracklet, else gallery, so that the
+                          table is also a data set to calibrate on
 root/cameras.csv          first, second, seconds: least seconds between two cameras, or `overlap`
 root/scenes.json          settings and counts; "complete": true is written last
 
@@ -36,6 +38,7 @@ from partreid.utils.text import brief
 SCENES_VERSION: Final = 1  # raise it when the pictures change
 COLUMNS: Final = (
     "path", "tracklet", "camera", "time", "frame", "x", "y", "width", "height", "identity", "visible",
+    "split",
 )  # fmt: skip
 _CHUNK: Final = 40  # frames drawn together
 _SMALLEST: Final = (8, 16)  # width and height in pixels of what is worth a crop
@@ -307,7 +310,9 @@ def _cut(
                         line.visible,
                     )
                 )
-    return sorted(rows, key=lambda row: (row[1], row[4]))
+    rows.sort(key=lambda row: (row[1], row[4]))
+    first = {row[1]: row[0] for row in reversed(rows)}
+    return [(*row, "query" if first[row[1]] == row[0] else "gallery") for row in rows]
 
 
 def _write_table(root: Path, rows: list[tuple[Any, ...]]) -> None:

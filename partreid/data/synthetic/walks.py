@@ -60,7 +60,7 @@ class Scenes:
     people: int = 30
     cameras: int = 4
     seconds: float = 60.0
-    fps: int = 6
+    fps: int = 5
     width: int = 640
     height: int = 360
     supersample: int = 2
@@ -335,19 +335,21 @@ def _walk(
     along = np.concatenate([[0.0], np.cumsum(np.hypot(steps[:, 0], steps[:, 1]))])
     stop = float(along[np.argmin(np.hypot(*(path - middle).T))])
     seconds = along[-1] / speed + (wait if waits else 0.0)
-    clock = time + _STEP * np.arange(int(seconds / _STEP) + 1)
+    clock: FloatArray = time + _STEP * np.arange(int(seconds / _STEP) + 1, dtype=np.float64)
     pace = np.ones(len(clock))
     if waits:
         first = int(stop / speed / _STEP)
         pace[first : first + int(wait / _STEP)] = 0.0
         ramp = np.ones(13) / 13
         pace = np.convolve(np.pad(pace, 6, mode="edge"), ramp, mode="valid")
-    walked = np.minimum(np.concatenate([[0.0], np.cumsum(pace[:-1]) * _STEP * speed]), along[-1])
+    walked: FloatArray = np.minimum(
+        np.concatenate([[0.0], np.cumsum(pace[:-1]) * _STEP * speed]), along[-1]
+    )
     ground = np.stack([np.interp(walked, along, path[:, k]) for k in (0, 1)], 1)
     ahead = np.stack([np.interp(walked + 0.15, along, path[:, k]) for k in (0, 1)], 1)
     back = np.stack([np.interp(walked - 0.15, along, path[:, k]) for k in (0, 1)], 1)
     heading = ahead - back
-    heading /= np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
+    heading = heading / np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
     across = np.array([0.35, -0.94])  # companions walk abreast, one nearer to the camera
     return [
         Walk(
@@ -372,7 +374,8 @@ def _rim(s: Stream, side: float, shared: bool) -> FloatArray:
 def _behind(scenes: Scenes, s: Stream, place: int) -> FloatArray:
     """A point behind a thing, as a camera of the place sees it."""
     camera = s.choice(scenes.looking_at(place))
-    thing = s.choice(things(scenes, place), [3.0 if t.height > 1.9 else 1.0 for t in things(scenes, place)])  # fmt: skip
+    there = things(scenes, place)
+    thing = s.choice(there, [3.0 if t.height > 1.9 else 1.0 for t in there])
     at = np.array([thing.x, thing.z])
     away = at - eye(scenes, camera).stand()
     away /= np.hypot(away[0], away[1])

@@ -1,0 +1,168 @@
+"""What two tracklets say about being one person: a summary of each, a distance, log odds."""
+
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from partreid.distance import PartDistance
+from partreid.errors import ShapeError
+from partreid.evaluation.decision import shown_by_both
+from partreid.metrics.calibration import Calibration
+from partreid.types import Embeddings
+from partreid.utils.arguments import Count, door, require
+
+Doubles = NDArray[np.float64]
+Rule = Literal["mean", "best"]
+RULES: Final[tuple[str, ...]] = get_args(Rule)
+BEST: Final = 3  # crops that the rule "best" takes for each part
+_LEAST_PRIOR: Final = 1e-4
+_ROUNDS: Final = 200
+
+
+@door
+def summarize(
+    embeddings: Embeddings,
+    crop_of: Any,
+    many: Count,
+    distance: PartDistance,
+    rule: Rule = "mean",
+) -> Embeddings:
+    """One embedding for each tracklet, part by part.
+
+    ``mean``: the mean of the crops' vectors, weighed by how visible the part is in each. ``best``:
+    the mean of the three crops that show the part best; of equally good ones those that show more
+    parts, then the earlier. Under both a part is as visible as in the crop that shows it best, so
+    what any crop shows counts, and what none shows does not. Vectors are scaled to length 1 first,
+    unless the distance is plainly Euclidean.
+
+    Args:
+        embeddings: Of the crops, [N, M, D].
+        crop_of: integers [N] in 0..many-1, the tracklet of each crop.
+        many: T tracklets, each with a crop at least.
+        distance: How the model compares.
+        rule: mean or best.
+
+    Returns:
+        Embeddings [T, M, D].
+
+    Raises:
+        ShapeError: There are not as many tracklets as crops, or one has no crop.
+
+    Examples:
+        >>> e = Embeddings.of(torch.eye(3)[:, None], torch.tensor([[1.0], [1.0], [0.0]]))
+        >>> summarize(e, [0, 0, 0], 1, PartDistance("cosine")).vectors
+        tensor([[[0.5000, 0.5000, 0.0000]]])
+    """
+    at = torch.as_tensor(np.asarray(crop_of, np.int64))
+    if at.shape != (len(embeddings),):
+        raise ShapeError(f"crop_of must be [{len(embeddings)}], got {list(at.shape)}")
+    counts = torch.bincount(at, minlength=many)
+    if len(counts) != many or not bool((counts > 0).all()):
+        raise ShapeError(f"crop_of must name each of the {many} tracklets, from 0, at least once")
+    x, v = embeddings.vectors.float(), embeddings.visibility.float()
+    if distance.metric != "euclidean":
+        x = torch.nn.functional.normalize(x, dim=-1, eps=1e-12)
+    if rule == "best":
+        v = v * _best(v, at)
+    sums = torch.zeros(many, *x.shape[1:]).index_add_(0, at, x * v[..., None])
+    weight = torch.zeros(many, x.shape[1]).index_add_(0, at, v)
+    seen = torch.zeros(many, x.shape[1]).index_reduce_(0, at, v, "amax")
+    vectors = sums / weight.masked_fill(weight == 0, 1)[..., None]
+    return Embeddings(vectors, seen, embeddings.names)
+
+
+def _best(v: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """1 for the three crops of its tracklet that show a part best, else 0: [N, M]."""
+    every = v.sum(1).numpy()
+    out = torch.zeros_like(v)
+    for part in range(v.shape[1]):
+        order = np.lexsort((np.arange(len(v)), -every, -v[:, part].numpy(), at.numpy()))
+        owner = at.numpy()[order]
+        first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
+        place = np.arange(len(v)) - np.repeat(first, np.diff(np.r_[first, len(v)]))
+        out[order[place < BEST], part] = 1.0
+    return out
+
+
+@door
+def log_ratios(calibration: Calibration, distance: PartDistance, summaries: Embeddings) -> Doubles:
+    """How much more likely each two tracklets look if they are one person, as the calibration has
+    it of two crops at this distance.
+
+    Args:
+        calibration: Of the model that made the embeddings.
+        distance: Of that model.
+        summaries: Embeddings [T, M, D], see :func:`summarize`.
+
+    Returns:
+        float64 [T, T], symmetric, natural logarithms; 0, which says nothing, where no part is
+        shared and on the diagonal.
+    """
+    far = distance(summaries, summaries).double().numpy()
+    odds = calibration.logit(
+        np.where(np.isfinite(far), far, 0.0), shown_by_both(summaries, summaries)
+    )
+    odds = np.where(np.isfinite(far) & np.isfinite(odds), odds, 0.0)
+    odds = (odds + odds.T) / 2  # products round a little differently either way
+    np.fill_diagonal(odds, 0.0)
+    out: Doubles = odds
+    return out
+
+
+@door
+def estimate_prior(ratios: Any, conflict: Any) -> float:
+    """The share of pairs of tracklets that are one person, told from the pairs themselves: the prior
+    under which the mean probability is the prior (Saerens et al. 2002, by expectation and
+    maximisation).
+
+    Args:
+        ratios: float64 [T, T], see :func:`log_ratios`.
+        conflict: bool [T, T]; pairs that cannot be one person do not take part.
+
+    Returns:
+        In [0.0001, 0.5]; 0.5 if there is no pair that could be one.
+
+    Raises:
+        ShapeError: They are not of one square shape.
+
+    Examples:
+        >>> ratios = np.array([[0.0, 9.0, -9.0], [9.0, 0.0, -9.0], [-9.0, -9.0, 0.0]])
+        >>> round(estimate_prior(ratios, np.zeros((3, 3), bool)), 2)
+        0.33
+    """
+    odds, apart = np.asarray(ratios, np.float64), np.asarray(conflict, np.bool_)
+    if odds.ndim != 2 or odds.shape != odds.T.shape or odds.shape != apart.shape:
+        raise ShapeError(
+            f"ratios {list(odds.shape)} and conflicts {list(apart.shape)} must be [T, T]"
+        )
+    pairs = odds[np.triu(~apart, 1)]
+    if not len(pairs):
+        return 0.5
+    prior = 0.5
+    for _ in range(_ROUNDS):
+        chance = 1 / (1 + np.exp(-np.clip(pairs + np.log(prior / (1 - prior)), -700, 700)))
+        found = float(np.clip(chance.mean(), _LEAST_PRIOR, 0.5))
+        if abs(found - prior) < 1e-9:
+            break
+        prior = found
+    return prior
+
+
+@door
+def require_ratios(ratios: Any, conflict: Any) -> tuple[Doubles, NDArray[np.bool_]]:
+    """Both as arrays. ShapeError unless they are [T, T], ArgumentError unless finite and symmetric."""
+    odds, apart = np.asarray(ratios, np.float64), np.asarray(conflict, np.bool_)
+    if odds.ndim != 2 or odds.shape[0] != odds.shape[1] or odds.shape != apart.shape:
+        raise ShapeError(
+            f"ratios {list(odds.shape)} and conflicts {list(apart.shape)} must be [T, T]"
+        )
+    require(
+        bool(np.isfinite(odds).all()) and bool(np.array_equal(odds, odds.T)),
+        "log ratios",
+        "finite and symmetric",
+        odds,
+    )
+    require(bool(np.array_equal(apart, apart.T)), "conflicts", "symmetric", apart)
+    return odds, apart
