@@ -77,7 +77,7 @@ def link(
         raise DataError(NO_CALIBRATION.replace("RUN", str(run)))
     with ui.progress("cutting crops") as step:
         found = _tracklets(source, out / "crops", tracks, frames, fps, every, step)
-    names = set(found.cameras)
+    names = sorted(set(found.cameras))
     pairs = (
         read_cameras(cameras, names)
         if cameras is not None

@@ -14,7 +14,7 @@ from partreid.link.associate import Join, Linked, link
 from partreid.link.constraints import CameraPairs, conflicts, read_cameras, violations
 from partreid.link.evidence import RULES, estimate_prior, log_ratios, summarize
 from partreid.link.page import write_page
-from partreid.link.score import LinkScores, score
+from partreid.link.score import LinkScores, right_crops, score
 from partreid.link.solve import agglomerate
 from partreid.link.tables import write_identities
 from partreid.link.tracklets import TrackedCrop, Tracklets, read_crops, read_tracks
@@ -35,6 +35,7 @@ __all__ = [
     "read_cameras",
     "read_crops",
     "read_tracks",
+    "right_crops",
     "score",
     "summarize",
     "violations",

@@ -1,6 +1,6 @@
 """Which tracklets cannot be one person, whatever they look like."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -69,7 +69,7 @@ class CameraPairs:
 
     @classmethod
     @door
-    def apart(cls, cameras: Collection[str]) -> "CameraPairs":
+    def apart(cls, cameras: Sequence[str]) -> "CameraPairs":
         """No two of these cameras see one place, and nobody knows how long the way takes.
 
         Args:
@@ -87,7 +87,7 @@ class CameraPairs:
 
 
 @door
-def read_cameras(file: str | Path, cameras: Collection[str]) -> CameraPairs:
+def read_cameras(file: str | Path, cameras: Sequence[str]) -> CameraPairs:
     """Camera pairs of a CSV file: columns first, second, seconds, where seconds is the least travel
     time, or the word overlap.
 

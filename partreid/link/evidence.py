@@ -68,9 +68,10 @@ def summarize(
         v = v * _best(v, at)
     sums = torch.zeros(many, *x.shape[1:]).index_add_(0, at, x * v[..., None])
     weight = torch.zeros(many, x.shape[1]).index_add_(0, at, v)
-    seen = torch.zeros(many, x.shape[1]).index_reduce_(0, at, v, "amax")
+    seen = np.zeros((many, x.shape[1]), np.float32)
+    np.maximum.at(seen, at.numpy(), v.numpy())
     vectors = sums / weight.masked_fill(weight == 0, 1)[..., None]
-    return Embeddings(vectors, seen, embeddings.names)
+    return Embeddings(vectors, torch.from_numpy(seen), embeddings.names)
 
 
 def _best(v: torch.Tensor, at: torch.Tensor) -> torch.Tensor:

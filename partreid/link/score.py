@@ -94,21 +94,14 @@ def score(
         (0.67, 0.33, 1.0)
     """
     who = np.asarray(linked.identity if isinstance(linked, Linked) else linked)
-    if who.shape != (len(tracklets),):
-        raise ShapeError(f"identities must be [{len(tracklets)}], got {list(who.shape)}")
-    if tracklets.people is None:
-        raise DataError("nobody says who the crops show; give a table with a column identity")
-    known = np.array([bool(name) for name in tracklets.people])
-    true_names, true = np.unique(np.array(tracklets.people)[known], return_inverse=True)
+    known, true, found = _labels(tracklets, who)
     of = tracklets.crop_of[known]
-    found_names, found = np.unique(who[of], return_inverse=True)
-    counts = np.zeros((len(true_names), len(found_names)), np.int64)
-    np.add.at(counts, (true, found), 1)
-    right = _assigned(counts)[true] == found
-    interval = bootstrap_values({"idf1": right.astype(np.float64)}, true, samples, seed)["idf1"]
+    counts = _counts(true, found)
+    right = (_assigned(counts)[true] == found).astype(np.float64)
+    interval = bootstrap_values({"idf1": right}, true, samples, seed)["idf1"]
     size_true, size_found = counts.sum(1), counts.sum(0)
     both = counts[true, found]
-    person, rows = _majority(true, of, len(true_names), len(tracklets))
+    person, rows = _majority(true, of, len(counts), len(tracklets))
     precision, recall = _pairs(person, who[rows])
     return LinkScores(
         interval,
@@ -116,11 +109,60 @@ def score(
         recall,
         float((both / size_found[found]).mean()),
         float((both / size_true[true]).mean()),
-        len(true_names),
-        len(found_names),
+        len(counts),
+        counts.shape[1],
         len(rows),
         int((~known).sum()),
     )
+
+
+@door
+def right_crops(tracklets: Tracklets, linked: Linked | Any) -> NDArray[np.bool_]:
+    """The crops that IDF1 counts: whose identity is the one that stands for their person.
+
+    Args:
+        tracklets: With ``people``.
+        linked: What was found, or integers [T].
+
+    Returns:
+        bool [N]; False too for crops of which nobody says who they are.
+
+    Raises:
+        DataError: As of :func:`score`.
+        ShapeError: As of :func:`score`.
+
+    Examples:
+        >>> from partreid.link import TrackedCrop
+        >>> crops = [TrackedCrop(f"{i}.jpg", str(i), "c1", i, who) for i, who in enumerate("aab")]
+        >>> right_crops(Tracklets.of(crops), [1, 1, 1])
+        array([ True,  True, False])
+    """
+    who = np.asarray(linked.identity if isinstance(linked, Linked) else linked)
+    known, true, found = _labels(tracklets, who)
+    out = np.zeros(len(known), np.bool_)
+    out[known] = _assigned(_counts(true, found))[true] == found
+    return out
+
+
+def _labels(
+    tracklets: Tracklets, who: NDArray[Any]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Which crops' people are known; of these the person and the identity found, from 0."""
+    if who.shape != (len(tracklets),):
+        raise ShapeError(f"identities must be [{len(tracklets)}], got {list(who.shape)}")
+    if tracklets.people is None:
+        raise DataError("nobody says who the crops show; give a table with a column identity")
+    known = np.array([bool(name) for name in tracklets.people])
+    true = np.unique(np.array(tracklets.people)[known], return_inverse=True)[1]
+    found = np.unique(who[tracklets.crop_of[known]], return_inverse=True)[1]
+    return known, true, found
+
+
+def _counts(true: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Crops of each person with each identity."""
+    out = np.zeros((int(true.max()) + 1, int(found.max()) + 1), np.int64)
+    np.add.at(out, (true, found), 1)
+    return out
 
 
 def _assigned(counts: NDArray[np.int64]) -> NDArray[np.int64]:

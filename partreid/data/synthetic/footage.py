@@ -4,7 +4,7 @@ People, cameras, light and optics are those of `render`; depth decides what hide
 pixel.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -69,7 +69,7 @@ def frames(scenes: Scenes, camera: int, first: int = 1, last: int | None = None)
     """A camera's frames from `first` to `last`, counted from 1. Each depends on the arguments alone."""
     mine = [w for w in walks(scenes) if w.place == scenes.place(camera)]
     for number in range(first, (scenes.frames if last is None else last) + 1):
-        yield _frame(scenes, camera, number, mine)
+        yield frame_of(scenes, camera, number, mine)
 
 
 def view_of(scenes: Scenes, camera: int) -> View:
@@ -79,7 +79,8 @@ def view_of(scenes: Scenes, camera: int) -> View:
     return View(at.pitch, at.distance, (at.focal, at.focal), (w / 2, 0.53 * h))
 
 
-def _frame(scenes: Scenes, camera: int, number: int, mine: list[Walk]) -> Frame:
+def frame_of(scenes: Scenes, camera: int, number: int, mine: Sequence[Walk]) -> Frame:
+    """A camera's frame with these walks through its place."""
     time = (number - 1) / scenes.fps
     look, at, view = (
         scene.camera(scenes.world, camera),
