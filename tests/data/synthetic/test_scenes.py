@@ -111,12 +111,12 @@ def standing(identity: int, across: float, near: float) -> Walk:
 
 
 def test_who_stands_nearer_hides_whom() -> None:
-    front, back = standing(5001, 0.1, 3.4), standing(5002, 0.0, 2.6)
+    front, back = standing(5001, 0.1, 2.7), standing(5002, 0.0, 2.0)
     seen = {s.identity: s.visible for s in frame_of(SMALL, 1, 2, [front, back]).seen}
     assert seen[1] == 1.0 and seen[2] < 0.75
     # the order in which they are drawn does not matter, their places do
     assert {s.identity: s.visible for s in frame_of(SMALL, 1, 2, [back, front]).seen} == seen
-    swapped = frame_of(SMALL, 1, 2, [standing(5001, 0.1, 2.6), standing(5002, 0.0, 3.4)])
+    swapped = frame_of(SMALL, 1, 2, [standing(5001, 0.1, 2.0), standing(5002, 0.0, 2.7)])
     seen = {s.identity: s.visible for s in swapped.seen}
     assert seen[1] < 0.75 and seen[2] == 1.0
 
