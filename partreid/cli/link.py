@@ -21,8 +21,9 @@ def link(
     cameras: Path | None = None,
     apart: bool = False,
     embeddings: Path | None = None,
-    rule: Literal["mean", "best"] = "mean",
-    prior: Share | None = None,
+    rule: Literal["pairs", "mean", "best"] = "pairs",
+    prior: Share = 0.5,
+    estimate_prior: bool = False,
     calibration: Path | None = None,
     anyway: bool = False,
     tracks: str = "tracks.txt",
@@ -47,9 +48,11 @@ def link(
             the word overlap. Nobody is then put at two cameras faster than that.
         apart: No two cameras see one place; instead of --cameras if nobody knows the times.
         embeddings: Those of the crops, if there are any, see: partreid embed; default: embed them.
-        rule: What a tracklet is: the mean of its crops, by visibility, or the best three for each
-            part.
-        prior: How likely two tracklets were one person beforehand; default: told from all pairs.
+        rule: What counts of two tracklets: all pairs of their crops; or the mean of each one's
+            crops, by visibility; or of the best three for each part.
+        prior: How likely two tracklets were one person beforehand, between 0 and 1; lower joins
+            fewer.
+        estimate_prior: Tell the prior from all pairs.
         calibration: What decides; default calibration.json beside the model.
         anyway: Link crops that do not look like those of the calibration, too.
         tracks: Name of a tracker's file in each camera's folder.
@@ -89,7 +92,7 @@ def link(
     notes, usable = _notes(model, described, found, pairs, anyway)
     linked = associate(
         found, described, decides, model.method.distance,
-        pairs=pairs, rule=rule, prior=prior, usable=usable,
+        pairs=pairs, rule=rule, prior=None if estimate_prior else prior, usable=usable,
     )  # fmt: skip
     scores = score(found, linked) if found.people is not None else None
     write_identities(found, linked, table)
@@ -98,7 +101,7 @@ def link(
         "calibration": decides.source.made_of,
         "crops": f"{len(found.paths):,}",
         "rule": rule,
-        "prior": f"{linked.prior:.4f}{'' if prior is not None else ', told from all pairs'}",
+        "prior": f"{linked.prior:.4f}{', told from all pairs' if estimate_prior else ''}",
         "constraints violated": str(linked.violated),
     }
     write_page(found, linked, page, notes=notes, facts=facts, scores=scores)

@@ -12,7 +12,7 @@ cameras faster than the way between them takes.
 
 from partreid.link.associate import Join, Linked, link
 from partreid.link.constraints import CameraPairs, conflicts, read_cameras, violations
-from partreid.link.evidence import RULES, estimate_prior, log_ratios, summarize
+from partreid.link.evidence import RULES, estimate_prior, log_ratios, pair_ratios, summarize
 from partreid.link.page import write_page
 from partreid.link.score import LinkScores, right_crops, score
 from partreid.link.solve import agglomerate
@@ -32,6 +32,7 @@ __all__ = [
     "estimate_prior",
     "link",
     "log_ratios",
+    "pair_ratios",
     "read_cameras",
     "read_crops",
     "read_tracks",

@@ -11,7 +11,7 @@ from partreid.distance import PartDistance
 from partreid.errors import DataError, ShapeError
 from partreid.inference import SavedEmbeddings
 from partreid.link.constraints import CameraPairs, conflicts, violations
-from partreid.link.evidence import Doubles, Rule, estimate_prior, log_ratios, summarize
+from partreid.link.evidence import Doubles, Rule, estimate_prior, log_ratios, pair_ratios, summarize
 from partreid.link.solve import agglomerate
 from partreid.link.tracklets import Tracklets
 from partreid.metrics.calibration import Calibration, require_prior
@@ -100,8 +100,8 @@ def link(
     distance: PartDistance | None = None,
     *,
     pairs: CameraPairs | None = None,
-    rule: Rule = "mean",
-    prior: float | None = None,
+    rule: Rule = "pairs",
+    prior: float | None = 0.5,
     usable: Any = None,
 ) -> Linked:
     """Tell which tracklets show one person.
@@ -112,7 +112,9 @@ def link(
         calibration: Of the same model.
         distance: How it compares; None for what ``Model.index`` gave, which knows.
         pairs: Of cameras; None: nothing is known of any two.
-        rule: How crops make a tracklet's summary, see :func:`partreid.link.evidence.summarize`.
+        rule: ``pairs``: the mean over all pairs of crops, see
+            :func:`partreid.link.evidence.pair_ratios`; ``mean`` or ``best``: of a summary of each
+            tracklet, see :func:`partreid.link.evidence.summarize`.
         prior: In (0, 1), how likely two tracklets were one person beforehand; None: estimated from
             all pairs, see :func:`partreid.link.evidence.estimate_prior`.
         usable: bool [N], the crops that count as evidence; None: all. A tracklet with none of them
@@ -157,8 +159,12 @@ def link(
             embeddings.vectors, embeddings.visibility * kept[:, None], embeddings.names
         )
     conflict = conflicts(tracklets, pairs)
-    summaries = summarize(embeddings, tracklets.crop_of, len(tracklets), distance, rule)
-    ratios = log_ratios(calibration, distance, summaries)
+    of, many = tracklets.crop_of, len(tracklets)
+    if rule == "pairs":
+        ratios = pair_ratios(calibration, distance, embeddings, of, many)
+    else:
+        summaries = summarize(embeddings, of, many, distance, rule)
+        ratios = log_ratios(calibration, distance, summaries)
     prior = estimate_prior(ratios, conflict) if prior is None else prior
     odds = ratios + np.log(prior / (1 - prior))
     np.fill_diagonal(odds, 0.0)

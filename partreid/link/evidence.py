@@ -1,4 +1,11 @@
-"""What two tracklets say about being one person: a summary of each, a distance, log odds."""
+"""What two tracklets say about being one person, as log odds: from all pairs of their crops, or from a
+summary of each.
+
+The calibration is made on pairs of crops. Under the rule ``pairs`` it is asked about nothing else,
+and the mean of what it says is taken. A summary is less noisy than a crop, so two summaries lie
+nearer to each other than two crops, of one person and of different people alike, and the log odds of
+their distance are too high.
+"""
 
 from typing import Any, Final, Literal, get_args
 
@@ -14,7 +21,8 @@ from partreid.types import Embeddings
 from partreid.utils.arguments import Count, door, require
 
 Doubles = NDArray[np.float64]
-Rule = Literal["mean", "best"]
+Summary = Literal["mean", "best"]
+Rule = Literal["pairs", "mean", "best"]
 RULES: Final[tuple[str, ...]] = get_args(Rule)
 BEST: Final = 3  # crops that the rule "best" takes for each part
 _LEAST_PRIOR: Final = 1e-4
@@ -27,7 +35,7 @@ def summarize(
     crop_of: Any,
     many: Count,
     distance: PartDistance,
-    rule: Rule = "mean",
+    rule: Summary = "mean",
 ) -> Embeddings:
     """One embedding for each tracklet, part by part.
 
@@ -55,12 +63,7 @@ def summarize(
         >>> summarize(e, [0, 0, 0], 1, PartDistance("cosine")).vectors
         tensor([[[0.5000, 0.5000, 0.0000]]])
     """
-    at = torch.as_tensor(np.asarray(crop_of, np.int64))
-    if at.shape != (len(embeddings),):
-        raise ShapeError(f"crop_of must be [{len(embeddings)}], got {list(at.shape)}")
-    counts = torch.bincount(at, minlength=many)
-    if len(counts) != many or not bool((counts > 0).all()):
-        raise ShapeError(f"crop_of must name each of the {many} tracklets, from 0, at least once")
+    at = _owners(crop_of, many, len(embeddings))
     x, v = embeddings.vectors.float(), embeddings.visibility.float()
     if distance.metric != "euclidean":
         x = torch.nn.functional.normalize(x, dim=-1, eps=1e-12)
@@ -88,6 +91,73 @@ def _best(v: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
 
 
 @door
+def pair_ratios(
+    calibration: Calibration,
+    distance: PartDistance,
+    embeddings: Embeddings,
+    crop_of: Any,
+    many: Count,
+) -> Doubles:
+    """The mean log ratio of all pairs of two tracklets' crops that share a part.
+
+    Memory is that of the result and of a tile of distances.
+
+    Args:
+        calibration: Of the model that made the embeddings.
+        distance: Of that model.
+        embeddings: Of the crops, [N, M, D].
+        crop_of: integers [N] in 0..many-1, the tracklet of each crop.
+        many: T tracklets, each with a crop at least.
+
+    Returns:
+        float64 [T, T], symmetric, natural logarithms; 0, which says nothing, where no two crops
+        share a part and on the diagonal.
+
+    Raises:
+        ShapeError: There are not as many tracklets as crops, or one has no crop.
+    """
+    at = _owners(crop_of, many, len(embeddings)).numpy()
+    order = np.argsort(at, kind="stable")
+    owner, sorted_ = at[order], embeddings.rows(order.tolist())
+    sums, counts = np.zeros((many, many)), np.zeros((many, many))
+    for rows, columns, tile in distance.tiles(sorted_, sorted_):
+        far = tile.double().cpu().numpy()
+        shared = shown_by_both(sorted_.rows(rows), sorted_.rows(columns))
+        odds = calibration.logit(np.where(np.isfinite(far), far, 0.0), shared)
+        known = np.isfinite(far) & np.isfinite(odds)
+        for total, values in (
+            (sums, np.where(known, odds, 0.0)),
+            (counts, known.astype(np.float64)),
+        ):
+            i, j = (_starts(owner[part]) for part in (rows, columns))
+            grouped = np.add.reduceat(np.add.reduceat(values, i, 0), j, 1)
+            total[np.ix_(owner[rows][i], owner[columns][j])] += grouped
+    return _symmetric(sums / np.maximum(counts, 1))
+
+
+def _starts(owner: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Where each run of equal numbers begins."""
+    return np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
+
+
+def _symmetric(odds: Doubles) -> Doubles:
+    """Products round a little differently either way; a tracklet says nothing about itself."""
+    out: Doubles = (odds + odds.T) / 2
+    np.fill_diagonal(out, 0.0)
+    return out
+
+
+def _owners(crop_of: Any, many: int, crops: int) -> torch.Tensor:
+    """int64 [N]. ShapeError unless each tracklet has a crop."""
+    at = torch.as_tensor(np.asarray(crop_of, np.int64))
+    if at.shape != (crops,):
+        raise ShapeError(f"crop_of must be [{crops}], got {list(at.shape)}")
+    if set(at.tolist()) != set(range(many)):
+        raise ShapeError(f"crop_of must name each of the {many} tracklets, from 0, at least once")
+    return at
+
+
+@door
 def log_ratios(calibration: Calibration, distance: PartDistance, summaries: Embeddings) -> Doubles:
     """How much more likely each two tracklets look if they are one person, as the calibration has
     it of two crops at this distance.
@@ -100,16 +170,15 @@ def log_ratios(calibration: Calibration, distance: PartDistance, summaries: Embe
     Returns:
         float64 [T, T], symmetric, natural logarithms; 0, which says nothing, where no part is
         shared and on the diagonal.
+
+    Raises:
+        ShapeError: The summaries are not of that model.
     """
     far = distance(summaries, summaries).double().numpy()
     odds = calibration.logit(
         np.where(np.isfinite(far), far, 0.0), shown_by_both(summaries, summaries)
     )
-    odds = np.where(np.isfinite(far) & np.isfinite(odds), odds, 0.0)
-    odds = (odds + odds.T) / 2  # products round a little differently either way
-    np.fill_diagonal(odds, 0.0)
-    out: Doubles = odds
-    return out
+    return _symmetric(np.where(np.isfinite(far) & np.isfinite(odds), odds, 0.0))
 
 
 @door

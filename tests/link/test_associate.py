@@ -67,17 +67,27 @@ def test_the_prior_moves_the_probability_and_the_joins(calibration: Calibration)
     likely, rare = (link(t, e, calibration, D, prior=p) for p in (0.5, 0.01))
     assert (likely.people, rare.people) == (1, 2)
     assert likely.prior == 0.5
-    assert link(t, e, calibration, D).prior == pytest.approx(0.5)  # one pair, more likely than not
+    told = link(t, seen(t, 0, 90), calibration, D, prior=None)
+    assert told.prior == pytest.approx(1e-4) and told.people == 2  # no pair looks like one person
 
 
 def test_crops_that_are_not_usable_are_no_evidence(calibration: Calibration) -> None:
     t = made("ab", [0.0, 9.0])
     # one crop of each looks alike, the other does not
     e = Embeddings.of(torch.from_numpy(angles(0, 170, 0, -80)))
-    assert link(t, e, calibration, D, prior=0.5).people == 2
+    assert link(t, e, calibration, D, prior=0.5, rule="mean").people == 2
     assert link(t, e, calibration, D, prior=0.5, usable=[True, False, True, False]).people == 1
     nothing = link(t, e, calibration, D, prior=0.4, usable=[False] * 4)
     assert nothing.people == 2 and nothing.probability[0] == pytest.approx(0.6)
+
+
+def test_the_rules_differ_as_they_say(calibration: Calibration) -> None:
+    t = made("ab", [0.0, 9.0])
+    e = Embeddings.of(torch.from_numpy(angles(0, 80, 0, 80)))
+    every = [odds(a, b) for a in (0, 80) for b in (0, 80)]
+    by_pairs, by_mean = (link(t, e, calibration, D, rule=rule) for rule in ("pairs", "mean"))
+    assert by_pairs.ratios[0, 1] == pytest.approx(np.mean(every), abs=1e-5)
+    assert by_mean.ratios[0, 1] == pytest.approx(4.0, abs=1e-5)  # both point to 40 degrees
 
 
 def test_what_does_not_fit_is_refused(calibration: Calibration) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
-from partreid.link import estimate_prior, log_ratios, summarize
+from partreid.link import estimate_prior, log_ratios, pair_ratios, summarize
 from partreid.metrics.calibration import Calibration
 from partreid.types import Embeddings
 from tests.link.made_up import angles
@@ -58,6 +58,35 @@ def test_log_ratios_are_the_calibrations(calibration: Calibration) -> None:
         [[0.5, 0.5, 1.0], [0.5, 0.5, 1 - 3**0.5 / 2], [1.0, 1 - 3**0.5 / 2, 0.5]]
     )
     np.testing.assert_allclose(log_ratios(calibration, d, s), wanted, atol=1e-5)
+
+
+def test_pairs_of_crops_are_averaged_one_by_one(calibration: Calibration) -> None:
+    e, of, d = embeddings(40, 3), np.arange(40) * 7 % 5, PartDistance("cosine")
+    found = pair_ratios(calibration, d, e, of, 5)
+    far = d(e, e).double().numpy()
+    assert np.isinf(far).any(), "no pair without a part in common"
+    for a in range(5):
+        for b in range(5):
+            pairs = [far[i, j] for i in np.flatnonzero(of == a) for j in np.flatnonzero(of == b)]
+            wanted = np.mean([4 - 8 * x for x in pairs if np.isfinite(x)]) if a != b else 0.0
+            assert found[a, b] == pytest.approx(wanted, abs=1e-5)
+    assert np.array_equal(found, found.T)
+
+
+def test_pairs_of_crops_are_the_same_in_small_tiles(
+    calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    e, of, d = embeddings(40, 3), np.arange(40) * 7 % 5, PartDistance("cosine")
+    whole = pair_ratios(calibration, d, e, of, 5)
+
+    def small(self: PartDistance, q: Embeddings, g: Embeddings):  # type: ignore[no-untyped-def]
+        for i in range(0, len(q), 7):
+            for j in range(0, len(g), 9):
+                rows, columns = slice(i, min(i + 7, len(q))), slice(j, min(j + 9, len(g)))
+                yield rows, columns, self(q.rows(rows), g.rows(columns))
+
+    monkeypatch.setattr(PartDistance, "tiles", small)
+    np.testing.assert_allclose(pair_ratios(calibration, d, e, of, 5), whole, atol=1e-6)
 
 
 def test_the_prior_is_the_mean_probability_that_it_gives() -> None:
