@@ -53,7 +53,7 @@ NAMES = "takes three names, RUN, QUERY, GALLERY, and there were 4; 'more' is lef
         ("convert x --out y --identities 0", "--identities must be a whole number from 1"),
         ("calibrate run --data x --rate 2", "--rate must be a number above 0 and below 1, got '2'"),
         ("data check market1501 x y z", "and there were 4; 'y', 'z' are left over"),
-        ("data synth huge x", "PRESET must be one of tiny, demo, full, got 'huge'"),
+        ("data synth huge x", "PRESET must be one of tiny, demo, full, scenes, got 'huge'"),
         ("data sheet x y.gif", "PICTURE must end in .png, .jpg or .jpeg, got 'y.gif'"),
         ("labels cache --data x --size 256", "--size takes 2 values with a space between, got 1"),
         ("labels import lip x --data y", "SOURCE must be one of densepose, pifpaf"),

@@ -61,6 +61,12 @@ EVERY: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("compare {}/run {}/a.jpg {}/a.jpg", 0, ()),
     ("compare {}/run {}/a.jpg {}/a.jpg --picture p.png", 0, ("p.png",)),
     ("rank {}/run {}/a.jpg {}/world/query --sheet s.png", 0, ("s.png",)),
+    ("link {}/run {}/crops.csv --out made/linked", 2, ()),  # without a calibration
+    (
+        "data synth scenes made/film --tiny --people 2 --cameras 2 --seconds 2",
+        0,
+        ("made/film",),
+    ),
     ("recipes", 0, ()),
     ("recipes --table --out made/recipes.md", 0, ("made/recipes.md",)),
     ("data list", 0, ()),
