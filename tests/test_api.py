@@ -25,13 +25,27 @@ from partreid.utils.arguments import hints
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTED = (  # modules whose examples run
     "partreid",
-    "partreid.utils.crops",
+    "partreid.data.mot",
     "partreid.distance",
     "partreid.inference",
     "partreid.layers.heads",
     "partreid.layers.pooling",
+    *(
+        f"partreid.link.{name}"
+        for name in (
+            "associate",
+            "constraints",
+            "evidence",
+            "page",
+            "score",
+            "solve",
+            "tables",
+            "tracklets",
+        )
+    ),
     "partreid.losses",
     "partreid.types",
+    "partreid.utils.crops",
     "partreid.utils.registry",
 )
 USER = """
