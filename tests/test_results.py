@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.claims import tables
 from benchmarks.evidence import page as evidence
+from benchmarks.link import page as link
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"<!-- claims (\S+) (\w+) -->\n(.*?)\n<!-- /claims -->", re.S)
@@ -39,3 +40,10 @@ def test_the_table_on_evidence_is_the_recorded_one() -> None:
     assert shown.splitlines() == evidence(found), (
         f"see: python -m benchmarks.evidence --page {file}"
     )
+
+
+def test_the_table_on_linking_is_the_recorded_one() -> None:
+    text = (ROOT / "docs" / "link.md").read_text(encoding="utf-8")
+    ((file, shown),) = re.findall(r"<!-- link (\S+) -->\n(.*?)\n<!-- /link -->", text, re.S)
+    found = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert shown.splitlines() == link(found), f"see: python -m benchmarks.link --page {file}"

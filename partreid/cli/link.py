@@ -23,7 +23,6 @@ def link(
     embeddings: Path | None = None,
     rule: Literal["pairs", "mean", "best"] = "pairs",
     prior: Share = 0.5,
-    estimate_prior: bool = False,
     calibration: Path | None = None,
     anyway: bool = False,
     tracks: str = "tracks.txt",
@@ -52,7 +51,6 @@ def link(
             crops, by visibility; or of the best three for each part.
         prior: How likely two tracklets were one person beforehand, between 0 and 1; lower joins
             fewer.
-        estimate_prior: Tell the prior from all pairs.
         calibration: What decides; default calibration.json beside the model.
         anyway: Link crops that do not look like those of the calibration, too.
         tracks: Name of a tracker's file in each camera's folder.
@@ -92,7 +90,7 @@ def link(
     notes, usable = _notes(model, described, found, pairs, anyway)
     linked = associate(
         found, described, decides, model.method.distance,
-        pairs=pairs, rule=rule, prior=None if estimate_prior else prior, usable=usable,
+        pairs=pairs, rule=rule, prior=prior, usable=usable,
     )  # fmt: skip
     scores = score(found, linked) if found.people is not None else None
     write_identities(found, linked, table)
@@ -101,7 +99,7 @@ def link(
         "calibration": decides.source.made_of,
         "crops": f"{len(found.paths):,}",
         "rule": rule,
-        "prior": f"{linked.prior:.4f}{', told from all pairs' if estimate_prior else ''}",
+        "prior": f"{linked.prior:g}",
         "constraints violated": str(linked.violated),
     }
     write_page(found, linked, page, notes=notes, facts=facts, scores=scores)

@@ -116,7 +116,8 @@ def link(
             :func:`partreid.link.evidence.pair_ratios`; ``mean`` or ``best``: of a summary of each
             tracklet, see :func:`partreid.link.evidence.summarize`.
         prior: In (0, 1), how likely two tracklets were one person beforehand; None: estimated from
-            all pairs, see :func:`partreid.link.evidence.estimate_prior`.
+            all pairs, see :func:`partreid.link.evidence.estimate_prior`, which was worse than one
+            half where it was measured (docs/link.md).
         usable: bool [N], the crops that count as evidence; None: all. A tracklet with none of them
             stays alone.
 
