@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from partreid.data.cuhk03 import TESTSETS
+from partreid.data.mot import read_mot
+from partreid.link import read_cameras, read_crops
 from tests.attack import runs, sets, tries, valid
 
 
@@ -415,6 +417,37 @@ SETS = {
         lambda root: valid.put(root / "table.parquet", sets.parquet(sets.table(root))),
         partial(tries.read_set, name="table"),
         cost=400,
+    ),
+    "tracklets csv": Door(
+        "csv",
+        "crops.csv",
+        lambda root: valid.put(root / "crops.csv", sets.csv(sets.tracklets())),
+        lambda root: read_crops(root / "crops.csv"),
+        cost=2,
+    ),
+    "tracklets parquet": Door(
+        "parquet",
+        "crops.parquet",
+        lambda root: valid.put(root / "crops.parquet", sets.parquet(sets.tracklets())),
+        lambda root: read_crops(root / "crops.parquet"),
+        cost=400,
+    ),
+    "camera pairs": Door(
+        "list",
+        "cameras.csv",
+        lambda root: valid.put(
+            root / "cameras.csv", "first,second,seconds\na,b,2.5\na,c,overlap\n"
+        ),
+        lambda root: read_cameras(root / "cameras.csv", ["a", "b"]),
+        cost=2,
+    ),
+    "mot": Door(
+        "list",
+        "tracks.txt",
+        lambda root: valid.put(root / "tracks.txt", "1,1,0,0,9,9,1,1,1\n2,1,1.5,0,9,9,1,1,0.25\n"),
+        lambda root: read_mot(root / "tracks.txt"),
+        cost=2,
+        fine=frozenset({"empty", "blanks", "a million empty lines"}),
     ),
     "list of crops": Door("list", "crops.txt", _crops_and_list, tries.crops_listed, cost=2),
     "msmt17": Door(

@@ -18,6 +18,14 @@ def table(root: Path) -> list[tuple[str, str, str, str]]:
     return [("path", "identity", "camera", "split"), *rows]
 
 
+def tracklets() -> list[tuple[str, str, str, str]]:
+    """A table of crops that a tracker followed."""
+    rows = [
+        (f"{t}-{k}.jpg", f"t{t}", "ab"[t % 2], str(10.0 * t + k)) for t in range(4) for k in (0, 1)
+    ]
+    return [("path", "tracklet", "camera", "time"), *rows]
+
+
 def csv(rows: Sequence[Sequence[str]]) -> str:
     return "".join(",".join(row) + "\n" for row in rows)
 
