@@ -25,7 +25,10 @@ class MotBox:
     Args:
         frame: From 1.
         id: Of a person or a tracklet; -1 for a detection that nobody has told apart.
-        left, top, width, height: Pixels; width and height above 0.
+        left: Pixels from the frame's left edge; below 0 outside it.
+        top: Pixels from its upper edge.
+        width: Pixels, above 0.
+        height: Pixels, above 0.
         confidence: As the detector says; 0 in a truth's lines means: do not count it.
         category: 1 is a pedestrian, -1 unknown.
         visibility: Share of the person that can be seen, 0 to 1; -1 unknown.
