@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from partreid import (
         build,
+        bulk,
         convert,
         data,
         distance,
@@ -93,6 +94,7 @@ __all__ = [
     "ShapeError",
     "__version__",
     "build",
+    "bulk",
     "convert",
     "data",
     "distance",

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 import partreid
+from partreid.bulk import Job, embed_shards, shards_of
 from partreid.errors import ArgumentError
 from partreid.layers import warp
 from partreid.methods import METHODS
@@ -26,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTED = (  # modules whose examples run
     "partreid",
     "partreid.data.mot",
+    "partreid.bulk.job",
+    "partreid.bulk.shards",
     "partreid.distance",
     "partreid.inference",
     "partreid.layers.heads",
@@ -128,7 +133,9 @@ def test_a_users_lines_pass_a_strict_type_checker(tmp_path: Path) -> None:
 def place(
     trained: Callable[[str], Path], benchmark: Benchmark, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder with what the examples name: runs/bpbreid, a.jpg, b.jpg and crops/."""
+    """A folder with what the examples name: runs/bpbreid, a.jpg, b.jpg, crops/, shards/ and
+    embedded-shards/.
+    """
     folder = tmp_path_factory.mktemp("examples")
     shutil.copytree(trained("bpbreid"), folder / "runs" / "bpbreid")
     (folder / "crops").mkdir()
@@ -136,6 +143,12 @@ def place(
         shutil.copy(sample.path, folder / "crops" / f"{i}.jpg")
     for name, sample in zip(("a.jpg", "b.jpg"), benchmark.query):
         shutil.copy(sample.path, folder / name)
+    (folder / "shards").mkdir()
+    for name, rows in (("a", range(3)), ("b", range(3, 5))):
+        table = {"id": list(rows), "path": [f"../crops/{row}.jpg" for row in rows]}
+        parquet.write_table(pyarrow.table(table), folder / "shards" / f"{name}.parquet")
+    job = Job(folder / "runs" / "bpbreid", folder / "embedded-shards", "cpu")
+    embed_shards(job, shards_of(folder / "shards"))
     return folder
 
 

@@ -28,6 +28,7 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
     },
     {
         "inference",
+        "bulk",
         "evaluation",
         "export",
         "report",
@@ -55,7 +56,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "report": {"evaluation", "inference"},
     "link": {"inference"},
     "experiments": {"evaluation", "inference", "report"},
-    "cli": {"evaluation", "experiments", "export", "inference", "link", "report"},
+    "cli": {"bulk", "evaluation", "experiments", "export", "inference", "link", "report"},
     "__main__": {"cli"},
 }
 NARROWER = {  # less than the floor allows

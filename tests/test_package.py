@@ -142,7 +142,7 @@ def test_every_third_party_import_is_declared() -> None:
     # Optional ones are imported behind a sentence: tensorboard by the loop, the others in the
     # process apart that reads.
     wanted = [*project["dependencies"]]
-    for extra in ("tensorboard", "mat", "parquet", "export"):
+    for extra in ("tensorboard", "mat", "parquet", "export", "ray"):
         wanted += extras[extra]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in wanted}
     known = sys.stdlib_module_names | {"partreid"}

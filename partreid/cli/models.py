@@ -188,20 +188,69 @@ def evaluate(
 
 
 @app.command
-def embed(run: Path, crops: Path, *, out: Path, device: str = "auto", workers: Count = 1) -> None:
-    """Embed crops: a folder, an image or a text file that lists images.
+def embed(
+    run: Path,
+    crops: Path,
+    *,
+    out: Path,
+    device: str = "auto",
+    workers: Count = 1,
+    batch: Count = 64,
+    strict: Annotated[bool, Parameter(negative="")] = False,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    actors: Count | None = None,
+) -> None:
+    """Embed crops: a folder, an image or a text file that lists images; or Parquet shards.
+
+    Shards are finished one by one: give the same command again after a kill and it goes on. Exit
+    status 3 says that all is done but for images that cannot be read, which OUT/bad lists.
 
     Args:
-        run: Run folder or model.safetensors.
-        crops: The crops.
+        run: Run folder, model.safetensors or an exported file.
+        crops: The crops; or a folder or pattern of .parquet files, or one: columns id, path or
+            image (encoded bytes), and camera and time if there are any.
         out: Folder for embeddings.safetensors (vectors [N, M, D], visibility [N, M]) and index.json
-            (paths, names).
+            (paths, names); of shards, for a .parquet file each.
         device: auto, cpu or cuda.
         workers: Threads that read the next crops while the network works.
+        batch: Of shards, crops that go through the network together.
+        strict: Of shards, end at the first image that cannot be read.
+        engine: Of shards, local or ray. With torchrun each process takes its share.
+        address: With --engine ray, the cluster; default this machine.
+        actors: With --engine ray, how many, with a model each; default one per GPU, or per CPU.
     """
+    from partreid.bulk import job as bulk
+    from partreid.bulk.shards import is_shards, parquet_in, shards_of
     from partreid.inference import crop_paths, listed, load, save_embeddings
     from partreid.utils.files import writable
 
+    if engine != "ray" and (address is not None or actors is not None):
+        ui.fail("--address and --actors belong to --engine ray; add it, or leave them away")
+    if is_shards(crops):
+        job = bulk.Job(run, out, device, batch, strict, workers)
+        with ui.progress("embedding shards") as step:
+            if engine == "ray":
+                done = bulk.embed_on_ray(job, shards_of(crops), address, actors, step)
+            else:
+                done = bulk.embed_shards(job, shards_of(crops), step)
+        for shard in done:
+            if shard.error:
+                ui.say(f"no embeddings of {shard.name}: {shard.error}")
+        ui.say(f"{bulk.summary(done)} -> {out}")
+        if bulk.status(done):
+            raise SystemExit(bulk.status(done))
+        return
+    if strict or engine != "local" or batch != 64:
+        ui.fail(
+            f"--strict, --engine and --batch are for Parquet shards, and {crops} holds none; leave "
+            "them away"
+        )
+    if crops.is_dir() and parquet_in(crops):
+        ui.say(
+            f"note: {crops} holds images, which are embedded, and .parquet files, which are not; "
+            f"for these give {crops / '*.parquet'}"
+        )
     writable(out / "embeddings.safetensors", out / "index.json")
     paths = crop_paths(listed(crops))
     e = save_embeddings(load(run, device), paths, out, workers).embeddings

@@ -34,14 +34,19 @@ START = (
 
 
 def read_apart(
-    task: str, path: Path, *arguments: str, remedy: str, patience: float = PATIENCE
+    task: str,
+    path: Path,
+    *arguments: str,
+    remedy: str,
+    patience: float = PATIENCE,
+    most: int = ANSWER,
 ) -> Iterator[Any]:
     """What the child says of ``path``, value by value; see :mod:`partreid.data.foreign` for its
     tasks.
 
-    remedy: the end of the sentence if the file cannot be read. DataError for a file that is broken,
-    that crashes its parser, asks for more than 4 GiB, or keeps it busy for ``patience`` seconds
-    without a word.
+    remedy: the end of the sentence if the file cannot be read. most: bytes of all answers; a caller
+    that keeps none of them may allow any number. DataError for a file that is broken, that crashes
+    its parser, asks for more than 4 GiB, or keeps it busy for ``patience`` seconds without a word.
     """
     path = regular(path)
     command = [
@@ -64,7 +69,7 @@ def read_apart(
         env={**os.environ, **one_thread},
     )
     try:
-        for line in _lines(child, path, patience):
+        for line in _lines(child, path, patience, most):
             said = parse_json(line, path)
             if "error" in said:
                 raise DataError(f"{path} cannot be read ({said['error']}); {remedy}")
@@ -83,7 +88,9 @@ def read_apart(
         child.stdout.close()
 
 
-def _lines(child: "subprocess.Popen[bytes]", path: Path, patience: float) -> Iterator[bytes]:
+def _lines(
+    child: "subprocess.Popen[bytes]", path: Path, patience: float, most: int
+) -> Iterator[bytes]:
     assert child.stdout is not None
     number, rest, said, heard = child.stdout.fileno(), bytearray(), 0, time.monotonic()
     while True:
@@ -100,9 +107,10 @@ def _lines(child: "subprocess.Popen[bytes]", path: Path, patience: float) -> Ite
         rest += data
         *whole, last = rest.split(b"\n")
         rest = bytearray(last)
-        if said > ANSWER or len(rest) > LINE:
+        if said > most or len(rest) > LINE:
             raise DataError(
-                f"{path} holds more than {ANSWER / MIB:.0f} MiB of names; it is damaged or another "
+                f"{path} holds more than {most / MIB:.0f} MiB of names; it is damaged or another "
                 "file"
             )
         yield from map(bytes, whole)
+        heard = time.monotonic()  # what the caller did meanwhile is not the child's silence

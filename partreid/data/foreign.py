@@ -6,6 +6,7 @@ Every value goes out as one line of JSON {"value": ...}; a file that is not as r
 compared with stated ones first.
 """
 
+import base64
 import errno
 import json
 import os
@@ -19,6 +20,11 @@ PAIRS, PEOPLE, CELLS, SPLITS, SIDE = 100, 10_000, 10, 1000, 4096
 ROWS = 100_000_000
 TEXT = 4096  # characters of a path or a name
 BATCH = 16_384
+COLUMNS, NOTE = 1000, 2**20  # of a shard, and characters of what it says of itself
+STEP, PIECE = (
+    64,
+    8 * 2**20,
+)  # rows and bytes that are handed on together; a picture has at most so many
 
 
 class Unreadable(Exception):
@@ -224,6 +230,103 @@ def measured(path: Path, *columns: str) -> Iterator[Any]:
     yield from parquet(path, *columns, fractions=True)
 
 
+def heads(path: Path, *others: str) -> Iterator[dict[str, Any]]:
+    """Of each of several Parquet files: its rows, its columns as [name, kind], and what its
+    metadata says under keys that begin with "partreid".
+    """
+    from pyarrow import parquet as tables
+
+    for one in (path, *others):
+        with tables.ParquetFile(one) as file:
+            about = file.metadata
+            if about.num_rows > ROWS:
+                raise Unreadable(f"it claims {about.num_rows:,} rows")
+            if len(file.schema_arrow) > COLUMNS:
+                raise Unreadable(f"it has {len(file.schema_arrow):,} columns")
+            notes = {
+                key.decode(): value.decode()
+                for key, value in (about.metadata or {}).items()
+                if key.startswith(b"partreid") and len(value) <= NOTE
+            }
+            columns = [[field.name[:TEXT], _kind(field.type)] for field in file.schema_arrow]
+            yield {"rows": about.num_rows, "columns": columns, "notes": notes}
+
+
+def shard(path: Path, *columns: str) -> Iterator[dict[str, Any]]:
+    """Columns of a Parquet file as Arrow streams of a few rows, in base64; the first has none, and
+    says the types. Dictionaries are unfolded.
+
+    A picture of more than 8 MiB is left out, and its size is told instead.
+    """
+    import pyarrow as arrow
+    import pyarrow.compute as compute
+    from pyarrow import parquet as tables
+
+    # A buffer for each column instead of whole row groups.
+    with tables.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+        fields = [file.schema_arrow.field(name) for name in columns]
+        plain = arrow.schema([(field.name, _unfolded(field.type)) for field in fields])
+        yield {"rows": _stream(plain.empty_table()), "large": 0}
+        for some in file.iter_batches(STEP, columns=list(columns), use_threads=False):
+            some.validate(full=True)  # texts that are not UTF-8, lists that end elsewhere
+            table = arrow.Table.from_batches([some]).select(list(columns)).cast(plain)
+            for name in columns:
+                if _kind(plain.field(name).type) == "texts":
+                    longest = compute.max(compute.binary_length(table[name])).as_py() or 0
+                    if longest > TEXT:
+                        raise Unreadable(f"its column {name} holds a text of {longest:,} bytes")
+            for piece in _pieces(table):
+                large = piece.nbytes if piece.nbytes > PIECE else 0
+                for i, field in enumerate(plain if large else ()):
+                    if _kind(field.type) == "bytes":
+                        piece = piece.set_column(i, field, arrow.nulls(1, field.type))
+                if piece.nbytes > PIECE:
+                    raise Unreadable(f"it has a row of {piece.nbytes:,} bytes")
+                yield {"rows": _stream(piece), "large": large}
+
+
+def _pieces(table: Any) -> Iterator[Any]:
+    """Halves of halves, until each is small or a single row."""
+    if table.nbytes <= PIECE or len(table) == 1:
+        yield table
+        return
+    half = len(table) // 2
+    yield from _pieces(table[:half])
+    yield from _pieces(table[half:])
+
+
+def _stream(table: Any) -> str:
+    import pyarrow as arrow
+
+    sink = arrow.BufferOutputStream()
+    with arrow.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return base64.b64encode(sink.getvalue()).decode()
+
+
+def _unfolded(kind: Any) -> Any:
+    import pyarrow as arrow
+
+    return kind.value_type if arrow.types.is_dictionary(kind) else kind
+
+
+def _kind(kind: Any) -> str:
+    """What a type is to the reader of a shard; what none can be is told by its own name."""
+    from pyarrow import types as kinds
+
+    kind = _unfolded(kind)
+    tests = {
+        "whole numbers": kinds.is_integer,
+        "texts": lambda k: kinds.is_string(k) or kinds.is_large_string(k),
+        "bytes": lambda k: kinds.is_binary(k) or kinds.is_large_binary(k),
+        "numbers": kinds.is_floating,
+        "times": lambda k: kinds.is_timestamp(k) or kinds.is_date(k),
+        "nothing": kinds.is_null,
+        "vectors": lambda k: kinds.is_fixed_size_list(k) and kinds.is_floating(k.value_type),
+    }
+    return next((word for word, fits in tests.items() if fits(kind)), str(kind)[:TEXT])
+
+
 def _cell(value: Any, column: str, fractions: bool) -> str:
     if value is None or value != value:
         return ""
@@ -249,4 +352,6 @@ TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "unpack": unpack,
     "parquet": parquet,
     "measured": measured,
+    "heads": heads,
+    "shard": shard,
 }

@@ -15,9 +15,9 @@ import socket
 import stat
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from partreid.errors import DataError
 from partreid.utils.text import brief, reason
@@ -209,6 +209,31 @@ def write_atomically(path: Path, data: bytes) -> None:
         if beside is not None:
             with contextlib.suppress(OSError):
                 os.unlink(beside)
+        raise
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, which gets its name when all of it is on the disk.
+
+    Nothing lies under ``path`` before the block has ended well; what killed processes of this
+    machine left beside is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{zlib.crc32(os.fsencode(path.name)):08x}.{_host()}."
+    _sweep(path.parent, prefix)
+    number, beside = tempfile.mkstemp(".part", f"{prefix}{os.getpid()}.", path.parent)
+    try:
+        with open(number, "wb") as file:
+            os.fchmod(number, 0o666 & ~_umask())
+            yield file
+            file.flush()
+            os.fsync(number)
+        os.replace(beside, path)
+        _sync(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
         raise
 
 

@@ -15,34 +15,38 @@ _HELD: set[str] = set()  # by this process: the system's lock does not keep its 
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, file: str | None = None) -> Iterator[None]:
     """While this is entered no other process gets into ``folder``, which is made if need be.
     DataError if one is there.
 
-    The lock is a record lock on ``.lock``: the system drops it with the process, also one that was
-    killed, and children do not inherit it. The file goes when the folder is left, and the folder
-    too if it was made here and stayed empty.
+    file: only this file in it is held; others may write the others.
+
+    The lock is a record lock on ``.lock``, or ``.NAME.lock``: the system drops it with the process,
+    also one that was killed, and children do not inherit it. The lock's file goes when the folder
+    is left, and the folder too if it was made here and stayed empty.
     """
     real = os.path.realpath(folder)
-    if real in _HELD:
-        raise _busy(folder, "this very process")
+    lock = os.path.join(real, LOCK if file is None else f".{file}{LOCK}")
+    held = folder if file is None else folder / file
+    if lock in _HELD:
+        raise _busy(held, "this very process")
     made = not os.path.isdir(real)
     try:
         os.makedirs(real, exist_ok=True)
-        file = _locked(Path(real) / LOCK, folder)
+        number = _locked(Path(lock), held)
     except OSError as error:
         raise DataError(
             f"{folder} cannot be written ({error.strerror}); choose another folder with --out"
         ) from None
-    _HELD.add(real)
+    _HELD.add(lock)
     try:
         yield
     finally:
-        _HELD.discard(real)
+        _HELD.discard(lock)
         # the name goes first: nobody can lock what is about to be removed
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(real, LOCK))
-        os.close(file)
+            os.unlink(lock)
+        os.close(number)
         if made:
             with contextlib.suppress(OSError):
                 os.rmdir(real)

@@ -449,6 +449,21 @@ SETS = {
         cost=2,
         fine=frozenset({"empty", "blanks", "a million empty lines"}),
     ),
+    "shard": Door(
+        "parquet",
+        "shards/s.parquet",
+        sets.shard,
+        tries.shards_embedded,
+        cost=800,
+    ),
+    "embedded shard": Door(
+        "parquet",
+        "out/s.parquet",
+        sets.embedded_shard,
+        tries.shards_loaded,
+        tries.finite,
+        cost=800,
+    ),
     "list of crops": Door("list", "crops.txt", _crops_and_list, tries.crops_listed, cost=2),
     "msmt17": Door(
         "list", "list_query.txt", sets.msmt, partial(tries.read_set, name="msmt17"), cost=2

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from partreid.bulk import Job, embed_shards
 from partreid.data.synthetic import PRESETS, write
+from tests.attack import runs
 from tests.attack.valid import own_folders, photo, put
 
 
@@ -40,6 +42,22 @@ def parquet(rows: Sequence[Sequence[str]]) -> bytes:
         pyarrow.table({name: [line[i] for line in lines] for i, name in enumerate(header)}), file
     )
     return bytes(file.getvalue().to_pybytes())
+
+
+def shard(root: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet as format_
+
+    runs.run(root)
+    (root / "shards").mkdir()
+    table = {"id": [1, 2], "image": [photo(seed=1), photo(seed=2)], "camera": ["a", None]}
+    table["time"] = [0.5, None]
+    format_.write_table(pyarrow.table(table), root / "shards" / "s.parquet")
+
+
+def embedded_shard(root: Path) -> None:
+    shard(root)
+    embed_shards(Job(root, root / "out", "cpu"), [root / "shards" / "s.parquet"])
 
 
 def msmt(root: Path) -> None:

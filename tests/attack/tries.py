@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from partreid import build
+from partreid.bulk import Job, embed_shards, load_shards
 from partreid.convert.reading import read as read_checkpoint
 from partreid.data.findings import explain
 from partreid.data.loader import image_batches
@@ -232,6 +233,17 @@ def unpacked(root: Path) -> Any:
 def occluded_duke(root: Path) -> Any:
     shutil.rmtree(root / "out", ignore_errors=True)
     return convert_occluded_duke(root / "duke", root / "lists", root / "out")
+
+
+def shards_embedded(root: Path) -> Any:
+    shutil.rmtree(root / "out", ignore_errors=True)
+    job = Job(root, root / "out", "cpu", strict=True)
+    return embed_shards(job, [root / "shards" / "s.parquet"])
+
+
+def shards_loaded(root: Path) -> Any:
+    e = load_shards(root / "out").saved.embeddings
+    return e.vectors, e.visibility
 
 
 def crops_listed(root: Path) -> Any:
