@@ -35,14 +35,13 @@ from partreid.bulk.shards import (
     source_of,
     tables,
 )
-from partreid.data.crops import Crop
 from partreid.data.folders import needed
-from partreid.data.transforms import Pixels
 from partreid.errors import DataError
 from partreid.inference import load
 from partreid.utils.arguments import check_fields, integer
+from partreid.utils.crops import Crop
 from partreid.utils.files import regular, whole_file
-from partreid.utils.images import read_image
+from partreid.utils.images import Pixels, read_image
 from partreid.utils.lock import alone_in
 from partreid.utils.text import reason
 

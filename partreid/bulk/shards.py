@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from partreid.data.apart import read_apart
-from partreid.data.folders import entries, images_in, needed
+from partreid.data.folders import needed
 from partreid.data.own import TABLES
 from partreid.distance import PartDistance
 from partreid.errors import DataError, PartReidError
@@ -27,6 +27,7 @@ from partreid.inference import SavedEmbeddings
 from partreid.types import Embeddings
 from partreid.utils.arguments import door, fits, require
 from partreid.utils.files import parse_json, regular
+from partreid.utils.folders import entries, images_in
 from partreid.utils.text import brief, reason
 
 WRITE, REMOVE = "write it again", "embed the shard again, see: partreid embed --help"
