@@ -50,6 +50,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "labels.tools": {"build"},
     "evaluation.decision": {"build", "evaluation.extract"},
     "evaluation.doubt": {"evaluation.decision"},
+    "bulk": {"inference"},
     "evaluation": {"inference"},
     "export": {"evaluation", "inference"},
     "export.method": {"evaluation.decision"},
