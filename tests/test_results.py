@@ -48,6 +48,8 @@ def test_the_table_on_linking_is_the_recorded_one() -> None:
     ((file, shown),) = re.findall(r"<!-- link (\S+) -->\n(.*?)\n<!-- /link -->", text, re.S)
     found = json.loads((ROOT / file).read_text(encoding="utf-8"))
     assert shown.splitlines() == link(found), f"see: python -m benchmarks.link --page {file}"
+
+
 def test_the_tables_on_shards_are_the_recorded_ones() -> None:
     text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     ((file, shown),) = re.findall(r"<!-- bulk (\S+) -->\n(.*?)\n<!-- /bulk -->", text, re.S)
