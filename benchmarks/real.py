@@ -34,7 +34,7 @@ from benchmarks import fitted
 from benchmarks.about import about
 from partreid import build
 from partreid.data.occlusion import RECORD, write_occluded
-from partreid.data.transforms import read_image, to_batch
+from partreid.data.transforms import to_batch
 from partreid.distance import PartDistance
 from partreid.evaluation import RunResult, evaluate_run
 from partreid.evaluation.extract import extract
@@ -55,6 +55,7 @@ from partreid.train.run import has_checkpoint
 from partreid.types import Benchmark, Embeddings, Output, Sample
 from partreid.utils import ui
 from partreid.utils.files import read_json, write_json
+from partreid.utils.images import read_resized
 
 DATA = "cuhk03_pair1"
 BASELINES = ("bot", "bot_fine")  # BoT on the map that the network pools, and on the joined one
@@ -333,7 +334,7 @@ def peer(file: Path, test: Benchmark) -> list[dict[str, Any]]:
     def embed(samples: Sequence[Sample]) -> Embeddings:
         found = []
         for at in range(0, len(samples), most):
-            crops = [read_image(s.path, (256, 128)) for s in samples[at : at + most]]
+            crops = [read_resized(s.path, (256, 128)) for s in samples[at : at + most]]
             batch = to_batch(crops + crops[-1:] * (most - len(crops))).numpy()
             found.append(session.run(None, {takes.name: batch})[0][: len(crops)])
         return Embeddings.single("all", torch.from_numpy(np.concatenate(found)))

@@ -420,7 +420,7 @@ class Model:
         )
         doubt = self._doubt(calibration, one, other)
         why = doubt.of(0, 0, ("the first crop", "the second crop"))
-        probability, same, reason = _decided(calibration, evidence, prior, why)
+        probability, same, reason = decided(calibration, evidence, prior, why)
         said = why or decision.verdict(calibration, probability, same, prior)
         return Comparison(first, second, evidence, probability, same, reason, said)
 
@@ -545,7 +545,7 @@ class Model:
                     hit.row,
                     hit.path,
                     hit.evidence,
-                    *_decided(
+                    *decided(
                         calibration,
                         hit.evidence,
                         prior,
@@ -655,10 +655,13 @@ def _one_crop(side: str, given: AnyCrop) -> Crop:
     return crops[0]
 
 
-def _decided(
+def decided(
     calibration: Calibration | None, evidence: Evidence, prior: float, doubt: str | None
 ) -> tuple[float | None, bool | None, str | None]:
-    """(probability, same, reason) of a pair."""
+    """(probability, same, reason) of a pair: what a calibration says, or why it says nothing.
+
+    doubt: why nothing is decided about these two crops; None if it is.
+    """
     if calibration is None:
         return None, None, decision.NONE
     if doubt is not None:

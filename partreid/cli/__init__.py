@@ -20,7 +20,7 @@ from errno import (
 
 from cyclopts import CycloptsError
 
-from partreid.cli import data, decide, export, labels, link, models, papers
+from partreid.cli import data, decide, export, gallery, labels, link, models, papers
 from partreid.cli.base import app
 from partreid.cli.usage import sentence
 from partreid.errors import PartReidError
@@ -46,7 +46,18 @@ SMALLER = (
     "same steps) or smaller images (--set size=[256,128]); other commands: fewer files at once"
 )
 
-__all__ = ["app", "data", "decide", "export", "labels", "link", "main", "models", "papers"]
+__all__ = [
+    "app",
+    "data",
+    "decide",
+    "export",
+    "gallery",
+    "labels",
+    "link",
+    "main",
+    "models",
+    "papers",
+]
 
 
 def main() -> None:

@@ -20,6 +20,8 @@ data = App(name="data", help="Make, check and look at data sets.")
 app.command(data)
 labels = App(name="labels", help="Import, check, look at and make part labels.")
 app.command(labels)
+gallery = App(name="gallery", help="Enrol crops for good, search them, and forget people.")
+app.command(gallery)
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> int:

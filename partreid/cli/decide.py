@@ -1,5 +1,6 @@
 """Commands that decide who is whom: calibrate, compare, rank."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,8 @@ from partreid.utils import ui
 
 if TYPE_CHECKING:
     from partreid.evaluation.decision import Bound
-    from partreid.inference import Comparison, Model
+    from partreid.evaluation.doubt import Doubt
+    from partreid.inference import Comparison, Hit, Model
     from partreid.metrics import Interval
     from partreid.metrics.calibration import Calibration, Check, Reliability
 
@@ -213,11 +215,7 @@ def rank(
         json: Print the answers as JSON.
         device: auto, cpu or cuda.
     """
-    from json import dumps
-
-    from partreid.evaluation.decision import NONE, percent
     from partreid.evaluation.doubt import matches
-    from partreid.explain.sheets import number
     from partreid.inference import crop_paths, listed, load
     from partreid.utils.files import writable
 
@@ -233,8 +231,39 @@ def rank(
         if decides is None or doubt is None
         else matches(decides, model.method.distance, q.embeddings, g.embeddings, doubt)
     )
+    show_answers(asked, found, called, len(paths), decides, doubt, prior, json)
+    if sheet is not None:
+        from partreid.report.examples import answers_picture
+        from partreid.utils.images import save_image
+
+        save_image(answers_picture(model, asked, found), sheet)
+        ui.say(f"sheet: {sheet}")
+
+
+def show_answers(
+    asked: Sequence[Path],
+    found: "Sequence[Sequence[Hit]]",
+    called: Sequence[int | None],
+    crops: int,
+    decides: "Calibration | None",
+    doubt: "Doubt | None",
+    prior: float,
+    json: bool,
+    told: Sequence[Sequence[Mapping[str, Any]]] | None = None,
+) -> None:
+    """Print the answers of each query as a table, or all as JSON.
+
+    called: how many crops of the gallery are called the same person as each query. crops: its size.
+    told: of each answer what else is known, in the order of the columns.
+    """
+    from json import dumps
+
+    from partreid.evaluation.decision import NONE, percent
+    from partreid.explain.sheets import number
+
+    more = [[{} for _ in hits] for hits in found] if told is None else told
     withheld = None if doubt is None else doubt.every
-    if doubt is not None and (doubt.query.all() or doubt.gallery.all()):
+    if doubt is not None and crops and (doubt.query.all() or doubt.gallery.all()):
         withheld = doubt.of(0, 0, ("each query", "each crop of the gallery"))
     if json:
         ui.show(
@@ -246,63 +275,61 @@ def rank(
                         "hits": [
                             {
                                 "place": h.place,
-                                "path": str(h.path),
+                                "path": None if h.path is None else str(h.path),
+                                **known,
                                 "distance": h.evidence.to_dict()["distance"],
                                 **_plain(h),
                             }
-                            for h in hits
+                            for h, known in zip(hits, others)
                         ],
                     }
-                    for path, hits, many in zip(asked, found, called)
+                    for path, hits, many, others in zip(asked, found, called, more)
                 ]
             )
         )
-    else:
-        columns = (
-            "place",
-            "crop",
-            "distance",
-            "shared parts",
-            f"probability (from {percent(prior)})",
-            "same person",
-        )
-        for path, hits, many in zip(asked, found, called):
-            ui.table(
-                str(path),
-                columns,
-                [
-                    (
-                        str(h.place),
-                        str(h.path),
-                        number(h.distance),
-                        str(h.shared_evidence),
-                        "-" if h.probability is None else percent(h.probability),
-                        "-" if h.same is None else "yes" if h.same else "no",
-                    )
-                    for h in hits
-                ],
-                left=2,
-            )
-            if doubt is not None and withheld is None:
-                ui.show(_called(many, len(paths)))
-        if decides is None or doubt is None:
-            ui.show(NONE)
-        elif withheld is not None:
-            ui.show(withheld)
-        else:
-            if odd := int(doubt.query.sum() + doubt.gallery.sum()):
-                ui.show(
-                    f"nothing is decided about {odd} of the {len(asked) + len(paths)} crops: they do "
-                    f"not look like those of {doubt.made_of}, of which the calibration was made; "
-                    f"{doubt.remedy}"
+        return
+    extra = next((tuple(known) for others in more for known in others), ())
+    columns = (
+        "place",
+        "crop",
+        *extra,
+        "distance",
+        "shared parts",
+        f"probability (from {percent(prior)})",
+        "same person",
+    )
+    for path, hits, many, others in zip(asked, found, called, more):
+        ui.table(
+            str(path),
+            columns,
+            [
+                (
+                    str(h.place),
+                    "-" if h.path is None else str(h.path),
+                    *("-" if value is None else str(value) for value in known.values()),
+                    number(h.distance),
+                    str(h.shared_evidence),
+                    "-" if h.probability is None else percent(h.probability),
+                    "-" if h.same is None else "yes" if h.same else "no",
                 )
-            ui.show(_expected(len(paths), decides))
-    if sheet is not None:
-        from partreid.report.examples import answers_picture
-        from partreid.utils.images import save_image
-
-        save_image(answers_picture(model, asked, found), sheet)
-        ui.say(f"sheet: {sheet}")
+                for h, known in zip(hits, others)
+            ],
+            left=2 + len(extra),
+        )
+        if doubt is not None and withheld is None:
+            ui.show(_called(many, crops))
+    if decides is None or doubt is None:
+        ui.show(NONE)
+    elif withheld is not None:
+        ui.show(withheld)
+    else:
+        if odd := int(doubt.query.sum() + doubt.gallery.sum()):
+            ui.show(
+                f"nothing is decided about {odd} of the {len(asked) + crops} crops: they do "
+                f"not look like those of {doubt.made_of}, of which the calibration was made; "
+                f"{doubt.remedy}"
+            )
+        ui.show(_expected(crops, decides))
 
 
 def _described(model: "Model", benchmark: Any) -> Any:
