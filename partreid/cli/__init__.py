@@ -20,7 +20,7 @@ from errno import (
 
 from cyclopts import CycloptsError
 
-from partreid.cli import data, decide, export, gallery, labels, link, models, papers
+from partreid.cli import data, decide, export, gallery, labels, link, models, papers, serve
 from partreid.cli.base import app
 from partreid.cli.usage import sentence
 from partreid.errors import PartReidError
@@ -57,6 +57,7 @@ __all__ = [
     "main",
     "models",
     "papers",
+    "serve",
 ]
 
 

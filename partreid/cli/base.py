@@ -56,6 +56,13 @@ Count = Annotated[
         validator=_require(lambda n: 1 <= n < 2**31, "must be a whole number from 1 to 2147483647"),
     ),
 ]
+Port = Annotated[
+    int,
+    Parameter(
+        converter=_whole,
+        validator=_require(lambda n: 0 <= n < 2**16, "must be a whole number from 0 to 65535"),
+    ),
+]
 Share = Annotated[
     float,
     Parameter(

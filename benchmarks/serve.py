@@ -1,0 +1,151 @@
+"""What the service takes: clients on loopback that search, and enrol now and then, for a minute.
+
+    python -m benchmarks.serve RUN CROPS [--clients 8] [--seconds 60] [--json FILE]
+
+CROPS is a folder; its crops are enrolled first and then asked for, one after the other. The service is
+a process of its own with a gallery in a folder that is removed afterwards. Memory is that of this
+process, asked for every few seconds: the last is to be near the first.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.about import about
+from partreid.inference import crop_paths
+
+ENROL_EVERY = 20  # requests of a client
+
+
+def started(run: Path, folder: Path) -> tuple["subprocess.Popen[str]", str]:
+    """The service and its address, once it answers."""
+    words = ["-m", "partreid", "serve", run, "--gallery", folder / "gallery", "--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"OMP_NUM_THREADS": "1", **os.environ},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(r"serving (http://\S+) ", line):
+            return process, found[1]
+    raise SystemExit(f"the service did not start (status {process.wait()})")
+
+
+def resident(client: Any) -> float:
+    """MiB of the service that lie in memory."""
+    found = re.search(
+        r"^partreid_resident_memory_bytes (\S+)", client.get("/metrics").text, re.MULTILINE
+    )
+    assert found, "Linux says how much memory a process has"
+    return float(found[1]) / 2**20
+
+
+def measure(run: Path, crops: list[bytes], clients: int, seconds: float) -> dict[str, Any]:
+    import httpx
+
+    spent: dict[str, list[float]] = {"search": [], "enrol": []}
+    statuses: Counter[int] = Counter()
+    lock, numbers = threading.Lock(), count()
+    with tempfile.TemporaryDirectory() as folder:
+        process, address = started(run, Path(folder))
+        client = httpx.Client(
+            base_url=address, timeout=120, transport=httpx.HTTPTransport(retries=10)
+        )
+        start = time.monotonic()
+        for at in range(0, len(crops), 16):
+            files = [("crops", crop) for crop in crops[at : at + 16]]
+            client.post("/enrol", files=files).raise_for_status()
+        loading = time.monotonic() - start
+        for crop in crops[:16]:  # what is read once is read
+            client.post("/search", files={"crop": crop}).raise_for_status()
+        end = time.monotonic() + seconds
+
+        def work() -> None:
+            with httpx.Client(base_url=address, timeout=120) as mine:
+                for turn in count(1):
+                    if time.monotonic() > end:
+                        return
+                    crop = crops[next(numbers) % len(crops)]
+                    kind = "enrol" if turn % ENROL_EVERY == 0 else "search"
+                    field = "crops" if kind == "enrol" else "crop"
+                    before = time.monotonic()
+                    try:
+                        status = mine.post(f"/{kind}", files={field: crop}).status_code
+                    except httpx.TransportError:
+                        status = 0
+                    with lock:
+                        statuses[status] += 1
+                        spent[kind].append(time.monotonic() - before)
+
+        threads = [threading.Thread(target=work) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        memory = []
+        while any(thread.is_alive() for thread in threads):
+            memory.append(round(resident(client)))
+            time.sleep(5)
+        metrics = client.get("/metrics").text
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(60)
+    batches, described = (
+        float(re.findall(rf"^partreid_{name}_total (\S+)", metrics, re.MULTILINE)[0])
+        for name in ("batches", "described_crops")
+    )
+    good = statuses[200] + statuses[201]
+    return {
+        "run": run.name,
+        "crops": len(crops),
+        "clients": clients,
+        "seconds": seconds,
+        "enrolled_per_second": round(len(crops) / loading, 1),
+        "requests": good,
+        "errors": sum(statuses.values()) - good,
+        "requests_per_second": round(good / seconds, 1),
+        "milliseconds": {
+            kind: {f"p{q}": round(1000 * float(np.percentile(times, q)), 1) for q in (50, 90, 99)}
+            for kind, times in spent.items()
+            if times
+        },
+        "crops_per_batch": round(described / batches, 2),
+        "memory_mib": memory,
+        "stopped_with": status,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("crops", type=Path)
+    parser.add_argument("--most", type=int, default=500, help="crops that are enrolled")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--json", type=Path)
+    told = parser.parse_args()
+    crops = [path.read_bytes() for path in crop_paths(told.crops)[: told.most]]
+    command = (
+        f"python -m benchmarks.serve RUN CROPS --most {told.most} --clients {told.clients} "
+        f"--seconds {told.seconds:g}"
+    )
+    found = {**about(command), **measure(told.run, crops, told.clients, told.seconds)}
+    print(json.dumps(found, indent=1))
+    if told.json is not None:
+        told.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""``partreid serve`` as a process: what it refuses at the start, and how it stops."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run
+from tests.serve.made import encoded, person
+
+
+def refused(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("partreid: ") and all(word in line for word in words), line
+
+
+def test_an_open_address_without_a_key_is_refused(partreid: Run, tmp_path: Path) -> None:
+    done = partreid("serve", "none", "--gallery", tmp_path / "g", "--host", "0.0.0.0")
+    refused(done, "0.0.0.0 can be reached", "--api-key-file", "PARTREID_API_KEY")
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_port_that_is_taken_is_said_before_any_work(
+    partreid: Run, database: Callable[[], str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = partreid("serve", "none", "--gallery", tmp_path / "g", "--port", str(port))
+    refused(done, f"127.0.0.1:{port}", "another --port")
+
+
+def test_without_the_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from partreid.errors import DataError
+    from partreid.serve.server import serve
+
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(DataError, match=r"pip install 'partreid\[serve,gallery\]'"):
+        serve(tmp_path / "run", tmp_path / "gallery")
+
+
+def test_a_stop_loses_nothing_that_was_acknowledged(
+    calibrated: Path,
+    database: Callable[[], str],
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    import httpx
+    import psycopg
+
+    url, key = database(), tmp_path / "key"
+    key.write_text("a-key-of-many-letters")
+    words = ["serve", calibrated, "--gallery", url, "--port", "0", "--api-key-file", key]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "partreid", *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stderr is not None
+    address = None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if found := re.search(r"serving (http://127\.0\.0\.1:\d+) ", line):
+            address = found[1]
+            break
+    assert address, "".join(said)
+    acknowledged: list[int] = []
+    enough = threading.Event()
+    headers = {"authorization": "Bearer a-key-of-many-letters"}
+
+    def enrol(seed: int) -> None:
+        with httpx.Client(
+            base_url=address, headers=headers, transport=httpx.HTTPTransport(retries=5)
+        ) as client:
+            for shot in range(500):
+                try:
+                    got = client.post("/enrol", files={"crops": encoded(person(seed, shot))})
+                except httpx.TransportError:
+                    return  # stopped; this one was not acknowledged
+                if got.status_code != 201:
+                    return
+                acknowledged.extend(got.json()["ids"])
+                if len(acknowledged) > 20:
+                    enough.set()
+
+    threads = [threading.Thread(target=enrol, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    assert enough.wait(120)
+    process.send_signal(signal.SIGTERM)
+    rest = process.stderr.read()
+    assert process.wait(60) == 0, rest
+    for thread in threads:
+        thread.join(30)
+    assert "stopped; all that was acknowledged is kept" in rest and "Traceback" not in rest
+    with psycopg.connect(url) as connection:
+        kept = {row[0] for row in connection.execute("SELECT id FROM partreid.crops")}
+    assert len(acknowledged) > 20 and set(acknowledged) <= kept
+    # requests under way were finished and answered, so there is hardly one more
+    assert len(kept - set(acknowledged)) <= 4
+
+
+def test_a_gallery_of_another_model_is_refused(
+    calibrated: Path,
+    trained: Callable[[str], Path],
+    database: Callable[[], str],
+    partreid: Run,
+) -> None:
+    from partreid.gallery import open_gallery
+    from partreid.inference import load
+
+    url: Any = database()
+    open_gallery(url, load(calibrated, "cpu")).close()
+    done = partreid("serve", trained("bot"), "--gallery", url, "--port", "0")
+    assert done.returncode == 2 and "made for another model" in done.stderr
