@@ -24,10 +24,10 @@ export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test check attack lint bench docs lock clean FORCE
+.PHONY: help setup demo test check attack integrations lint bench docs lock clean FORCE
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## create .venv and install everything (the other targets do it when needed)
 
@@ -43,6 +43,18 @@ check: lint  ## all checks and the quick tests
 
 attack: $(READY)  ## read thousands of bad files at every door, under limits (ARGS="-k parquet")
 	@PARTREID_ATTACK=1 $(PYTEST) tests/attack $(ARGS)
+
+integrations: .venv/trackers/ready  ## drive the real trackers of others (ARGS="SCENES RUN" measures, too)
+	@echo "==> pytest"; OMP_NUM_THREADS=1 .venv/trackers/bin/python -m pytest -ra tests/integrations/test_real.py
+	$(if $(ARGS),@.venv/trackers/bin/python -m benchmarks.trackers $(ARGS))
+
+# An environment of their own, which sees ours: they bring much that nothing here needs.
+.venv/trackers/ready: $(READY) benchmarks/trackers.txt
+	@"$(PYTHON)" -m venv .venv/trackers
+	@echo "$(CURDIR)/$$(ls -d .venv/lib/python*/site-packages)" > "$$(ls -d .venv/trackers/lib/python*/site-packages)/ours.pth"
+	@echo "$(CURDIR)" >> "$$(ls -d .venv/trackers/lib/python*/site-packages)/ours.pth"
+	@.venv/trackers/bin/python -m pip install -q -r benchmarks/trackers.txt
+	@touch $@
 
 lint: $(READY)  ## ruff and mypy
 	@echo "==> ruff"; $(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .

@@ -1,0 +1,224 @@
+"""Trackers of other projects over drawn scenes, with and without parts: identity switches and IDF1.
+
+    partreid data synth scenes SCENES
+    python -m benchmarks.trackers SCENES RUN [--json FILE] [--trackers boxmot ultralytics trackers]
+
+Boxes are the exact ones of everybody of whom a fifth is visible, so that what differs is who is taken
+for whom. Each camera is a video of its own. Every way has the tracker's defaults; *flat* are our
+vectors as the tracker compares them, *by parts* compared part by part.
+"""
+
+import argparse
+import csv
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+
+from benchmarks.about import about
+from partreid import load
+from partreid.integrations import BoxMOT, Supervision, Ultralytics
+from partreid.layers.trunks import import_timm
+
+VISIBLE = 0.2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One frame: RGB uint8 [H, W, 3], boxes float32 [N, 4] as xyxy, who is in each."""
+
+    frame: int
+    image: Any
+    boxes: Any
+    people: list[int]
+
+
+def films(root: Path) -> Iterator[tuple[str, list[Seen]]]:
+    """Frames with their exact boxes, camera by camera."""
+    for truth in sorted(root.glob("*/gt/gt.txt")):
+        rows = defaultdict(list)
+        with truth.open() as lines:
+            for row in csv.reader(lines):
+                if float(row[8]) >= VISIBLE:
+                    rows[int(row[0])].append((int(row[1]), *map(float, row[2:6])))
+        frames = []
+        for picture in sorted((truth.parent.parent / "img1").iterdir()):
+            here = rows[int(picture.stem)]
+            at = np.array([r[1:] for r in here], np.float32).reshape(-1, 4)
+            at[:, 2:] += at[:, :2]
+            image = np.asarray(Image.open(picture).convert("RGB"))
+            frames.append(Seen(int(picture.stem), image, at, [r[0] for r in here]))
+        yield truth.parent.parent.name, frames
+
+
+Tracked = Callable[[Seen], list[int]]
+"""The tracker's number of each box of a frame, -1 for none."""
+
+
+def boxmot(model: Any, way: str) -> tuple[Tracked, Any]:
+    from boxmot import BotSort
+    from boxmot.pipelines import TrackingPipeline
+    from boxmot.structures import Boxes, Detections, Frame
+
+    encoder = BoxMOT(model)
+    tracker = BotSort(use_cmc=False, use_embeddings=way != "boxes alone")
+    pipeline = TrackingPipeline(None, tracker, reid=None if way == "boxes alone" else encoder)
+
+    def step(seen: Seen) -> list[int]:
+        found = Detections(
+            Boxes(torch.from_numpy(seen.boxes)),
+            torch.full((len(seen.boxes),), 0.9),
+            torch.zeros(len(seen.boxes), dtype=torch.int64),
+            str(seen.frame),
+        )
+        image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(seen.image, -1, 0)))
+        tracks = pipeline.step_detections(Frame(image, str(seen.frame)), found).tracks
+        numbers = [-1] * len(seen.boxes)
+        for at, number in zip(tracks.detection_indices.tolist(), tracks.track_ids.tolist()):
+            numbers[at] = number
+        return numbers
+
+    return step, encoder.by_parts() if way == "by parts" else nullcontext()
+
+
+def ultralytics(model: Any, way: str) -> tuple[Tracked, Any]:
+    from ultralytics.engine.results import Boxes
+    from ultralytics.trackers.bot_sort import BOTSORT
+
+    settings = SimpleNamespace(
+        track_high_thresh=0.25, track_low_thresh=0.1, new_track_thresh=0.25, track_buffer=30,
+        match_thresh=0.8, fuse_score=True, gmc_method="none", proximity_thresh=0.5,
+        appearance_thresh=0.8, with_reid=False, model="auto",
+    )  # fmt: skip
+    tracker = BOTSORT(settings)
+    if way != "boxes alone":
+        tracker = Ultralytics(model).into(tracker, by_parts=way == "by parts")
+
+    def step(seen: Seen) -> list[int]:
+        n = len(seen.boxes)
+        rows = np.concatenate([seen.boxes, np.full((n, 1), 0.9), np.zeros((n, 1))], 1)
+        found = Boxes(rows.astype(np.float32), seen.image.shape[:2])
+        numbers = [-1] * n
+        for row in tracker.update(found, np.ascontiguousarray(seen.image[..., ::-1])):
+            numbers[int(row[-1])] = int(row[4])
+        return numbers
+
+    return step, nullcontext()
+
+
+def trackers(model: Any, way: str) -> tuple[Tracked, Any]:
+    import supervision
+    from trackers import BoTSORTTracker
+
+    tracker, describe = BoTSORTTracker(enable_cmc=False), Supervision(model, "RGB")
+
+    def step(seen: Seen) -> list[int]:
+        found = supervision.Detections(
+            xyxy=seen.boxes.copy(),
+            confidence=np.full(len(seen.boxes), 0.9, np.float32),
+            class_id=np.zeros(len(seen.boxes), int),
+            data={"box": np.arange(len(seen.boxes))},
+        )
+        if way != "boxes alone":
+            found = describe.into(found, seen.image)
+        out = tracker.update(found)
+        if way != "boxes alone" and len(out):
+            assert len(describe.of(out)) == len(out)  # they travel along
+        numbers = [-1] * len(seen.boxes)
+        for at, number in zip(out.data.get("box", []), out.tracker_id):
+            numbers[int(at)] = int(number)
+        return numbers
+
+    return step, nullcontext()
+
+
+WAYS: dict[str, tuple[Callable[[Any, str], tuple[Tracked, Any]], tuple[str, ...]]] = {
+    "boxmot": (boxmot, ("boxes alone", "flat", "by parts")),
+    "ultralytics": (ultralytics, ("boxes alone", "flat", "by parts")),
+    "trackers": (trackers, ("boxes alone", "carried along")),
+}
+
+
+def scores(people: list[list[int]], numbers: list[list[int]]) -> tuple[int, int, int, int]:
+    """(right, boxes, boxes with a number, switches) of one film."""
+    pairs: dict[tuple[int, int], int] = defaultdict(int)
+    last: dict[int, int] = {}
+    switches = given = total = 0
+    for who, number in zip(people, numbers, strict=True):
+        for person, track in zip(who, number, strict=True):
+            total += 1
+            if track < 0:
+                continue
+            given += 1
+            pairs[person, track] += 1
+            switches += last.get(person, track) != track
+            last[person] = track
+    rows, columns = (sorted({key[i] for key in pairs}) for i in (0, 1))
+    table = np.zeros((len(rows), len(columns)), int)
+    for (person, track), many in pairs.items():
+        table[rows.index(person), columns.index(track)] = many
+    right = int(table[linear_sum_assignment(-table)].sum())
+    return right, total, given, switches
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("scenes", type=Path)
+    parser.add_argument("run")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--trackers", nargs="+", default=list(WAYS), choices=list(WAYS))
+    options = parser.parse_args()
+    import_timm()  # beside a torchvision of another torch, too
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    model, rows = load(options.run, "cpu"), []
+    every = list(films(options.scenes))
+    print(f"{'tracker':12} {'way':14} {'IDF1':>6} {'switches':>8} {'boxes':>6} {'tracked':>7}")
+    for name in options.trackers:
+        start, ways = WAYS[name]
+        for way in ways:
+            sums = np.zeros(4, int)
+            for _, film in every:
+                step, around = start(model, way)
+                with around:
+                    numbers = [step(seen) for seen in film]
+                sums += scores([seen.people for seen in film], numbers)
+            right, total, given, switches = sums.tolist()
+            rows.append(
+                {
+                    "tracker": name,
+                    "way": way,
+                    "IDF1": round(2 * right / (total + given), 4),
+                    "switches": switches,
+                    "boxes": total,
+                    "tracked": given,
+                }
+            )
+            print(
+                f"{name:12} {way:14} {200 * right / (total + given):6.1f} {switches:8} {total:6} "
+                f"{given:7}",
+                flush=True,
+            )
+    if options.json:
+        made = about("python -m benchmarks.trackers SCENES RUN")
+        packages = {"boxmot": "boxmot", "ultralytics": "ultralytics", "trackers": "trackers"}
+        named = {
+            **made,
+            "versions": {p: version(p) for p in packages if p in options.trackers},
+            "recipe": model.recipe.name,
+        }
+        options.json.write_text(json.dumps({**named, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""What trackers call, on stand-ins of their interfaces; ``make integrations`` drives the real ones."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import partreid
+from partreid.distance import PartDistance
+from partreid.errors import DataError, ShapeError
+from partreid.integrations import BoxMOT, Encoder, Supervision, TrackLab, Ultralytics
+from partreid.integrations.packing import FAR
+from partreid.types import Embeddings
+
+FRAME = np.zeros((60, 90, 3), np.uint8)
+FRAME[:, :30], FRAME[:30, 30:60], FRAME[30:, 30:60] = (200, 40, 10), (10, 200, 40), (40, 10, 200)
+BOXES = np.array([[0, 0, 30, 60], [30, 0, 60, 60], [95, 0, 99, 9]], np.float32)
+
+
+class Colors:
+    """A model whose parts are the mean colors of the upper and the lower half; black is hidden."""
+
+    names = ("upper", "lower")
+    method = SimpleNamespace(distance=PartDistance("cosine"))
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def embed(self, crops: list[Any], batch: int = 64) -> Embeddings:
+        self.batches.append(len(crops))
+        halves = [np.stack([h.mean((0, 1)) for h in np.array_split(c, 2)]) for c in crops]
+        vectors = torch.from_numpy(np.stack(halves)).float()
+        return Embeddings(vectors, (vectors.amax(2) > 0).float(), self.names)
+
+
+def test_boxes_become_embeddings_and_those_outside_show_nothing() -> None:
+    model = Colors()
+    e = Encoder(model)(FRAME, BOXES)
+    assert e.visibility.tolist() == [[1, 1], [1, 1], [0, 0]]
+    np.testing.assert_allclose(e.vectors[1], [[10, 200, 40], [40, 10, 200]])
+    turned = Encoder(model, "BGR")(FRAME[..., ::-1], BOXES)
+    np.testing.assert_array_equal(turned.vectors, e.vectors)
+    assert len(Encoder(model)(FRAME, [])) == 0
+    with pytest.raises(ShapeError, match="2 frames need as many lists of boxes, got 1"):
+        Encoder(model).many([FRAME, FRAME], [BOXES])
+
+
+def test_crops_of_several_frames_go_through_the_network_together() -> None:
+    model = Colors()
+    encoder = Encoder(model)
+    _ = encoder.packing
+    many = encoder.many([FRAME, FRAME, FRAME], [BOXES, [], BOXES[:1]])
+    assert [len(e) for e in many] == [3, 0, 1] and model.batches[1:] == [3]
+    np.testing.assert_array_equal(many[2].vectors, many[0].vectors[:1])
+
+
+def test_runs_and_exported_files_describe_alike(
+    trained: Callable[[str], Path], exported: Callable[[str], Path]
+) -> None:
+    draw = np.random.default_rng(0).integers(0, 255, FRAME.shape).astype(np.uint8)
+    run, file = (Encoder(of("bpbreid")) for of in (trained, exported))
+    np.testing.assert_allclose(run.flat(draw, BOXES[:2]), file.flat(draw, BOXES[:2]), atol=1e-4)
+    assert run.packing.distance == file.packing.distance
+
+
+@pytest.fixture
+def boxmot(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    reid, tracker = ModuleType("boxmot.reid"), ModuleType("boxmot.trackers.box.botsort.tracker")
+    reid.EncoderRequirements = lambda: "boxes alone"  # type: ignore[attr-defined]
+    tracker.embedding_distance = lambda t, d, metric="cosine": "theirs"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "boxmot", ModuleType("boxmot"))
+    for name in ("trackers", "trackers.box", "trackers.box.botsort"):
+        monkeypatch.setitem(sys.modules, f"boxmot.{name}", ModuleType(f"boxmot.{name}"))
+    monkeypatch.setitem(sys.modules, reid.__name__, reid)
+    monkeypatch.setitem(sys.modules, tracker.__name__, tracker)
+    return tracker
+
+
+def test_boxmot(boxmot: ModuleType) -> None:
+    encoder = BoxMOT(Colors())
+    assert encoder.embedding_dim == 6 and encoder.requirements == "boxes alone"
+    frame = SimpleNamespace(image=torch.from_numpy(np.moveaxis(FRAME, -1, 0)))
+    rows = np.concatenate([BOXES, np.ones((3, 2))], 1)
+    one, none = (
+        SimpleNamespace(to_aabb_rows=lambda r=r: torch.from_numpy(r)) for r in (rows, rows[:0])
+    )
+    found, empty = encoder.encode([frame, frame], [one, none])
+    assert found.dtype == torch.float32 and found.shape == (3, 6) and empty.shape == (0, 6)
+    assert not found[2].any() and found[0].norm() == pytest.approx(2**0.5)
+
+    tracks = [SimpleNamespace(smooth_feat=v.numpy()) for v in found[:2]] + [SimpleNamespace()]
+    boxes = [SimpleNamespace(curr_feat=v.numpy()) for v in found]
+    with encoder.by_parts():
+        far = boxmot.embedding_distance(tracks, boxes)
+        assert far.shape == (3, 3) and far[0, 0] == pytest.approx(0, abs=1e-6)
+        assert far[0, 1] > 0.3 and (far[2] == FAR).all() and (far[:, 2] == FAR).all()
+    assert boxmot.embedding_distance([], []) == "theirs"
+    with pytest.raises(ZeroDivisionError), encoder.by_parts():
+        raise ZeroDivisionError
+    assert boxmot.embedding_distance([], []) == "theirs"
+
+
+def test_without_the_tracker_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("boxmot", "tracklab"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(DataError, match="this needs BoxMOT"):
+        _ = BoxMOT(Colors()).requirements
+    with pytest.raises(DataError, match="this needs TrackLab"):
+        TrackLab(Colors())
+    with pytest.raises(DataError, match=r"object has no encoder, args, .* ultralytics 8\.4"):
+        Ultralytics(Colors()).into(object())
+
+
+class Botsort:
+    """What an adapter touches of Ultralytics' BOTSORT."""
+
+    encoder, appearance_thresh, proximity_thresh = None, 0.8, 0.5
+
+    def __init__(self) -> None:
+        self.args = SimpleNamespace(with_reid=False)
+
+    def get_dists(self, tracks: list[Any], detections: list[Any]) -> Any:
+        assert not self.args.with_reid  # or it would compare flat vectors
+        return np.full((len(tracks), len(detections)), 0.7)
+
+
+def test_ultralytics() -> None:
+    encoder = Ultralytics(Colors())
+    center = np.concatenate([(BOXES[:, :2] + BOXES[:, 2:]) / 2, BOXES[:, 2:] - BOXES[:, :2]], 1)
+    one, two, outside = encoder(
+        FRAME[..., ::-1], np.concatenate([center, np.arange(3)[:, None]], 1)
+    )
+    assert outside is None and one.shape == (6,) and encoder(FRAME, np.zeros((0, 5))) == []
+    tracker = encoder.into(Botsort())
+    assert tracker.args.with_reid and tracker.encoder is encoder
+
+    def at(box: Any, name: str, vector: Any) -> Any:
+        return SimpleNamespace(xyxy=np.array(box), **{name: vector})
+
+    tracks = [at(BOXES[0], "smooth_feat", one), at(BOXES[1], "smooth_feat", two)]
+    found = [
+        at(BOXES[0] + 2, "curr_feat", one),
+        at(BOXES[0], "curr_feat", two),
+        at(BOXES[1], "curr_feat", None),
+    ]
+    far = tracker.get_dists(tracks, found)
+    assert far[0, 0] == pytest.approx(0, abs=1e-6)  # near and alike
+    assert far[0, 1] == far[1, 0] == 0.7  # near and unlike; alike and elsewhere
+    assert far[1, 2] == 0.7 and tracker.args.with_reid  # no vector yet
+    assert tracker.get_dists([], found).shape == (0, 3)
+    plain = Botsort()
+    before = plain.get_dists
+    assert encoder.into(plain, by_parts=False).get_dists == before and plain.args.with_reid
+
+
+def test_supervision_carries_parts_along() -> None:
+    describe = Supervision(Colors(), "RGB")
+    boxes = SimpleNamespace(xyxy=BOXES, data={})
+    assert describe.into(boxes, FRAME) is boxes
+    e = describe.of(boxes)
+    assert e.names == Colors.names and e.visibility[2].tolist() == [0, 0]
+    boxes.data = {name: value[[1, 0]] for name, value in boxes.data.items()}  # a tracker's order
+    np.testing.assert_array_equal(describe.of(boxes).vectors, e.vectors[[1, 0]])
+    flat = describe.extract_embeddings(boxes, FRAME, batch_size=2)
+    assert flat.shape == (3, 6) and describe.encoder.batch == 2
+
+
+def test_tracklab(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Base:
+        def __init__(self, batch_size: int) -> None:
+            self.batch_size = batch_size
+
+    class Table:
+        def __init__(self, rows: Any, index: Any, columns: list[str]) -> None:
+            self.rows, self.index, self.columns = rows, index, columns
+
+    home, pandas = ModuleType("tracklab.pipeline.detectionlevel_module"), ModuleType("pandas")
+    home.DetectionLevelModule, pandas.DataFrame = Base, Table  # type: ignore[attr-defined]
+    for name in ("tracklab", "tracklab.pipeline"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, home.__name__, home)
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    module = TrackLab(Colors(), 8)
+    ltwh = [np.array([*b[:2], *(b[2:] - b[:2])]) for b in BOXES]
+    crops = module.collate_fn([module.preprocess(FRAME, {"bbox_ltwh": b}, None) for b in ltwh])
+    table = module.process(crops, SimpleNamespace(index=[7, 8, 9]), None)
+    assert table.index == [7, 8, 9] and table.columns == list(module.output_columns)
+    assert [row[1].tolist() for row in table.rows] == [[1, 1], [1, 1], [0, 0]]
+    assert table.rows[0][0].shape == (2, 3) and module.batch_size == 8
+
+
+def test_the_loss_without_visibility_is_what_the_page_says() -> None:
+    """docs/trackers.md: one person with ever fewer parts in common, flat and by parts."""
+    draw = np.random.default_rng(0)
+    e = partreid.runtime.Embeddings(draw.normal(size=(1, 6, 64)), np.ones((1, 6)), tuple("abcdef"))
+    from partreid.integrations import Packing
+
+    pack = Packing(e.names, 64, partreid.runtime.PartDistance("cosine"))
+    for shared, wanted in ((6, 0.0), (3, 0.29), (1, 0.59)):
+        seen = np.zeros((1, 6))
+        seen[:, :shared] = 1
+        a, b = pack(e)[0], pack(partreid.runtime.Embeddings(e.vectors, seen, e.names))[0]
+        flat = 1 - float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+        assert flat == pytest.approx(wanted, abs=0.005)
+        assert pack.compare(a[None], b[None])[0, 0] == pytest.approx(0, abs=1e-5)
