@@ -2,6 +2,7 @@
 embedded.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -839,6 +840,13 @@ def load(run: str | Path, device: str = "auto", calibration: str | Path | None =
 
 def _exported(path: Path, device: str, calibration: str | Path | None) -> Model:
     recipe, method = read_exported(path, device)
+    made = method.calibration if calibration is None else None
+    if made is not None and made.source.model != method.bound.model:
+        warnings.warn(
+            f"the threshold in {path} is that of the model in float and not verified for its 8 bits; "
+            "export it again with --data and labelled crops to put one for the file",
+            stacklevel=3,
+        )
     file = None if calibration is None else Path(calibration)
     model = Model(recipe, method, method.scheme, "cpu", file)
     if file is not None:

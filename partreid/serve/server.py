@@ -4,14 +4,17 @@ import signal
 import socket
 import warnings
 from dataclasses import dataclass
+from os.path import isdir, lexists
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 from partreid.errors import DataError
+from partreid.evaluation.decision import FILE
 from partreid.gallery import open_gallery
-from partreid.inference import load
+from partreid.inference import Model, load
 from partreid.serve.access import Access, read_key, require_key
 from partreid.serve.app import create
 from partreid.serve.batching import Batcher
@@ -25,6 +28,7 @@ from partreid.utils.arguments import door, integer
 from partreid.utils.text import reason
 
 HOST, PORT = "127.0.0.1", 8517
+EXPORTED = "model.onnx"  # in a run folder: what describes crops on a CPU
 _INSTALL = "the service needs FastAPI and uvicorn: pip install 'partreid[serve,gallery]'"
 _PATIENCE = 30  # seconds that requests under way are given when the service is stopped
 _CONNECTIONS = 128
@@ -78,7 +82,7 @@ def serve(
     # Of pictures that are refused: their senders are told, and nobody else needs to know.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     with _bound(address) as listening:
-        model = Steady(load(run, device, calibration))
+        model = Steady(served(run, device, calibration))
         metrics = Metrics()
 
         def took(many: int) -> None:
@@ -112,6 +116,29 @@ def serve(
             ui.say("nothing is decided: this run has no calibration, see partreid calibrate --help")
         _until_stopped(uvicorn.Server(config), listening)
     ui.say("stopped; all that was acknowledged is kept")
+
+
+def served(run: str | Path, device: str, calibration: str | Path | None) -> Model:
+    """The model of a run: on a CPU the exported one that lies in its folder, if there is one, for it
+    is faster.
+
+    Args:
+        run: Run folder, model.safetensors, or a file of ``partreid export``.
+        device: auto, cpu or cuda.
+        calibration: What decides; None: the one in the exported file, or beside the model.
+
+    Raises:
+        DataError: As of :func:`partreid.inference.load`.
+    """
+    file, beside = Path(run) / EXPORTED, Path(run) / FILE
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if on_gpu or not isdir(run) or not lexists(file):
+        return load(run, device, calibration)
+    model = load(file, device, calibration)
+    if model.calibration is None and lexists(beside):
+        model = load(file, device, beside)
+    ui.say(f"describing crops with {file}")
+    return model
 
 
 def _until_stopped(server: Any, listening: socket.socket) -> None:

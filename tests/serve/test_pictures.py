@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partreid.utils.images import read_resized
 from partreid.errors import DataError
 from partreid.serve.pictures import THUMB, WIDE, Picture, picture_of, thumbnail
+from partreid.utils.images import read_resized
 from tests.serve.made import bomb, encoded, noise
 
 SIZE, MOST = (64, 32), 2**24
