@@ -26,6 +26,7 @@ from partreid.data.synthetic import PRESETS, render
 from partreid.data.transforms import to_batch
 from partreid.export.graph import traced
 from partreid.export.quantise import LEAST, quantised
+from partreid.layers.memory import FORMAT
 from partreid.methods.contract import scheme
 from partreid.recipes import find
 from partreid.recipes.base import Spec
@@ -64,8 +65,8 @@ def ways(trunk: str, crops: list[Crop]) -> dict[str, Way]:
 
     return {
         "eager": by_torch(torch.contiguous_format),
-        "eager, channels last": by_torch(torch.channels_last),
-        "eager, bfloat16": by_torch(torch.channels_last, torch.bfloat16),
+        "eager, channels last": by_torch(FORMAT),
+        "eager, bfloat16": by_torch(FORMAT, torch.bfloat16),
         "ONNX": by_onnx(plain),
         "int8": by_onnx(small),
     }
