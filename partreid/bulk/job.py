@@ -38,7 +38,7 @@ from partreid.bulk.shards import (
 from partreid.data.folders import needed
 from partreid.errors import DataError
 from partreid.inference import load
-from partreid.utils.arguments import check_fields, integer
+from partreid.utils.arguments import check_fields, door, integer
 from partreid.utils.crops import Crop
 from partreid.utils.files import regular, whole_file
 from partreid.utils.images import Pixels, read_image
@@ -359,6 +359,7 @@ def _write(writer: Any, held: list[Any]) -> None:
         held.clear()
 
 
+@door
 def embed_shards(job: Job, shards: Sequence[Path], step: Step | None = None) -> list[Done]:
     """Embed shards one after the other; under ``torchrun`` each process takes its share, and all
     wait for the last.

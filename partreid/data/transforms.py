@@ -208,7 +208,8 @@ def to_batch(images: Sequence[Pixels]) -> Tensor:
     """Images uint8 [H, W, 3] as one float32 tensor [B, 3, H, W], ImageNet-normalised."""
     require(
         len(images) > 0
-        and all(image.ndim == 3 and image.shape == images[0].shape for image in images),
+        and all(isinstance(image, np.ndarray) and image.ndim == 3 for image in images)
+        and len({image.shape for image in images}) == 1,
         "a batch",
         "one or more images uint8 [H, W, 3], all of one size",
         images,

@@ -221,6 +221,7 @@ def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
     return ((q.visibility > 0).float() @ (g.visibility > 0).float().T).round().long().cpu().numpy()
 
 
+@door
 def people_of(asked: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, Any]:
     """A number from 0 for every image, query images first, and how many images each has. Junk
     shares the last one.

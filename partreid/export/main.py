@@ -117,9 +117,9 @@ def export(
     """
     require_packages()
     file = Path(out)
-    report = file.with_suffix(".json")
     if file.suffix.lower() != ".onnx":
         raise DataError(f"{file} has no ending of an ONNX file; name it .onnx")
+    report = file.with_suffix(".json")
     writable(file, report)
     model = load(run, "cpu", calibration)
     if model.method.needs_at_test:

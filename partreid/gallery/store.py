@@ -54,6 +54,7 @@ class Gallery:
     finished.
     """
 
+    @door
     def __init__(
         self, connection: Any, bound: Bound, recipe: str, folder: Path | None, budget: int
     ) -> None:

@@ -21,6 +21,7 @@ from partreid.errors import ShapeError
 from partreid.integrations.frames import as_array
 from partreid.runtime.distance import PartDistance
 from partreid.runtime.types import Embeddings
+from partreid.utils.arguments import Count, door
 
 Singles = NDArray[np.float32]
 
@@ -47,7 +48,8 @@ class Packing:
         ((1, 6), [[1.0, 0.0]])
     """
 
-    def __init__(self, names: tuple[str, ...], width: int, distance: PartDistance) -> None:
+    @door
+    def __init__(self, names: tuple[str, ...], width: Count, distance: PartDistance) -> None:
         self.names, self.width, self.length = names, width, len(names) * width
         metric = "unit_euclidean" if distance.metric == "euclidean" else distance.metric
         far = None if distance.metric == "euclidean" else distance.far

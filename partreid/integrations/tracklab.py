@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,8 +41,8 @@ def TrackLab(model: "str | Path | Describing", batch_size: int = 32) -> Any:
     class PartReID(base):  # type: ignore[misc]  # a class of somebody else, of any kind to mypy
         """Describes detections by their parts."""
 
-        input_columns = (BOXES,)
-        output_columns = (VECTORS, VISIBILITY)
+        input_columns: ClassVar = [BOXES]  # lists: TrackLab asks for that kind
+        output_columns: ClassVar = [VECTORS, VISIBILITY]
         collate_fn: Any = staticmethod(list)
 
         def __init__(self) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.evaluation.decision import shown_by_both
+from partreid.metrics.arrays import as_floats
 from partreid.metrics.calibration import Calibration
 from partreid.types import Embeddings
 from partreid.utils.arguments import Count, door, require
@@ -202,7 +203,7 @@ def estimate_prior(ratios: Any, conflict: Any) -> float:
         >>> round(estimate_prior(ratios, np.zeros((3, 3), bool)), 2)
         0.33
     """
-    odds, apart = np.asarray(ratios, np.float64), np.asarray(conflict, np.bool_)
+    odds, apart = as_floats("ratios", ratios).astype(np.float64), _mask(conflict)
     if odds.ndim != 2 or odds.shape != odds.T.shape or odds.shape != apart.shape:
         raise ShapeError(
             f"ratios {list(odds.shape)} and conflicts {list(apart.shape)} must be [T, T]"
@@ -223,7 +224,7 @@ def estimate_prior(ratios: Any, conflict: Any) -> float:
 @door
 def require_ratios(ratios: Any, conflict: Any) -> tuple[Doubles, NDArray[np.bool_]]:
     """Both as arrays. ShapeError unless they are [T, T], ArgumentError unless finite and symmetric."""
-    odds, apart = np.asarray(ratios, np.float64), np.asarray(conflict, np.bool_)
+    odds, apart = as_floats("log ratios", ratios).astype(np.float64), _mask(conflict)
     if odds.ndim != 2 or odds.shape[0] != odds.shape[1] or odds.shape != apart.shape:
         raise ShapeError(
             f"ratios {list(odds.shape)} and conflicts {list(apart.shape)} must be [T, T]"
@@ -236,3 +237,13 @@ def require_ratios(ratios: Any, conflict: Any) -> tuple[Doubles, NDArray[np.bool
     )
     require(bool(np.array_equal(apart, apart.T)), "conflicts", "symmetric", apart)
     return odds, apart
+
+
+def _mask(given: Any) -> NDArray[np.bool_]:
+    """ArgumentError unless it is an array of truths."""
+    try:
+        mask: Any = np.asarray(given)
+    except ValueError:  # a ragged list
+        mask = np.zeros(0)
+    require(mask.dtype == np.bool_, "conflicts", "truths, bool [T, T]", given)
+    return np.asarray(mask, np.bool_)

@@ -64,6 +64,7 @@ class Model:
         calibration: A :class:`~partreid.runtime.decision.Decision`, or None.
     """
 
+    @door
     def __init__(
         self, session: Any, card: Card, calibration: Decision | None, source: Path
     ) -> None:

@@ -49,22 +49,21 @@ JUNK: Mapping[str, Callable[[], Any]] = {
 
 @cache
 def documented() -> Mapping[str, Any]:
-    """Public functions and classes of the modules that the pages of the Python API are made
-    from.
+    """Public functions and classes that the pages of the Python API show: all of a module, or its
+    ``members`` there.
     """
-    modules = [
-        "partreid.inference",
-        *(
-            name
-            for page in sorted(PAGES.glob("*.md"))
-            for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.M)
-        ),
-    ]
+    modules: dict[str, set[str] | None] = {"partreid.inference": None}
+    for page in sorted(PAGES.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for name, options in re.findall(r"^::: (\S+)\n((?: +.*\n)*)", text + "\n", re.M):
+            listed = re.search(r"members: \[(.*)\]", options)
+            modules.setdefault(name, set(re.split(r",\s*", listed[1])) if listed else None)
     found = {}
-    for name in dict.fromkeys(modules):
+    for name, members in modules.items():
         for key, value in vars(import_module(name)).items():
             if (
                 not key.startswith("_")
+                and (members is None or key in members)
                 and getattr(value, "__module__", None) == name
                 and _takes(value)
             ):
