@@ -62,6 +62,16 @@ EVERY: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("compare {}/run {}/a.jpg {}/a.jpg --picture p.png", 0, ("p.png",)),
     ("rank {}/run {}/a.jpg {}/world/query --sheet s.png", 0, ("s.png",)),
     ("link {}/run {}/crops.csv --out made/linked", 2, ()),  # without a calibration
+    ("export {}/run --out made.onnx", 0, ("made.onnx", "made.json")),
+    # what these do before there is a server; tests/test_gallery_cli.py has the rest
+    ("gallery add gone/people {}/crops --run {}/run", 2, ()),
+    ("gallery search gone {}/run {}/a.jpg", 2, ()),
+    ("gallery info gone", 2, ()),
+    ("gallery forget gone anna", 2, ()),
+    ("gallery verify gone", 2, ()),
+    ("gallery export gone made/people", 2, ()),
+    ("gallery import gone made/people", 2, ()),
+    ("serve {}/run --gallery gone/people --host 0.0.0.0", 2, ()),  # without a key
     (
         "data synth scenes made/film --tiny --people 2 --cameras 2 --seconds 2",
         0,

@@ -20,6 +20,7 @@ from torch.func import functional_call
 from partreid.data.folders import optional
 from partreid.errors import DataError
 from partreid.methods.base import Method
+from partreid.runtime.model import onnxruntime
 from partreid.types import MEAN, STD, Embeddings
 from partreid.utils.text import reason
 
@@ -63,7 +64,8 @@ class Graph(nn.Module):
 
 def require_packages() -> None:
     """DataError unless what exporting needs is installed."""
-    for package in ("onnx", "onnxscript", "onnxruntime"):
+    onnxruntime()  # before any other imports it, see there
+    for package in ("onnx", "onnxscript"):
         optional(package, _EXTRA, _PURPOSE)
 
 

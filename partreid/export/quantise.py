@@ -8,6 +8,7 @@ visibilities.
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from partreid.errors import DataError
 from partreid.export.graph import INPUT, plain
+from partreid.runtime.model import onnxruntime
 from partreid.utils.crops import Crop
 from partreid.utils.text import reason
 
@@ -36,8 +38,11 @@ def quantised(model: bytes, crops: Sequence[Crop], size: tuple[int, int]) -> byt
         DataError: There are too few crops, one cannot be read, or the graph cannot be quantised.
     """
     import onnx
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    onnxruntime()  # before any other imports it, see there
+    quantization: Any = import_module("onnxruntime.quantization")
+    base: Any = quantization.CalibrationDataReader
+    shapes = import_module("onnxruntime.quantization.shape_inference")
 
     if len(crops) < LEAST:
         raise DataError(
@@ -46,7 +51,7 @@ def quantised(model: bytes, crops: Sequence[Crop], size: tuple[int, int]) -> byt
         )
     some = [crops[i] for i in np.linspace(0, len(crops) - 1, min(MOST, len(crops))).astype(int)]
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(base):  # type: ignore[misc]
         """Batches of crops, as onnxruntime asks for them."""
 
         def __init__(self) -> None:
@@ -60,7 +65,7 @@ def quantised(model: bytes, crops: Sequence[Crop], size: tuple[int, int]) -> byt
         whole, ready, out = (Path(folder, f"{name}.onnx") for name in ("whole", "ready", "out"))
         whole.write_bytes(model)
         try:
-            quant_pre_process(str(whole), str(ready), skip_symbolic_shape=True)
+            shapes.quant_pre_process(str(whole), str(ready), skip_symbolic_shape=True)
             graph: Any = onnx.load(ready)
             quantization.quantize_static(
                 str(ready),

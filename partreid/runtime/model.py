@@ -2,6 +2,7 @@
 onnxruntime alone.
 """
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -391,7 +392,10 @@ def mean_cosines(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def onnxruntime() -> Any:
-    """The package. DataError says how to get it."""
+    """The package, told not to report to its makers: since 1.32 it does from the moment of its import,
+    and leaves a device's number and a database in the user's cache. DataError says how to get it.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime as package
     except ImportError:
