@@ -7,8 +7,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 WHOLE = bool(os.environ.get("PARTREID_ATTACK"))
-SECONDS = 1.0  # of work for one test
-LEAST = 8
+SECONDS = 0.6  # of work for one test
+LEAST = 5
 tried: Counter[str] = Counter()  # what this process tried, and what there was
 
 
