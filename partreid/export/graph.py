@@ -129,6 +129,7 @@ def _any_visibility() -> Iterator[None]:
     has none yet. The runtime looks at those that come out.
     """
     check = Embeddings.require_visibilities
+    # mypy dislikes a method changed, which is what this is for
     Embeddings.require_visibilities = lambda self: None  # type: ignore[method-assign]
     try:
         yield

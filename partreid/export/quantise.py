@@ -51,6 +51,7 @@ def quantised(model: bytes, crops: Sequence[Crop], size: tuple[int, int]) -> byt
         )
     some = [crops[i] for i in np.linspace(0, len(crops) - 1, min(MOST, len(crops))).astype(int)]
 
+    # onnxruntime has no types, so its class is of any kind to mypy
     class Reader(base):  # type: ignore[misc]
         """Batches of crops, as onnxruntime asks for them."""
 
