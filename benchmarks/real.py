@@ -110,7 +110,7 @@ def trunk_of(method: str, weights: Path) -> Spec:
 
 
 # The joined map is worth something by itself: who has it is compared with a BoT that has it too.
-FINE = ("bot_fine", "bpbreid", "isp", "hcga")
+FINE = ("bot_fine", "bpbreid", "isp", "hcga", "halfseen")
 
 
 def label_of(spec: Spec) -> Spec:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +57,7 @@ class TrainSet(Dataset[Row]):
         self.samples, self.ids, self.size = samples, ids, size
         self.augment, self.cues, self.seed = augment, cues, seed
         self.spatial = frozenset(name for name, cue in cues.items() if cue.spatial)
+        self.several = len(set(ids)) > 1
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -63,17 +66,9 @@ class TrainSet(Dataset[Row]):
     def __getitem__(self, draw: Draw) -> Row:  # type: ignore[override]
         index, epoch, position = draw
         sample = self.samples[index]
-        items = {name: cue[index] for name, cue in self.cues.items()}
-        items = {
-            name: resize_nearest(item, self.size) if name in self.spatial else item
-            for name, item in items.items()
-        }
-        view = View(
-            read_resized(sample.path, self.size),
-            items,
-            {n: c.mirror for n, c in self.cues.items()},
-            self.spatial,
-        )
+        view = self._read(index)
+        if self.several:
+            view = replace(view, another=partial(self._another, index))
         random = np.random.Generator(
             np.random.Philox(np.random.SeedSequence([self.seed, 23, epoch, position]))
         )
@@ -85,6 +80,24 @@ class TrainSet(Dataset[Row]):
             sample.camera,
             {n: finished(self.cues[n], c) for n, c in view.cues.items()},
         )
+
+    def _read(self, index: int) -> View:
+        items = {name: cue[index] for name, cue in self.cues.items()}
+        return View(
+            read_resized(self.samples[index].path, self.size),
+            {
+                name: resize_nearest(item, self.size) if name in self.spatial else item
+                for name, item in items.items()
+            },
+            {n: c.mirror for n, c in self.cues.items()},
+            self.spatial,
+        )
+
+    def _another(self, index: int, random: np.random.Generator) -> View:
+        """Any image of any other identity, as it is."""
+        while self.ids[other := int(random.integers(len(self.samples)))] == self.ids[index]:
+            pass
+        return self._read(other)
 
 
 def finished(cue: CueSource, item: NDArray[np.generic]) -> NDArray[np.generic]:

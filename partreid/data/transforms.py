@@ -29,13 +29,15 @@ class View:
     mirrored.
 
     spatial cues are uint8 [H, W] or [H, W, C] maps on the image's grid; the others are left alone
-    by crop and erase.
+    by crop and erase. another: a training image of somebody else with its cues, as it was read;
+    None where there are no others.
     """
 
     image: Pixels
     cues: Mapping[str, NDArray[np.generic]]
     mirrors: Mapping[str, Callable[[NDArray[np.generic]], NDArray[np.generic]]]
     spatial: frozenset[str]
+    another: "Callable[[Random], View] | None" = None
 
     def with_spatial(
         self, move: Callable[[NDArray[np.generic]], NDArray[np.generic]], image: Pixels
@@ -186,7 +188,14 @@ def jitter(p: float = 0.5, brightness: float = 0.2, contrast: float = 0.15) -> T
 TRANSFORMS: Registry[Callable[..., Transform]] = Registry(
     "transform",
     "partreid.transforms",
-    {"crop": crop, "zoom": zoom, "mirror": mirror, "erase": erase, "jitter": jitter},
+    {
+        "crop": crop,
+        "zoom": zoom,
+        "mirror": mirror,
+        "erase": erase,
+        "jitter": jitter,
+        "paste": "partreid.data.pasting:paste",
+    },
 )
 
 

@@ -29,7 +29,6 @@ def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
     method = Spec(
         recipe.method.name, **_changed(recipe.method.args, main.method.args, base.method.args)
     )
-    dropped = _augments(main) - _augments(recipe)
     small = replace(
         base,
         name=f"{recipe.name}@{base.name.split('/')[1]}",
@@ -41,7 +40,7 @@ def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
             }
         ),
         stages=_stages(recipe, main, base),
-        augment=tuple(spec for spec in base.augment if spec.name not in dropped),
+        augment=_augmented(recipe, main, base),
         distance=recipe.distance,
         notes=(f"{recipe.name} at the size of {base.train}", *base.notes),
         expect=None,
@@ -81,6 +80,19 @@ def _merged(recipe: Recipe, main: Recipe, small: Recipe, base: Recipe) -> tuple[
     if small.digest == base.digest and recipe.digest != main.digest:
         own.append(f"so this row and {main.name} are one and the same at this size")
     return tuple(own)
+
+
+def _augmented(row: Recipe, main: Recipe, base: Recipe) -> tuple[Spec, ...]:
+    """The base's transforms less those that the row leaves out. What the row changes in one is
+    changed here if the base has it as the main row does; what was set for the size stays.
+    """
+    dropped = _augments(main) - _augments(row)
+    rows, usual = ({spec.name: spec for spec in recipe.augment} for recipe in (row, main))
+    return tuple(
+        rows[spec.name] if spec == usual.get(spec.name) else spec
+        for spec in base.augment
+        if spec.name not in dropped
+    )
 
 
 def _augments(recipe: Recipe) -> set[str]:
