@@ -41,8 +41,8 @@ from pyarrow import parquet
 
 from benchmarks.about import about
 from partreid import build
-from partreid.bulk.job import _rows
 from partreid.bulk.shards import heads, shards_of
+from partreid.bulk.worker import _rows
 from partreid.data.synthetic import PRESETS, write
 from partreid.errors import DataError
 from partreid.recipes import find
@@ -134,14 +134,14 @@ def _cpu() -> float:
 
 
 def reading(shards: Path, size: tuple[int, int]) -> float:
-    """CPU milliseconds that a crop takes from the shard to the network's pixels."""
+    """CPU milliseconds that a crop takes from the shard to the network's pixels and its looks."""
     crops, began = 0, _cpu() + time.process_time()
     for head in heads(shards_of(shards)):
         for _, sources in _rows(head):
             crops += len(sources)
             for source in sources:
                 with contextlib.suppress(DataError):
-                    source.pixels(size)
+                    source.read(size)
     return 1e3 * (_cpu() + time.process_time() - began) / crops
 
 

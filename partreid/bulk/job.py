@@ -1,362 +1,26 @@
 """Embedding shards: in one process, in those of ``torchrun``, or by Ray.
 
-A shard is the unit of work. Its embeddings get their name when all of them are on the disk, so a
-killed job goes on where it stopped: what has its name is whole. One worker embeds a shard; all three
-engines call it.
+A shard is the unit of work. One worker embeds a shard; all three engines call it.
 """
 
 import contextlib
-import io
-import logging
 import os
-import re
-import socket
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from json import dumps
-from math import ceil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from partreid.bulk.shards import (
-    COUNTS,
-    KEY,
-    MODEL,
-    ROWS,
-    Head,
-    heads,
-    note_of,
-    require_crops,
-    source_of,
-    tables,
-)
-from partreid.data.folders import needed
-from partreid.errors import DataError
-from partreid.inference import load
-from partreid.utils.arguments import check_fields, door, integer
-from partreid.utils.crops import Crop
-from partreid.utils.files import regular, whole_file
-from partreid.utils.images import Pixels, read_image
-from partreid.utils.lock import alone_in
-from partreid.utils.text import reason
+from partreid.bulk.on_ray import embed_on_ray as embed_on_ray
+from partreid.bulk.worker import BAD, begun
+from partreid.bulk.worker import Done as Done
+from partreid.bulk.worker import Job as Job
+from partreid.bulk.worker import Step as Step
+from partreid.utils.arguments import door
 
 SOME_BAD = 3  # exit status: all is done but for images that cannot be read
-BAD = "bad"  # the folder of the lists of those
-LARGEST = 65_504.0  # of float16
 WAIT = timedelta(days=7)  # until the slowest process of torchrun has done its share
-REACHED = 10.0  # seconds in which a Ray cluster must answer
-_AGAIN = "choose another folder with --out, or remove it to embed the shard again"
-
-Step = Callable[..., None]  # called with crops done, crops in all and a note
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every worker is told.
-
-    Args:
-        run: Run folder or model.safetensors.
-        out: Folder of the embeddings.
-        device: "auto", "cpu" or "cuda".
-        batch: Crops that go through the network together.
-        strict: Whether the first image or shard that cannot be read ends the job.
-        workers: Threads that read the next crops while the network works.
-
-    Raises:
-        ArgumentError: A batch of none, or no thread.
-
-    Examples:
-        >>> Job(Path("runs/bpbreid"), Path("embedded-shards")).batch
-        64
-    """
-
-    run: Path
-    out: Path
-    device: str = "auto"
-    batch: int = 64
-    strict: bool = False
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        integer("batch", self.batch, 1)
-        integer("workers", self.workers, 1)
-
-
-@dataclass(frozen=True)
-class Done:
-    """What became of a shard.
-
-    Args:
-        name: Of its file.
-        crops: How many were embedded.
-        bad: How many could not be read.
-        skipped: Whether it was finished before.
-        error: Why it has no embeddings: it is damaged. "" if it has.
-
-    Examples:
-        >>> summary([Done("a.parquet", crops=3), Done("b.parquet", crops=2, skipped=True)])
-        '5 crops in 2 shards, 1 of them finished before'
-    """
-
-    name: str
-    crops: int = 0
-    bad: int = 0
-    skipped: bool = False
-    error: str = ""
-
-
-class _Damaged(DataError):
-    """A shard whose rows cannot be read; the others can be."""
-
-
-class Worker:
-    """A model that stays, and embeds shard after shard."""
-
-    def __init__(self, job: Job) -> None:
-        self.job, self.model = job, load(job.run, job.device)
-        black: Pixels = np.zeros((*self.model.recipe.size, 3), np.uint8)
-        bound, e = self.model.bound, self.model.embed([black])
-        self.width = e.vectors.shape[2]
-        self.about = {  # of every shard
-            "names": list(e.names),
-            "width": self.width,
-            "distance": asdict(self.model.method.distance),
-            "recipe": self.model.recipe.name,
-            "digest": bound.recipe,
-            "weights": bound.weights,
-        }
-
-    def finished(self, head: Head, shard: Path) -> Done:
-        """What the finished shard ``head`` says of itself. DataError if it is not what this job
-        would write.
-        """
-        note = note_of(head, KEY, MODEL)
-        counts = note_of(head, COUNTS, {"crops": int, "bad": int})
-        if note is None or counts is None:
-            raise DataError(f"{head.file} holds no embeddings and is in the way; {_AGAIN}")
-        if any(note[what] != self.about[what] for what in ("weights", "digest")):
-            raise DataError(
-                f"{head.file} is of another model ({note['recipe']}, weights "
-                f"{note['weights'][:12]}, recipe {note['digest']}) than {self.job.run} "
-                f"({self.about['recipe']}, weights {str(self.about['weights'])[:12]}, recipe "
-                f"{self.about['digest']}); {_AGAIN}"
-            )
-        if note["source"] != source_of(shard):
-            raise DataError(f"{head.file} was made from another shard of this name; {_AGAIN}")
-        return Done(shard.name, counts["crops"], counts["bad"], True)
-
-    def unfinished(self, shards: Sequence[Path]) -> tuple[list[Done], list[Path]]:
-        """What is finished, and the shards that are not."""
-        there = [shard for shard in shards if (self.job.out / shard.name).exists()]
-        found = heads([self.job.out / shard.name for shard in there], _AGAIN)
-        done = [self.finished(head, shard) for head, shard in zip(found, there, strict=True)]
-        whole = set(there)
-        return done, [shard for shard in shards if shard not in whole]
-
-    def __call__(self, head: Head, step: Callable[[int], None] | None = None) -> Done:
-        """Embed one shard, unless it is finished. Memory is that of a batch, of the rows that are
-        written together, and of the list of its bad images.
-
-        OUT/NAME holds a row for each crop that can be read, OUT/bad/NAME id and reason of the
-        others. step: called with the number of crops that are done.
-
-        Raises:
-            DataError: What is finished is of another model or source, or another process is at it.
-        """
-        shard = head.file
-        with alone_in(self.job.out, shard.name):
-            done, open_ = self.unfinished([shard])
-            if not open_:
-                return done[0]
-            try:
-                return self._embedded(head, step or (lambda crops: None))
-            except _Damaged as error:
-                if self.job.strict:
-                    raise
-                return Done(shard.name, error=str(error))
-
-    def _embedded(self, head: Head, step: Callable[[int], None]) -> Done:
-        from pyarrow import parquet
-
-        shard, crops = head.file, 0
-        note = {
-            **self.about,
-            "source": source_of(shard),
-            "folder": str(shard.parent.absolute()),
-        }
-        rows = _rows(head)
-        kept = next(rows)[0].schema  # of the empty table
-        schema = self._schema(kept).with_metadata({KEY: dumps(note)})
-        bad: list[tuple[Any, str]] = []
-        with (
-            whole_file(self.job.out / shard.name) as file,
-            # Numbers of embeddings hardly repeat: dictionaries of them only cost time.
-            parquet.ParquetWriter(
-                file, schema, compression="zstd", use_dictionary=kept.names
-            ) as writer,
-        ):
-            held: list[Any] = []
-            for table, pictures, n in self._batches(rows, shard, bad):
-                if pictures:
-                    held.append(self._table(table, pictures, schema, shard))
-                    crops += len(pictures)
-                if sum(map(len, held)) >= ROWS:
-                    _write(writer, held)
-                step(n)
-            _write(writer, held)
-            writer.add_key_value_metadata({COUNTS: dumps({"crops": crops, "bad": len(bad)})})
-            writer.close()
-            # Before the shard has its name: a kill between the two only lists the same rows again.
-            self._list(bad, kept, shard.name)
-        return Done(shard.name, crops, len(bad))
-
-    def _batches(
-        self, rows: Iterator[tuple[Any, list["_Source"]]], shard: Path, bad: list[tuple[Any, str]]
-    ) -> Iterator[tuple[Any, list[Pixels], int]]:
-        """(rows, pixels, rows read) of a batch of pictures that can be read; the others go to
-        ``bad``.
-        """
-        import pyarrow as arrow
-
-        held: list[Any] = []
-        pictures: list[Pixels] = []
-        read = 0
-        for table, coming in _ahead(rows, self.model.recipe.size, self.job.workers):
-            good = []
-            for row, picture in enumerate(coming):
-                try:
-                    pictures.append(picture.result())
-                    good.append(row)
-                except DataError as error:
-                    name = table["id"][row].as_py()
-                    if self.job.strict:
-                        raise DataError(f"{shard}, id {name}: {error}") from None
-                    bad.append((name, str(error)))
-            held.append(table.take(arrow.array(good, "int64")))
-            read += len(table)
-            if len(pictures) >= self.job.batch:
-                yield arrow.concat_tables(held), pictures, read
-                held, pictures, read = [], [], 0
-        if read:
-            yield arrow.concat_tables(held), pictures, read
-
-    def _schema(self, kept: Any) -> Any:
-        import pyarrow as arrow
-
-        names = len(self.model.names)
-        for name, kind, size in (
-            ("vectors", arrow.float16(), names * self.width),
-            ("visibility", arrow.float32(), names),
-        ):
-            kept = kept.append(arrow.field(name, arrow.list_(kind, size)))
-        return kept
-
-    def _table(self, table: Any, pictures: list[Pixels], schema: Any, shard: Path) -> Any:
-        """The embeddings beside what is known of their crops."""
-        import pyarrow as arrow
-
-        try:
-            e = self.model.embed(pictures, self.job.batch)
-        except DataError as error:
-            first, last = table["id"][0].as_py(), table["id"][-1].as_py()
-            raise DataError(f"{shard}, crops from id {first} to {last}: {error}") from None
-        most = float(e.vectors.abs().max())
-        if most > LARGEST:
-            raise DataError(
-                f"the model gives {most:g}, and float16 ends at {LARGEST:g}; take a model whose "
-                "embeddings are smaller, or embed folders, which keep float32"
-            )
-        numbers = (e.vectors.flatten(1).half().numpy(), e.visibility.numpy())
-        lists = [
-            arrow.FixedSizeListArray.from_arrays(arrow.array(x.ravel()), x.shape[1])
-            for x in numbers
-        ]
-        columns = [*(column.combine_chunks() for column in table.columns), *lists]
-        return arrow.Table.from_arrays(columns, schema=schema)
-
-    def _list(self, bad: Sequence[tuple[Any, str]], kept: Any, name: str) -> None:
-        import pyarrow as arrow
-        from pyarrow import parquet
-
-        file = self.job.out / BAD / name
-        file.unlink(missing_ok=True)
-        if not bad:
-            return
-        ids = arrow.array([i for i, _ in bad], kept.field("id").type)
-        table = arrow.table({"id": ids, "reason": [why for _, why in bad]})
-        with whole_file(file) as listed:
-            parquet.write_table(table, listed)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A picture of a row: a file, its bytes, or why there is none."""
-
-    given: Path | bytes | str
-
-    def pixels(self, size: tuple[int, int]) -> Pixels:
-        """uint8 RGB [H, W, 3]. DataError if it cannot be read."""
-        if isinstance(self.given, str):
-            raise DataError(self.given)
-        if isinstance(self.given, Path):
-            return Crop(str(self.given), regular(self.given, "crop")).pixels(size)
-        picture = read_image(io.BytesIO(self.given), size)
-        return Crop("the picture", picture=picture).pixels(size)
-
-
-def _rows(head: Head) -> Iterator[tuple[Any, list[_Source]]]:
-    """(what is kept of some rows, their pictures); the first is empty and has the types."""
-    picture = require_crops(head)
-    try:
-        for table, large in tables(head, [*head.kept, *({picture} - set(head.kept))]):
-            sources = []
-            for value in table[picture].to_pylist():
-                if large:
-                    value = (
-                        f"the picture has {large:,} bytes, and a crop has at most 8 MiB; make it "
-                        "smaller"
-                    )
-                elif value is None:
-                    value = "the row has no picture; give each crop one"
-                elif isinstance(value, str):
-                    value = head.file.parent / value  # an absolute one stays as it is
-                sources.append(_Source(value))
-            yield table.select(list(head.kept)), sources
-    except DataError as error:
-        raise _Damaged(str(error)) from None
-
-
-def _ahead(
-    rows: Iterator[tuple[Any, list[_Source]]], size: tuple[int, int], workers: int
-) -> Iterator[tuple[Any, list[Future[Pixels]]]]:
-    """Pictures become pixels in threads, some rows before they are asked for."""
-    with ThreadPoolExecutor(workers) as pool:
-        held: list[tuple[Any, list[Future[Pixels]]]] = []
-        try:
-            for table, sources in rows:
-                held.append((table, [pool.submit(source.pixels, size) for source in sources]))
-                if len(held) > 1:
-                    yield held.pop(0)
-            while held:
-                yield held.pop(0)
-        finally:
-            for _, coming in held:
-                for picture in coming:
-                    picture.cancel()  # the caller has failed
-
-
-def _write(writer: Any, held: list[Any]) -> None:
-    import pyarrow as arrow
-
-    if held:
-        writer.write_table(arrow.concat_tables(held), ROWS * 2)
-        held.clear()
 
 
 @door
@@ -387,7 +51,7 @@ def embed_shards(job: Job, shards: Sequence[Path], step: Step | None = None) -> 
     if torch.cuda.is_available() and world > 1:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     with _together(world) as gathered:
-        worker, done, open_ = _begun(job, list(shards[rank::world]))
+        worker, done, open_ = begun(job, list(shards[rank::world]))
         crops, total = 0, sum(head.rows for head in open_)
         for number, head in enumerate(open_, 1):
             note = f"crops, shard {number} of {len(open_)}"
@@ -404,27 +68,12 @@ def embed_shards(job: Job, shards: Sequence[Path], step: Step | None = None) -> 
         return sorted(gathered(done), key=lambda shard: shard.name)
 
 
-def _begun(job: Job, shards: list[Path]) -> tuple[Worker, list[Done], list[Head]]:
-    """The model, the shards that are finished, and the heads of the others. All that a user can
-    have got wrong is told here, before the work.
-    """
-    for shard in shards:
-        if (job.out / shard.name).resolve() == shard.resolve():
-            raise DataError(f"{shard} would be replaced by its embeddings; give another --out")
-    found = {head.file: head for head in heads(shards)}
-    for head in found.values():
-        require_crops(head)
-    worker = Worker(job)
-    done, open_ = worker.unfinished(shards)
-    return worker, done, [found[shard] for shard in open_]
-
-
 @contextlib.contextmanager
 def _together(world: int) -> Iterator[Callable[[list[Done]], list[Done]]]:
     """What gathers the shards of all processes that torchrun started. It waits for the slowest: an
     exit status other than 0 makes torchrun end the others.
     """
-    if world == 1 or "MASTER_ADDR" not in os.environ:  # shared out by hand: each for itself
+    if world == 1 or not _together_started():  # shared out by hand: each for itself
         yield lambda done: done
         return
     from torch import distributed
@@ -442,137 +91,21 @@ def _together(world: int) -> Iterator[Callable[[list[Done]], list[Done]]]:
         distributed.destroy_process_group()
 
 
-def embed_on_ray(
-    job: Job,
-    shards: Sequence[Path],
-    address: str | None = None,
-    actors: int | None = None,
-    step: Step | None = None,
-) -> list[Done]:
-    """The same on Ray: a pool of actors with a model each, which take a shard at a time.
+def _together_started() -> bool:
+    return "MASTER_ADDR" in os.environ
 
-    Shards, run and output must have the same paths on every machine, which has partreid installed.
 
-    Args:
-        job: Model, output and how.
-        shards: See :func:`partreid.bulk.shards.shards_of`.
-        address: Of the cluster; None: Ray is started on this machine.
-        actors: How many; None: one for each GPU, or for each CPU if there is none.
-        step: Called with crops done and crops in all, after each shard.
+def under_torchrun() -> bool:
+    """Whether torchrun started this process, whose exit status nobody then sees."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
-    Returns:
-        What became of each shard, by name.
 
-    Raises:
-        DataError: As of :func:`embed_shards`; Ray is not installed, does not start, or has not the
-            processors for so many actors.
+def speaks() -> bool:
+    """Whether this process tells of the shards and ends with their status: of processes that were
+    started together the first alone. Any other that ended with a status would have torchrun stop
+    the first, perhaps before it has spoken.
     """
-    needed("ray", "ray", "--engine ray")
-    there = replace(job, run=job.run.absolute(), out=job.out.absolute())
-    # Here on a CPU, as this machine need not have the GPUs; refused before any actor starts.
-    _, done, open_ = _begun(replace(there, device="cpu"), [shard.absolute() for shard in shards])
-    if open_:
-        with _ray(address, actors) as ray:
-            for finished in _mapped(ray, there, open_, actors, step):
-                done.append(finished)
-    return sorted(done, key=lambda shard: shard.name)
-
-
-@contextlib.contextmanager
-def _ray(address: str | None, actors: int | None) -> Iterator[Any]:
-    """Ray, connected or started, and left as it was."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    import ray
-
-    mine = not ray.is_initialized()
-    if mine:
-        here: dict[str, Any] = {"include_dashboard": False}
-        if actors is not None:
-            here["num_cpus"] = max(actors, os.cpu_count() or 1)
-        given = address or os.environ.get("RAY_ADDRESS")
-        _require_reachable(given)
-        try:
-            ray.init(
-                log_to_driver=False,
-                logging_level="ERROR",
-                **(here if given in (None, "local") else {"address": given}),
-            )
-        except Exception as error:  # of many kinds: ConnectionError, RuntimeError, Exception itself
-            raise DataError(
-                f"Ray does not start ({reason(error)}); check what else runs on this "
-                "machine, or leave --engine ray away: torchrun shares the shards out, too"
-            ) from None
-    try:
-        yield ray
-    finally:
-        if mine:
-            ray.shutdown()
-
-
-def _require_reachable(address: str | None) -> None:
-    """DataError if nobody listens there: Ray itself goes on trying for many minutes."""
-    found = re.fullmatch(r"(?:ray://)?(.+):(\d{1,5})", address or "")
-    if found is None:  # "local", "auto"
-        return
-    try:
-        socket.create_connection((found[1], int(found[2])), REACHED).close()
-    except (OSError, OverflowError) as error:
-        raise DataError(
-            f"no Ray answers at {address} ({reason(error)}); check --address, and that ray start "
-            "has run there"
-        ) from None
-
-
-def _mapped(
-    ray: Any, job: Job, open_: Sequence[Head], actors: int | None, step: Step | None
-) -> Iterator[Done]:
-    """Shards as they are done. DataError of an actor ends it."""
-    from ray import data
-
-    has = ray.cluster_resources()
-    cpus, gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0)) if job.device != "cpu" else 0
-    if job.device == "cuda" and not gpus:
-        raise DataError("Ray knows of no GPU; leave --device away, or start Ray where there is one")
-    count = min(actors or gpus or cpus, len(open_))
-    if count > cpus:
-        raise DataError(
-            f"Ray has {cpus} CPUs, and {count} actors need one each; give fewer --actors"
-        )
-    data.DataContext.get_current().enable_progress_bars = False  # there is ours
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    rows = data.from_items(
-        [{"shard": i} for i in range(len(open_))], override_num_blocks=len(open_)
-    ).map(
-        _Actor,
-        fn_constructor_args=(job, list(open_)),
-        compute=data.ActorPoolStrategy(size=count),
-        num_cpus=1,
-        num_gpus=1 / ceil(count / gpus) if gpus else 0,  # whole actors share a GPU
-    )
-    crops, total = 0, sum(head.rows for head in open_)
-    for row in rows.iter_rows():
-        if row["refused"]:
-            raise DataError(row["refused"])
-        crops += row["rows"]
-        if step is not None:
-            step(crops, total, "crops")
-        yield Done(row["name"], row["crops"], row["bad"], row["skipped"], row["error"])
-
-
-class _Actor:
-    """A worker that Ray hands shards."""
-
-    def __init__(self, job: Job, open_: Sequence[Head]) -> None:
-        self.worker, self.open = Worker(job), open_
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        head = self.open[row["shard"]]
-        done, refused = Done(head.file.name), ""
-        try:
-            done = self.worker(head)
-        except DataError as error:  # Ray would wrap it in a traceback
-            refused = str(error)
-        return {**asdict(done), "rows": head.rows, "refused": refused}
+    return not _together_started() or os.environ.get("RANK", "0") == "0"
 
 
 def summary(done: Sequence[Done]) -> str:

@@ -28,6 +28,7 @@ from partreid.types import Embeddings
 from partreid.utils.arguments import door, fits, require
 from partreid.utils.files import parse_json, regular
 from partreid.utils.folders import entries, images_in
+from partreid.utils.looks import LOOKS
 from partreid.utils.text import brief, reason
 
 WRITE, REMOVE = "write it again", "embed the shard again, see: partreid embed --help"
@@ -39,6 +40,7 @@ KNOWN = {  # what is kept of a crop beside its embedding, and the kinds that it 
     "path": ("texts",),
 }
 OURS = {"vectors": ("vectors",), "visibility": ("vectors",)}
+LOOKED = "looks"  # a column that shards of earlier versions have not
 KEY, COUNTS = "partreid", "partreid.counts"  # of the metadata
 ROWS = 4096  # of embeddings that are held besides a batch
 TAIL = 65_536  # bytes at the end of a shard, where Parquet keeps sizes and places of all columns
@@ -91,7 +93,8 @@ class Known:
 
     Args:
         saved: N embeddings, float32, with files, model and distance; they are what ``rank`` and a
-            gallery take. How the crops look is not known.
+            gallery take. How the crops look is known if all of the shards say it, as those of
+            earlier versions do not.
         ids: N ids, as the shards told them.
         cameras: N cameras, None where nobody knows.
         times: N times, None where nobody knows; fractions of a microsecond are cut off.
@@ -269,9 +272,9 @@ def read_shards(source: str | Path, rows: int = ROWS) -> Iterator[Known]:
         >>> [len(known.saved) for known in read_shards("embedded-shards", rows=2)]
         [3, 2]
     """
-    found, model = _of_one_model(Path(source))
+    found, _, columns = _of_one_model(Path(source))
     held: list[Known] = []
-    for known in _pieces(found, model):
+    for known in _pieces(found, columns):
         held.append(known)
         if sum(len(k.ids) for k in held) >= rows:
             yield _joined(held)
@@ -300,32 +303,37 @@ def load_shards(source: str | Path) -> Known:
         >>> known.ids[hits[0].row], hits[0].path.name
         (3, '3.jpg')
     """
-    found, model = _of_one_model(Path(source))
+    found, model, columns = _of_one_model(Path(source))
     n, m, width = sum(head.rows for head in found), len(model["names"]), model["width"]
-    wanted, free = n * (m * (width + 1)) * 4, _free()
+    more = len(LOOKS) if LOOKED in columns else 0
+    wanted, free = n * (m * (width + 1) + more) * 4, _free()
     if wanted > SPARE * free:
         raise DataError(
             f"{n:,} embeddings take {wanted / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB "
             "are free; read them piece by piece with read_shards, or give fewer shards"
         )
     vectors, visibility = torch.empty(n, m, width), torch.empty(n, m)
+    looks = torch.empty(n, more) if more else None
     ids: list[Id] = []
     paths: list[Path | None] = []
     cameras: list[Id | None] = []
     times: list[Time | None] = []
-    for known in _pieces(found, model):
+    for known in _pieces(found, columns):
         here = slice(len(ids), len(ids) + len(known.ids))
         vectors[here] = known.saved.embeddings.vectors
         visibility[here] = known.saved.embeddings.visibility
+        if looks is not None and known.saved.looks is not None:
+            looks[here] = known.saved.looks
         ids += known.ids
         paths += known.saved.paths
         cameras += known.cameras
         times += known.times
     e = Embeddings(vectors, visibility, tuple(model["names"]))
-    return Known(_saved(e, paths, model), tuple(ids), tuple(cameras), tuple(times))
+    return Known(_saved(e, paths, model, looks), tuple(ids), tuple(cameras), tuple(times))
 
 
-def _of_one_model(source: Path) -> tuple[list[Head], dict[str, Any]]:
+def _of_one_model(source: Path) -> tuple[list[Head], dict[str, Any], tuple[str, ...]]:
+    """The shards, their model, and which of the columns of embeddings all of them have."""
     found: list[Head] = []
     first: dict[str, Any] = {}
     for head in heads(shards_of(source), REMOVE):
@@ -347,15 +355,19 @@ def _of_one_model(source: Path) -> tuple[list[Head], dict[str, Any]]:
                     "all with one model"
                 )
         found.append(head)
-    return found, first
+    if not all(LOOKED in dict(head.columns) for head in found):
+        return found, first, tuple(OURS)
+    for head in found:
+        head.require(LOOKED, ("vectors",), REMOVE)
+    return found, first, (*OURS, LOOKED)
 
 
-def _pieces(found: Sequence[Head], model: Mapping[str, Any]) -> Iterator[Known]:
+def _pieces(found: Sequence[Head], columns: Sequence[str]) -> Iterator[Known]:
     """A few embeddings at a time, checked."""
     for head in found:
         note = note_of(head, KEY, MODEL)
         assert note is not None, "it was there a moment ago"
-        for table, _ in tables(head, [*head.kept, *OURS], REMOVE):
+        for table, _ in tables(head, [*head.kept, *columns], REMOVE):
             if not len(table):
                 continue
             try:
@@ -377,7 +389,9 @@ def _known(table: Any, note: Mapping[str, Any]) -> Known:
     folder = Path(note["folder"])
     paths = [None if path is None else folder / path for path in _texts(table, "path")]
     kept = (tuple(_texts(table, name)) for name in ("id", "camera", "time"))
-    return Known(_saved(e, paths, note), *kept)
+    looked = LOOKED in table.column_names
+    looks = _numbers(table, LOOKED, len(LOOKS)) if looked else None
+    return Known(_saved(e, paths, note, looks), *kept)
 
 
 def _numbers(table: Any, name: str, size: int) -> torch.Tensor:
@@ -410,20 +424,30 @@ def _texts(table: Any, name: str) -> list[Any]:
 
 
 def _saved(
-    e: Embeddings, paths: Sequence[Path | None], model: Mapping[str, Any]
+    e: Embeddings,
+    paths: Sequence[Path | None],
+    model: Mapping[str, Any],
+    looks: torch.Tensor | None,
 ) -> SavedEmbeddings:
     rule = dict(model["distance"])
     require(set(rule) == set(PartDistance.__dataclass_fields__), "distance", "a PartDistance", rule)
     if isinstance(rule["weights"], list):
         rule["weights"] = tuple(rule["weights"])
     return SavedEmbeddings(
-        e, tuple(paths), model["recipe"], model["digest"], model["weights"], PartDistance(**rule)
+        e,
+        tuple(paths),
+        model["recipe"],
+        model["digest"],
+        model["weights"],
+        PartDistance(**rule),
+        looks,
     )
 
 
 def _joined(some: Sequence[Known]) -> Known:
     first = some[0].saved
     every = Embeddings.stack([known.saved.embeddings for known in some])
+    looks = [known.saved.looks for known in some if known.saved.looks is not None]
     saved = SavedEmbeddings(
         every,
         tuple(path for known in some for path in known.saved.paths),
@@ -431,6 +455,7 @@ def _joined(some: Sequence[Known]) -> Known:
         first.digest,
         first.weights,
         first.distance,
+        torch.cat(looks) if looks else None,
     )
     return Known(
         saved,

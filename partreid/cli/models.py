@@ -234,12 +234,16 @@ def embed(
                 done = bulk.embed_on_ray(job, shards_of(crops), address, actors, step)
             else:
                 done = bulk.embed_shards(job, shards_of(crops), step)
+        if not bulk.speaks():
+            return
         for shard in done:
             if shard.error:
                 ui.say(f"no embeddings of {shard.name}: {shard.error}")
         ui.say(f"{bulk.summary(done)} -> {out}")
-        if bulk.status(done):
-            raise SystemExit(bulk.status(done))
+        if status := bulk.status(done):
+            if bulk.under_torchrun():
+                ui.say(f"exit status {status}, which torchrun turns into a 1 of its own")
+            raise SystemExit(status)
         return
     if strict or engine != "local" or batch != 64:
         ui.fail(

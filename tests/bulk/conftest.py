@@ -1,7 +1,9 @@
-"""Reading in this very process what is known to be good: a process apart costs a third of a second."""
+"""A run to embed with, and reading in this very process what is known to be good: a process apart
+costs a third of a second.
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,11 @@ import pytest
 from partreid.bulk import shards
 from partreid.data import foreign
 from partreid.errors import DataError
+
+
+@pytest.fixture()
+def run(trained: Callable[[str], Path]) -> Path:
+    return trained("bpbreid")
 
 
 @pytest.fixture()

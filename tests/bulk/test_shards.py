@@ -69,6 +69,8 @@ def test_embeddings_come_back_as_they_were_written(
     known, saved = load_shards(out), model.index([sample.path for sample in benchmark.gallery[:4]])
     assert known.ids == tuple(range(12)) and known.cameras == (1,) * 12
     assert known.times == (0.5,) * 12 and set(known.saved.paths) == {None}
+    assert saved.looks is not None and known.saved.looks is not None
+    assert torch.equal(known.saved.looks[:4], saved.looks)
     e = known.saved.embeddings
     assert torch.equal(e.vectors[:4], saved.embeddings.vectors.half().float())
     assert torch.equal(e.visibility[:4], saved.embeddings.visibility)
@@ -84,6 +86,19 @@ def test_pieces_are_the_whole(out: Path) -> None:
     assert sum((piece.ids for piece in pieces), ()) == whole.ids
     vectors = torch.cat([piece.saved.embeddings.vectors for piece in pieces])
     assert torch.equal(vectors, whole.saved.embeddings.vectors)
+    (all_of_them,) = read_shards(out, rows=12)
+    assert whole.saved.looks is not None and all_of_them.saved.looks is not None
+    assert torch.equal(all_of_them.saved.looks, whole.saved.looks)
+
+
+@pytest.mark.usefixtures("near")
+def test_looks_are_known_if_all_shards_say_them(out: Path, tmp_path: Path) -> None:
+    """Those of earlier versions do not."""
+    folder = changed(out, tmp_path / "old", lambda table, note: table.drop_columns(["looks"]))
+    (folder / "001.parquet").write_bytes((out / "001.parquet").read_bytes())
+    assert load_shards(folder).saved.looks is None
+    assert [piece.saved.looks for piece in read_shards(folder, rows=5)] == [None, None]
+    assert load_shards(folder / "001.parquet").saved.looks is not None
 
 
 @pytest.mark.usefixtures("near")
@@ -123,6 +138,7 @@ def test_what_was_changed_is_refused(out: Path, tmp_path: Path) -> None:
         (
             (lambda t, n: lists(t, "vectors", float("nan")), "vectors must be finite numbers"),
             (lambda t, n: lists(t, "visibility", 2.0), "000.parquet is damaged or was changed"),
+            (lambda t, n: lists(t, "looks", float("inf")), "looks must be finite numbers"),
             (lambda t, n: t.drop_columns(["id"]), "must have one column id"),
             (lambda t, n: t.drop_columns(["vectors"]), "must have one column vectors"),
             (lambda t, n: (n.clear(), t)[1], "holds no embeddings of partreid embed"),
