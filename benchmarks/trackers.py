@@ -1,17 +1,19 @@
 """Trackers of other projects over drawn scenes, with and without parts: identity switches and IDF1.
 
     partreid data synth scenes SCENES
-    python -m benchmarks.trackers SCENES RUN [--json FILE] [--trackers boxmot ultralytics trackers]
+    python -m benchmarks.trackers SCENES RUN [--json FILE] [--trackers boxmot ultralytics trackers tracklab]
 
 Boxes are the exact ones of everybody of whom a fifth is visible, so that what differs is who is taken
 for whom. Each camera is a video of its own. Every way has the tracker's defaults; *flat* are our
-vectors as the tracker compares them, *by parts* compared part by part.
+vectors as the tracker compares them, *by parts* compared part by part. TrackLab's tracker always asks
+for vectors: *boxes alone* are crops that are all alike.
 """
 
 import argparse
 import csv
 import json
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -28,8 +30,10 @@ from scipy.optimize import linear_sum_assignment
 
 from benchmarks.about import about
 from partreid import load
-from partreid.integrations import BoxMOT, Supervision, Ultralytics
+from partreid.integrations import BoxMOT, Encoder, Supervision, Ultralytics
 from partreid.layers.trunks import import_timm
+from partreid.runtime.types import Embeddings as Plain
+from partreid.types import Embeddings
 
 VISIBLE = 0.2
 
@@ -143,10 +147,98 @@ def trackers(model: Any, way: str) -> tuple[Tracked, Any]:
     return step, nullcontext()
 
 
-WAYS: dict[str, tuple[Callable[[Any, str], tuple[Tracked, Any]], tuple[str, ...]]] = {
-    "boxmot": (boxmot, ("boxes alone", "flat", "by parts")),
-    "ultralytics": (ultralytics, ("boxes alone", "flat", "by parts")),
-    "trackers": (trackers, ("boxes alone", "carried along")),
+def tracklab(model: Any, way: str, film: list[Seen]) -> list[list[int]]:
+    """TrackLab goes through whole films: its engine drives our module and its tracker of parts."""
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+    from tracklab import configs
+    from tracklab.datastruct import TrackerState
+    from tracklab.engine import OfflineTrackingEngine
+    from tracklab.pipeline import Pipeline
+
+    settings = Path(next(iter(configs.__path__))) / "modules" / "track" / "bpbreid_strong_sort.yaml"
+    told = {"device": "cpu", "tracking_dataset": None}  # as its main program tells every module
+    described = {"boxes alone": Same, "flat": Flat}.get(way, lambda model: model)(model)
+    ours = {"_target_": "partreid.integrations.TrackLab"}
+    pipeline = Pipeline(
+        [
+            instantiate(ours, model=described, **told),
+            instantiate(OmegaConf.load(settings), **told),
+        ]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        films = tracking_set(film, Path(folder))
+        state = TrackerState(films, pipeline=pipeline, load_from_groundtruth=True)
+        OfflineTrackingEngine(pipeline, state, num_workers=0).track_dataset()
+    found = iter(state.detections_pred.sort_index()["track_id"])
+    return [[-1 if np.isnan(n := next(found)) else int(n) for _ in seen.people] for seen in film]
+
+
+def tracking_set(film: list[Seen], folder: Path) -> Any:
+    """One film as TrackLab's data set, its frames in a folder; detections in the order of boxes."""
+    import pandas
+    from tracklab.datastruct import TrackingSet
+
+    height, width = film[0].image.shape[:2]
+    images, boxes = [], []
+    for at, seen in enumerate(film):
+        file = folder / f"{at:06}.png"
+        Image.fromarray(seen.image).save(file)
+        images.append({"id": at, "video_id": 1, "frame": at, "file_path": str(file)})
+        for box, person in zip(seen.boxes, seen.people, strict=True):
+            ltwh = np.concatenate([box[:2], box[2:] - box[:2]])
+            boxes.append(
+                {"image_id": at, "video_id": 1, "track_id": person, "bbox_ltwh": ltwh, "bbox_conf": 0.9}
+            )  # fmt: skip
+    video = {"id": 1, "name": "film", "nframes": len(film), "im_width": width, "im_height": height}
+    frames = pandas.DataFrame(images).set_index("id", drop=False)
+    return TrackingSet(
+        pandas.DataFrame([video]).set_index("id", drop=False),
+        frames,
+        pandas.DataFrame(boxes),
+        frames.copy(),
+    )
+
+
+class Same:
+    """A model to which all crops are alike."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.method, self.names = model, model.method, ("whole",)
+
+    def embed(self, crops: Any, batch: int = 64) -> Embeddings:
+        return Embeddings(torch.ones(len(crops), 1, 8), torch.ones(len(crops), 1), self.names)
+
+
+class Flat(Same):
+    """A model's parts as one vector, which is always visible."""
+
+    def embed(self, crops: Any, batch: int = 64) -> Embeddings:
+        packing = Encoder(self.model).packing
+        e = self.model.embed(crops, batch)
+        flat = torch.from_numpy(packing(Plain(e.vectors.numpy(), e.visibility.numpy(), e.names)))
+        return Embeddings(flat[:, None], torch.ones(len(crops), 1), self.names)
+
+
+def by_frames(
+    start: Callable[[Any, str], tuple[Tracked, Any]],
+) -> Callable[[Any, str, list[Seen]], list[list[int]]]:
+    """A tracker that takes frame after frame."""
+
+    def tracked(model: Any, way: str, film: list[Seen]) -> list[list[int]]:
+        step, around = start(model, way)
+        with around:
+            return [step(seen) for seen in film]
+
+    return tracked
+
+
+FULL = ("boxes alone", "flat", "by parts")
+WAYS: dict[str, tuple[Callable[[Any, str, list[Seen]], list[list[int]]], tuple[str, ...]]] = {
+    "boxmot": (by_frames(boxmot), FULL),
+    "ultralytics": (by_frames(ultralytics), FULL),
+    "trackers": (by_frames(trackers), ("boxes alone", "carried along")),
+    "tracklab": (tracklab, FULL),
 }
 
 
@@ -185,13 +277,11 @@ def main() -> None:
     every = list(films(options.scenes))
     print(f"{'tracker':12} {'way':14} {'IDF1':>6} {'switches':>8} {'boxes':>6} {'tracked':>7}")
     for name in options.trackers:
-        start, ways = WAYS[name]
+        track, ways = WAYS[name]
         for way in ways:
             sums = np.zeros(4, int)
             for _, film in every:
-                step, around = start(model, way)
-                with around:
-                    numbers = [step(seen) for seen in film]
+                numbers = track(model, way, film)
                 sums += scores([seen.people for seen in film], numbers)
             right, total, given, switches = sums.tolist()
             rows.append(
@@ -211,10 +301,9 @@ def main() -> None:
             )
     if options.json:
         made = about("python -m benchmarks.trackers SCENES RUN")
-        packages = {"boxmot": "boxmot", "ultralytics": "ultralytics", "trackers": "trackers"}
         named = {
             **made,
-            "versions": {p: version(p) for p in packages if p in options.trackers},
+            "versions": {name: version(name) for name in options.trackers},
             "recipe": model.recipe.name,
         }
         options.json.write_text(json.dumps({**named, "rows": rows}, indent=1) + "\n")

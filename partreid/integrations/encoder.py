@@ -98,10 +98,12 @@ class Encoder:
         return Embeddings(as_array(e.vectors), as_array(e.visibility), tuple(e.names))
 
 
-def load(model: str | Path) -> Describing:
-    """A file of ``partreid export`` by onnxruntime, a run folder by PyTorch."""
+def load(model: str | Path, device: str = "auto") -> Describing:
+    """A file of ``partreid export`` by onnxruntime on the CPU, a run folder by PyTorch on
+    ``device``.
+    """
     if Path(model).suffix.lower() == ".onnx":
         return exported.load(model)
     from partreid.inference import load as load_run  # PyTorch only where it is needed
 
-    return load_run(model)
+    return load_run(model, device)

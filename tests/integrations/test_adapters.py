@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -185,13 +186,33 @@ def test_tracklab(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, home.__name__, home)
     monkeypatch.setitem(sys.modules, "pandas", pandas)
-    module = TrackLab(Colors(), 8)
+    tracker, matching = (ModuleType(f"bpbreid_strong_sort{name}") for name in ("", ".sort"))
+    tracker.__spec__ = ModuleSpec("bpbreid_strong_sort", None)
+    of_parts = ModuleType("bpbreid_strong_sort.sort.nn_matching")
+    for m in (tracker, matching, of_parts):
+        monkeypatch.setitem(sys.modules, m.__name__, m)
+    # as its main program makes modules, and its loaders collate samples
+    module = TrackLab(Colors(), 8, device="cpu", tracking_dataset=object())
     ltwh = [np.array([*b[:2], *(b[2:] - b[:2])]) for b in BOXES]
-    crops = module.collate_fn([module.preprocess(FRAME, {"bbox_ltwh": b}, None) for b in ltwh])
+    indices, crops = type(module).collate_fn(
+        [(i, module.preprocess(FRAME, {"bbox_ltwh": b}, None)) for i, b in enumerate(ltwh, 7)]
+    )
+    assert indices == [7, 8, 9]
     table = module.process(crops, SimpleNamespace(index=[7, 8, 9]), None)
     assert table.index == [7, 8, 9] and table.columns == list(module.output_columns)
     assert [row[1].tolist() for row in table.rows] == [[1, 1], [1, 1], [0, 0]]
     assert table.rows[0][0].shape == (2, 3) and module.batch_size == 8
+    one, other, none = (tuple(map(torch.from_numpy, row)) for row in table.rows)
+    compare = of_parts.compute_distance_matrix_using_bp_features  # as its tracker calls it
+    both = (torch.stack(x) for x in zip(one, other, none))
+    vectors, seen = both
+    (far,) = compare(one[0][None], vectors, one[1][None], seen, use_gpu=False)
+    wanted = np.mean([1 - _cosine(a, b) for a, b in zip(one[0].numpy(), other[0].numpy())])
+    np.testing.assert_allclose(far, [[0, wanted, 2]], atol=1e-6)
+
+
+def _cosine(a: Any, b: Any) -> float:
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def test_the_loss_without_visibility_is_what_the_page_says() -> None:

@@ -1,6 +1,7 @@
 """The real libraries over a short film, where they are installed: ``make integrations``."""
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,12 @@ def film() -> list[Seen]:
     return frames
 
 
-@pytest.mark.parametrize(("name", "way"), EACH, ids=" ".join)
+@pytest.mark.parametrize(("name", "way"), EACH, ids=["-".join(e).replace(" ", "_") for e in EACH])
 def test_it_tracks(name: str, way: str, trained: Callable[[str], Path]) -> None:
     import_timm()  # they import torchvision, perhaps that of another torch
     pytest.importorskip(name, reason=f"{name} is not installed: make integrations")
-    start, _ = WAYS[name]
-    step, around = start(partreid.load(trained("bpbreid"), "cpu"), way)
-    with around:
-        numbers = [step(seen) for seen in film()]
+    track, _ = WAYS[name]
+    numbers = track(partreid.load(trained("bpbreid"), "cpu"), way, film())
     assert len({tuple(n) for n in numbers[2:]}) == 1 and -1 not in numbers[-1]
     right, total, given, switches = scores([[1, 2]] * 8, numbers)
     assert right == given >= 12 and total == 16 and switches == 0
@@ -43,3 +42,30 @@ def test_boxmot_takes_it_for_an_encoder(trained: Callable[[str], Path]) -> None:
     reid = pytest.importorskip("boxmot.reid", reason="boxmot is not installed: make integrations")
     encoder = partreid.integrations.BoxMOT(trained("bpbreid"))
     assert isinstance(encoder, reid.AppearanceEncoder)
+
+
+def test_it_stands_in_for_a_model_of_reid(trained: Callable[[str], Path]) -> None:
+    """The same arguments, and an array of the same kind."""
+    import_timm()
+    reid = pytest.importorskip("reid", reason="reid is not installed: make integrations")
+    import supervision
+
+    ours = partreid.integrations.Supervision(trained("bpbreid"))
+    theirs = signature(reid.ReIDModel.extract_embeddings).parameters
+    assert [p for p in theirs if p != "self"] == list(signature(ours.extract_embeddings).parameters)
+    seen = film()[0]
+    flat = ours.extract_embeddings(supervision.Detections(xyxy=seen.boxes), seen.image[..., ::-1])
+    assert flat.dtype == np.float32 and flat.shape == (2, ours.encoder.packing.length)
+
+
+def test_tracklabs_main_program_makes_it(trained: Callable[[str], Path]) -> None:
+    """From words alone, as in a configuration."""
+    import_timm()
+    pytest.importorskip("tracklab", reason="tracklab is not installed: make integrations")
+    from hydra.utils import instantiate
+    from tracklab.pipeline import Pipeline
+
+    words = {"_target_": "partreid.integrations.TrackLab", "model": str(trained("bpbreid"))}
+    module = instantiate(words, device="cpu", tracking_dataset=None)
+    assert module.level == "detection"
+    Pipeline([module]).validate({"image": set(), "detection": {"bbox_ltwh"}})
