@@ -29,6 +29,7 @@ def link(
     frames: str = "img1",
     fps: float | None = None,
     every: Count = 1,
+    truth: str | None = None,
     json: bool = False,
     device: str = "auto",
 ) -> None:
@@ -57,6 +58,8 @@ def link(
         frames: Name of the folder of frames in it.
         fps: Frames a second; default what seqinfo.ini says.
         every: Take crops from one frame in so many.
+        truth: Name of a file of true people in each camera's folder, such as gt/gt.txt, with the same
+            number for a person in all cameras; the result is then held against it.
         json: Print what was found as JSON.
         device: auto, cpu or cuda.
     """
@@ -77,7 +80,7 @@ def link(
     if decides is None:
         raise DataError(NO_CALIBRATION.replace("RUN", str(run)))
     with ui.progress("cutting crops") as step:
-        found = _tracklets(source, out / "crops", tracks, frames, fps, every, step)
+        found = _tracklets(source, out / "crops", tracks, frames, fps, every, truth, step)
     names = sorted(set(found.cameras))
     pairs = (
         read_cameras(cameras, names)
@@ -113,13 +116,26 @@ def link(
 
 
 def _tracklets(
-    source: Path, crops: Path, tracks: str, frames: str, fps: float | None, every: int, step: Any
+    source: Path,
+    crops: Path,
+    tracks: str,
+    frames: str,
+    fps: float | None,
+    every: int,
+    truth: str | None,
+    step: Any,
 ) -> "Tracklets":
     from partreid.link import read_crops, read_tracks
 
     if source.is_dir():
         return read_tracks(
-            source, crops, tracks=tracks, frames=frames, fps=fps, every=every, progress=step
+            source, crops, tracks=tracks, frames=frames, fps=fps, every=every, truth=truth,
+            progress=step,
+        )  # fmt: skip
+    if truth is not None:
+        ui.fail(
+            f"--truth is for a folder of tracks, and {source} is a table; its column identity says "
+            "who is who: leave --truth away"
         )
     return read_crops(source)
 
@@ -213,6 +229,11 @@ def _say(found: "Tracklets", linked: "Linked", scores: "LinkScores | None") -> N
                 )
             ],
         )
+        if scores.left_out:
+            ui.show(
+                f"{scores.left_out:,} of {len(found.paths):,} crops are left out, as nobody says whom "
+                "they show"
+            )
 
 
 def _named(found: "Tracklets", rows: tuple[int, ...]) -> str:

@@ -18,6 +18,7 @@ from partreid.link.score import LinkScores, right_crops, score
 from partreid.link.solve import agglomerate
 from partreid.link.tables import write_identities
 from partreid.link.tracklets import TrackedCrop, Tracklets, read_crops, read_tracks
+from partreid.link.truth import people_of
 
 __all__ = [
     "RULES",
@@ -33,6 +34,7 @@ __all__ = [
     "link",
     "log_ratios",
     "pair_ratios",
+    "people_of",
     "read_cameras",
     "read_crops",
     "read_tracks",

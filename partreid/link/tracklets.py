@@ -20,6 +20,7 @@ from partreid.data.apart import read_apart
 from partreid.data.folders import entries, images_in, needed
 from partreid.data.mot import MotBox, read_mot
 from partreid.errors import DataError, ShapeError
+from partreid.link.truth import OVERLAP, people_of, read_truth
 from partreid.utils.arguments import Count, check_fields, door, number
 from partreid.utils.files import MIB, read_text, regular
 from partreid.utils.images import read_image, save_image
@@ -294,6 +295,7 @@ def read_tracks(
     frames: str = "img1",
     fps: float | None = None,
     every: Count = 1,
+    truth: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tracklets:
     """Tracklets of a tracker's files: FOLDER/<camera>/tracks.txt in MOT format, with the frames in
@@ -306,13 +308,16 @@ def read_tracks(
         frames: Name of the folder of frames in it; they are numbered from 1.
         fps: Frames a second; None: what seqinfo.ini in the camera's folder says.
         every: One frame in so many gives crops; a tracklet that would have none gives its first.
+        truth: Name of the file of true people in each camera's folder, numbered alike in all
+            cameras, such as gt/gt.txt, see :func:`partreid.link.truth.people_of`; None: nobody says.
         progress: Called with (crops written, crops in all).
 
     Returns:
         The tracklets; boxes that have less than 4 pixels in the picture give no crop.
 
     Raises:
-        DataError: A camera's files, a frame or its frame rate is missing, or a line is no box.
+        DataError: A camera's files, a frame or its frame rate is missing, a line is no box, or no
+            box overlaps a true person.
 
     Examples:
         >>> Path("yard/img1").mkdir(parents=True)
@@ -329,9 +334,13 @@ def read_tracks(
             f"<camera>/{tracks} and <camera>/{frames}"
         )
     wanted: list[tuple[str, float, Path, list[MotBox]]] = []
+    shown: dict[tuple[str, int, int], str] = {}
     for camera in cameras:
         rate = _rate(folder / camera, fps)
         boxes = [box for box in read_mot(folder / camera / tracks) if box.id >= 0]
+        if truth is not None:
+            people = people_of(boxes, read_truth(folder / camera / truth))
+            shown |= {(camera, b.frame, b.id): who for b, who in zip(boxes, people, strict=True)}
         numbers = {_frame_number(path): path for path in images_in(folder / camera / frames)}
         for frame, members in _sampled(boxes, every).items():
             if frame not in numbers:
@@ -340,6 +349,11 @@ def read_tracks(
                     f"{folder / camera / frames}; give all frames, numbered from 1"
                 )
             wanted.append((camera, rate, numbers[frame], members))
+    if truth is not None and not any(shown.values()):
+        raise DataError(
+            f"no box of {tracks} overlaps one of {truth} by {OVERLAP:.0%} in its frame; both must be "
+            "of the same frames and in their pixels"
+        )
     total, found = sum(len(members) for *_, members in wanted), []
     for camera, rate, path, members in wanted:
         picture = read_image(path)
@@ -349,7 +363,8 @@ def read_tracks(
                 target = crops / camera / f"{box.id}-{box.frame:06d}.jpg"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 save_image(cut, target)
-                found.append(TrackedCrop(target, str(box.id), camera, (box.frame - 1) / rate))
+                who = shown.get((camera, box.frame, box.id), "")
+                found.append(TrackedCrop(target, str(box.id), camera, (box.frame - 1) / rate, who))
         if progress is not None:
             progress(len(found), total)
     return Tracklets.of(found)

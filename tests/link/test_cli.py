@@ -119,6 +119,12 @@ def test_frames_and_tracks_become_identities(cli: Cli, run: Path, tmp_path: Path
     assert code == 0, err
     assert "4 tracklets of 2 cameras" in out
     assert len(list(Path("linked/crops").rglob("*.jpg"))) == 6
+    assert "against the truth" not in out
+    for camera in ("c1", "c2"):
+        (tmp_path / "film" / camera / "truth.txt").write_text("1,8,5,5,20,50\n2,8,9,5,20,50\n")
+    code, out, err = cli(*words, "--fps", "2", "--truth", "truth.txt")
+    assert code == 0 and "against the truth" in out, err
+    assert "2 of 6 crops are left out, as nobody says whom" in out
 
 
 @pytest.mark.parametrize(
@@ -126,6 +132,7 @@ def test_frames_and_tracks_become_identities(cli: Cli, run: Path, tmp_path: Path
     [
         (("--apart", "--cameras", "cameras.csv"), "leave --apart away"),
         (("--cameras", "gone.csv"), "there is no table of cameras gone.csv"),
+        (("--truth", "gt/gt.txt"), "--truth is for a folder of tracks"),
         (("--embeddings", "gone"), "there is no file of embeddings"),
         (("--rule", "mode"), '--rule must be one of "pairs", "mean"'),
     ],
