@@ -21,7 +21,7 @@ from partreid.labels.places import (
     read_numbers,
     require_files,
 )
-from partreid.labels.schemes import SURFACES, find, lookup, scheme_of
+from partreid.labels.schemes import HALVED, SIDED, SURFACES, find, lookup, scheme_of
 from partreid.labels.sources import SOURCES, Accessories, names_of, require, source_of
 from partreid.recipes.base import unknown
 from partreid.types import UNKNOWN, PartScheme, Sample
@@ -245,9 +245,9 @@ class Mapper:
                 "name the source they come from"
             )
         out = self.table[labels]
-        if self.parts == "five_v" and self.source.torso:
+        if self.parts in HALVED and self.source.torso:
             self._cut_torso(out, labels, uv[0] if uv is not None and self.by_u else None)
-        if self.parts == "eight":
+        if self.parts in SIDED:
             self._take_sides(out, labels)
         return out
 
@@ -282,7 +282,7 @@ class Mapper:
                 for side in ("left", "right")
             ]
             if not any(
-                self.source.sets["eight"][self.scheme.names[m - 1]]
+                self.source.sets[self.parts][self.scheme.names[m - 1]]
                 for side in members
                 for m in side
             ):

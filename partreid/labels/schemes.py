@@ -176,6 +176,10 @@ _SETS: dict[str, tuple[str, ...]] = {
     ),  # DSA, its order
 }
 
+# What a table of classes alone cannot say of a set, geometry does, see partreid.labels.parsing:
+HALVED = frozenset({"five_v"})  # sets that cut the torso at half its height
+SIDED = frozenset({"eight"})  # sets that take apart what a parser has once for both sides
+
 # DensePose: odd/even pairs are the two sides of the body, see its chart table; 5 is the left foot,
 # 6 the right one.
 _SURFACES: dict[str, Groups] = {

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import RecipeError
-from partreid.labels.schemes import SETS, SURFACES, Groups, Rows, scheme_of
+from partreid.labels.schemes import HALVED, SETS, SIDED, SURFACES, Groups, Rows, scheme_of
 from partreid.recipes.base import unknown
 
 Accessories = Literal["background", "torso", "own"]
@@ -28,8 +28,8 @@ class Source:
     """A parser's class table.
 
     classes: names, background first. swap: pairs that a mirror exchanges. sets: part set -> part ->
-    classes. torso: classes of clothes or body that "five_v" cuts across. sideless: classes on both
-    sides of the body that "eight" must take apart, by limb. accessories: bags and the like. isp:
+    classes. torso: classes of clothes or body that sets in ``HALVED`` cut across. sideless: classes
+    on both sides of the body that sets in ``SIDED`` must take apart, by limb. accessories: bags and the like. isp:
     head, legs and shoes of ISP's scores. lossy: set -> why its parts are not quite those of the
     paper. files: under which names an image's classes are looked for, first found. has_u: whether a
     body coordinate U comes with the classes.
@@ -466,9 +466,9 @@ def report(
     if accessories == "own" and not table.accessories:
         missing += ("accessories",)
     guessed: tuple[str, ...] = ()
-    if parts == "five_v" and table.torso and not (uv and table.has_u):
+    if parts in HALVED and table.torso and not (uv and table.has_u):
         guessed = ("upper", "lower")
-    if parts == "eight":
+    if parts in SIDED:
         guessed = tuple(
             f"{side}_{limb}"
             for limb in table.sideless

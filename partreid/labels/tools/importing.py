@@ -5,9 +5,10 @@ matched, gaps counted.
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,35 +40,7 @@ from partreid.utils.arguments import Axes, door
 from partreid.utils.files import write_atomically
 
 Kind = Literal["densepose", "pifpaf", "keypoints", "parsing", "parts"]
-HOME: dict[str, str] = {
-    "densepose": "iuv",
-    "pifpaf": "masks/pifpaf",
-    "keypoints": "keypoints",
-    "parsing": "parsing",
-    "parts": "parsing",
-}
-PARTS: dict[str, str] = {
-    "densepose": "five",
-    "pifpaf": "eight",
-    "keypoints": "eight",
-    "parsing": "five",
-    "parts": "seven",
-}
-# of label files, the longer first; what is before them is the crop's name
-ENDINGS: dict[str, tuple[str, ...]] = {
-    "densepose": ("_IUV.png", ".png"),
-    "pifpaf": (".confidence_fields.npy", ".npy", ".npz"),
-    "keypoints": ("_keypoints.json", ".predictions.json", ".json"),
-    "parsing": ("_seg.npy", ".png", ".npy"),
-    "parts": (".png", ".npy"),
-}
-SUFFIX = {
-    "densepose": ".png",
-    "pifpaf": ".npy",
-    "keypoints": ".json",
-    "parsing": ".png",
-    "parts": ".png",
-}
+Where: TypeAlias = dict[str, Any]  # the folder in a cue's arguments, if it is not the usual one
 
 
 @door
@@ -104,9 +77,9 @@ def import_labels(
     if not given.exists():
         raise DataError(f"there is no {given}; give the labels' file or folder")
     out = out or of.root / HOME[kind]
-    cue = cue_of(kind, of.root, out, parser, parts or PARTS[kind])
+    cue = cue_of(kind, of.root, out, parser, parts or KINDS[kind].parts)
     about = {"kind": kind, "from": given.name, "parser": parser}
-    if kind == "densepose" and given.is_file() and given.suffix.lower() != ".png":
+    if KINDS[kind].dumps and given.is_file() and given.suffix.lower() != ".png":
         found = import_dump(
             given,
             of.train,
@@ -129,7 +102,7 @@ def import_labels(
             "as they are"
         )
     targets = {
-        image: out / _place(kind, of.root, image) / f"{image.stem}{SUFFIX[kind]}"
+        image: out / KINDS[kind].place(of.root, image) / f"{image.stem}{KINDS[kind].suffix}"
         for image in labels
     }
     refuse_shared(list(targets.values()), list(targets))
@@ -180,30 +153,9 @@ def cue_of(kind: Kind, root: Path, out: Path, parser: str | None, parts: str) ->
     """The cue that will read the labels. RecipeError if the source cannot give these parts."""
     folder = out.relative_to(root).as_posix() if out.is_relative_to(root) else str(out.resolve())
     where = {} if folder == HOME[kind] else {"folder": folder}
-    if kind in ("parsing", "parts"):
-        if kind == "parsing" and parser is None:
-            raise RecipeError(f"whose classes are these? Say --parser, one of {', '.join(SOURCES)}")
-        source = parser if kind == "parsing" and parser is not None else "parts"
-        require(source, parts)
-        return Spec("parsing", source=source, parts=parts, **where)
-    if parser is not None:
+    if parser is not None and not KINDS[kind].takes_parser:
         raise RecipeError(f"--parser goes with labels of a human parser (parsing), not with {kind}")
-    if kind == "densepose":
-        find(SURFACES, parts, "surface grouping")
-        return Spec("densepose", parts=parts, **where)
-    find(PIFPAF, parts, "PifPaf grouping")
-    if kind == "pifpaf":
-        if not out.is_relative_to(root / "masks") or out == root / "masks":
-            raise RecipeError(
-                f"fields are read from a folder below {root / 'masks'}, --out is {out}; leave it "
-                "out, or name a folder there"
-            )
-        where = {"folder": out.relative_to(root / "masks").as_posix()}
-    return Spec(kind, parts=parts, **where)
-
-
-def _place(kind: Kind, root: Path, image: Path) -> Path:
-    return Path(image.parent.name) if kind == "densepose" else place_of(root, image)
+    return KINDS[kind].cue(parts, where, parser, root, out)
 
 
 def _found(
@@ -213,7 +165,7 @@ def _found(
     labels for no image.
     """
     images = [sample.path for sample in of.train]
-    if kind == "keypoints" and given.is_file():
+    if KINDS[kind].of_all and given.is_file():
         people = read_coco(given)
         names = {Path(name): _without_image_ending(name) for name in people}
         placed = {name.name for name in names if len(name.parts) > 1}  # these have a bare name too
@@ -234,12 +186,10 @@ def _found(
             tuple(sorted({name.name for name in names} - {name.name for name in pairs.values()})),
         )
     files = dict(_files(kind, given, cue))
-    read = {"densepose": _iuv, "pifpaf": _fields, "keypoints": _file_of_people}.get(
-        kind, partial(_classes, cue.args.get("source", ""), cue.args["parts"])
-    )
+    read = KINDS[kind].read
     pairs = pair(files, images, of.root)
     return (
-        {image: partial(read, file, image) for image, file in pairs.items()},
+        {image: partial(read, cue, file, image) for image, file in pairs.items()},
         tuple(sorted(file.name for file in files.keys() - set(pairs.values()))),
     )
 
@@ -249,7 +199,7 @@ def _files(kind: Kind, given: Path, cue: Spec) -> Iterator[tuple[Path, Path]]:
     if given.resolve() == Path(given.resolve().anchor):
         raise DataError(f"{given} is the whole file system; name the folder that holds the labels")
     for file in [given] if given.is_file() else sorted(given.rglob("*")):
-        ending = next((e for e in ENDINGS[kind] if file.name.endswith(e)), None)
+        ending = next((e for e in KINDS[kind].endings if file.name.endswith(e)), None)
         if (
             ending is None
             or file.name.startswith(".")
@@ -316,20 +266,20 @@ def pair(labels: Mapping[Path, Path], images: Sequence[Path], root: Path) -> dic
     return found
 
 
-def _iuv(file: Path, image: Path) -> bytes:
+def _iuv(cue: Spec, file: Path, image: Path) -> bytes:
     surfaces = read_iuv(file)
     fitted(surfaces.labels, file, image)
     return encode_iuv(surfaces)
 
 
-def _fields(file: Path, image: Path) -> bytes:
+def _fields(cue: Spec, file: Path, image: Path) -> bytes:
     data = io.BytesIO()
     np.save(data, read_fields(file), allow_pickle=False)
     return data.getvalue()
 
 
-def _classes(source: str, parts: str, file: Path, image: Path) -> bytes:
-    return encode_classes(read_classes(file, source, parts, image))
+def _classes(cue: Spec, file: Path, image: Path) -> bytes:
+    return encode_classes(read_classes(file, cue.args["source"], cue.args["parts"], image))
 
 
 @door
@@ -341,7 +291,7 @@ def encode_classes(labels: Annotated[NDArray[np.uint8], Axes("H W")]) -> bytes:
     return data.getvalue()
 
 
-def _file_of_people(file: Path, image: Path) -> bytes:
+def _file_of_people(cue: Spec, file: Path, image: Path) -> bytes:
     return _people(read_people(file), file, image)
 
 
@@ -364,3 +314,83 @@ def encode_people(people: Sequence[Person]) -> bytes:
         for person in people
     ]
     return (json.dumps(rows) + "\n").encode()
+
+
+def _surfaces(parts: str, where: Where, parser: str | None, root: Path, out: Path) -> Spec:
+    find(SURFACES, parts, "surface grouping")
+    return Spec("densepose", parts=parts, **where)
+
+
+def _of_fields(parts: str, where: Where, parser: str | None, root: Path, out: Path) -> Spec:
+    find(PIFPAF, parts, "PifPaf grouping")
+    if not out.is_relative_to(root / "masks") or out == root / "masks":
+        raise RecipeError(
+            f"fields are read from a folder below {root / 'masks'}, --out is {out}; leave it "
+            "out, or name a folder there"
+        )
+    return Spec("pifpaf", parts=parts, folder=out.relative_to(root / "masks").as_posix())
+
+
+def _of_joints(parts: str, where: Where, parser: str | None, root: Path, out: Path) -> Spec:
+    find(PIFPAF, parts, "PifPaf grouping")
+    return Spec("keypoints", parts=parts, **where)
+
+
+def _of_classes(parts: str, where: Where, parser: str | None, root: Path, out: Path) -> Spec:
+    if parser is None:
+        raise RecipeError(f"whose classes are these? Say --parser, one of {', '.join(SOURCES)}")
+    require(parser, parts)
+    return Spec("parsing", source=parser, parts=parts, **where)
+
+
+def _of_parts(parts: str, where: Where, parser: str | None, root: Path, out: Path) -> Spec:
+    require("parts", parts)
+    return Spec("parsing", source="parts", parts=parts, **where)
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """What is known of one kind of label files.
+
+    home: where its labels go, below the data set's root. parts: the part set unless another is
+    named. endings: of files, the longer first; what is before them is the crop's name. suffix: of
+    what is written. cue: the cue that reads it, from the part set, where the labels are, the parser,
+    the root and the folder. read: one file as it is written. place: the folder of an image's label.
+    dumps: one file may be a dump of detectron2. of_all: one file may speak of all images.
+    takes_parser: a parser must be named, whose classes these are.
+    """
+
+    home: str
+    parts: str
+    endings: tuple[str, ...]
+    suffix: str
+    cue: Callable[[str, Where, str | None, Path, Path], Spec]
+    read: Callable[[Spec, Path, Path], bytes]
+    place: Callable[[Path, Path], Path] = place_of
+    dumps: bool = False
+    of_all: bool = False
+    takes_parser: bool = False
+
+
+KINDS: dict[str, LabelFiles] = {
+    "densepose": LabelFiles(
+        "iuv", "five", ("_IUV.png", ".png"), ".png", _surfaces, _iuv,
+        place=lambda root, image: Path(image.parent.name), dumps=True,
+    ),
+    "pifpaf": LabelFiles(
+        "masks/pifpaf", "eight", (".confidence_fields.npy", ".npy", ".npz"), ".npy", _of_fields,
+        _fields,
+    ),
+    "keypoints": LabelFiles(
+        "keypoints", "eight", ("_keypoints.json", ".predictions.json", ".json"), ".json",
+        _of_joints, _file_of_people, of_all=True,
+    ),
+    "parsing": LabelFiles(
+        "parsing", "five", ("_seg.npy", ".png", ".npy"), ".png", _of_classes, _classes,
+        takes_parser=True,
+    ),
+    "parts": LabelFiles(
+        "parsing", "seven", (".png", ".npy"), ".png", _of_parts, _classes
+    ),
+}  # fmt: skip
+HOME: dict[str, str] = {name: files.home for name, files in KINDS.items()}
