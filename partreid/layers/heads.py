@@ -1,5 +1,7 @@
 """Heads: pixels to part maps, pooled features to embeddings, embeddings to identities."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -141,3 +143,10 @@ class IdHead(nn.Module):
         if self.shared:
             return x @ self.classifier.t()
         return torch.einsum("nmd,mcd->nmc", x, self.classifier)
+
+
+def necked(heads: nn.ModuleDict, name: str, e: Vectors) -> Embeddings:
+    """Embeddings after the neck of the head called ``name``, see :meth:`IdHead.neck`."""
+    head: Any = heads[name]  # to mypy a module of any kind
+    after: Embeddings = head.neck(e)
+    return after

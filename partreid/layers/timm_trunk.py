@@ -101,8 +101,8 @@ class TimmTrunk(nn.Module):
             )
         x = self.before(images)
         if self.is_whole:
-            f: Tensor = self.net.forward_features(x)
-            return self.reduce(f)  # type: ignore[no-any-return]
+            reduced: Tensor = self.reduce(self.net.forward_features(x))
+            return reduced
         maps = self.net.forward_intermediates(
             x,
             indices=list(self.levels),
@@ -117,7 +117,8 @@ class TimmTrunk(nn.Module):
             else F.interpolate(f, size=size, mode="bilinear", align_corners=False)
             for f in maps
         ]
-        return self.reduce(even[0] if len(even) == 1 else torch.cat(even, 1))  # type: ignore[no-any-return]
+        fused: Tensor = self.reduce(even[0] if len(even) == 1 else torch.cat(even, 1))
+        return fused
 
     @door
     def set_size(self, height: int, width: int) -> None:
@@ -281,9 +282,10 @@ class Last(nn.Module):
 
     def forward(self, f: Tensor) -> Tensor:
         if not self.is_channels_last:
-            return self.reduce(self.layers(f))  # type: ignore[no-any-return]
-        x = self.layers(f.permute(0, 2, 3, 1))
-        return self.reduce(x.permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+            first: Tensor = self.reduce(self.layers(f))
+            return first
+        last: Tensor = self.reduce(self.layers(f.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        return last
 
 
 @door
@@ -411,4 +413,5 @@ def _settle(module: nn.Module, _: object) -> None:
         for name in lost:
             empty = torch.empty_like(layer.get_buffer(name), device=weights.device)
             layer.register_buffer(name, empty, persistent=False)
-        layer.init_non_persistent_buffers()  # type: ignore[operator]
+        renew: Any = layer.init_non_persistent_buffers
+        renew()

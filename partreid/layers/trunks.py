@@ -54,6 +54,12 @@ class Sized(Protocol):
         """Set the size of the images in pixels. RecipeError if they do not fit."""
 
 
+def width_of(trunk: nn.Module) -> int:
+    """C, how many channels a trunk gives: what it says of itself."""
+    channels: Any = trunk.channels
+    return int(channels)
+
+
 @door
 def create_timm(name: str, tag: str | None, *, local: str = LOCAL, **options: Any) -> nn.Module:
     """A timm model with the weights of a tag, None: as it is initialised.

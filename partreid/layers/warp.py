@@ -279,13 +279,13 @@ def mirrored(align: Align) -> tuple[frozenset[int], frozenset[int]]:
     """Charts whose u, and whose v, is flipped when the image is mirrored and both sides are
     aligned by ``align``.
     """
-    u, v = _aligned(align)
-    return tuple(  # type: ignore[return-value]
+    u, v = (
         frozenset(
             p for p in range(1, 25) if (p in flip) ^ (p in turned) ^ (LEFT_RIGHT[p] in turned)
         )
-        for flip, turned in ((FLIP_U, u), (FLIP_V, v))
+        for flip, turned in zip((FLIP_U, FLIP_V), _aligned(align))
     )
+    return u, v
 
 
 def _aligned(align: Align) -> tuple[frozenset[int], frozenset[int]]:

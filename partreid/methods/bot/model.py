@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from partreid.distance import PartDistance
 from partreid.layers.heads import IdHead
+from partreid.layers.trunks import width_of
 from partreid.losses import center_loss, hard_triplet, id_loss
 from partreid.methods.base import Method, center_optimizer, make_optimizer
 from partreid.types import NO_CUES, Batch, Embeddings, Output
@@ -39,7 +40,7 @@ class BoT(Method):
     ) -> None:
         self.check_arguments(locals())
         super().__init__()
-        D = int(trunk.channels)  # type: ignore[arg-type]
+        D = width_of(trunk)
         self.trunk, self.terms = trunk, tuple(terms)
         self.smoothing, self.margin = smoothing, margin
         self.center_lr, self.center_weight = center_lr, center_weight

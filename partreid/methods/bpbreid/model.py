@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError, ShapeError
-from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap
+from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap, necked
 from partreid.layers.pooling import POOLS
+from partreid.layers.trunks import width_of
 from partreid.losses import Combine, gilt_terms, label_shares, part_loss
 from partreid.methods.base import Method
 from partreid.types import NO_CUES, Batch, Embeddings, Output, PartMaps, PartScheme, Vectors
@@ -85,7 +86,7 @@ class BPBreID(Method):
         number("BPBreID: visible_above", visible_above, 0, 1)
         number("BPBreID: smoothing", smoothing, 0, 1)
         super().__init__()
-        C, K = int(trunk.channels), scheme.K  # type: ignore[arg-type]
+        C, K = width_of(trunk), scheme.K
         D = C if reduce == "none" else dim
         self.trunk, self.scheme, self.terms, self.K = trunk, scheme, tuple(terms), K
         self.pool, self.foreground_pool = POOLS[pool], POOLS[foreground_pool]
@@ -194,7 +195,7 @@ class BPBreID(Method):
             group = "parts" if name in ("joined", *self.scheme.names) else name
             e = out.groups[group]
             if name in HOLISTIC:
-                e = self.id[f"id_{name}"].neck(e) if f"id_{name}" in self.id else e  # type: ignore[operator]
+                e = necked(self.id, f"id_{name}", e) if f"id_{name}" in self.id else e
                 e = e.joined() if name == "joined" else e
             found.append(e.select(name) if name in self.scheme.names else e)
         return Embeddings.cat(*found)

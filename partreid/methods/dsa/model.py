@@ -1,14 +1,14 @@
 """DSA-reID: Zhang et al., Densely Semantically Aligned Person Re-Identification, CVPR 2019."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError, ShapeError
-from partreid.layers.heads import IdHead, Reduce
+from partreid.layers.heads import IdHead, Reduce, necked
 from partreid.layers.split import split
 from partreid.layers.warp import REGIONS, as_tiles, covered
 from partreid.losses import hard_triplet, id_loss
@@ -179,7 +179,7 @@ class DSA(Method):
         found = []
         for name in self.described:
             e = self._laid(name, self._group(out, name))
-            found.append(self.id[name].neck(e) if self.neck and name in self.id else e)  # type: ignore[operator]
+            found.append(necked(self.id, name, e) if self.neck and name in self.id else e)
         return Embeddings.single("all", torch.cat([e.vectors.flatten(1) for e in found], 1))
 
     def strip_for_inference(self) -> "DSA":
@@ -203,7 +203,8 @@ class DSA(Method):
             pooled: Tensor = self.heads[name](f).mean((2, 3))
             return pooled
         maps = f.chunk(len(REGIONS), 1) if self.local_input == "slice" else (f,) * len(REGIONS)
-        return torch.stack([head(x).mean((2, 3)) for head, x in zip(self.heads[name], maps)], 1)  # type: ignore[call-overload]
+        heads: Any = self.heads[name]  # a list of them, to mypy a module of any kind
+        return torch.stack([head(x).mean((2, 3)) for head, x in zip(heads, maps)], 1)
 
     def _fused(self, own: Mapping[str, Tensor], cue: Tensor, guide: Guide) -> dict[str, Tensor]:
         """z_G and z_L of Sec. 3.2.3, of the shapes of f_G and f_L."""

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partreid.distance import PartDistance
-from partreid.layers.heads import IdHead, PartHead, ReduceMap
+from partreid.layers.heads import IdHead, PartHead, ReduceMap, necked
 from partreid.layers.pooling import mean_pool
 from partreid.layers.spatial import SpatialMask
+from partreid.layers.trunks import width_of
 from partreid.losses import center_loss, hard_triplet, id_loss, part_loss
 from partreid.methods.base import Method, center_optimizer, make_optimizer
 from partreid.types import NO_CUES, Batch, Embeddings, Output, PartScheme
@@ -75,7 +76,7 @@ class ISP(Method):
     ) -> None:
         self.check_arguments(locals())
         super().__init__()
-        wide, K = int(trunk.channels), scheme.K  # type: ignore[arg-type]
+        wide, K = width_of(trunk), scheme.K
         D = dim or wide
         self.trunk, self.scheme, self.terms = trunk, scheme, tuple(terms)
         self.global_from, self.visibility, self.matching = global_from, visibility, matching
@@ -183,5 +184,4 @@ class ISP(Method):
     def _neck(self, name: str, e: Embeddings) -> Embeddings:
         if name not in self.id:
             return e
-        necked: Embeddings = self.id[name].neck(e)  # type: ignore[operator]
-        return necked
+        return necked(self.id, name, e)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError
-from partreid.layers.heads import IdHead
+from partreid.layers.heads import IdHead, necked
 from partreid.layers.split import split
 from partreid.losses import diversity_loss, hard_triplet, id_loss, mask_loss
 from partreid.methods.base import Method
@@ -247,7 +247,7 @@ class Magnifier(Method):
     # Sec. 4.1: "embeddings from all branches are concatenated"
     def embed(self, out: Output) -> Embeddings:
         found = [
-            self.id[name].neck(out.groups[name]) if name in self.id else out.groups[name]  # type: ignore[operator]
+            necked(self.id, name, out.groups[name]) if name in self.id else out.groups[name]
             for name in self.described
         ]
         return (

@@ -11,6 +11,7 @@ from partreid.distance import PartDistance
 from partreid.errors import ShapeError
 from partreid.layers.heads import IdHead, Reduce
 from partreid.layers.pooling import mean_pool
+from partreid.layers.trunks import width_of
 from partreid.losses import hard_triplet, id_loss
 from partreid.methods.base import Method
 from partreid.types import NO_CUES, Batch, Embeddings, Output
@@ -43,7 +44,7 @@ class PCB(Method):
         self.trunk, self.terms = trunk, tuple(terms)
         self.stripes, self.smoothing, self.margin = stripes, smoothing, margin
         self.names = tuple(f"stripe{p + 1}" for p in range(stripes))
-        self.reduce = nn.ModuleList(Reduce(int(trunk.channels), dim) for _ in range(stripes))  # type: ignore[arg-type]
+        self.reduce = nn.ModuleList(Reduce(width_of(trunk), dim) for _ in range(stripes))
         self.id = IdHead(stripes, dim, identities)
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
