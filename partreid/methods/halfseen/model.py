@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from partreid.distance import PartDistance
 from partreid.errors import RecipeError
-from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap
+from partreid.layers.heads import IdHead, PartHead, Reduce, ReduceMap, necked
 from partreid.layers.pooling import weighted_pool
+from partreid.layers.trunks import width_of
 from partreid.losses import gilt_terms, part_loss
 from partreid.methods.base import Method
 from partreid.types import (
@@ -93,7 +94,7 @@ class HalfSeen(Method):
         ):
             number(f"HalfSeen: {name}", share, 0, 1)
         super().__init__()
-        C, K = int(trunk.channels), scheme.K  # type: ignore[arg-type]
+        C, K = width_of(trunk), scheme.K
         D = C if reduce == "none" else dim
         self.trunk, self.scheme, self.terms, self.K = trunk, scheme, tuple(terms), K
         self.power, self.part_smoothing, self.hide = power, part_smoothing, hide
@@ -169,7 +170,7 @@ class HalfSeen(Method):
         for name in self.described:
             e = out.groups["parts" if name in self.scheme.names else name]
             if f"id_{name}" in self.id:  # holistic ones leave through their BN-neck
-                e = self.id[f"id_{name}"].neck(e)  # type: ignore[operator]
+                e = necked(self.id, f"id_{name}", e)
             found.append(e.select(name) if name in self.scheme.names else e)
         return Embeddings.cat(*found)
 
