@@ -107,7 +107,7 @@ class TestMethod:
     def test_the_demo_takes_it_by_name(self, halves: Paper) -> None:
         partreid.methods.register(halves)
         core = [paper.name for paper in chosen(("core",))]
-        assert core == ["pcb", "bot", "bpbreid"]
+        assert core == ["pcb", "bot", "bpbreid", "halfseen"]
         assert [p.name for p in chosen(("halves",))] == [*core, "halves"]
         assert chosen(("all",)) == papers() and halves in papers()
         with pytest.raises(RecipeError, match="unknown method: 'halfs'. Did you mean 'halves'"):
@@ -123,7 +123,7 @@ class TestMethod:
         out = Path(shutil.copytree(quick_demo / "partreid-demo", quick_demo.parent / "halves"))
         found = demo.run(out, quick=True, methods=("halves",))
         assert "Halves" in {row["method"] for row in found["results"]}
-        assert set(found["gains_over_bot"]) == {"BPBreID", "Halves"}
+        assert set(found["gains_over_bot"]) == {"BPBreID", "HalfSeen", "Halves"}
         assert "Halves" in (out / "report.html").read_text()
 
     @pytest.mark.slow  # trains two tiny models

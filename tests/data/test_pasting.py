@@ -56,7 +56,7 @@ def test_labels_keep_what_is_still_seen(people: float, hidden: tuple[float, floa
         assert (after.cues["parts"][~PERSON] == 0).all()
         if people == 1.0:  # whoever walks past brings pixels of their own, not what was behind them
             assert (after.image[gone] == OTHERS).all(1).mean() > 0.5
-    assert pasted > 40
+    assert pasted > 20
 
 
 def test_the_image_that_came_is_left_alone() -> None:

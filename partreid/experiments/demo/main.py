@@ -88,24 +88,29 @@ def run(
     bot = evaluate_run(models[BASELINE], benchmark, name=titles[BASELINE])
     seeing = evaluate_run(hero, benchmark, name=titles[HERO], watch=watch(hero, labels, truths))
     blind, oracle = ignoring_visibility(seeing), with_exact_masks(seeing, labels)
-    core, others = (
+    hero_year = next(p.year for p in trained if p.name == HERO)
+    core, others, after = (
         [
             evaluate_run(models[p.name], benchmark, name=titles[p.name])
             for p in trained
-            if p.core is core and p.name not in (BASELINE, HERO)
+            if p.name not in (BASELINE, HERO) and place(p)
         ]
-        for core in (True, False)
+        for place in (
+            lambda p: p.core and p.year <= hero_year,
+            lambda p: not p.core,
+            lambda p: p.core and p.year > hero_year,  # what goes beyond the hero comes last
+        )
     )
     scored = [
         replace(result, training_seconds=seconds[result.name])
-        for result in (bot, *core, blind, seeing, oracle, *others)
+        for result in (bot, *core, blind, seeing, oracle, *others, *after)
     ]
     leak = leak_check(benchmark, labels)
     seconds["evaluate"] = time.perf_counter() - clock
 
     table = tuple(row for result in scored for row in rows((result,)))
     print_rows(table)
-    gains = {j.name: gain_over(bot, j) for j in (seeing, *others)}
+    gains = {j.name: gain_over(bot, j) for j in (seeing, *others, *after)}
     headline = _headline(titles[HERO], bot.name, gains[titles[HERO]])
     ui.show("", *(_headline(name, bot.name, gain) for name, gain in gains.items()))
     ui.show(
@@ -132,7 +137,7 @@ def run(
         "leak": leak,
         "gain_over_bot": _plain_gain(gains[titles[HERO]]),
     }
-    if others:
+    if len(gains) > 1:
         numbers["gains_over_bot"] = {name: _plain_gain(gain) for name, gain in gains.items()}
     if quality:
         numbers["label_quality"] = quality

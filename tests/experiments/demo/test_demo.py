@@ -17,7 +17,7 @@ from partreid.train.checkpoint import load_tensors
 from tests.conftest import Run
 from tests.gallery.conftest import ground
 
-pytestmark = pytest.mark.slow  # draws people, trains three models, evaluates and explains them
+pytestmark = pytest.mark.slow  # draws people, trains four models, evaluates and explains them
 
 ROW = {
     "method": str,
@@ -37,7 +37,7 @@ ROW = {
     "intervals": dict,
     "by_seed": dict,
 }
-RUNS = {"BoT": "bot", "PCB": "pcb", "BPBreID": "bpbreid"}
+RUNS = {"BoT": "bot", "PCB": "pcb", "BPBreID": "bpbreid", "HalfSeen": "halfseen"}
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,12 @@ def test_the_results_have_every_row_and_no_other(numbers: dict[str, Any]) -> Non
             ("BPBreID", False),
             ("BPBreID", True),
             ("BPBreID", "oracle"),
+            ("HalfSeen", True),
         )
         for queries in ("holistic", "occluded")
     ]
     assert sorted(rows, key=str) == sorted(wanted, key=str)
+    assert rows[-1][0] == "HalfSeen"
 
 
 def test_every_row_has_exactly_its_fields(numbers: dict[str, Any]) -> None:
@@ -171,7 +173,7 @@ def test_all_five_papers_in_one_table_and_one_report(
 ) -> None:
     out = Path(shutil.copytree(quick_demo / "partreid-demo", tmp_path / "all"))
     found = demo.run(out, quick=True, methods=("all",))
-    papers = {"BPBreID", "ISP", "HCGA", "DSA-reID", "MagnifierNet"}
+    papers = {"BPBreID", "ISP", "HCGA", "DSA-reID", "MagnifierNet", "HalfSeen"}
     assert {r["method"] for r in found["results"]} == papers | {"BoT", "PCB"}
     assert set(found["gains_over_bot"]) == papers and set(found["label_quality"]) == {
         "ISP",
