@@ -56,15 +56,15 @@ def resident(client: Any) -> float:
 
 
 def measure(run: Path, crops: list[bytes], clients: int, seconds: float) -> dict[str, Any]:
-    import httpx
+    import httpx2
 
     spent: dict[str, list[float]] = {"search": [], "enrol": []}
     statuses: Counter[int] = Counter()
     lock, numbers = threading.Lock(), count()
     with tempfile.TemporaryDirectory() as folder:
         process, address = started(run, Path(folder))
-        client = httpx.Client(
-            base_url=address, timeout=120, transport=httpx.HTTPTransport(retries=10)
+        client = httpx2.Client(
+            base_url=address, timeout=120, transport=httpx2.HTTPTransport(retries=10)
         )
         start = time.monotonic()
         for at in range(0, len(crops), 16):
@@ -76,7 +76,7 @@ def measure(run: Path, crops: list[bytes], clients: int, seconds: float) -> dict
         end = time.monotonic() + seconds
 
         def work() -> None:
-            with httpx.Client(base_url=address, timeout=120) as mine:
+            with httpx2.Client(base_url=address, timeout=120) as mine:
                 for turn in count(1):
                     if time.monotonic() > end:
                         return
@@ -86,7 +86,7 @@ def measure(run: Path, crops: list[bytes], clients: int, seconds: float) -> dict
                     before = time.monotonic()
                     try:
                         status = mine.post(f"/{kind}", files={field: crop}).status_code
-                    except httpx.TransportError:
+                    except httpx2.TransportError:
                         status = 0
                     with lock:
                         statuses[status] += 1

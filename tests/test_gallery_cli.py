@@ -125,11 +125,13 @@ def test_decisions_hold_the_whole_gallery_against_the_calibration(
         many = answers.called
         kept = gallery._connection.execute("SELECT count(*) FROM likeness").fetchone()[0]
         assert kept == len(alike)
-        gallery.add(model.index(dark / "gallery"))
+        with open_gallery(where) as other:  # as another program would
+            other.add(model.index(dark / "gallery"))
         answers = decide(gallery, model, query, gallery.search(query))
         assert answers.doubt is not None and answers.doubt.every is not None
         assert answers.called == [None] and answers.hits[0][0].same is None
-        gallery.remove(list(range(73, 145)))
+        with open_gallery(where) as other:
+            other.remove(list(range(73, 145)))
         answers = decide(gallery, model, query, gallery.search(query))
         assert answers.called == many != [0] and gallery.verify() == []
 

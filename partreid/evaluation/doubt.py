@@ -2,7 +2,7 @@
 on tensors, and on the crops of a data set.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from partreid.distance import PartDistance
 from partreid.evaluation.decision import people_of, shown_by_both
 from partreid.metrics.calibration import Calibration
 from partreid.runtime.doubt import Doubt as Doubt
-from partreid.runtime.doubt import chosen, doubted, scored
+from partreid.runtime.doubt import Spread, chosen, doubted, scored, spread
 from partreid.runtime.likeness import Crops
 from partreid.types import JUNK, Benchmark, Embeddings, Sample
 from partreid.utils.arguments import door
@@ -98,28 +98,27 @@ def doubt_about(
     scores = [
         scored(origin, seen(e, at)) for e, at in ((query, query_looks), (gallery, gallery_looks))
     ]
-    return weighed(calibration, distance, (query, gallery), scores, run)
+    return weighed(calibration, lambda: unlike(calibration, distance, query, gallery), scores, run)
 
 
 @door
 def weighed(
     calibration: Calibration,
-    distance: PartDistance,
-    crops: Sequence[Embeddings],
+    apart: Callable[[], str | None],
     scores: Sequence[Any],
     run: str = "RUN",
 ) -> Doubt:
     """The same of crops whose scores of likeness are known.
 
-    crops: queries, and the gallery or an even share of it. scores: float64 [Nq] and [Ng], of the
-    queries and of the whole gallery.
+    apart: says whether the distances between them are unlike, see :func:`unlike`; asked last. scores:
+    float64 [Nq] and [Ng], of the queries and of the whole gallery.
     """
     query, gallery = scores
     return doubted(
         calibration.origin,
         query,
         gallery,
-        lambda: unlike(calibration, distance, *crops),
+        apart,
         "calibrate on labelled crops of this place: "
         f"partreid calibrate {run} --data FOLDER --dataset folders",
         f"partreid calibrate {run} --data FOLDER",
@@ -137,6 +136,45 @@ def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings)
     if at is None:
         return None
     some = Embeddings.stack([group.rows(rows.tolist()) for group, rows in zip(crops, at)])
-    n = len(some)
-    far = distance(some, some)[tuple(torch.triu_indices(n, n, 1))]
-    return calibration.origin.apart(far.cpu().numpy(), n)
+    return calibration.origin.apart(_pairs(distance, some).cpu().numpy(), len(some))
+
+
+class Crowd:
+    """Crops among which queries are looked at again and again: what :func:`unlike` says of queries
+    and these, with the distances between these computed once.
+
+    calibration, distance: as there. crops: all of a gallery, or an even share of it. queries: how many
+    come at a time.
+    """
+
+    def __init__(
+        self, calibration: Calibration, distance: PartDistance, crops: Embeddings, queries: int
+    ) -> None:
+        self.calibration, self._distance = calibration, distance
+        self._at = chosen([queries, len(crops)])
+        if self._at is not None:
+            some = crops.rows(self._at[1].tolist())
+            self._crops = distance.prepare(some)
+            self._inside = self._spread(_pairs(distance, some))
+
+    def unlike(self, query: Embeddings) -> str | None:
+        """A sentence if the distances between these queries and the crops are unlike the
+        calibration's, None if all looks well.
+        """
+        if self._at is None:
+            return None
+        some = query.rows(self._at[0].tolist())
+        every = (
+            self._inside
+            + self._spread(self._crops(some))
+            + self._spread(_pairs(self._distance, some))
+        )
+        return self.calibration.origin.apart(every, len(some) + len(self._crops))
+
+    def _spread(self, distances: torch.Tensor) -> Spread:
+        return spread(self.calibration.impostors, distances.cpu().numpy())
+
+
+def _pairs(distance: PartDistance, e: Embeddings) -> torch.Tensor:
+    """Distances of all pairs of some crops, [n (n - 1) / 2]."""
+    return distance(e, e)[tuple(torch.triu_indices(len(e), len(e), 1))]

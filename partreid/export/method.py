@@ -41,6 +41,11 @@ class Exported(Method):
         return Bound(card.model, card.weights, card.distance.rule, card.names, card.digest)
 
     @property
+    def origin(self) -> str:
+        """SHA-256 of the model that it was exported of, see :class:`partreid.evaluation.decision.Bound`."""
+        return self.model.card.origin
+
+    @property
     def calibration(self) -> Calibration | None:
         """The one that the file carries."""
         values = self.model.card.calibration

@@ -7,16 +7,18 @@ in a table of their own until another calibration comes.
 import hashlib
 import json
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.evaluation import decision
-from partreid.evaluation.doubt import Doubt, seen, weighed
+from partreid.evaluation.doubt import Crowd, Doubt, seen, weighed
 from partreid.explain.evidence import explain_pairs
 from partreid.gallery.rows import Found
-from partreid.gallery.schema import Bound, named
+from partreid.gallery.schema import Bound
 from partreid.gallery.store import Gallery
 from partreid.inference import Hit, Model, SavedEmbeddings, decided
 from partreid.metrics.calibration import Calibration, require_prior
@@ -25,6 +27,8 @@ from partreid.types import Embeddings
 from partreid.utils.arguments import door
 
 _SOME = 1000  # crops whose distances are held against those of the calibration
+_GROWTH = 0.01  # share of new crops before these are chosen anew
+_marked: tuple[Calibration | None, str] = (None, "")
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,57 @@ def decide(
     Raises:
         DataError: The model is not the gallery's, or the calibration not the model's.
         ArgumentError: The prior lies outside (0, 1).
+
+    Examples:
+        >>> query = model.index("crops/2.jpg")
+        >>> answers = decide(gallery, model, query, gallery.search(query, top=3))
+        >>> [hit.row for hit in answers.hits[0]][0], answers.called  # this run has no calibration
+        (3, [None])
     """
     require_prior(prior)
-    gallery.bound.require(Bound.of(model), named(model))
+    gallery.bound.require(Bound.of(query), query.model)
+    gallery.bound.require_model(model)
     calibration = model.calibration
+    if calibration is None:
+        with gallery.snapshot():
+            return Answers(_hits(gallery, None, query, found, prior), [None] * len(query), None)
+    # New crops are scored before the snapshot, in which nothing can be written.
+    mark, likeness = _mark(calibration), calibration.likeness
+    if likeness is None:
+        ids, scores, asked = np.empty(0, np.int64), np.empty(0), np.zeros(len(query))
+    else:
+        ids, scores = gallery.likeness(mark, lambda crops: _scores(likeness, crops))
+        asked = _scores(likeness, query)
+    odd = set(ids[scores > 1].tolist())
+    with gallery.snapshot():
+        crowd = gallery.memo(
+            ("crowd", mark, len(query)),
+            lambda: Crowd(calibration, gallery.distance, gallery.sample(_SOME), len(query)),
+            _GROWTH,
+        )
+        run = "RUN" if model.run is None else str(model.run)
+        apart = partial(crowd.unlike, query.embeddings)
+        doubt = weighed(calibration, apart, (asked, scores), run)
+        hits = _hits(gallery, calibration, query, found, prior, doubt, odd)
+        if doubt.every is not None:
+            return Answers(hits, [None] * len(query), doubt)
+        return Answers(hits, _called(gallery, calibration, query, doubt, odd), doubt)
+
+
+def _hits(
+    gallery: Gallery,
+    calibration: Calibration | None,
+    query: SavedEmbeddings,
+    found: Sequence[Sequence[Found]],
+    prior: float,
+    doubt: Doubt | None = None,
+    odd: AbstractSet[int] = frozenset(),
+) -> list[list[Hit]]:
+    """Evidence and decision about each crop that was found; ``odd``: ids of those that are unlike
+    the calibration's.
+    """
     ids = list(dict.fromkeys(hit.id for hits in found for hit in hits))
     e, at = gallery.embeddings(ids), {number: i for i, number in enumerate(ids)}
-    if calibration is None:
-        doubt, odd = None, set[int]()
-    else:
-        doubt, odd = _doubt(gallery, model, calibration, query)
     answers = []
     for i, hits in enumerate(found):
         rows = [at[hit.id] for hit in hits]
@@ -90,34 +135,18 @@ def decide(
                 for place, (hit, evidence) in enumerate(zip(hits, reasons, strict=True), 1)
             ]
         )
-    if calibration is None or doubt is None or doubt.every is not None:
-        return Answers(answers, [None] * len(query), doubt)
-    return Answers(answers, _called(gallery, calibration, query, doubt, odd), doubt)
+    return answers
 
 
-def _doubt(
-    gallery: Gallery, model: Model, calibration: Calibration, query: SavedEmbeddings
-) -> tuple[Doubt, set[int]]:
-    """Doubt about the queries and the whole gallery, and ids of the crops that are unlike."""
-    likeness = calibration.likeness
-    if likeness is None:
-        ids, scores, asked = np.empty(0, np.int64), np.empty(0), np.zeros(len(query))
-    else:
-        ids, scores = likeness_of(gallery, likeness)
-        asked = _scores(likeness, query)
-    some = gallery.sample(_SOME)
-    run = "RUN" if model.run is None else str(model.run)
-    doubt = weighed(calibration, gallery.distance, (query.embeddings, some), (asked, scores), run)
-    return doubt, set(ids[scores > 1].tolist())
-
-
-def likeness_of(
-    gallery: Gallery, likeness: Likeness
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Ids and scores of all crops, in the order of the ids; those not asked yet are asked now."""
-    made = json.dumps(decision.plain(likeness), sort_keys=True).encode()
-    mark = hashlib.sha256(made).hexdigest()
-    return gallery.likeness(mark, lambda crops: _scores(likeness, crops))
+def _mark(calibration: Calibration) -> str:
+    """A digest of it, which is computed once: it is long."""
+    global _marked
+    of, mark = _marked
+    if of is not calibration:
+        made = json.dumps(decision.plain(calibration), sort_keys=True).encode()
+        mark = hashlib.sha256(made).hexdigest()
+        _marked = calibration, mark
+    return mark
 
 
 def _scores(likeness: Likeness, crops: SavedEmbeddings) -> NDArray[np.float64]:
@@ -125,7 +154,7 @@ def _scores(likeness: Likeness, crops: SavedEmbeddings) -> NDArray[np.float64]:
     return likeness.score(seen(crops.embeddings, looks))
 
 
-def _why(doubt: Doubt | None, odd: set[int], query: int, crop: int) -> str | None:
+def _why(doubt: Doubt | None, odd: AbstractSet[int], query: int, crop: int) -> str | None:
     if doubt is None:
         return None
     one = replace(doubt, gallery=np.array([crop in odd]))
@@ -137,7 +166,7 @@ def _called(
     calibration: Calibration,
     query: SavedEmbeddings,
     doubt: Doubt,
-    odd: set[int],
+    odd: AbstractSet[int],
 ) -> list[int | None]:
     limits = [far for far in calibration.distances if far is not None]
     if not limits:

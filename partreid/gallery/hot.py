@@ -8,13 +8,13 @@ from the table in float64: the answers are those of SQL.
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from partreid.distance import PartDistance, PreparedGallery
+from partreid.gallery import changes
 from partreid.gallery.rows import Filters, Found, decode
 from partreid.gallery.search import Table
 from partreid.types import Embeddings
@@ -26,6 +26,8 @@ _FAINT = 1e-10  # visibilities above 0 and below this leave the range of float32
 _UNKNOWN = np.iinfo(np.int64).min  # a camera or a time that nobody knows
 _ROUND = 2.0**-24
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+Measured = tuple[NDArray[np.int64], NDArray[np.float32], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,10 @@ class Hot:
     """The rows of a table in memory, as they were at a version of it."""
 
     def __init__(self) -> None:
-        self.version, self.blocks = -1, list[Block]()
+        self.version, self.blocks = changes.NEVER, list[Block]()
+        self._last: tuple[Embeddings, Measured] | None = (
+            None  # the query before, for what follows it
+        )
 
     def __len__(self) -> int:
         return sum(len(block.ids) for block in self.blocks)
@@ -85,15 +90,10 @@ class Hot:
         """Take over what has changed up to ``version``, inside a transaction that sees just that."""
         if version == self.version:
             return
-        if self.version < table.rows("SELECT floor FROM gallery")[0][0]:
-            self.blocks = []  # what was removed since is not listed any more
-        gone = np.array(
-            [
-                r[0]
-                for r in table.rows("SELECT crop FROM removed WHERE version > %s", (self.version,))
-            ]
-        )
-        if len(gone):
+        gone = changes.since(table, self.version).gone
+        if gone is None:
+            self.blocks = []
+        elif len(gone):
             self.blocks = [
                 _read(table, block.low, block.high)
                 if bool(((gone >= block.low) & (gone <= block.high)).any())
@@ -101,6 +101,7 @@ class Hot:
                 for block in self.blocks
             ]
             self.blocks = [block for block in self.blocks if len(block.ids)]
+        self._last = None
         after = max((block.high for block in self.blocks), default=0)
         while True:
             high = table.rows(
@@ -166,16 +167,23 @@ class Hot:
         hits = table.scored_ids(q, ids[far <= limit + allowed].tolist())
         return [hit for hit in hits if hit.distance is not None and hit.distance <= limit]
 
-    def _measured(self, q: Embeddings, filters: Filters) -> Any:
+    def _measured(self, q: Embeddings, filters: Filters) -> Measured | None:
         """Ids, float32 distances, and how far these may be off; of one query."""
         if _is_faint(q.visibility) or any(block.faint for block in self.blocks):
             return None
+        if self._last is None or not _is_same(self._last[0], q):
+            self._last = q, self._all(q)
+        ids, far, off = self._last[1]
+        if not filters:
+            return ids, far, off
+        good = np.concatenate([block.passing(filters) for block in self.blocks] or [ids > 0])
+        return ids[good], far[good], off
+
+    def _all(self, q: Embeddings) -> Measured:
         ids, far, off = [np.empty(0, np.int64)], [np.empty(0, np.float32)], 0.0
         for block in self.blocks:
-            distances = block.prepared(q)[0].numpy()
-            good = block.passing(filters) if filters else slice(None)
-            ids.append(block.ids[good])
-            far.append(distances[good])
+            ids.append(block.ids)
+            far.append(block.prepared(q)[0].numpy())
             off = max(off, rounding(block.prepared.distance, q, block.longest))
         return np.concatenate(ids), np.concatenate(far), off
 
@@ -218,6 +226,10 @@ def _read(table: Table, low: int, high: int) -> Block:
         float(norms.max()) if len(rows) else 0.0,
         _is_faint(e.visibility),
     )
+
+
+def _is_same(a: Embeddings, b: Embeddings) -> bool:
+    return torch.equal(a.vectors, b.vectors) and torch.equal(a.visibility, b.visibility)
 
 
 def _is_faint(visibility: torch.Tensor) -> bool:

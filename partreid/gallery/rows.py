@@ -38,6 +38,10 @@ class Enrolled:
     Raises:
         DataError: The time has no time zone.
         ArgumentError: The name is empty, or too long.
+
+    Examples:
+        >>> Enrolled(camera=2, time=datetime(2026, 3, 1, 12, tzinfo=timezone.utc), person="anna").camera
+        2
     """
 
     camera: int | None = None
@@ -62,6 +66,10 @@ class Found:
         source: Its file when it was embedded, or None.
         distance: To the query; None if it was not searched for.
         has_thumbnail: Whether a small picture of it is kept.
+
+    Examples:
+        >>> Found(7, Enrolled(camera=2), None, distance=0.25).enrolled.camera
+        2
     """
 
     id: int

@@ -53,6 +53,15 @@ class Bound:
         names = tuple(values["names"])
         return cls(**{**values, "distance": PartDistance(**rule), "names": names})
 
+    def require_model(self, model: Model) -> None:
+        """DataError, with what differs, if embeddings of a model do not belong here. No crop is
+        embedded for it: equal weights give equal widths.
+        """
+        to = model.bound
+        self.require(
+            Bound(to.weights, to.recipe, model.method.distance, to.names, self.width), named(model)
+        )
+
     def __str__(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 

@@ -1,13 +1,10 @@
 """Crops in a table, one row each: enrolled, searched, and taken out again."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime, timedelta, timezone
-from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +12,15 @@ from numpy.typing import NDArray
 
 from partreid.errors import DataError, ShapeError
 from partreid.gallery import check, exchange, forget, likeness, renew
+from partreid.gallery.changes import Memo
 from partreid.gallery.exchange import Exported, Imported
 from partreid.gallery.forget import Forgotten
 from partreid.gallery.hot import Hot, bytes_of
 from partreid.gallery.renew import Renewed
 from partreid.gallery.rows import FOUND, Enrolled, Filters, Found, Row, decode, found
 from partreid.gallery.schema import Bound, named, opened
-from partreid.gallery.search import Table
 from partreid.gallery.server import connect, is_url, told
+from partreid.gallery.session import Session, alone
 from partreid.inference import Model, SavedEmbeddings
 from partreid.types import Embeddings
 from partreid.utils.arguments import Count, door, integer, number
@@ -30,57 +28,39 @@ from partreid.utils.arguments import Count, door, integer, number
 BUDGET = 2 * 2**30  # bytes of memory that vectors kept for searches may take
 _READ = 1.5e-8  # seconds that a number of a row takes to be read and prepared
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-def _alone(
-    function: "Callable[Concatenate[Gallery, P], R]",
-) -> "Callable[Concatenate[Gallery, P], R]":
-    """One thread at a time, and what the server says against it in one sentence."""
-
-    @wraps(function)
-    def guarded(gallery: "Gallery", *args: P.args, **kwargs: P.kwargs) -> R:
-        with gallery._lock, told():
-            return function(gallery, *args, **kwargs)
-
-    return guarded
-
-
-class Gallery:
+class Gallery(Session):
     """An open gallery, see :func:`open_gallery`. Close it, or use it in a ``with``.
 
     Several threads may share it, and several processes may open one; each sees what the others have
     finished.
+
+    Examples:
+        >>> from partreid import load
+        >>> model = load("runs/bpbreid", device="cpu")
+        >>> crops = model.index("crops")
+        >>> anna, bob = Enrolled(camera=1, person="anna"), Enrolled(camera=2, person="bob")
+        >>> with open_gallery("people", model) as gallery:
+        ...     gallery.add(crops, [anna, anna, bob, Enrolled(camera=2), Enrolled()])
+        [1, 2, 3, 4, 5]
     """
 
     @door
     def __init__(
         self, connection: Any, bound: Bound, recipe: str, folder: Path | None, budget: int
     ) -> None:
-        self._connection, self._folder, self._budget = connection, folder, budget
-        self._lock = threading.RLock()
+        super().__init__(connection, bound, recipe, folder)
+        self._budget = budget
         self._hot: Hot | None = None
+        self._scores, self._memo = likeness.Scores(), Memo()
         self._spent = 0.0  # seconds of searches in SQL since rows were last in memory
-        self._bind(bound, recipe)
-
-    def _bind(self, bound: Bound, recipe: str) -> None:
-        self.bound, self.recipe = bound, recipe
-        self.distance, self.names, self.width = bound.distance, bound.names, bound.width
-        self._table = Table(self._connection, bound.distance, bound.names, bound.width)
-
-    def __enter__(self) -> "Gallery":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the connection; what was added stays."""
-        self._hot = None
-        self._connection.close()
+        self._drop()
+        super().close()
 
-    @_alone
+    @alone
     def __len__(self) -> int:
         return self._count()
 
@@ -90,7 +70,7 @@ class Gallery:
         return self._hot is not None
 
     @door
-    @_alone
+    @alone
     def add(
         self,
         crops: SavedEmbeddings,
@@ -116,6 +96,10 @@ class Gallery:
             DataError: They are of another model, hold numbers that float16 cannot, are enrolled
                 already by their digests, or are of a person who was forgotten.
             ShapeError: There are not N of something.
+
+        Examples:
+            >>> gallery.add(model.index("a.jpg"), Enrolled(camera=3, person="anna"))
+            [6]
         """
         self.bound.require(Bound.of(crops), crops.model)
         n = len(crops)
@@ -150,7 +134,7 @@ class Gallery:
         return ids
 
     @door
-    @_alone
+    @alone
     def search(
         self,
         query: SavedEmbeddings,
@@ -179,6 +163,13 @@ class Gallery:
 
         Raises:
             DataError: The query is of another model, or a time has no zone.
+
+        Examples:
+            >>> found = gallery.search(model.index("crops/2.jpg"), top=3)
+            >>> len(found[0]), found[0][0].id
+            (3, 3)
+            >>> [hit.id for hit in gallery.search(crops, cameras=[2], person="bob")[0]]
+            [3]
         """
         self.bound.require(Bound.of(query), query.model)
         filters = Filters(cameras, since, until, person)
@@ -188,7 +179,7 @@ class Gallery:
             return [self._nearest(e.rows([i]), top, filters) for i in range(len(e))]
 
     @door
-    @_alone
+    @alone
     def within(
         self,
         query: SavedEmbeddings,
@@ -199,7 +190,12 @@ class Gallery:
         until: datetime | None = None,
         person: str | None = None,
     ) -> list[list[Found]]:
-        """All crops no further from each query than a distance, nearest first; see :meth:`search`."""
+        """All crops no further from each query than a distance, nearest first; see :meth:`search`.
+
+        Examples:
+            >>> [hit.id for hit in gallery.within(model.index("crops/0.jpg"), 1e-3)[0]]
+            [1]
+        """
         self.bound.require(Bound.of(query), query.model)
         number("limit", limit, 0)
         filters = Filters(cameras, since, until, person)
@@ -209,10 +205,14 @@ class Gallery:
             return [self._within(q, limit, filters) for q in every]
 
     @door
-    @_alone
+    @alone
     def warm(self) -> bool:
         """Read the vectors into memory now, rather than by and by; False if the budget does not
         allow it.
+
+        Examples:
+            >>> gallery.warm(), gallery.is_hot
+            (True, True)
         """
         with self._reading() as version:
             self._spent = float("inf")
@@ -220,12 +220,16 @@ class Gallery:
         return self.is_hot
 
     @door
-    @_alone
+    @alone
     def get(self, number: int) -> Found:
         """The crop of an id.
 
         Raises:
             DataError: There is none.
+
+        Examples:
+            >>> gallery.get(3).enrolled.person
+            'bob'
         """
         rows = self._table.rows(f"SELECT {FOUND} FROM crops WHERE id = %s", (number,))
         if not rows:
@@ -233,27 +237,40 @@ class Gallery:
         return found(rows[0])
 
     @door
-    @_alone
+    @alone
     def embeddings(self, ids: Sequence[int]) -> Embeddings:
         """Embeddings of crops, float32 [N, M, D] in the order of their ids; for evidence.
 
         Raises:
             DataError: There is no such crop.
+
+        Examples:
+            >>> gallery.embeddings([2, 1]).vectors.shape[0]
+            2
         """
         return self._saved(ids).embeddings
 
     @door
-    @_alone
+    @alone
     def saved(self, ids: Sequence[int]) -> SavedEmbeddings:
         """The same with files, model and looks, as ``partreid embed`` keeps them. There are looks if
         all of these crops were enrolled with theirs.
+
+        Examples:
+            >>> gallery.saved([1]).paths[0].name
+            '0.jpg'
         """
         return self._saved(ids)
 
     @door
-    @_alone
+    @alone
     def sample(self, most: Count) -> Embeddings:
-        """Embeddings of an even share of the crops, in order; of all if there are no more."""
+        """Embeddings of an even share of the crops, in order; of all if there are no more.
+
+        Examples:
+            >>> len(gallery.sample(3)), len(gallery.sample(100))
+            (3, 5)
+        """
         total = self._count()
         places = np.unique(np.linspace(1, total, min(most, total)).round().astype(np.int64))
         rows = self._table.rows(
@@ -264,7 +281,7 @@ class Gallery:
         return decode([r[0] for r in rows], [r[1] for r in rows], self.names, self.width)
 
     @door
-    @_alone
+    @alone
     def likeness(
         self, mark: str, score: Callable[[SavedEmbeddings], Any]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -276,22 +293,69 @@ class Gallery:
 
         Returns:
             Ids int64 [N], ascending, and scores float64 [N].
+
+        Examples:
+            >>> ids, scores = gallery.likeness("norms", lambda new: new.embeddings.vectors.norm(dim=(1, 2)))
+            >>> ids.tolist(), scores.shape
+            ([1, 2, 3, 4, 5], (5,))
         """
-        return likeness.all_scores(self._table, mark, lambda ids: score(self._saved(ids)))
+        if self._scores.are_of(mark, self._require_unchanged()):
+            return self._scores.ids, self._scores.scores
+        while True:
+            with self._reading() as version:
+                if self._scores.refresh(self._table, mark, version):
+                    return self._scores.ids, self._scores.scores
+            self._require_no_snapshot()
+            ids = likeness.unscored(self._table, mark, self._scores.last)
+            if ids:
+                found = np.asarray(score(self._saved(ids)))
+                likeness.keep(self._table, mark, ids, found.tolist())
 
     @door
-    @_alone
+    @alone
+    def memo(self, key: Hashable, make: Callable[[], Any], growth: float = 0.0) -> Any:
+        """What ``make`` gives, kept until the crops it was made of have changed, whoever changed them:
+        made anew once any was removed, or once they have grown by more than a share.
+
+        Args:
+            key: What it is called.
+            make: Makes it of the crops as they are; may ask this gallery.
+            growth: The share of new crops that it may be without; 0: of none.
+
+        Returns:
+            What ``make`` gave.
+
+        Examples:
+            >>> gallery.memo("half", lambda: len(gallery) // 2)
+            2
+        """
+        number("growth", growth, 0)
+        with self._reading() as version:
+            return self._memo.get(self._table, version, key, make, growth)
+
+    @door
+    @alone
     def forgotten(self, people: Sequence[str]) -> set[str]:
-        """Which of these people were forgotten, and are not enrolled."""
+        """Which of these people were forgotten, and are not enrolled.
+
+        Examples:
+            >>> _ = gallery.forget("anna")
+            >>> gallery.forgotten(["anna", "bob"])
+            {'anna'}
+        """
         return self._gone(set(people))
 
     @door
-    @_alone
+    @alone
     def thumbnail(self, number: int) -> bytes | None:
         """The small picture that was enrolled with a crop, or None.
 
         Raises:
             DataError: There is no such crop.
+
+        Examples:
+            >>> gallery.thumbnail(1) is None
+            True
         """
         rows = self._table.rows("SELECT thumbnail FROM crops WHERE id = %s", (number,))
         if not rows:
@@ -299,21 +363,33 @@ class Gallery:
         return None if rows[0][0] is None else bytes(rows[0][0])
 
     @door
-    @_alone
+    @alone
     def known(self, digests: Sequence[bytes]) -> set[bytes]:
-        """Which of these digests are enrolled already."""
+        """Which of these digests are enrolled already.
+
+        Examples:
+            >>> from hashlib import sha256
+            >>> digest = sha256(Path("a.jpg").read_bytes()).digest()
+            >>> _ = gallery.add(model.index("a.jpg"), digests=[digest])
+            >>> gallery.known([digest, b"another"]) == {digest}
+            True
+        """
         rows = self._table.rows(
             "SELECT digest FROM crops WHERE digest = ANY(%s::bytea[])", (list(digests),)
         )
         return {bytes(row[0]) for row in rows}
 
     @door
-    @_alone
+    @alone
     def remove(self, ids: Sequence[int]) -> Forgotten:
         """Remove crops: all of them, or none.
 
         Raises:
             DataError: There is no such crop.
+
+        Examples:
+            >>> gallery.remove([4, 5]).crops, len(gallery)
+            (2, 3)
         """
         wanted = list(dict.fromkeys(ids))
         with self._writing():
@@ -329,7 +405,7 @@ class Gallery:
         return done
 
     @door
-    @_alone
+    @alone
     def forget(self, person: str) -> Forgotten:
         """Remove all crops of a person, with their thumbnails, and write that into the journal. The
         person is not enrolled again, nor imported, see :meth:`readmit`. Traces in the server's files
@@ -337,17 +413,26 @@ class Gallery:
 
         Raises:
             DataError: Nobody here is called that.
+
+        Examples:
+            >>> gallery.forget("anna").crops, gallery.people()
+            (2, {'bob': 1})
         """
         with self._writing():
             return forget.person(self._connection, person)
 
     @door
-    @_alone
+    @alone
     def readmit(self, person: str) -> Forgotten:
         """Let a forgotten person be enrolled again, which the journal says too.
 
         Raises:
             DataError: The person is not forgotten.
+
+        Examples:
+            >>> _ = gallery.forget("anna")
+            >>> gallery.readmit("anna").reason
+            'readmitted'
         """
         with self._writing():
             one = forget.digest(forget.salt_of(self._connection), person)
@@ -356,13 +441,17 @@ class Gallery:
             return forget.write(self._connection, forget.READMITTED, one, 0, 0)
 
     @door
-    @_alone
+    @alone
     def forget_older(self, days: float) -> Forgotten | None:
         """Remove crops taken more than so many days ago; those without a time count from when they
         were enrolled.
 
         Returns:
             What was removed, as the journal has it; None if nothing is that old.
+
+        Examples:
+            >>> gallery.forget_older(days=365) is None
+            True
         """
         before = datetime.now(timezone.utc) - timedelta(days=number("days", days, 0, 1e6))
         with self._writing():
@@ -371,7 +460,7 @@ class Gallery:
             )
 
     @door
-    @_alone
+    @alone
     def purge(self) -> tuple[str, ...]:
         """Write all tables anew, so that nothing of what was removed stays in the server's files:
         neither in tables and indexes nor in write-ahead files. Needs as much room again as the
@@ -379,21 +468,32 @@ class Gallery:
 
         Returns:
             Sentences about what is not in its power; none in a folder that nobody else uses.
+
+        Examples:
+            >>> _ = gallery.forget("anna")
+            >>> gallery.purge()
+            ()
         """
-        self._hot = None
+        self._drop()
         return forget.purge(self._connection, self._folder)
 
     @door
-    @_alone
+    @alone
     def journal(self) -> list[Forgotten]:
-        """What was removed, and when, in order."""
+        """What was removed, and when, in order.
+
+        Examples:
+            >>> _ = gallery.forget("anna")
+            >>> [(entry.reason, entry.crops) for entry in gallery.journal()]
+            [('person', 2)]
+        """
         rows = self._table.rows(
             "SELECT person, crops, thumbnails, at, reason FROM journal ORDER BY id"
         )
         return [Forgotten(None if row[0] is None else row[0].hex(), *row[1:]) for row in rows]
 
     @door
-    @_alone
+    @alone
     def count(
         self,
         *,
@@ -402,7 +502,12 @@ class Gallery:
         until: datetime | None = None,
         person: str | None = None,
     ) -> int:
-        """How many crops pass the filters of a search."""
+        """How many crops pass the filters of a search.
+
+        Examples:
+            >>> gallery.count(), gallery.count(person="anna"), gallery.count(cameras=[2])
+            (5, 2, 2)
+        """
         filters = Filters(cameras, since, until, person)
         if not filters:
             return self._count()
@@ -410,9 +515,14 @@ class Gallery:
         return int(self._table.rows(sql, filters.values)[0][0])
 
     @door
-    @_alone
+    @alone
     def people(self) -> dict[str, int]:
-        """How many crops there are of each person with a name, by name."""
+        """How many crops there are of each person with a name, by name.
+
+        Examples:
+            >>> gallery.people()
+            {'anna': 2, 'bob': 1}
+        """
         return dict(
             self._table.rows(
                 "SELECT person, count(*) FROM crops WHERE person IS NOT NULL GROUP BY person ORDER "
@@ -421,9 +531,14 @@ class Gallery:
         )
 
     @door
-    @_alone
+    @alone
     def cameras(self) -> dict[int, int]:
-        """How many crops there are of each camera, by number."""
+        """How many crops there are of each camera, by number.
+
+        Examples:
+            >>> gallery.cameras()
+            {1: 2, 2: 2}
+        """
         return dict(
             self._table.rows(
                 "SELECT camera, count(*) FROM crops WHERE camera IS NOT NULL GROUP BY camera ORDER "
@@ -432,7 +547,7 @@ class Gallery:
         )
 
     @door
-    @_alone
+    @alone
     def verify(self, progress: Callable[..., None] | None = None) -> list[str]:
         """Hold every row against itself: half-precision vectors against the float32 ones, visibilities,
         allowances, counts; nobody forgotten; and the indexes, where the server has amcheck.
@@ -442,12 +557,16 @@ class Gallery:
 
         Returns:
             A sentence for each fault; none if all is well.
+
+        Examples:
+            >>> gallery.verify()
+            []
         """
         with self._reading():
             return check.faults(self._table, self.bound, progress or _silent)
 
     @door
-    @_alone
+    @alone
     def export(self, folder: str | Path, progress: Callable[..., None] | None = None) -> Exported:
         """All crops into a folder: as ``partreid embed`` keeps them, up to 20,000 at a time, with
         camera, time, person and thumbnail beside them. Nothing is lost.
@@ -458,6 +577,10 @@ class Gallery:
 
         Raises:
             DataError: The folder cannot be written, or holds something.
+
+        Examples:
+            >>> gallery.export("backup").crops
+            5
         """
         with self._reading():
             return exchange.export(
@@ -465,7 +588,7 @@ class Gallery:
             )
 
     @door
-    @_alone
+    @alone
     def import_(self, folder: str | Path, progress: Callable[..., None] | None = None) -> Imported:
         """Enrol what :meth:`export` wrote: all of it, or nothing. An empty gallery takes ids and
         journal over, another one gives new ids. People who were forgotten here stay away, and
@@ -480,12 +603,18 @@ class Gallery:
 
         Raises:
             DataError: It is no complete export, or one of another model.
+
+        Examples:
+            >>> _ = gallery.export("backup")
+            >>> _ = gallery.remove([1, 2, 3, 4, 5])
+            >>> gallery.import_("backup").crops, gallery.people()
+            (5, {'anna': 2, 'bob': 1})
         """
         with self._writing():
             return exchange.import_(self._table, self.bound, Path(folder), progress or _silent)
 
     @door
-    @_alone
+    @alone
     def reembed(
         self,
         model: Model,
@@ -505,40 +634,23 @@ class Gallery:
 
         Raises:
             DataError: Files are missing; says how many and which first. Nothing has changed then.
+
+        Examples:
+            >>> gallery.reembed(model).crops
+            5
         """
         with self._writing():
             done = renew.reembed(self._table, model, drop_missing, progress or _silent)
-        self._hot = None
+        self._drop()
         self._bind(Bound.of(model), model.recipe.name)
         return done
 
+    def _drop(self) -> None:
+        """Hold nothing of the crops in memory."""
+        self._hot, self._scores, self._memo = None, likeness.Scores(), Memo()
+
     def _count(self) -> int:
         return int(self._table.rows("SELECT crops FROM gallery")[0][0])
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A transaction that alone changes crops."""
-        with self._connection.transaction():
-            forget.change(self._connection)
-            self._require_unchanged()
-            yield
-
-    @contextmanager
-    def _reading(self) -> Iterator[int]:
-        """A transaction that sees the crops of one version, which it gives."""
-        with self._connection.transaction():
-            self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            yield self._require_unchanged()
-
-    def _require_unchanged(self) -> int:
-        version, same = self._connection.execute(
-            "SELECT version, bound = %s FROM gallery", (str(self.bound),)
-        ).fetchone()
-        if not same:
-            raise DataError(
-                "the gallery was taken over to another model since it was opened; open it again"
-            )
-        return int(version)
 
     def _gone(self, people: set[str]) -> set[str]:
         gone = forget.forgotten_since(self._connection)
@@ -632,6 +744,11 @@ def open_gallery(
 
     Raises:
         DataError: It was made for another model, no server answers, or the extra is not installed.
+
+    Examples:
+        >>> with open_gallery("people", model) as gallery:
+        ...     len(gallery), gallery.distance.metric
+        (0, 'unit_euclidean')
     """
     integer("budget", budget, 0)
     if like is not None:

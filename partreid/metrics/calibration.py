@@ -275,7 +275,7 @@ class Calibration:
     def least(self, prior: float = 0.5) -> float:
         """The probability that the threshold asks for, with this prior."""
         require_prior(prior)
-        return float(1 / (1 + np.exp(-(self.threshold + np.log(prior / (1 - prior))))))
+        return float(decision.chance(self.threshold + np.log(prior / (1 - prior))))
 
     @property
     def people(self) -> int:
@@ -461,7 +461,7 @@ def examine(pairs: KnownPairs, odds: Doubles, accepted: Mask, seed: int = 0) -> 
     known = pairs.known
     kinds = np.bincount(pairs.same[known], minlength=2)
     weights = 1 / np.maximum(kinds, 1)[pairs.same[known].astype(np.int64)]
-    probability = 1 / (1 + np.exp(-odds[known]))
+    probability = decision.chance(odds[known])
     return Check(
         Slice.of(pairs),
         fmr,

@@ -93,7 +93,13 @@ def probability(curves: Curves, distance: Any, shared: Any, prior: float = 0.5) 
     """
     require_prior(prior)
     odds = logits(curves, distance, shared) + np.log(prior / (1 - prior))
-    return 1 / (1 + np.exp(-odds))
+    return chance(odds)
+
+
+def chance(odds: Any) -> Any:
+    """The probability of log odds; 0 or 1 where float64 has none nearer."""
+    with np.errstate(over="ignore"):  # 1 / inf is the right 0
+        return 1 / (1 + np.exp(-odds))
 
 
 def called_same(curves: Curves, threshold: float, distance: Any, shared: Any) -> Mask:

@@ -59,10 +59,12 @@ class Origin:
         the root of the number of people, who are taken to have ``EACH`` crops.
 
         Args:
-            distances: Of all pairs of some crops.
+            distances: Of all pairs of some crops, or how they are spread beside ``impostors``.
             images: How many these are.
         """
-        found = shift(self.impostors, np.asarray(distances, np.float64))
+        if not isinstance(distances, Spread):
+            distances = np.asarray(distances, np.float64)
+        found = shift(self.impostors, distances)
         usual = self.usual_shift * max(1.0, sqrt(self.people / 2 / (images / EACH)))
         if found <= max(APART, 2 * usual):
             return None
@@ -163,18 +165,42 @@ def chosen(lengths: Sequence[int]) -> list[NDArray[np.int64]] | None:
     return found
 
 
-def shift(reference: tuple[float, ...], distances: NDArray[np.float64]) -> float:
-    """Kolmogorov-Smirnov distance between distances and percentiles of others, in [0, 1]; +inf
-    is a value too.
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """How distances lie beside ascending percentiles of others: all that :func:`shift` needs to know
+    of them. Two of them add up, so that a few more distances need no look at the many.
+
+    below: int64 [K], how many are no larger than each percentile. finite, count: how many are finite,
+    and how many there are.
     """
-    ordered, at = np.sort(distances, axis=None), np.asarray(reference)
+
+    below: NDArray[np.int64]
+    finite: int
+    count: int
+
+    def __add__(self, other: "Spread") -> "Spread":
+        return Spread(
+            self.below + other.below, self.finite + other.finite, self.count + other.count
+        )
+
+
+def spread(reference: tuple[float, ...], distances: Any) -> Spread:
+    """How distances lie beside percentiles; +inf is a value too."""
+    ordered = np.sort(np.asarray(distances, np.float64), axis=None)
+    below = np.searchsorted(ordered, np.asarray(reference), "right")
+    return Spread(below, int(np.isfinite(ordered).sum()), len(ordered))
+
+
+def shift(reference: tuple[float, ...], distances: Any) -> float:
+    """Kolmogorov-Smirnov distance between distances, or their spread, and percentiles of others, in
+    [0, 1]; +inf is a value too.
+    """
+    found = distances if isinstance(distances, Spread) else spread(reference, distances)
+    at, count = np.asarray(reference), max(found.count, 1)
     finite = np.isfinite(at)
     expected = np.searchsorted(at, at, "right") - 1  # of ties, the last
-    seen = np.searchsorted(ordered, at, "right") / max(len(ordered), 1)
-    gaps = np.abs(seen - expected / (len(at) - 1))[finite]
+    gaps = np.abs(found.below / count - expected / (len(at) - 1))[finite]
     never = (
-        abs(np.isfinite(ordered).mean() - (finite.sum() - 1) / (len(at) - 1))
-        if not finite.all()
-        else 0.0
+        abs(found.finite / count - (finite.sum() - 1) / (len(at) - 1)) if not finite.all() else 0.0
     )
     return float(max(gaps.max(initial=0.0), never))

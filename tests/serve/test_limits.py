@@ -197,7 +197,7 @@ def test_a_broken_form_is_4xx(small: Service, body: bytes) -> None:
 
 def test_eight_clients_are_served_without_an_error(small: Service) -> None:
     """Each searches again and again; what they are told is what one alone is told."""
-    import httpx
+    import httpx2
 
     crops = [encoded(person(60 + i)) for i in range(8)]
 
@@ -209,7 +209,7 @@ def test_eight_clients_are_served_without_an_error(small: Service) -> None:
     found: list[list[tuple[int, float]]] = [[] for _ in range(8)]
 
     def run(i: int) -> None:
-        with httpx.Client(base_url=small.url, timeout=60) as client:
+        with httpx2.Client(base_url=small.url, timeout=60) as client:
             found[i] = [asked(client, i) for _ in range(6)]
 
     with Peak() as peak:

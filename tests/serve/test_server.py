@@ -1,6 +1,7 @@
 """``partreid serve`` as a process: what it refuses at the start, and how it stops."""
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from partreid.export.method import Exported
 from tests.conftest import Run
+from tests.serve.conftest import Running
 from tests.serve.made import encoded, person
 
 
@@ -54,7 +58,7 @@ def test_a_stop_loses_nothing_that_was_acknowledged(
     environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    import httpx
+    import httpx2
     import psycopg
 
     url, key = database(), tmp_path / "key"
@@ -80,13 +84,13 @@ def test_a_stop_loses_nothing_that_was_acknowledged(
     headers = {"authorization": "Bearer a-key-of-many-letters"}
 
     def enrol(seed: int) -> None:
-        with httpx.Client(
-            base_url=address, headers=headers, transport=httpx.HTTPTransport(retries=5)
+        with httpx2.Client(
+            base_url=address, headers=headers, transport=httpx2.HTTPTransport(retries=5)
         ) as client:
             for shot in range(500):
                 try:
                     got = client.post("/enrol", files={"crops": encoded(person(seed, shot))})
-                except httpx.TransportError:
+                except httpx2.TransportError:
                     return  # stopped; this one was not acknowledged
                 if got.status_code != 201:
                     return
@@ -124,3 +128,59 @@ def test_a_gallery_of_another_model_is_refused(
     open_gallery(url, load(calibrated, "cpu")).close()
     done = partreid("serve", trained("bot"), "--gallery", url, "--port", "0")
     assert done.returncode == 2 and "made for another model" in done.stderr
+
+
+@pytest.fixture
+def with_export(
+    calibrated: Path, exported: Callable[[str], Path], tmp_path: Path
+) -> Callable[[str], Path]:
+    """The run that decides, with a file beside it that was exported of some run."""
+
+    def make(method: str) -> Path:
+        run = Path(shutil.copytree(calibrated, tmp_path / "run"))
+        shutil.copy(exported(method), run / "model.onnx")
+        return run
+
+    return make
+
+
+def test_the_exported_model_describes_crops(
+    with_export: Callable[[str], Path],
+    calibrated: Path,
+    running: Running,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from partreid.inference import load
+    from partreid.serve.server import served
+
+    run = with_export("bpbreid")
+    model, own = served(run, "cpu", None), load(calibrated, "cpu")
+    assert isinstance(model.method, Exported)
+    assert f"describing crops with {run / 'model.onnx'}" in capsys.readouterr().err
+    crops = [person(seed, shot) for seed in range(3) for shot in range(2)]
+    mine, theirs = model.embed(crops), own.embed(crops)
+    assert torch.allclose(mine.vectors, theirs.vectors, atol=1e-4)
+    assert torch.allclose(mine.visibility, theirs.visibility, atol=1e-4)
+    with running(model=model, keep_crops=True) as service:
+        ids = [service.enrol(seed, person=f"p{seed}")[0] for seed in range(3)]
+        hits = service.search(1, 1)["hits"]
+        far = own.method.distance(theirs.rows([3]), theirs.rows([0, 2, 4]))[0].tolist()
+        ranked = sorted(zip(far, ids, strict=True))
+        assert [hit["crop"]["id"] for hit in hits] == [number for _, number in ranked]
+        assert [hit["pair"]["distance"] for hit in hits] == pytest.approx(
+            [distance for distance, _ in ranked], abs=1e-4
+        )
+        assert hits[0]["pair"]["same"] is not None or hits[0]["pair"]["reason"]
+        assert service.client.get(f"/crops/{ids[0]}/parts").status_code == 200
+
+
+def test_an_export_of_other_weights_is_left_alone_and_that_is_said(
+    with_export: Callable[[str], Path], calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from partreid.serve.server import served
+
+    run = with_export("bot")
+    model = served(run, "cpu", None)
+    said = capsys.readouterr().err
+    assert "exported of other weights" in said and f"partreid export {run} --out" in said
+    assert not isinstance(model.method, Exported) and model.calibration is not None
