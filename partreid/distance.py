@@ -11,7 +11,7 @@ Images that share no part are infinitely far apart, unless distances on little e
 (S d + lambda far) / (S + lambda)``.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 from typing import Literal
@@ -475,6 +475,56 @@ class PreparedGallery:
     def tiles(self, q: Vectors) -> Iterator[tuple[slice, slice, Tensor]]:
         """The same distances in tiles, see :meth:`PartDistance.tiles`."""
         return self.distance._tiles(*self._sides(q), lambda: self._tiles)
+
+    def closely(self, q: Vectors, rows: Sequence[int] | Tensor) -> Tensor:
+        """Distances of one query to some rows, from differences in float64 of what is held. They are
+        off by no more than the scaling of the vectors was, where those of a product of matrices lose
+        half the digits.
+
+        Args:
+            q: One query [1, M, D].
+            rows: Numbers of n rows of the gallery, from 0; int64 [n] as a tensor.
+
+        Returns:
+            float64 [n].
+
+        Raises:
+            ShapeError: It is not one query, or has not the gallery's embeddings.
+
+        Examples:
+            >>> gallery = PartDistance("euclidean").prepare(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+            >>> gallery.closely(torch.tensor([[0.0, 0.0]]), [1])
+            tensor([5.], dtype=torch.float64)
+        """
+        e = self.distance._embeddings(q, self._like)[0]
+        if len(e) != 1:
+            raise ShapeError(f"distances to some rows are those of one query, got {len(e)}")
+        at = torch.as_tensor(rows, dtype=torch.int64, device=e.vectors.device)
+        y, seen = self._held(at)
+        x = self.distance._unit(e.vectors.double())[0]
+        q_seen, weight = e.visibility[0].double(), x.new_tensor(self.distance.weights or (1.0,))
+        both = q_seen * seen
+        if self.distance.metric == "cosine":  # y is scaled by its visibility too
+            cost = (both - weight * q_seen * (x * y).sum(2)).sum(1)
+        else:
+            cost = (both * weight * torch.linalg.vector_norm(x - y, dim=2)).sum(1)
+        total = both.sum(1)
+        if self.distance.shrink:
+            return (cost + self.distance.missing) / (total + self.distance.shrink)
+        return (cost / total).masked_fill(total == 0, torch.inf)
+
+    def _held(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors [n, M, D] and visibilities [n, M] of some rows as they are held, in float64."""
+        parts, width = self._like.vectors.shape[1:]
+        y = rows.new_empty((len(rows), parts, width), dtype=torch.float64)
+        seen = rows.new_empty((len(rows), parts), dtype=torch.float64)
+        for columns, side, ready in self._tiles:
+            mine = (rows >= columns.start) & (rows < columns.stop)
+            if bool(mine.any()):
+                here = rows[mine] - columns.start
+                y[mine] = ready[here, :, :width].double()
+                seen[mine] = side.shown[:parts, here].T.double()
+        return y, seen
 
     def _sides(self, q: Vectors) -> tuple[Embeddings, Side]:
         e = self.distance._embeddings(q, self._like)[0]

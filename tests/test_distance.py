@@ -667,3 +667,30 @@ def test_a_prepared_gallery_gives_the_numbers_of_a_call(
         plain(torch.ones(2, 4))
     empty = PartDistance("cosine").prepare(torch.empty(0, 3))
     assert len(empty) == 0 and empty(torch.ones(2, 3)).shape == (2, 0)
+
+
+@pytest.mark.parametrize("shrink", [0.0, 0.7])
+@pytest.mark.parametrize("weights", [None, (1.0, 0.5, 0.1)])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "unit_euclidean"])
+def test_distances_to_some_rows_are_those_in_float64(
+    metric: Metric, weights: tuple[float, ...] | None, shrink: float
+) -> None:
+    """Also between nearly equal vectors, of which a product of matrices keeps half the digits."""
+    distance = PartDistance(metric, weights, shrink, 2.0 if shrink else None)
+    draw = torch.Generator().manual_seed(0)
+    x = torch.ones(3, 16) + 0.001 * torch.randn(5000, 3, 16, generator=draw)
+    v = torch.rand(5000, 3, generator=draw)
+    v = v * (v > 0.5)
+    q, g = Embeddings.of(x[:1], v[:1].clamp_min(0.6)), Embeddings.of(x, v)
+    ready = distance.prepare(g)
+    rows = [4999, 3, 0, 2048, 3]
+    found = ready.closely(q, rows)
+    both = (
+        Embeddings(e.vectors.double(), e.visibility, e.names)
+        for e in (q.rows([0] * 5), g.rows(rows))
+    )
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, distance.terms(*both).sum(1), atol=2e-6, rtol=0)
+    assert ready.closely(q, torch.tensor([], dtype=torch.int64)).shape == (0,)
+    with pytest.raises(ShapeError, match="those of one query, got 2"):
+        ready.closely(g.rows([0, 1]), rows)

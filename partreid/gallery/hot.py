@@ -1,9 +1,11 @@
 """The same search over vectors in memory, for those who search often.
 
 Blocks of rows are read once and prepared as :class:`partreid.distance.PreparedGallery`; the table
-says what has changed since, and only the blocks that it concerns are read again. Float32 distances
-choose the candidates, with an allowance for all that rounding can do to them, and these are scored
-from the table in float64: the answers are those of SQL.
+says what has changed since, and only the blocks that it concerns are read again. Products of
+float32 matrices choose the candidates, with an allowance for all that rounding can do to them;
+differences of the same vectors in float64 leave few of these, or are all that is needed where few
+rows pass the filters; and what is left is scored from the table in float64: the answers are those of
+SQL.
 """
 
 from dataclasses import dataclass
@@ -22,12 +24,15 @@ from partreid.types import Embeddings
 BLOCK = 8192  # rows of a full block
 _SMALL = 16  # blocks that are not full, before they are joined
 _MOST = 4096  # candidates; where more lie too close to tell, SQL is the better way
+_CLOSE = 4096  # rows that pass the filters, up to which each is looked at by itself
+_AT_ONCE = 1024  # rows whose vectors are held in float64 together
 _FAINT = 1e-10  # visibilities above 0 and below this leave the range of float32 when multiplied
+_SHORT = 1e-15  # vectors above 0 and shorter than this, too, or longer than its inverse
 _UNKNOWN = np.iinfo(np.int64).min  # a camera or a time that nobody knows
 _ROUND = 2.0**-24
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
-Measured = tuple[NDArray[np.int64], NDArray[np.float32], float]
+Rows = NDArray[np.int64]  # places in all blocks, one after the other
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,7 @@ class Block:
     """Rows with ids of low <= id <= high: all there are.
 
     ids, cameras, times (microseconds): int64 [n]. people: n names. longest: norm of a vector. faint:
-    whether a visibility is too small for float32.
+    whether a visibility or a vector is too small or too large for products in float32.
     """
 
     low: int
@@ -74,17 +79,10 @@ class Hot:
 
     def __init__(self) -> None:
         self.version, self.blocks = changes.NEVER, list[Block]()
-        self._last: tuple[Embeddings, Measured] | None = (
-            None  # the query before, for what follows it
-        )
+        self._last: tuple[Embeddings, NDArray[np.float32], float] | None = None
 
     def __len__(self) -> int:
         return sum(len(block.ids) for block in self.blocks)
-
-    def share(self, filters: Filters) -> float:
-        """Of the rows, how many pass."""
-        passing = sum(int(block.passing(filters).sum()) for block in self.blocks)
-        return passing / max(1, len(self))
 
     def refresh(self, table: Table, version: int) -> None:
         """Take over what has changed up to ``version``, inside a transaction that sees just that."""
@@ -134,58 +132,111 @@ class Hot:
     def nearest(
         self, table: Table, q: Embeddings, top: int, filters: Filters
     ) -> list[Found] | None:
-        """As :meth:`Table.nearest`; None where float32 cannot tell, and SQL must."""
-        measured = self._measured(q, filters)
-        if measured is None:
+        """As :meth:`Table.nearest`; None where memory cannot tell, and SQL must."""
+        if self._is_faint(q):
             return None
-        ids, far, allowed = measured
-        near = np.isfinite(far)
-        if near.sum() < top:  # all that share a part, then the first of the others
-            first = np.flatnonzero(near)
-            others = np.sort(ids[~near])[: top - len(first)]
-            chosen = np.concatenate([ids[first], others])
-            return None if len(chosen) > _MOST + top else table.scored_ids(q, chosen.tolist())[:top]
-        least = np.argpartition(far, top - 1)[:top]
-        hits = table.scored_ids(q, ids[least].tolist())
-        worst = hits[-1].distance or 0.0
-        also = far <= worst + allowed
-        also[least] = False
-        if also.sum() > _MOST:
+        rows = self._passing(filters)
+        if rows is None or len(rows) > _CLOSE:
+            return self._nearest_of_many(table, q, top, rows)
+        near, off = self._closely(q, rows)
+        return self._chosen(table, q, top, self._ids[rows], near, off)
+
+    def _nearest_of_many(
+        self, table: Table, q: Embeddings, top: int, rows: Rows | None
+    ) -> list[Found] | None:
+        far, allowed = self._measured(q)
+        ids = self._ids
+        if rows is None:
+            rows = np.arange(len(ids))
+        far = far[rows]
+        if len(far) > top:
+            least = np.argpartition(far, top - 1)[:top]
+            if np.isfinite(far[least]).all():
+                near, off = self._closely(q, rows[least])
+                also = far <= near.max() + off + allowed
+                if also.sum() > _MOST * 4:
+                    return None
+                rows = rows[also]
+                near, off = self._closely(q, rows)
+                return self._chosen(table, q, top, ids[rows], near, off)
+        return self._chosen(table, q, top, ids[rows], far.astype(np.float64), allowed)
+
+    def _chosen(
+        self,
+        table: Table,
+        q: Embeddings,
+        top: int,
+        ids: NDArray[np.int64],
+        near: NDArray[np.float64],
+        off: float,
+    ) -> list[Found] | None:
+        """The nearest of some rows whose distances are known but for ``off``: those among which they
+        must be are scored from the table.
+        """
+        finite = np.isfinite(near)
+        if finite.sum() < top:  # all that share a part, then the first of the others
+            others = np.sort(ids[~finite])[: max(0, top - int(finite.sum()))]
+            ids = np.concatenate([ids[finite], others])
+        else:
+            worst = np.partition(near, top - 1)[top - 1]
+            ids = ids[near <= worst + 2 * off]
+        if len(ids) > _MOST + top:
             return None
-        if also.any():
-            hits += table.scored_ids(q, ids[also].tolist())
-        return sorted(hits, key=lambda hit: (hit.distance, hit.id))[:top]
+        return table.scored_ids(q, ids.tolist())[:top]
 
     def within(
         self, table: Table, q: Embeddings, limit: float, filters: Filters
     ) -> list[Found] | None:
-        """As :meth:`Table.within`; None where float32 cannot tell."""
-        measured = self._measured(q, filters)
-        if measured is None:
+        """As :meth:`Table.within`; None where memory cannot tell."""
+        if self._is_faint(q):
             return None
-        ids, far, allowed = measured
-        hits = table.scored_ids(q, ids[far <= limit + allowed].tolist())
+        rows = self._passing(filters)
+        if rows is None or len(rows) > _CLOSE:
+            far, allowed = self._measured(q)
+            close = far <= limit + allowed
+            rows = np.flatnonzero(close) if rows is None else rows[close[rows]]
+        if len(rows) <= _MOST * 4:
+            near, off = self._closely(q, rows)
+            rows = rows[near <= limit + off]
+        hits = table.scored_ids(q, self._ids[rows].tolist())
         return [hit for hit in hits if hit.distance is not None and hit.distance <= limit]
 
-    def _measured(self, q: Embeddings, filters: Filters) -> Measured | None:
-        """Ids, float32 distances, and how far these may be off; of one query."""
-        if _is_faint(q.visibility) or any(block.faint for block in self.blocks):
-            return None
-        if self._last is None or not _is_same(self._last[0], q):
-            self._last = q, self._all(q)
-        ids, far, off = self._last[1]
-        if not filters:
-            return ids, far, off
-        good = np.concatenate([block.passing(filters) for block in self.blocks] or [ids > 0])
-        return ids[good], far[good], off
+    def _is_faint(self, q: Embeddings) -> bool:
+        return _is_faint(q) or any(block.faint for block in self.blocks)
 
-    def _all(self, q: Embeddings) -> Measured:
-        ids, far, off = [np.empty(0, np.int64)], [np.empty(0, np.float32)], 0.0
+    @property
+    def _ids(self) -> NDArray[np.int64]:
+        return np.concatenate([np.empty(0, np.int64), *(block.ids for block in self.blocks)])
+
+    def _passing(self, filters: Filters) -> Rows | None:
+        """Places of the rows that pass; None: all do."""
+        if not filters:
+            return None
+        passing = [block.passing(filters) for block in self.blocks]
+        return np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *passing]))
+
+    def _measured(self, q: Embeddings) -> tuple[NDArray[np.float32], float]:
+        """Float32 distances of one query to all rows, and how far these may be off."""
+        if self._last is None or not _is_same(self._last[0], q):
+            far, off = [np.empty(0, np.float32)], 0.0
+            for block in self.blocks:
+                far.append(block.prepared(q)[0].numpy())
+                off = max(off, rounding(block.prepared.distance, q, block.longest))
+            self._last = q, np.concatenate(far), off
+        return self._last[1:]
+
+    def _closely(self, q: Embeddings, rows: Rows) -> tuple[NDArray[np.float64], float]:
+        """Distances to some rows, in float64 of what is held, and how far these may be off."""
+        near, start, off = np.empty(len(rows)), 0, 0.0
         for block in self.blocks:
-            ids.append(block.ids)
-            far.append(block.prepared(q)[0].numpy())
-            off = max(off, rounding(block.prepared.distance, q, block.longest))
-        return np.concatenate(ids), np.concatenate(far), off
+            mine = np.flatnonzero((rows >= start) & (rows < start + len(block.ids)))
+            for at in range(0, len(mine), _AT_ONCE):
+                some = mine[at : at + _AT_ONCE]
+                near[some] = block.prepared.closely(q, torch.from_numpy(rows[some] - start)).numpy()
+            if len(mine):
+                off = max(off, scaling(block.prepared.distance, q, block.longest))
+            start += len(block.ids)
+        return near, off
 
 
 def rounding(distance: PartDistance, q: Embeddings, longest: float) -> float:
@@ -203,6 +254,16 @@ def rounding(distance: PartDistance, q: Embeddings, longest: float) -> float:
     norm = float(torch.linalg.vector_norm(q.vectors, dim=2).max())
     both = 2.0 if distance.metric == "unit_euclidean" else norm + longest
     return most * both * float(np.sqrt((width + 40) * _ROUND) + few) + missing
+
+
+def scaling(distance: PartDistance, q: Embeddings, longest: float) -> float:
+    """How far a distance from differences of scaled float32 vectors can lie from the true one, at
+    most: norms are sums of D squares, and factors and products are rounded once each.
+    """
+    width = q.vectors.shape[2]
+    norm = float(torch.linalg.vector_norm(q.vectors, dim=2).max()) + longest
+    both = norm if distance.metric == "euclidean" else 2.0
+    return max(distance.weights or (1.0,)) * both * (width + 40) * _ROUND + 2.0**-24
 
 
 def _read(table: Table, low: int, high: int) -> Block:
@@ -224,7 +285,7 @@ def _read(table: Table, low: int, high: int) -> Block:
         people,
         table.distance.prepare(e),
         float(norms.max()) if len(rows) else 0.0,
-        _is_faint(e.visibility),
+        _is_faint(e),
     )
 
 
@@ -232,8 +293,12 @@ def _is_same(a: Embeddings, b: Embeddings) -> bool:
     return torch.equal(a.vectors, b.vectors) and torch.equal(a.visibility, b.visibility)
 
 
-def _is_faint(visibility: torch.Tensor) -> bool:
-    return bool(((visibility > 0) & (visibility < _FAINT)).any())
+def _is_faint(e: Embeddings) -> bool:
+    """Whether products of its numbers leave the range of float32."""
+    norms = torch.linalg.vector_norm(e.vectors, dim=2, dtype=torch.float64)
+    odd = ((norms > 0) & (norms < _SHORT)) | (norms > 1 / _SHORT)
+    faint = (e.visibility > 0) & (e.visibility < _FAINT)
+    return bool(faint.any()) or bool(odd.any())
 
 
 def _micro(time: datetime) -> int:

@@ -680,7 +680,7 @@ class Gallery(Session):
         self._hot.refresh(self._table, version)
 
     def _nearest(self, q: Embeddings, top: int, filters: Filters) -> list[Found]:
-        if self._hot is not None and self._worth(filters):
+        if self._hot is not None:
             hits = self._hot.nearest(self._table, q, top, filters)
             if hits is not None:
                 return hits
@@ -690,16 +690,11 @@ class Gallery(Session):
         return hits
 
     def _within(self, q: Embeddings, limit: float, filters: Filters) -> list[Found]:
-        if self._hot is not None and self._worth(filters):
+        if self._hot is not None:
             hits = self._hot.within(self._table, q, limit, filters)
             if hits is not None:
                 return hits
         return self._table.within(q, limit, filters)
-
-    def _worth(self, filters: Filters) -> bool:
-        """Whether memory is the quicker way: an index finds a few rows at once."""
-        assert self._hot is not None
-        return not filters or self._hot.share(filters) > 0.1
 
     def _saved(self, ids: Sequence[int]) -> SavedEmbeddings:
         wanted = [integer("an id", number, -(2**63), 2**63 - 1) for number in ids]

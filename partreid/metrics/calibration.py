@@ -11,6 +11,7 @@ gallery of 1,000 other people holds one such pair on average, for every query.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -294,7 +295,7 @@ class Calibration:
         odds = self.logit(pairs.distance, pairs.shared)
         return examine(pairs, odds, odds >= self.threshold, seed)
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
         """The crops that it was made of, as :mod:`partreid.runtime.doubt` takes them."""
         made_of = self.source.made_of

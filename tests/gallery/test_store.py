@@ -83,6 +83,27 @@ def test_filters_are_applied_before_the_nearest_are_taken(anywhere: Path | str) 
             gallery.search(query, cameras=[2**63])
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("close", [0, 4096])
+def test_filtered_searches_in_memory_are_those_of_sql(
+    empty: Path, distance: PartDistance, close: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the rows that pass are looked at one by one, or after a product with all."""
+    monkeypatch.setattr("partreid.gallery.hot._CLOSE", close)
+    crops, query = saved(distance, 300, 1), saved(distance, 3, 2)
+    known = [Enrolled(i % 5, NOON + timedelta(hours=i % 7), f"p{i % 3}") for i in range(300)]
+    hour = {"since": NOON + timedelta(hours=2), "until": NOON + timedelta(hours=3)}
+    with open_gallery(empty, crops, budget=0) as cold, open_gallery(empty) as hot:
+        cold.add(crops, known)
+        assert hot.warm()
+        for asked in ({}, {"cameras": [1, 4]}, {"cameras": [2], **hour}, {"person": "p1"}, hour):
+            for top in (1, 8, 60, 300):
+                found = cold.search(query, top, **asked)
+                assert hot.search(query, top, **asked) == found
+            limit = found[0][len(found[0]) // 3].distance
+            assert hot.within(query, limit, **asked) == cold.within(query, limit, **asked)
+
+
 def test_vectors_in_memory_follow_what_others_change(anywhere: Path | str) -> None:
     crops, query = saved(DISTANCES[2], 300, 1), saved(DISTANCES[2], 2, 2)
     with open_gallery(anywhere, crops, budget=0) as cold, open_gallery(anywhere) as hot:
@@ -125,6 +146,21 @@ def test_what_float32_cannot_tell_is_left_to_sql(empty: Path) -> None:
         assert hot.warm()
         found = cold.search(query, 60)
         assert hot.search(query, 60) == found and min(hits[0].distance for hits in found) < 1
+
+
+@pytest.mark.parametrize("size", [1e-24, 1e24])
+def test_vectors_of_any_length_are_compared_by_their_direction(empty: Path, size: float) -> None:
+    """Squares of such numbers leave the range of float32."""
+    distance = PartDistance("unit_euclidean")
+    crops, query = saved(distance, 60, 1), saved(distance, 2, 2)
+    e = crops.embeddings
+    scaled = replace(crops, embeddings=Embeddings(e.vectors * size, e.visibility, e.names))
+    with open_gallery(empty, crops, budget=0) as cold, open_gallery(empty) as hot:
+        cold.add(scaled)
+        assert hot.warm()
+        found = cold.search(query, 60)
+        assert hot.search(query, 60) == found
+        assert ids(found) == [[row + 1 for row in rows] for rows in brute(query, crops, range(60))]
 
 
 def test_another_model_is_refused_and_a_gallery_reopens(anywhere: Path | str) -> None:
