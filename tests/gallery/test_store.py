@@ -149,7 +149,7 @@ def test_what_float32_cannot_tell_is_left_to_sql(empty: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1e-24, 1e24])
-def test_vectors_of_any_length_are_compared_by_their_direction(empty: Path, size: float) -> None:
+def test_vectors_of_any_length_are_compared_as_the_distance_says(empty: Path, size: float) -> None:
     """Squares of such numbers leave the range of float32."""
     distance = PartDistance("unit_euclidean")
     crops, query = saved(distance, 60, 1), saved(distance, 2, 2)
@@ -160,7 +160,7 @@ def test_vectors_of_any_length_are_compared_by_their_direction(empty: Path, size
         assert hot.warm()
         found = cold.search(query, 60)
         assert hot.search(query, 60) == found
-        assert ids(found) == [[row + 1 for row in rows] for rows in brute(query, crops, range(60))]
+        assert ids(found) == [[row + 1 for row in rows] for rows in brute(query, scaled, range(60))]
 
 
 def test_another_model_is_refused_and_a_gallery_reopens(anywhere: Path | str) -> None:

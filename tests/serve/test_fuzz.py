@@ -1,5 +1,6 @@
 """Requests drawn from the service's own OpenAPI: none is answered with 5xx, all as it says."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.serve.made import encoded, person
 schemathesis = pytest.importorskip(
     "schemathesis", reason="needs schemathesis: pip install schemathesis"
 )
-EXAMPLES = 25  # of each operation
+EXAMPLES = 25 if os.environ.get("PARTREID_ATTACK") else 6  # of each operation
 
 
 @pytest.fixture(scope="module")
