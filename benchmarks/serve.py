@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=500, help="crops that are enrolled")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="add the numbers here as well")
     told = parser.parse_args()
     crops = [path.read_bytes() for path in crop_paths(told.crops)[: told.most]]
     command = (
@@ -156,7 +156,8 @@ def main() -> None:
     found = {**about(command), **measure(told.run, crops, told.clients, told.seconds)}
     print(json.dumps(found, indent=1))
     if told.json is not None:
-        told.json.write_text(json.dumps(found, indent=1) + "\n")
+        before = json.loads(told.json.read_text()) if told.json.is_file() else []
+        told.json.write_text(json.dumps([*before, found], indent=1) + "\n")
 
 
 if __name__ == "__main__":
