@@ -7,8 +7,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 WHOLE = bool(os.environ.get("PARTREID_ATTACK"))
-SECONDS = 0.6  # of work for one test
-LEAST = 5
+SECONDS = 0.25  # of work for one test
+LEAST = 3
 tried: Counter[str] = Counter()  # what this process tried, and what there was
 
 

@@ -13,7 +13,7 @@ from tests.attack.mutate import mutant
 from tests.attack.readers import DOORS
 from tests.attack.stage import Stage
 
-EACH = 0.8  # seconds of work at each door, by what one reading costs there
+EACH = 0.4  # seconds of work at each door, by what one reading costs there
 SEED = 0
 
 
@@ -22,7 +22,7 @@ def numbers(door: str, minutes: float) -> Iterator[int]:
     always others.
     """
     if not minutes:
-        yield from range(max(5, int(1000 * EACH / DOORS[door].cost)))
+        yield from range(max(3, int(1000 * EACH / DOORS[door].cost)))
         return
     until = time.monotonic() + 60 * minutes / len(DOORS)
     for number in count(int(time.time()) * 1000):
