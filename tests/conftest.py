@@ -220,6 +220,18 @@ def quiet_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def together(common: Path, world: Path, partreid: Run, toy_options: tuple[str, ...]) -> Path:
+    """A run of isp that two processes trained, once per session. Tests must not change it."""
+    with alone(common, "together") as folder:
+        if not (folder / "model.safetensors").is_file():
+            command = ("train", "synthetic/tiny/isp", "--data", world, "--out", folder)
+            done = partreid(*command, "--devices", "2", *toy_options)
+            assert done.returncode == 0, done.stderr
+            assert done.stderr.count("trained: ") == 1
+        return folder
+
+
+@pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """Environment of a child process: one thread, no GPU, this checkout first."""
     return quiet_environment()

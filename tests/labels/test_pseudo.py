@@ -349,30 +349,13 @@ def test_trains_on_people_as_they_come(
 
 @pytest.mark.slow  # two processes of their own
 def test_two_processes_train_with_the_labels_of_one(
-    world: Path,
-    trained: Callable[[str], Path],
-    tmp_path: Path,
-    partreid: Callable[..., subprocess.CompletedProcess[str]],
-    toy_options: tuple[str, ...],
+    trained: Callable[[str], Path], together: Path
 ) -> None:
-    done = partreid(
-        "train",
-        "synthetic/tiny/isp",
-        "--data",
-        world,
-        "--out",
-        tmp_path / "run",
-        "--devices",
-        "2",
-        *toy_options,
-    )
-    assert done.returncode == 0, done.stderr
     one, two = (
-        load_tensors(folder / "checkpoint.safetensors")[0]
-        for folder in (trained("isp"), tmp_path / "run")
+        load_tensors(folder / "checkpoint.safetensors")[0] for folder in (trained("isp"), together)
     )
     # made once, by the untrained network
     assert torch.equal(one["cue/parts/labels"], two["cue/parts/labels"])
     assert torch.equal(one["cue/parts/centers"], two["cue/parts/centers"])
-    lines = [e for e in read(tmp_path / "run" / "journal.jsonl") if e.get("event") == "labels"]
+    lines = [e for e in read(together / "journal.jsonl") if e.get("event") == "labels"]
     assert [(e["people"], e["images"]) for e in lines] == [(8, 48)]

@@ -19,41 +19,16 @@ pytestmark = pytest.mark.slow  # every test starts two processes
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="module")
-def together(
-    world: Path,
-    partreid: Run,
-    toy_options: tuple[str, ...],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """A run that two processes trained."""
-    folder = tmp_path_factory.mktemp("ddp") / "run"
-    done = partreid(
-        "train",
-        "synthetic/tiny/bpbreid",
-        "--data",
-        world,
-        "--out",
-        folder,
-        "--devices",
-        "2",
-        *toy_options,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("trained: ") == 1
-    return folder
-
-
 def test_two_processes_train(together: Path, trained: Callable[[str], Path]) -> None:
     entries = [e for e in read(together / "journal.jsonl") if "loss" in e]
-    alone = [e for e in read(trained("bpbreid") / "journal.jsonl") if "loss" in e]
+    alone = [e for e in read(trained("isp") / "journal.jsonl") if "loss" in e]
     # as many steps, each line written once
     assert [e["step"] for e in entries] == [e["step"] for e in alone]
     assert entries[-1]["parsing"] < entries[0]["parsing"]
     tensors, meta = load_tensors(together / "model.safetensors")
     assert meta["steps"] == len(entries) and all(t.isfinite().all() for t in tensors.values())
     # no wrapper in the names
-    assert set(tensors) == set(load_tensors(trained("bpbreid") / "model.safetensors")[0])
+    assert set(tensors) == set(load_tensors(trained("isp") / "model.safetensors")[0])
 
 
 def test_evaluates_to_the_numbers_of_one_process(
