@@ -110,8 +110,8 @@ class TestMethod:
         assert core == ["pcb", "bot", "bpbreid", "halfseen"]
         assert [p.name for p in chosen(("halves",))] == [*core, "halves"]
         assert chosen(("all",)) == papers() and halves in papers()
-        with pytest.raises(RecipeError, match="unknown method: 'halfs'. Did you mean 'halves'"):
-            chosen(("halfs",))
+        with pytest.raises(RecipeError, match="unknown method: 'halve'. Did you mean 'halves'"):
+            chosen(("halve",))
 
     @pytest.mark.slow  # the demo's three methods are there already, this one is trained
     def test_the_demo_shows_it(self, halves: Paper, quick_demo: Path) -> None:

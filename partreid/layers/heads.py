@@ -146,7 +146,21 @@ class IdHead(nn.Module):
 
 
 def necked(heads: nn.ModuleDict, name: str, e: Vectors) -> Embeddings:
-    """Embeddings after the neck of the head called ``name``, see :meth:`IdHead.neck`."""
+    """Embeddings after the neck of one of several heads, see :meth:`IdHead.neck`.
+
+    Args:
+        heads: :class:`IdHead` by name.
+        name: Whose neck.
+        e: Embeddings or float [N, M, D], as that head takes them.
+
+    Returns:
+        The same group after the batch norm; visibility is untouched.
+
+    Examples:
+        >>> heads = nn.ModuleDict({"id_parts": IdHead(M=3, D=16, identities=10)})
+        >>> necked(heads, "id_parts", torch.randn(4, 3, 16)).vectors.shape
+        torch.Size([4, 3, 16])
+    """
     head: Any = heads[name]  # to mypy a module of any kind
     after: Embeddings = head.neck(e)
     return after

@@ -143,7 +143,7 @@ def test_a_second_call_uses_what_is_there(
         p: p.stat().st_mtime_ns for p in out.rglob("*") if p.suffix in (".jpg", ".safetensors")
     }
     again = demo.run(out, quick=True, results=tmp_path / "again.json")
-    assert capsys.readouterr().err.count("using the finished run in") == 3
+    assert capsys.readouterr().err.count("using the finished run in") == 4
     assert {p: p.stat().st_mtime_ns for p in before} == before
     for one, two in zip(numbers["results"], again["results"], strict=True):
         assert {k: one[k] for k in ("method", "queries", "visibility")} == {
