@@ -15,7 +15,7 @@ from partreid.runtime.doubt import Doubt as Doubt
 from partreid.runtime.doubt import Spread, chosen, doubted, scored, spread
 from partreid.runtime.likeness import Crops
 from partreid.types import JUNK, Benchmark, Embeddings, Sample
-from partreid.utils.arguments import door
+from partreid.utils.arguments import Count, door
 from partreid.utils.images import read_resized, size_of
 from partreid.utils.looks import LOOKS, looks
 
@@ -147,8 +147,9 @@ class Crowd:
     come at a time.
     """
 
+    @door
     def __init__(
-        self, calibration: Calibration, distance: PartDistance, crops: Embeddings, queries: int
+        self, calibration: Calibration, distance: PartDistance, crops: Embeddings, queries: Count
     ) -> None:
         self.calibration, self._distance = calibration, distance
         self._at = chosen([queries, len(crops)])
@@ -157,6 +158,7 @@ class Crowd:
             self._crops = distance.prepare(some)
             self._inside = self._spread(_pairs(distance, some))
 
+    @door
     def unlike(self, query: Embeddings) -> str | None:
         """A sentence if the distances between these queries and the crops are unlike the
         calibration's, None if all looks well.

@@ -1,13 +1,11 @@
 """Heads: pixels to part maps, pooled features to embeddings, embeddings to identities."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from partreid.errors import ShapeError
+from partreid.errors import ArgumentError, ShapeError
 from partreid.types import Embeddings, PartMaps, PartScheme, Vectors
-from partreid.utils.arguments import Count, door, require
+from partreid.utils.arguments import Count, door, quoted, require
 
 
 class PartHead(nn.Module):
@@ -145,6 +143,7 @@ class IdHead(nn.Module):
         return torch.einsum("nmd,mcd->nmc", x, self.classifier)
 
 
+@door
 def necked(heads: nn.ModuleDict, name: str, e: Vectors) -> Embeddings:
     """Embeddings after the neck of one of several heads, see :meth:`IdHead.neck`.
 
@@ -156,11 +155,16 @@ def necked(heads: nn.ModuleDict, name: str, e: Vectors) -> Embeddings:
     Returns:
         The same group after the batch norm; visibility is untouched.
 
+    Raises:
+        ArgumentError: No head has that name.
+        ShapeError: What comes has another M or D than that head takes.
+
     Examples:
         >>> heads = nn.ModuleDict({"id_parts": IdHead(M=3, D=16, identities=10)})
         >>> necked(heads, "id_parts", torch.randn(4, 3, 16)).vectors.shape
         torch.Size([4, 3, 16])
     """
-    head: Any = heads[name]  # to mypy a module of any kind
-    after: Embeddings = head.neck(e)
-    return after
+    head = dict(heads.items()).get(name)
+    if not isinstance(head, IdHead):
+        raise ArgumentError(f"name must be a head's, of {', '.join(heads)}, got {quoted(name)}")
+    return head.neck(e)

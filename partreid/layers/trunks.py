@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from partreid.errors import RecipeError
 from partreid.layers.weights import DEFAULT, LOCAL, fetched, fill, is_file, timm_local
-from partreid.utils.arguments import Count, door
+from partreid.utils.arguments import Count, door, require
 from partreid.utils.registry import Registry
 
 Stem = Literal["usual", "no_relu", "unpadded"]
@@ -54,9 +54,16 @@ class Sized(Protocol):
         """Set the size of the images in pixels. RecipeError if they do not fit."""
 
 
+@door
 def width_of(trunk: nn.Module) -> int:
-    """C, how many channels a trunk gives: what it says of itself."""
-    channels: Any = trunk.channels
+    """C, how many channels a trunk gives: what it says of itself in ``.channels``."""
+    channels: Any = getattr(trunk, "channels", None)
+    require(
+        isinstance(channels, int) and channels > 0,
+        "trunk",
+        "a module that says in .channels how many channels its map has",
+        trunk,
+    )
     return int(channels)
 
 
