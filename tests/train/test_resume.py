@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from partreid.cli.base import app
 from partreid.errors import DataError, RecipeError
 from partreid.recipes import Recipe
 from partreid.train.checkpoint import load_tensors
@@ -53,9 +54,6 @@ def test_sigkill_at_a_random_step(
     kill_after = random.Random(20).randint(3, 14)  # of some 33 steps
     longer = ("--set", "stages.epochs=6")
     command = [
-        sys.executable,
-        "-m",
-        "partreid",
         "train",
         "synthetic/tiny/bpbreid",
         "--data",
@@ -68,7 +66,8 @@ def test_sigkill_at_a_random_step(
         *longer,
     ]
     journal = tmp_path / "killed" / "journal.jsonl"
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as child:
+    start = [sys.executable, "-m", "partreid", *command]
+    with subprocess.Popen(start, env=environment, stderr=subprocess.PIPE, text=True) as child:
         while not (journal.is_file() and len(journal.read_bytes().splitlines()) >= kill_after):
             assert child.poll() is None, child.stderr.read() if child.stderr else ""
             time.sleep(0.002)
@@ -77,9 +76,8 @@ def test_sigkill_at_a_random_step(
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     assert kill_after <= len(curve(tmp_path / "killed")) < 30
 
-    recipe = toy("bpbreid", "stages.epochs=6")
-    train(recipe, benchmark, tmp_path / "killed", Options(save_every=4, resume=True))
-    train(recipe, benchmark, tmp_path / "whole")
+    app([*command, "--resume"], result_action="return_value")
+    train(toy("bpbreid", "stages.epochs=6"), benchmark, tmp_path / "whole")
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
