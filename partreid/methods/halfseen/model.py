@@ -80,7 +80,7 @@ class HalfSeen(Method):
         hide: bool = True,
         visibility: Visibility = "soft",
         visible_above: float = 0.4,
-        described: Sequence[str] = ("foreground", "parts"),
+        described: Sequence[str] = ("parts",),
         smoothing: float = 0.1,
         margin: float = 0.3,
     ) -> None:
