@@ -31,7 +31,7 @@ from partreid.errors import DataError
 from partreid.inference import load
 from partreid.utils.arguments import check_fields, integer
 from partreid.utils.crops import Crop
-from partreid.utils.files import regular, whole_file
+from partreid.utils.files import real, regular, whole_file
 from partreid.utils.images import Pixels, read_image, size_of
 from partreid.utils.lock import alone_in
 from partreid.utils.looks import LOOKS, looks
@@ -360,7 +360,7 @@ def begun(job: Job, shards: list[Path]) -> tuple[Worker, list[Done], list[Head]]
     have got wrong is told here, before the work.
     """
     for shard in shards:
-        if (job.out / shard.name).resolve() == shard.resolve():
+        if real(job.out / shard.name) == real(shard):
             raise DataError(f"{shard} would be replaced by its embeddings; give another --out")
     found = {head.file: head for head in heads(shards)}
     for head in found.values():

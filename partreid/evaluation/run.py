@@ -43,6 +43,7 @@ from partreid.retrieval.multi_query import pooled
 from partreid.types import DISTRACTOR, JUNK, Benchmark, Embeddings, Output, Sample
 from partreid.utils import ui
 from partreid.utils.arguments import door
+from partreid.utils.files import real
 from partreid.utils.registry import resolve
 
 Watch = Callable[[Sequence[Sample]], Callable[[slice, Output], Any] | None]
@@ -431,7 +432,7 @@ def _methods(runs: Sequence[Path], models: Sequence[Model]) -> dict[str, list[in
 def _names(runs: Sequence[Path], models: Sequence[Model]) -> Iterator[list[str]]:
     yield [m.recipe.method.name for m in models]
     yield [m.recipe.name for m in models]
-    yield [(run if run.is_dir() else run.parent).resolve().name for run in runs]
+    yield [real(run if run.is_dir() else run.parent).name for run in runs]
 
 
 def _data(runs: Sequence[Path], models: Sequence[Model]) -> str:

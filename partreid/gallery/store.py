@@ -24,6 +24,7 @@ from partreid.gallery.session import Session, alone
 from partreid.inference import Model, SavedEmbeddings
 from partreid.types import Embeddings
 from partreid.utils.arguments import Count, door, integer, number
+from partreid.utils.files import real
 
 BUDGET = 2 * 2**30  # bytes of memory that vectors kept for searches may take
 _READ = 1.5e-8  # seconds that a number of a row takes to be read and prepared
@@ -757,7 +758,7 @@ def open_gallery(
     except BaseException:
         connection.close()
         raise
-    folder = None if is_url(where) else Path(where).resolve()
+    folder = None if is_url(where) else real(where)
     return Gallery(connection, bound, recipe, folder, budget)
 
 

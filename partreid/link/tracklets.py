@@ -246,7 +246,7 @@ def _time(text: str) -> float:
         ) from None
 
 
-def _csv(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _csv(file: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]]]:
     text = read_text(file, _LIMIT, "table")
     first = text[: text.find("\n") + 1] or text
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
@@ -262,11 +262,12 @@ def _csv(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return names, lines
 
 
-def _parquet(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _parquet(file: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]]]:
+    """Row by row as they come, so that the first wrong one ends it."""
     said = read_apart("measured", file, *_COLUMNS, remedy="write it again")
     names, _ = _places(file, next(said))
-    rows = [row for batch in said for row in batch]
-    return names, [(i, [cell.strip() for cell in row]) for i, row in enumerate(rows, 1)]
+    rows = (row for batch in said for row in batch)
+    return names, ((i, [cell.strip() for cell in row]) for i, row in enumerate(rows, 1))
 
 
 def _places(file: Path, header: Sequence[str]) -> tuple[list[str], list[int]]:

@@ -59,7 +59,11 @@ def read_bytes(path: Path | str, limit: int, what: str = "file") -> bytes:
     path = regular(path, what)
     try:
         with open(path, "rb") as file:
-            data = file.read(limit + 1)
+            # Python takes room for all that it may read at once, so no more than the file says
+            size = min(limit, os.fstat(file.fileno()).st_size)
+            data = file.read(size + 1)
+            if len(data) > size:  # it grew, or is one of the kernel's, which say 0
+                data += file.read(limit - size)
     except OSError as error:
         raise unreadable(path, error) from None
     if len(data) > limit:
@@ -68,6 +72,17 @@ def read_bytes(path: Path | str, limit: int, what: str = "file") -> bytes:
             "hold; is it the right file?"
         )
     return data
+
+
+def real(path: Path | str) -> Path:
+    """The path without links. DataError if a link leads back to itself."""
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop, before Python 3.13
+        raise DataError(
+            f"{brief(path, 400)} cannot be followed to a file ({reason(error)}); a link on the way "
+            "leads back to itself: remove it, or give another path"
+        ) from None
 
 
 def unreadable(path: Path | str, error: Exception) -> DataError:

@@ -455,6 +455,7 @@ SETS = {
         sets.shard,
         tries.shards_embedded,
         cost=800,
+        fine=frozenset({"no rows"}),  # what a filter has left of it
     ),
     "embedded shard": Door(
         "parquet",
@@ -463,6 +464,7 @@ SETS = {
         tries.shards_loaded,
         tries.finite,
         cost=800,
+        fine=frozenset({"no rows"}),
     ),
     "list of crops": Door("list", "crops.txt", _crops_and_list, tries.crops_listed, cost=2),
     "msmt17": Door(

@@ -1,6 +1,7 @@
 """Tables and tracker files to tracklets; a bad one is one clear sentence."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from partreid.errors import DataError, ShapeError
-from partreid.link import TrackedCrop, Tracklets, read_crops, read_tracks
+from partreid.link import TrackedCrop, Tracklets, read_crops, read_tracks, tracklets
 
 HEAD = "path,tracklet,camera,time,identity\n"
 
@@ -63,6 +64,24 @@ def test_a_bad_table_is_one_clear_sentence(tmp_path: Path, text: str, said: str)
     with pytest.raises(DataError, match=said) as error:
         read_crops(written(tmp_path, text))
     assert "\n" not in str(error.value)
+
+
+def test_the_first_wrong_row_ends_the_reading_of_millions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def batches(*_: object, **__: object) -> Iterator[list[list[str]] | list[str]]:
+        yield ["path", "tracklet", "camera", "time"]
+        for i in range(1000):
+            seen.append(i)
+            yield [["a.jpg", "1", "c1", "noon"]] * 1000
+
+    (tmp_path / "crops.parquet").touch()
+    monkeypatch.setattr(tracklets, "read_apart", batches)
+    with pytest.raises(DataError, match="line 1: the time is 'noon'"):
+        read_crops(tmp_path / "crops.parquet")
+    assert seen == [0]
 
 
 def test_other_files_and_broken_parquet_are_refused(tmp_path: Path) -> None:

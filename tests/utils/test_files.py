@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from partreid.utils.files import (
     read_bytes,
     read_json,
     read_text,
+    real,
     regular,
     writable,
     write_atomically,
@@ -46,6 +48,34 @@ def test_only_regular_files(tmp_path: Path) -> None:
         ):
             with pytest.raises(DataError, match=what):
                 reader(tmp_path / name)
+
+
+def test_a_limit_takes_no_room(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"small")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "small", 2**30) == b"small"
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/version").is_file(), reason="a file of Linux's kernel")
+def test_a_file_that_says_it_is_empty_is_read_whole() -> None:
+    assert Path("/proc/version").stat().st_size == 0
+    assert read_bytes("/proc/version", 2**16) == Path("/proc/version").read_bytes()
+    with pytest.raises(DataError, match="more than"):
+        read_bytes("/proc/version", 9)
+
+
+def test_a_link_to_itself_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    try:
+        assert real(tmp_path / "loop") == tmp_path / "loop"  # Python 3.13 and later
+    except DataError as error:
+        assert "leads back to itself" in str(error)
+    (tmp_path / "one").symlink_to(tmp_path)
+    assert real(tmp_path / "one") == real(tmp_path)
 
 
 def test_text_of_any_marked_encoding(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from partreid.labels.pseudo import PseudoLabels
 from partreid.labels.tools.base import Progress, Written, in_order
 from partreid.recipes.base import Spec
 from partreid.types import Benchmark
-from partreid.utils.files import writable
+from partreid.utils.files import real, writable
 
 FILE = "labels.safetensors"  # where the cue ``cached`` looks first
 
@@ -53,9 +53,7 @@ def cache(
     # cues of labels give uint8, which the protocol of all cues does not say
     digest = write_cache(path, rows, names, size, cue.scheme, about)  # type: ignore[arg-type]
     inside = (
-        path.relative_to(of.root).as_posix()
-        if path.is_relative_to(of.root)
-        else str(path.resolve())
+        path.relative_to(of.root).as_posix() if path.is_relative_to(of.root) else str(real(path))
     )
     where = {} if inside == FILE else {"file": inside}
     return Written(

@@ -37,7 +37,7 @@ from partreid.labels.tools.base import (
 from partreid.recipes.base import Spec, unknown
 from partreid.types import Benchmark
 from partreid.utils.arguments import Axes, door
-from partreid.utils.files import write_atomically
+from partreid.utils.files import real, write_atomically
 
 Kind = Literal["densepose", "pifpaf", "keypoints", "parsing", "parts"]
 Where: TypeAlias = dict[str, Any]  # the folder in a cue's arguments, if it is not the usual one
@@ -151,7 +151,7 @@ def coverage(
 @door
 def cue_of(kind: Kind, root: Path, out: Path, parser: str | None, parts: str) -> Spec:
     """The cue that will read the labels. RecipeError if the source cannot give these parts."""
-    folder = out.relative_to(root).as_posix() if out.is_relative_to(root) else str(out.resolve())
+    folder = out.relative_to(root).as_posix() if out.is_relative_to(root) else str(real(out))
     where = {} if folder == HOME[kind] else {"folder": folder}
     if parser is not None and not KINDS[kind].takes_parser:
         raise RecipeError(f"--parser goes with labels of a human parser (parsing), not with {kind}")
@@ -196,7 +196,7 @@ def _found(
 
 def _files(kind: Kind, given: Path, cue: Spec) -> Iterator[tuple[Path, Path]]:
     """Label files and the names of the crops they seem to belong to, folders included."""
-    if given.resolve() == Path(given.resolve().anchor):
+    if real(given) == Path(real(given).anchor):
         raise DataError(f"{given} is the whole file system; name the folder that holds the labels")
     for file in [given] if given.is_file() else sorted(given.rglob("*")):
         ending = next((e for e in KINDS[kind].endings if file.name.endswith(e)), None)

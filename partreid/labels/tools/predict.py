@@ -24,7 +24,7 @@ from partreid.labels.tools.importing import HOME, encode_classes, encode_people
 from partreid.labels.tools.models import Parser, Pose
 from partreid.recipes.base import Spec
 from partreid.utils.arguments import door
-from partreid.utils.files import write_atomically
+from partreid.utils.files import real, write_atomically
 from partreid.utils.images import read_image
 from partreid.utils.lock import alone_in
 
@@ -107,7 +107,7 @@ def _make(
     args: dict[str, Any] = {"parts": "eight"}
     if isinstance(model, Parser):
         args = {"source": model.source, "parts": "five"}
-    args |= {} if out.name == HOME[kind] else {"folder": str(out.resolve())}
+    args |= {} if out.name == HOME[kind] else {"folder": str(real(out))}
     return Written(said, Spec(kind, **args, **({"missing": "unknown"} if nobody else {})))
 
 
