@@ -2,11 +2,15 @@
 
     partreid data synth scenes SCENES
     python -m benchmarks.trackers SCENES RUN [--json FILE] [--trackers boxmot ultralytics trackers tracklab]
+    python -m benchmarks.trackers --page results/trackers.json
 
 Boxes are the exact ones of everybody of whom a fifth is visible, so that what differs is who is taken
 for whom. Each camera is a video of its own. Every way has the tracker's defaults; *flat* are our
-vectors as the tracker compares them, *by parts* compared part by part. TrackLab's tracker always asks
+vectors as the tracker compares them, *by parts* compared part by part. By default BoT-SORT asks for
+appearance only where two boxes overlap by half; *anywhere* lifts this. TrackLab's tracker always asks
 for vectors: *boxes alone* are crops that are all alike.
+
+--page prints the table of docs/trackers.md.
 """
 
 import argparse
@@ -14,6 +18,7 @@ import csv
 import json
 import os
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -76,7 +81,8 @@ def boxmot(model: Any, way: str) -> tuple[Tracked, Any]:
     from boxmot.structures import Boxes, Detections, Frame
 
     encoder = BoxMOT(model)
-    tracker = BotSort(use_cmc=False, use_embeddings=way != "boxes alone")
+    farthest = 1.0 if way.endswith(ANYWHERE) else 0.5  # 1 less the overlap that appearance needs
+    tracker = BotSort(use_cmc=False, use_embeddings=way != "boxes alone", proximity_thresh=farthest)
     pipeline = TrackingPipeline(None, tracker, reid=None if way == "boxes alone" else encoder)
 
     def step(seen: Seen) -> list[int]:
@@ -93,7 +99,7 @@ def boxmot(model: Any, way: str) -> tuple[Tracked, Any]:
             numbers[at] = number
         return numbers
 
-    return step, encoder.by_parts() if way == "by parts" else nullcontext()
+    return step, encoder.by_parts() if way.startswith("by parts") else nullcontext()
 
 
 def ultralytics(model: Any, way: str) -> tuple[Tracked, Any]:
@@ -102,12 +108,13 @@ def ultralytics(model: Any, way: str) -> tuple[Tracked, Any]:
 
     settings = SimpleNamespace(
         track_high_thresh=0.25, track_low_thresh=0.1, new_track_thresh=0.25, track_buffer=30,
-        match_thresh=0.8, fuse_score=True, gmc_method="none", proximity_thresh=0.5,
+        match_thresh=0.8, fuse_score=True, gmc_method="none",
+        proximity_thresh=0.0 if way.endswith(ANYWHERE) else 0.5,  # the overlap that appearance needs
         appearance_thresh=0.8, with_reid=False, model="auto",
     )  # fmt: skip
     tracker = BOTSORT(settings)
     if way != "boxes alone":
-        tracker = Ultralytics(model).into(tracker, by_parts=way == "by parts")
+        tracker = Ultralytics(model).into(tracker, by_parts=way.startswith("by parts"))
 
     def step(seen: Seen) -> list[int]:
         n = len(seen.boxes)
@@ -169,7 +176,9 @@ def tracklab(model: Any, way: str, film: list[Seen]) -> list[list[int]]:
     with tempfile.TemporaryDirectory() as folder:
         films = tracking_set(film, Path(folder))
         state = TrackerState(films, pipeline=pipeline, load_from_groundtruth=True)
-        OfflineTrackingEngine(pipeline, state, num_workers=0).track_dataset()
+        with warnings.catch_warnings():  # of pandas, which prints whole tables in them
+            warnings.simplefilter("ignore", FutureWarning)
+            OfflineTrackingEngine(pipeline, state, num_workers=0).track_dataset()
     found = iter(state.detections_pred.sort_index()["track_id"])
     return [[-1 if np.isnan(n := next(found)) else int(n) for _ in seen.people] for seen in film]
 
@@ -183,7 +192,8 @@ def tracking_set(film: list[Seen], folder: Path) -> Any:
     images, boxes = [], []
     for at, seen in enumerate(film):
         file = folder / f"{at:06}.png"
-        Image.fromarray(seen.image).save(file)
+        # Without loss, so that all trackers see the same; hard compression takes longer than tracking.
+        Image.fromarray(seen.image).save(file, compress_level=1)
         images.append({"id": at, "video_id": 1, "frame": at, "file_path": str(file)})
         for box, person in zip(seen.boxes, seen.people, strict=True):
             ltwh = np.concatenate([box[:2], box[2:] - box[:2]])
@@ -233,10 +243,12 @@ def by_frames(
     return tracked
 
 
+ANYWHERE = ", anywhere"
 FULL = ("boxes alone", "flat", "by parts")
+BOTSORT = (*FULL, f"flat{ANYWHERE}", f"by parts{ANYWHERE}")
 WAYS: dict[str, tuple[Callable[[Any, str, list[Seen]], list[list[int]]], tuple[str, ...]]] = {
-    "boxmot": (by_frames(boxmot), FULL),
-    "ultralytics": (by_frames(ultralytics), FULL),
+    "boxmot": (by_frames(boxmot), BOTSORT),
+    "ultralytics": (by_frames(ultralytics), BOTSORT),
     "trackers": (by_frames(trackers), ("boxes alone", "carried along")),
     "tracklab": (tracklab, FULL),
 }
@@ -264,18 +276,48 @@ def scores(people: list[list[int]], numbers: list[list[int]]) -> tuple[int, int,
     return right, total, given, switches
 
 
+CALLED = {
+    "boxmot": "BoxMOT's BoT-SORT",
+    "ultralytics": "Ultralytics' BoT-SORT",
+    "trackers": "Roboflow's BoT-SORT",
+    "tracklab": "TrackLab's BPBReIDStrongSORT",
+}
+
+
+def page(found: dict[str, Any]) -> list[str]:
+    """The table of docs/trackers.md."""
+    lines = ["| tracker | way | IDF1 | identity switches |", "|---|---|---|---|"]
+    before = ""
+    for row in found["rows"]:
+        name = "" if row["tracker"] == before else CALLED[row["tracker"]]
+        before = row["tracker"]
+        lines.append(f"| {name} | {row['way']} | {100 * row['IDF1']:.1f} | {row['switches']} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("scenes", type=Path)
-    parser.add_argument("run")
+    parser.add_argument("scenes", type=Path, nargs="?")
+    parser.add_argument("run", nargs="?")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path)
     parser.add_argument("--trackers", nargs="+", default=list(WAYS), choices=list(WAYS))
     options = parser.parse_args()
+    if options.page is not None:
+        print("\n".join(page(json.loads(options.page.read_text(encoding="utf-8")))))
+        return
+    if options.scenes is None or options.run is None:
+        parser.error("give scenes and a run, or --page with a file of results")
     import_timm()  # beside a torchvision of another torch, too
     os.environ.setdefault("YOLO_OFFLINE", "true")
     model, rows = load(options.run, "cpu"), []
     every = list(films(options.scenes))
-    print(f"{'tracker':12} {'way':14} {'IDF1':>6} {'switches':>8} {'boxes':>6} {'tracked':>7}")
+    if not every:
+        raise SystemExit(
+            f"{options.scenes} holds no CAMERA/gt/gt.txt; give a folder that "
+            "partreid data synth scenes has written"
+        )
+    print(f"{'tracker':12} {'way':18} {'IDF1':>6} {'switches':>8} {'boxes':>6} {'tracked':>7}")
     for name in options.trackers:
         track, ways = WAYS[name]
         for way in ways:
@@ -295,16 +337,18 @@ def main() -> None:
                 }
             )
             print(
-                f"{name:12} {way:14} {200 * right / (total + given):6.1f} {switches:8} {total:6} "
+                f"{name:12} {way:18} {200 * right / (total + given):6.1f} {switches:8} {total:6} "
                 f"{given:7}",
                 flush=True,
             )
     if options.json:
-        made = about("python -m benchmarks.trackers SCENES RUN")
+        drawn = json.loads((options.scenes / "scenes.json").read_text(encoding="utf-8"))
+        made = about(f"python -m benchmarks.trackers {options.scenes} {options.run}")
         named = {
             **made,
             "versions": {name: version(name) for name in options.trackers},
             "recipe": model.recipe.name,
+            "scenes": drawn["scenes"],
         }
         options.json.write_text(json.dumps({**named, "rows": rows}, indent=1) + "\n")
 
