@@ -271,11 +271,13 @@ def _parquet(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 def _places(file: Path, header: Sequence[str]) -> tuple[list[str], list[int]]:
     """Our columns that are there, in our order, and where."""
+    if not header:
+        raise DataError(f"{file} is empty; give a table with the columns {', '.join(_NEEDED)}")
     names = [name.strip().lower() for name in header]
     for column in _COLUMNS:
         if column in _NEEDED and column not in names:
             raise DataError(
-                f"{file} has no column '{column}', only {brief(', '.join(header), 200) or 'none'}; "
+                f"{file} has no column '{column}', only {brief(', '.join(header), 200)}; "
                 "rename the one that is meant"
             )
         if names.count(column) > 1:

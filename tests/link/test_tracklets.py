@@ -47,7 +47,7 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "has no column 'path', only none"),
+        ("", "is empty; give a table with the columns path, tracklet, camera"),
         ("path,camera\na.jpg,c1\n", "has no column 'tracklet', only path, camera"),
         ("path,tracklet,camera,time,time\n", "has 2 columns 'time'"),
         (HEAD, "there are no crops to link"),
