@@ -41,8 +41,8 @@ test: lint  ## all checks and all tests
 check: lint  ## all checks and the quick tests
 	@echo "==> pytest"; $(PYTEST) -m "not slow" $(ARGS)
 
-attack: $(READY)  ## read thousands of bad files at every door, under limits (ARGS="-k parquet")
-	@PARTREID_ATTACK=1 $(PYTEST) tests/attack $(ARGS)
+attack: $(READY)  ## thousands of bad files at every door, under limits; 20 kills; fuzz (ARGS="-k parquet")
+	@PARTREID_ATTACK=1 $(PYTEST) tests/attack tests/bulk/test_job.py tests/serve/test_fuzz.py $(ARGS)
 
 integrations: .venv/trackers/ready  ## drive the real trackers of others (ARGS="SCENES RUN" measures, too)
 	@echo "==> pytest"; OMP_NUM_THREADS=1 .venv/trackers/bin/python -m pytest -ra tests/integrations/test_real.py

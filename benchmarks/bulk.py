@@ -50,6 +50,7 @@ from partreid.recipes.base import to_plain
 from partreid.train.bundle import read_model
 from partreid.train.checkpoint import save_tensors
 from partreid.types import PartScheme
+from partreid.utils.looks import LOOKS
 
 RECIPE = "bpbreid/table1/resnet50/market1501"
 PEOPLE, PARTS = 10, ("head", "torso", "arms", "legs", "feet")
@@ -212,6 +213,7 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "trained": arguments.run is not None,
         "size": list(recipe.size),
         "embeddings": [len(note["names"]), note["width"]],
+        "looks": len(LOOKS),
         "bytes_in_per_crop": round(sum(map(len, pictures)) / len(pictures), 1),
         "read_ms_per_crop": round(read, 2),
         "batch": arguments.batch,
@@ -249,6 +251,7 @@ def page(found: list[dict[str, Any]]) -> list[str]:
             )
     entry, row = found[0], found[0]["rows"][0]
     cpu, read, (m, d) = row["cpu_ms_per_crop"], entry["read_ms_per_crop"], entry["embeddings"]
+    looked = f" + {entry['looks']} x 4" if "looks" in entry else ""
     one, hour = _raw(entry), 3.6e6
 
     def gigabytes(size: float) -> str:
@@ -259,7 +262,7 @@ def page(found: list[dict[str, Any]]) -> list[str]:
         "| of 10^8 crops | arithmetic | result |",
         "|---|---|---|",
         f"| shards | 10^8 / {SHARD:,} | {CROPS // SHARD:,} |",
-        f"| bytes, at most | 10^8 x ({m} x {d} x 2 + {m} x 4) | {gigabytes(one)}, "
+        f"| bytes, at most | 10^8 x ({m} x {d} x 2 + {m} x 4{looked}) | {gigabytes(one)}, "
         f"{SHARD * one / 1e6:,.0f} MB a shard |",
         f"| core-hours, PyTorch | 10^8 x {cpu:.1f} ms / 3.6 x 10^6 | {CROPS * cpu / hour:,.0f} |",
         f"| hours on 8 machines of 16 such cores | that / 128 | {CROPS * cpu / hour / 128:,.0f} |",
@@ -277,9 +280,11 @@ def page(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _raw(entry: dict[str, Any]) -> int:
-    """Bytes of a crop's vectors in float16 and visibilities in float32."""
+    """Bytes of a crop's vectors in float16, visibilities and looks in float32; shards of earlier
+    versions have no looks.
+    """
     m, d = entry["embeddings"]
-    return int(m * d * 2 + m * 4)
+    return int(m * d * 2 + m * 4 + entry.get("looks", 0) * 4)
 
 
 def main() -> None:

@@ -1,12 +1,19 @@
 """Trackers of other projects over drawn scenes, with and without parts: identity switches and IDF1.
 
     partreid data synth scenes SCENES
-    python -m benchmarks.trackers SCENES RUN [--json FILE] [--trackers boxmot ultralytics trackers tracklab]
+    python -m benchmarks.trackers SCENES RUN [--calibrate OTHERS] [--json FILE]
+        [--trackers boxmot ultralytics trackers tracklab]
+    python -m benchmarks.trackers --page results/trackers.json
 
 Boxes are the exact ones of everybody of whom a fifth is visible, so that what differs is who is taken
 for whom. Each camera is a video of its own. Every way has the tracker's defaults; *flat* are our
-vectors as the tracker compares them, *by parts* compared part by part. TrackLab's tracker always asks
-for vectors: *boxes alone* are crops that are all alike.
+vectors as the tracker compares them, *by parts* compared part by part. By default BoT-SORT asks for
+appearance only where two boxes overlap by half; *anywhere* lifts this, and *strict* takes in place of
+its threshold the distance below which one in a hundred pairs of different people of one camera lies in
+OTHERS, scenes of other people. TrackLab's tracker always asks for vectors: *boxes alone* are crops that
+are all alike.
+
+--page prints the table of docs/trackers.md.
 """
 
 import argparse
@@ -14,6 +21,7 @@ import csv
 import json
 import os
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -70,13 +78,20 @@ Tracked = Callable[[Seen], list[int]]
 """The tracker's number of each box of a frame, -1 for none."""
 
 
-def boxmot(model: Any, way: str) -> tuple[Tracked, Any]:
+def boxmot(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
     from boxmot import BotSort
     from boxmot.pipelines import TrackingPipeline
     from boxmot.structures import Boxes, Detections, Frame
 
     encoder = BoxMOT(model)
-    tracker = BotSort(use_cmc=False, use_embeddings=way != "boxes alone")
+    tracker = BotSort(
+        use_cmc=False,
+        use_embeddings=way != "boxes alone",
+        proximity_thresh=1.0
+        if ANYWHERE in way
+        else 0.5,  # 1 less the overlap that appearance needs
+        appearance_thresh=0.25 if far is None else far,
+    )
     pipeline = TrackingPipeline(None, tracker, reid=None if way == "boxes alone" else encoder)
 
     def step(seen: Seen) -> list[int]:
@@ -93,21 +108,23 @@ def boxmot(model: Any, way: str) -> tuple[Tracked, Any]:
             numbers[at] = number
         return numbers
 
-    return step, encoder.by_parts() if way == "by parts" else nullcontext()
+    return step, encoder.by_parts() if way.startswith("by parts") else nullcontext()
 
 
-def ultralytics(model: Any, way: str) -> tuple[Tracked, Any]:
+def ultralytics(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
     from ultralytics.engine.results import Boxes
     from ultralytics.trackers.bot_sort import BOTSORT
 
     settings = SimpleNamespace(
         track_high_thresh=0.25, track_low_thresh=0.1, new_track_thresh=0.25, track_buffer=30,
-        match_thresh=0.8, fuse_score=True, gmc_method="none", proximity_thresh=0.5,
-        appearance_thresh=0.8, with_reid=False, model="auto",
+        match_thresh=0.8, fuse_score=True, gmc_method="none",
+        proximity_thresh=0.0 if ANYWHERE in way else 0.5,  # the overlap that appearance needs
+        appearance_thresh=0.8 if far is None else 1 - far / 2,
+        with_reid=False, model="auto",
     )  # fmt: skip
     tracker = BOTSORT(settings)
     if way != "boxes alone":
-        tracker = Ultralytics(model).into(tracker, by_parts=way == "by parts")
+        tracker = Ultralytics(model).into(tracker, by_parts=way.startswith("by parts"))
 
     def step(seen: Seen) -> list[int]:
         n = len(seen.boxes)
@@ -121,7 +138,7 @@ def ultralytics(model: Any, way: str) -> tuple[Tracked, Any]:
     return step, nullcontext()
 
 
-def trackers(model: Any, way: str) -> tuple[Tracked, Any]:
+def trackers(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
     import supervision
     from trackers import BoTSORTTracker
 
@@ -147,7 +164,7 @@ def trackers(model: Any, way: str) -> tuple[Tracked, Any]:
     return step, nullcontext()
 
 
-def tracklab(model: Any, way: str, film: list[Seen]) -> list[list[int]]:
+def tracklab(model: Any, way: str, film: list[Seen], far: float | None) -> list[list[int]]:
     """TrackLab goes through whole films: its engine drives our module and its tracker of parts."""
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
@@ -169,7 +186,9 @@ def tracklab(model: Any, way: str, film: list[Seen]) -> list[list[int]]:
     with tempfile.TemporaryDirectory() as folder:
         films = tracking_set(film, Path(folder))
         state = TrackerState(films, pipeline=pipeline, load_from_groundtruth=True)
-        OfflineTrackingEngine(pipeline, state, num_workers=0).track_dataset()
+        with warnings.catch_warnings():  # of pandas, which prints whole tables in them
+            warnings.simplefilter("ignore", FutureWarning)
+            OfflineTrackingEngine(pipeline, state, num_workers=0).track_dataset()
     found = iter(state.detections_pred.sort_index()["track_id"])
     return [[-1 if np.isnan(n := next(found)) else int(n) for _ in seen.people] for seen in film]
 
@@ -183,7 +202,8 @@ def tracking_set(film: list[Seen], folder: Path) -> Any:
     images, boxes = [], []
     for at, seen in enumerate(film):
         file = folder / f"{at:06}.png"
-        Image.fromarray(seen.image).save(file)
+        # Without loss, so that all trackers see the same; hard compression takes longer than tracking.
+        Image.fromarray(seen.image).save(file, compress_level=1)
         images.append({"id": at, "video_id": 1, "frame": at, "file_path": str(file)})
         for box, person in zip(seen.boxes, seen.people, strict=True):
             ltwh = np.concatenate([box[:2], box[2:] - box[:2]])
@@ -220,26 +240,47 @@ class Flat(Same):
         return Embeddings(flat[:, None], torch.ones(len(crops), 1), self.names)
 
 
-def by_frames(
-    start: Callable[[Any, str], tuple[Tracked, Any]],
-) -> Callable[[Any, str, list[Seen]], list[list[int]]]:
+Track = Callable[[Any, str, list[Seen], float | None], list[list[int]]]
+"""Of a model, a way, a film and a threshold, None for the tracker's: what each box is called."""
+
+
+def by_frames(start: Callable[[Any, str, float | None], tuple[Tracked, Any]]) -> Track:
     """A tracker that takes frame after frame."""
 
-    def tracked(model: Any, way: str, film: list[Seen]) -> list[list[int]]:
-        step, around = start(model, way)
+    def tracked(model: Any, way: str, film: list[Seen], far: float | None) -> list[list[int]]:
+        step, around = start(model, way, far)
         with around:
             return [step(seen) for seen in film]
 
     return tracked
 
 
+ANYWHERE, STRICT = ", anywhere", ", strict"
 FULL = ("boxes alone", "flat", "by parts")
-WAYS: dict[str, tuple[Callable[[Any, str, list[Seen]], list[list[int]]], tuple[str, ...]]] = {
-    "boxmot": (by_frames(boxmot), FULL),
-    "ultralytics": (by_frames(ultralytics), FULL),
+BOTSORT = (*FULL, *(f"{of}{ANYWHERE}{then}" for then in ("", STRICT) for of in FULL[1:]))
+WAYS: dict[str, tuple[Track, tuple[str, ...]]] = {
+    "boxmot": (by_frames(boxmot), BOTSORT),
+    "ultralytics": (by_frames(ultralytics), BOTSORT),
     "trackers": (by_frames(trackers), ("boxes alone", "carried along")),
     "tracklab": (tracklab, FULL),
 }
+FALSE = 0.01  # share of pairs of different people that a strict threshold takes for one
+
+
+def thresholds(model: Any, scenes: Path) -> dict[str, float]:
+    """Distances of flat vectors, and by parts, below which FALSE of the pairs of different people of
+    one camera lie.
+    """
+    with (scenes / "crops.csv").open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    crops = [np.asarray(Image.open(scenes / row["path"]).convert("RGB")) for row in rows]
+    e, packing = model.embed(crops), Encoder(model).packing
+    flat = packing(Plain(e.vectors.numpy(), e.visibility.numpy(), e.names))
+    unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    who, camera = (np.array([row[name] for row in rows]) for name in ("identity", "camera"))
+    others = (who[:, None] != who) & (camera[:, None] == camera)
+    every = {"flat": 1 - unit @ unit.T, "by parts": packing.compare(flat, flat)}
+    return {way: float(np.quantile(far[others], FALSE)) for way, far in every.items()}
 
 
 def scores(people: list[list[int]], numbers: list[list[int]]) -> tuple[int, int, int, int]:
@@ -264,24 +305,59 @@ def scores(people: list[list[int]], numbers: list[list[int]]) -> tuple[int, int,
     return right, total, given, switches
 
 
+CALLED = {
+    "boxmot": "BoxMOT's BoT-SORT",
+    "ultralytics": "Ultralytics' BoT-SORT",
+    "trackers": "Roboflow's BoT-SORT",
+    "tracklab": "TrackLab's BPBReIDStrongSORT",
+}
+
+
+def page(found: dict[str, Any]) -> list[str]:
+    """The table of docs/trackers.md."""
+    lines = ["| tracker | way | IDF1 | identity switches |", "|---|---|---|---|"]
+    before = ""
+    for row in found["rows"]:
+        name = "" if row["tracker"] == before else CALLED[row["tracker"]]
+        before = row["tracker"]
+        lines.append(f"| {name} | {row['way']} | {100 * row['IDF1']:.1f} | {row['switches']} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("scenes", type=Path)
-    parser.add_argument("run")
+    parser.add_argument("scenes", type=Path, nargs="?")
+    parser.add_argument("run", nargs="?")
+    parser.add_argument("--calibrate", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path)
     parser.add_argument("--trackers", nargs="+", default=list(WAYS), choices=list(WAYS))
     options = parser.parse_args()
+    if options.page is not None:
+        print("\n".join(page(json.loads(options.page.read_text(encoding="utf-8")))))
+        return
+    if options.scenes is None or options.run is None:
+        parser.error("give scenes and a run, or --page with a file of results")
     import_timm()  # beside a torchvision of another torch, too
     os.environ.setdefault("YOLO_OFFLINE", "true")
     model, rows = load(options.run, "cpu"), []
     every = list(films(options.scenes))
-    print(f"{'tracker':12} {'way':14} {'IDF1':>6} {'switches':>8} {'boxes':>6} {'tracked':>7}")
+    if not every:
+        raise SystemExit(
+            f"{options.scenes} holds no CAMERA/gt/gt.txt; give a folder that "
+            "partreid data synth scenes has written"
+        )
+    strict = {} if options.calibrate is None else thresholds(model, options.calibrate)
+    print(f"{'tracker':12} {'way':26} {'IDF1':>6} {'switches':>8} {'boxes':>6} {'tracked':>7}")
     for name in options.trackers:
         track, ways = WAYS[name]
         for way in ways:
+            if STRICT in way and not strict:
+                continue
+            far = strict[way.split(",")[0]] if STRICT in way else None
             sums = np.zeros(4, int)
             for _, film in every:
-                numbers = track(model, way, film)
+                numbers = track(model, way, film, far)
                 sums += scores([seen.people for seen in film], numbers)
             right, total, given, switches = sums.tolist()
             rows.append(
@@ -295,16 +371,21 @@ def main() -> None:
                 }
             )
             print(
-                f"{name:12} {way:14} {200 * right / (total + given):6.1f} {switches:8} {total:6} "
+                f"{name:12} {way:26} {200 * right / (total + given):6.1f} {switches:8} {total:6} "
                 f"{given:7}",
                 flush=True,
             )
     if options.json:
-        made = about("python -m benchmarks.trackers SCENES RUN")
+        drawn = json.loads((options.scenes / "scenes.json").read_text(encoding="utf-8"))
+        words = f"python -m benchmarks.trackers {options.scenes} {options.run}"
+        if options.calibrate is not None:
+            words += f" --calibrate {options.calibrate}"
         named = {
-            **made,
+            **about(words),
             "versions": {name: version(name) for name in options.trackers},
             "recipe": model.recipe.name,
+            "scenes": drawn["scenes"],
+            "strict": {way: round(far, 4) for way, far in strict.items()},
         }
         options.json.write_text(json.dumps({**named, "rows": rows}, indent=1) + "\n")
 

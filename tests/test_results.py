@@ -10,6 +10,8 @@ from benchmarks.bulk import page as bulk
 from benchmarks.claims import tables
 from benchmarks.evidence import page as evidence
 from benchmarks.link import page as link
+from benchmarks.trackers import WAYS
+from benchmarks.trackers import page as trackers
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"<!-- claims (\S+) (\w+) -->\n(.*?)\n<!-- /claims -->", re.S)
@@ -58,3 +60,14 @@ def test_the_tables_on_shards_are_the_recorded_ones() -> None:
     for entry in found:
         for row in entry["rows"]:
             assert row["same_bytes"] and row["listed"], (entry["command"], row["engine"])
+
+
+def test_the_table_on_trackers_is_the_recorded_one() -> None:
+    text = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
+    ((file, shown),) = re.findall(r"<!-- trackers (\S+) -->\n(.*?)\n<!-- /trackers -->", text, re.S)
+    found = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert shown.splitlines() == trackers(found), (
+        f"see: python -m benchmarks.trackers --page {file}"
+    )
+    every = [(name, way) for name, (_, ways) in WAYS.items() for way in ways]
+    assert [(row["tracker"], row["way"]) for row in found["rows"]] == every

@@ -76,6 +76,12 @@ def _ray(address: str | None, actors: int | None) -> Iterator[Any]:
                 **(here if given in (None, "local") else {"address": given}),
             )
         except Exception as error:  # of many kinds: ConnectionError, RuntimeError, Exception itself
+            if given not in (None, "local"):
+                raise DataError(
+                    f"the Ray at {given} does not take this process in ({reason(error)}); check that "
+                    "both are one version of Ray and Python, and set RAY_AUTH_MODE=token here if it "
+                    "was started with a token, as Ray 2.60 does where it finds one"
+                ) from None
             raise DataError(
                 f"Ray does not start ({reason(error)}); check what else runs on this "
                 "machine, or leave --engine ray away: torchrun shares the shards out, too"

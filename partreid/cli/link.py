@@ -89,7 +89,7 @@ def link(
         if apart
         else None
     )
-    described = _described(model, found, embeddings)
+    described = _described(model, found, source.name, embeddings)
     notes, usable = _notes(model, described, found, pairs, anyway)
     linked = associate(
         found, described, decides, model.method.distance,
@@ -140,11 +140,15 @@ def _tracklets(
     return read_crops(source)
 
 
-def _described(model: "Model", found: "Tracklets", kept: Path | None) -> "SavedEmbeddings":
-    """Embeddings of the crops, in their order."""
+def _described(
+    model: "Model", found: "Tracklets", where: str, kept: Path | None
+) -> "SavedEmbeddings":
+    """Embeddings of the crops, in their order; ``where`` names them."""
+    from partreid.data.folders import require_files
     from partreid.inference import load_embeddings
 
     if kept is None:
+        require_files(found.paths, where)
         ui.say(f"embedding {len(found.paths):,} crops with {model.recipe.method.name}")
         return model.index(found.paths)
     saved = load_embeddings(kept)

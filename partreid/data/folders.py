@@ -136,7 +136,8 @@ def optional(module: str, extra: str, purpose: str) -> Any:
 @door
 def needed(package: str, extra: str, purpose: str) -> None:
     """:func:`optional` for a library that another process imports."""
-    if importlib.util.find_spec(package) is None:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:  # a mere folder of its name, here or on the path
         raise _absent(package, extra, purpose)
 
 

@@ -201,7 +201,8 @@ def parquet(path: Path, *columns: str, fractions: bool = False) -> Iterator[Any]
             or kinds.is_null(kind)
         ):
             raise Unreadable(
-                f"its column {field.name} is {field.type}; make it text or whole numbers"
+                f"its column {field.name} is {field.type}; make it "
+                + ("numbers" if fractions else "text or whole numbers")
             )
     original = [file.schema_arrow.field(i).name for i in chosen]
     # As dictionaries a text that stands in a million rows is held once.

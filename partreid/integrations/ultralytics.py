@@ -1,6 +1,7 @@
 """Ultralytics (8.4): an encoder for its BoT-SORT, with part by part matching."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ class Ultralytics:
                 "of ultralytics 8.4"
             )
         motion, pack = tracker.get_dists, self.encoder.packing
-        tracker.encoder = self
+        tracker.encoder, tracker.args = self, copy(tracker.args)  # others may be made of the same
         tracker.args.with_reid = True
+        tracker.args.model = "partreid"  # with its default, "auto", it gives no frame to an encoder
         if not by_parts:
             return tracker
 

@@ -272,11 +272,13 @@ def _parquet(file: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]]]:
 
 def _places(file: Path, header: Sequence[str]) -> tuple[list[str], list[int]]:
     """Our columns that are there, in our order, and where."""
+    if not header:
+        raise DataError(f"{file} is empty; give a table with the columns {', '.join(_NEEDED)}")
     names = [name.strip().lower() for name in header]
     for column in _COLUMNS:
         if column in _NEEDED and column not in names:
             raise DataError(
-                f"{file} has no column '{column}', only {brief(', '.join(header), 200) or 'none'}; "
+                f"{file} has no column '{column}', only {brief(', '.join(header), 200)}; "
                 "rename the one that is meant"
             )
         if names.count(column) > 1:
@@ -342,6 +344,11 @@ def read_tracks(
         if truth is not None:
             people = people_of(boxes, read_truth(folder / camera / truth))
             shown |= {(camera, b.frame, b.id): who for b, who in zip(boxes, people, strict=True)}
+        if not (folder / camera / frames).is_dir():
+            raise DataError(
+                f"there is no folder {folder / camera / frames}; put the frames of {camera} there, or "
+                "name their folder with --frames"
+            )
         numbers = {_frame_number(path): path for path in images_in(folder / camera / frames)}
         for frame, members in _sampled(boxes, every).items():
             if frame not in numbers:
@@ -368,6 +375,11 @@ def read_tracks(
                 found.append(TrackedCrop(target, str(box.id), camera, (box.frame - 1) / rate, who))
         if progress is not None:
             progress(len(found), total)
+    if not found:
+        raise DataError(
+            f"no {tracks} in {folder} has a box of {_SMALLEST} pixels or more in its frame; give what "
+            "a tracker wrote of these frames"
+        )
     return Tracklets.of(found)
 
 

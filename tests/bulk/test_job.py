@@ -140,19 +140,21 @@ def test_killed_at_random_moments_it_ends_as_undisturbed(
     began = time.monotonic()
     embed_shards(Job(run, tmp_path / "one", "cpu", batch=4), shards)
     whole = time.monotonic() - began
-    job = Job(run, tmp_path / "two", "cpu", batch=4)
-    kills, draw, times = 0, random.Random(0), dict[str, int]()
-    while len(times) < len(shards):
-        process = multiprocessing.get_context("fork").Process(
-            target=embed_shards, args=(job, shards)
-        )
-        process.start()
-        process.join(draw.uniform(0, 2 * whole / KILLS) if kills < KILLS else 240)
-        kills += process.is_alive()
-        process.kill()
-        process.join()
-        for path in (tmp_path / "two").glob("*.parquet"):  # whole, and not written again
-            assert len(parquet.read_table(path)) == 8
-            written = path.stat().st_mtime_ns
-            assert times.setdefault(path.name, written) == written
-    assert kills and same(tmp_path / "one", tmp_path / "two")
+    kills, draw = 0, random.Random(0)
+    while kills < KILLS:
+        out = tmp_path / f"after-{kills}"
+        job, times = Job(run, out, "cpu", batch=4), dict[str, int]()
+        while len(times) < len(shards):
+            process = multiprocessing.get_context("fork").Process(
+                target=embed_shards, args=(job, shards)
+            )
+            process.start()
+            process.join(draw.uniform(0, 2 * whole / KILLS) if kills < KILLS else 240)
+            kills += process.is_alive()
+            process.kill()
+            process.join()
+            for path in out.glob("*.parquet"):  # whole, and not written again
+                assert len(parquet.read_table(path)) == 8
+                written = path.stat().st_mtime_ns
+                assert times.setdefault(path.name, written) == written
+        assert same(tmp_path / "one", out)

@@ -1,12 +1,15 @@
 """The same by Ray."""
 
 import importlib.util
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from partreid.bulk import embed_on_ray
+from partreid.bulk import embed_on_ray, on_ray
 from partreid.bulk.job import Job, embed_shards
 from partreid.bulk.shards import shards_of
 from partreid.errors import DataError
@@ -36,3 +39,24 @@ def test_ray_does_the_same(run: Path, benchmark: Benchmark, tmp_path: Path) -> N
         embed_on_ray(replace(job, out=tmp_path / "three", strict=True), shards[:2], actors=2)
     with pytest.raises(DataError, match=r"no Ray answers at 127\.0\.0\.1:9 \(Connection refused"):
         embed_on_ray(replace(job, out=tmp_path / "four"), shards, address="127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("auto", r"the Ray at auto does not take this process in \(ConnectionError.*=token here"),
+        (None, r"Ray does not start \(ConnectionError.* or leave --engine ray away"),
+    ],
+)
+def test_a_ray_that_fails_is_one_sentence(
+    address: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**given: Any) -> None:
+        raise ConnectionError("Unauthenticated\n  at core_worker")
+
+    stub = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setitem(sys.modules, "ray", stub)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(DataError, match=said) as error, on_ray._ray(address, None):
+        pass
+    assert "\n" not in str(error.value)

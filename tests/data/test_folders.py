@@ -13,6 +13,7 @@ from partreid.data.folders import (
     drawn,
     images_in,
     market_folder,
+    needed,
     optional,
     read_folder,
     require_files,
@@ -184,6 +185,16 @@ def test_an_absent_library_is_named_with_its_extra() -> None:
     ):
         optional("nosuchlibrary.io", "mat", "reading x")
     assert optional("os.path", "mat", "reading x") is os.path
+
+
+def test_a_folder_of_its_name_is_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nosuchlibrary").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DataError, match=r"x needs nosuchlibrary, which is not installed"):
+        needed("nosuchlibrary", "mat", "x")
+    needed("numpy", "mat", "x")
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,15 @@ class Botsort:
 
     encoder, appearance_thresh, proximity_thresh = None, 0.8, 0.5
 
-    def __init__(self) -> None:
-        self.args = SimpleNamespace(with_reid=False)
+    def __init__(self, args: Any = None) -> None:
+        self.args = args or SimpleNamespace(with_reid=False, model="auto")
+
+    def update(self, boxes: Any, image: Any) -> Any:
+        """Its encoder is asked of the frame unless the detector is to give vectors, "auto"."""
+        if self.args.with_reid and self.args.model != "auto":
+            assert self.encoder is not None
+            return self.encoder(image, boxes)
+        return []
 
     def get_dists(self, tracks: list[Any], detections: list[Any]) -> Any:
         assert not self.args.with_reid  # or it would compare flat vectors
@@ -137,8 +144,11 @@ def test_ultralytics() -> None:
         FRAME[..., ::-1], np.concatenate([center, np.arange(3)[:, None]], 1)
     )
     assert outside is None and one.shape == (6,) and encoder(FRAME, np.zeros((0, 5))) == []
-    tracker = encoder.into(Botsort())
+    args = SimpleNamespace(with_reid=False, model="auto")
+    tracker = encoder.into(Botsort(args))
     assert tracker.args.with_reid and tracker.encoder is encoder
+    assert len(tracker.update(center, FRAME[..., ::-1])) == 3
+    assert not args.with_reid and args.model == "auto"  # another tracker may be made of them
 
     def at(box: Any, name: str, vector: Any) -> Any:
         return SimpleNamespace(xyxy=np.array(box), **{name: vector})

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import partreid
-from benchmarks.trackers import WAYS, Seen, scores
+from benchmarks.trackers import STRICT, WAYS, Seen, scores
 from partreid.layers.trunks import import_timm
 
 EACH = [(name, way) for name, (_, ways) in WAYS.items() for way in ways]
@@ -27,11 +28,23 @@ def film() -> list[Seen]:
 
 
 @pytest.mark.parametrize(("name", "way"), EACH, ids=["-".join(e).replace(" ", "_") for e in EACH])
-def test_it_tracks(name: str, way: str, trained: Callable[[str], Path]) -> None:
+def test_it_tracks(
+    name: str, way: str, trained: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import_timm()  # they import torchvision, perhaps that of another torch
     pytest.importorskip(name, reason=f"{name} is not installed: make integrations")
     track, _ = WAYS[name]
-    numbers = track(partreid.load(trained("bpbreid"), "cpu"), way, film())
+    model, asked = partreid.load(trained("bpbreid"), "cpu"), 0
+    embed = partreid.inference.Model.embed
+
+    def counted(self: partreid.inference.Model, crops: Any, batch: int = 64) -> Any:
+        nonlocal asked
+        asked += len(crops)
+        return embed(self, crops, batch)
+
+    monkeypatch.setattr(partreid.inference.Model, "embed", counted)
+    numbers = track(model, way, film(), 0.2 if STRICT in way else None)
+    assert (asked >= 16) == (way != "boxes alone")  # or its vectors would never come to the tracker
     assert len({tuple(n) for n in numbers[2:]}) == 1 and -1 not in numbers[-1]
     right, total, given, switches = scores([[1, 2]] * 8, numbers)
     assert right == given >= 12 and total == 16 and switches == 0

@@ -147,6 +147,16 @@ def test_mistakes_are_one_sentence(
     assert not Path("linked/identities.csv").exists()
 
 
+def test_crops_that_are_not_there_are_told_before_any_is_embedded(
+    cli: Cli, run: Path, table: Path
+) -> None:
+    path = table.read_text().splitlines()[-1].split(",")[0]
+    table.write_text(table.read_text().replace(path, "gone.jpg"))
+    code, _, err = cli("link", run, table, "--out", "linked", "--device", "cpu")
+    assert code == 2 and f"1 of {len(table.read_text().splitlines()) - 1} images that" in err
+    assert "gone.jpg; unpack or copy the images again" in err and "embedding" not in err
+
+
 def test_without_a_calibration_it_says_how_to_get_one(
     cli: Cli, trained: Callable[[str], Path], table: Path
 ) -> None:

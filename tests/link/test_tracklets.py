@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "has no column 'path', only none"),
+        ("", "is empty; give a table with the columns path, tracklet, camera"),
         ("path,camera\na.jpg,c1\n", "has no column 'tracklet', only path, camera"),
         ("path,tracklet,camera,time,time\n", "has 2 columns 'time'"),
         (HEAD, "there are no crops to link"),
@@ -95,6 +96,17 @@ def test_other_files_and_broken_parquet_are_refused(tmp_path: Path) -> None:
         read_crops(tmp_path / "gone.csv")
 
 
+def test_points_in_time_are_no_numbers(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    when = datetime(2026, 1, 1)
+    table = {"path": ["a.jpg"], "tracklet": ["1"], "camera": ["c1"], "time": [when]}
+    parquet.write_table(arrow.table(table), tmp_path / "crops.parquet")
+    with pytest.raises(DataError, match=r"its column time is timestamp.*; make it numbers\)"):
+        read_crops(tmp_path / "crops.parquet")
+
+
 def test_fields_that_do_not_fit_are_refused() -> None:
     t = Tracklets.of([TrackedCrop("a.jpg", "1", "c1", 0.0)])
     with pytest.raises(ShapeError, match=r"cameras of tracklets must be \[1\], got \[2\]"):
@@ -139,6 +151,12 @@ def test_what_is_missing_beside_tracks_is_named(tmp_path: Path) -> None:
         read_tracks(tmp_path, tmp_path / "cut")
     root = filmed(tmp_path / "in", "9,5,0,0,20,20\n")
     with pytest.raises(DataError, match="tells of frame 9, which is not in"):
+        read_tracks(root, tmp_path / "cut")
+    (root / "c1" / "tracks.txt").write_text("")
+    with pytest.raises(DataError, match=r"no tracks\.txt in .* has a box of 4 pixels or more"):
+        read_tracks(root, tmp_path / "cut")
+    (root / "c1" / "img1").rename(root / "c1" / "frames")
+    with pytest.raises(DataError, match=r"there is no folder .*img1; put the frames of c1 there"):
         read_tracks(root, tmp_path / "cut")
     (root / "c1" / "seqinfo.ini").unlink()
     with pytest.raises(DataError, match="has no seqinfo.ini that says frameRate; give --fps"):
