@@ -70,5 +70,6 @@ Share = Annotated[
     ),
 ]
 Methods = Annotated[tuple[str, ...], Parameter(consume_multiple=1, negative="")]
+Words = Annotated[tuple[str, ...], Parameter(consume_multiple=1, negative="")]
 Papers = Annotated[tuple[str, ...], Parameter(consume_multiple=1, negative="")]
 Seeds = Annotated[tuple[int, ...], Parameter(consume_multiple=1, negative="")]

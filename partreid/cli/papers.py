@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from partreid.cli.base import Methods, Papers, Seeds, app
+from partreid.cli.base import Methods, Papers, Seeds, Words, app
 from partreid.utils import ui
 
 
@@ -133,7 +133,7 @@ def claims(
     size: Literal["tiny", "small", "demo", "full"] = "small",
     json: Path | None = None,
     device: str = "auto",
-    where: str = "",
+    where: Words = (),
 ) -> None:
     """Check what the papers' tables say of their own variants, on made-up people.
 
@@ -147,7 +147,8 @@ def claims(
         size: Of the synthetic benchmark.
         json: Also write the numbers to this file.
         device: auto, cpu or cuda.
-        where: Only claims whose source contains this, e.g. --where "Table 2"
+        where: Only claims whose source, or one of whose rows, contains one of these, e.g.
+            --where "Table 2"
     """
     from partreid.experiments.claims import run
     from partreid.utils.files import writable

@@ -71,12 +71,12 @@ def run(
     size: str = "small",
     results: Path | None = None,
     device: str = "auto",
-    where: str = "",
+    where: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train what the claims of the ``chosen`` papers (all if empty) need, check and print them; the numbers go
     to ``results``.
 
-    where: only claims whose source contains this, e.g. "Table 2".
+    where: only claims whose source, or one of whose rows, contains one of these, e.g. "Table 2".
 
     Finished runs in ``out`` are used again and interrupted ones taken up, so several processes with
     different seeds can share the work if the people are drawn already.
@@ -86,12 +86,14 @@ def run(
         if name not in having:
             raise DataError(f"there are no claims of '{name}'; choose of {', '.join(having)}")
     asked = [paper for name, paper in having.items() if not chosen or name in chosen]
-    claims = [claim for paper in asked for claim in paper.claims if where in claim.where]
-    if not claims:
-        raise DataError(
-            f"no claim of {', '.join(chosen) or 'any paper'} has '{where}' in its source; leave "
-            "out --where"
-        )
+    every = [claim for paper in asked for claim in paper.claims]
+    for word in where:
+        if not any(_has(claim, word) for claim in every):
+            raise DataError(
+                f"no claim of {', '.join(chosen) or 'any paper'} has '{word}' in its source or its "
+                "rows; leave it out of --where"
+            )
+    claims = [c for c in every if not where or any(_has(c, word) for word in where)]
     studies = {title: rows for paper in asked for title, rows in paper.studies.items()}
     names = list(
         dict.fromkeys(
@@ -154,6 +156,10 @@ def run(
     if results is not None:
         write_json(results, numbers)
     return numbers
+
+
+def _has(claim: Claim, word: str) -> bool:
+    return any(word in text for text in (claim.where, claim.better, claim.worse))
 
 
 def check(claim: Claim, pairs: Sequence[tuple[Outcome, Outcome]]) -> Checked:

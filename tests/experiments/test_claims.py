@@ -98,14 +98,14 @@ def test_variants_are_trained_once(
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.safetensors")}
     assert claims.run((), (1,), tmp_path / "out", "tiny") == numbers
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
-    only = claims.run((), (1,), tmp_path / "out", "tiny", where="two tables")
+    only = claims.run((), (1,), tmp_path / "out", "tiny", where=("two tables",))
     assert [c["where"] for c in only["claims"]] == ["one row in two tables"]
     with pytest.raises(DataError, match="there are no claims of 'nobody'; choose of"):
         claims.run(("nobody",), (1,), tmp_path / "out", "tiny")
     with pytest.raises(
-        DataError, match="no claim of dsa has 'Table 99' in its source; leave out --where"
+        DataError, match="no claim of dsa has 'Table 99' in its source or its rows; leave it out"
     ):
-        claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where="Table 99")
+        claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where=("Table", "Table 99"))
 
 
 @pytest.mark.parametrize(
