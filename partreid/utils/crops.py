@@ -14,7 +14,7 @@ memory is resized from all of its pixels, so its embedding may differ a little f
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from os.path import isdir, lexists  # unlike Path's, they never raise
+from os.path import isdir, join, lexists  # unlike Path's, they never raise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.errors import ArgumentError, DataError, ShapeError
-from partreid.utils.arguments import fits, quoted, require
-from partreid.utils.files import regular
+from partreid.utils.arguments import door, fits, quoted, require
+from partreid.utils.files import read_text, regular
 from partreid.utils.folders import images_in
 from partreid.utils.images import Pixels, read_resized, resized, size_of, upright_rgb
 from partreid.utils.text import brief
@@ -157,6 +157,22 @@ def crop_paths(crops: str | Path | Iterable[str | Path]) -> list[Path]:
             )
         regular(path, "crop")
     return paths
+
+
+@door
+def listed(source: Path) -> list[Path] | Path:
+    """A text file of paths, one a line (relative ones from the file's folder), or the folder or
+    image itself.
+
+    UTF-8 with or without byte order mark, or UTF-16 with one; DataError for other encodings.
+    """
+    if source.suffix.lower() in (".txt", ".lst", ".csv") and lexists(source) and not isdir(source):
+        lines = [line.strip() for line in read_text(source, what="list of crops").splitlines()]
+        if not any(lines):
+            raise DataError(f"{source} lists no images; write one path a line")
+        # an absolute one stays as it is
+        return [Path(join(source.parent, line)) for line in lines if line]
+    return source
 
 
 def _in_memory(entry: object, place: int) -> list[Crop]:

@@ -52,7 +52,11 @@ def documented() -> Mapping[str, Any]:
     """Public functions and classes that the pages of the Python API show: all of a module, or its
     ``members`` there.
     """
-    modules: dict[str, set[str] | None] = {"partreid.inference": None}
+    modules: dict[str, set[str] | None] = {
+        f"partreid.inference.{name}": None
+        for name in ("files", "loading", "model", "ranking", "results", "saved")
+    }
+    modules["partreid.utils.crops"] = {"crop_paths", "listed"}
     for page in sorted(PAGES.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         for name, options in re.findall(r"^::: (\S+)\n((?: +.*\n)*)", text + "\n", re.M):
