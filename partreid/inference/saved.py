@@ -10,7 +10,7 @@ import torch
 from partreid.distance import PartDistance
 from partreid.errors import DataError, ShapeError
 from partreid.types import Embeddings
-from partreid.utils.arguments import check_fields
+from partreid.utils.arguments import check_fields, door
 from partreid.utils.looks import LOOKS
 
 EMBED_AGAIN = "embed the crops again, see: partreid embed --help"
@@ -89,6 +89,7 @@ class SavedEmbeddings:
         return f"{self.recipe}, weights {self.weights[:12]}, recipe {self.digest}"
 
 
+@door
 def require_paths(paths: Sequence[Path | None], gallery: Embeddings) -> None:
     if len(paths) != len(gallery):
         raise ShapeError(
