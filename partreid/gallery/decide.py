@@ -126,11 +126,11 @@ def _hits(
         answers.append(
             [
                 Hit(
-                    place,
-                    hit.id,
-                    hit.source,
                     evidence,
                     *decided(calibration, evidence, prior, _why(doubt, odd, i, hit.id)),
+                    place=place,
+                    row=hit.id,
+                    path=hit.source,
                 )
                 for place, (hit, evidence) in enumerate(zip(hits, reasons, strict=True), 1)
             ]
