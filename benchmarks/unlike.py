@@ -19,7 +19,7 @@ import partreid
 from benchmarks.about import about
 from partreid import build
 from partreid.evaluation import decision
-from partreid.evaluation.doubt import labelled_crops, seen
+from partreid.evaluation.doubt import as_crops, labelled_crops
 from partreid.evaluation.extract import extract
 from partreid.evaluation.score import embed_benchmark
 from partreid.inference import Model, SavedEmbeddings
@@ -61,7 +61,7 @@ def judged(model: Model, made: Calibration, crops: SavedEmbeddings) -> dict[str,
     """Shares of crops and pairs about which nothing is decided, each pair by itself."""
     assert made.likeness is not None and crops.looks is not None
     e = crops.embeddings
-    scores = made.likeness.score(seen(e, crops.looks.double().numpy()))
+    scores = made.likeness.score(as_crops(e, crops.looks.double().numpy()))
     odd = scores > 1
     i, j = np.triu_indices(len(odd), 1)
     far = model.method.distance(e, e).numpy()[i, j]

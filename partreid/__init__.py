@@ -12,9 +12,9 @@ Example:
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+TYPE_CHECKING = False  # as type checkers take it; typing is most of what importing this would cost
 
 if TYPE_CHECKING:
     from partreid import (

@@ -5,7 +5,7 @@ the first batch.
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from partreid.metrics import PROTOCOLS, Protocol
 from partreid.recipes.base import Recipe, Spec, unknown
 from partreid.recipes.checks import SEEDS
 from partreid.recipes.papers import label_sources
-from partreid.types import Benchmark, PartScheme
+from partreid.types import Benchmark, PartScheme, Sample
 from partreid.utils.arguments import door, fits, quoted, words
 
 T = typing.TypeVar("T")
@@ -169,11 +169,18 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
 
 
 @door
-def cue(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Cue:
-    """One cue for the training images of a data set."""
+def cue(
+    spec: Spec,
+    of: Benchmark,
+    progress: Progress | None = None,
+    samples: Sequence[Sample] | None = None,
+) -> Cue:
+    """One cue for images of a data set: ``samples``, or None for its training images."""
     make = look_up("cue", CUES, spec.name)
     told = {"progress": progress} if label_sources()[spec.name].reports else {}
-    return call("cue", make, spec, root=of.root, samples=of.train, **told)
+    return call(
+        "cue", make, spec, root=of.root, samples=of.train if samples is None else samples, **told
+    )
 
 
 @door

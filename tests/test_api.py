@@ -52,6 +52,7 @@ DOCUMENTED = (  # modules whose examples run; each may name what the front door 
         )
     ),
     "partreid.losses",
+    "partreid.runtime.types",
     "partreid.types",
     "partreid.utils.crops",
     "partreid.utils.registry",

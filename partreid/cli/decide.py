@@ -241,7 +241,7 @@ def rank(
 
 
 def show_answers(
-    asked: Sequence[Path],
+    queries: Sequence[Path],
     found: "Sequence[Sequence[Hit]]",
     called: Sequence[int | None],
     crops: int,
@@ -249,19 +249,19 @@ def show_answers(
     doubt: "Doubt | None",
     prior: float,
     json: bool,
-    told: Sequence[Sequence[Mapping[str, Any]]] | None = None,
+    details: Sequence[Sequence[Mapping[str, Any]]] | None = None,
 ) -> None:
     """Print the answers of each query as a table, or all as JSON.
 
     called: how many crops of the gallery are called the same person as each query. crops: its size.
-    told: of each answer what else is known, in the order of the columns.
+    details: of each answer what else is known, in the order of the columns.
     """
     from json import dumps
 
     from partreid.evaluation.decision import NONE, percent
     from partreid.explain.sheets import number
 
-    more = [[{} for _ in hits] for hits in found] if told is None else told
+    more = [[{} for _ in hits] for hits in found] if details is None else details
     withheld = None if doubt is None else doubt.every
     if doubt is not None and crops and (doubt.query.all() or doubt.gallery.all()):
         withheld = doubt.of(0, 0, ("each query", "each crop of the gallery"))
@@ -283,7 +283,7 @@ def show_answers(
                             for h, known in zip(hits, others)
                         ],
                     }
-                    for path, hits, many, others in zip(asked, found, called, more)
+                    for path, hits, many, others in zip(queries, found, called, more)
                 ]
             )
         )
@@ -298,7 +298,7 @@ def show_answers(
         f"probability (from {percent(prior)})",
         "same person",
     )
-    for path, hits, many, others in zip(asked, found, called, more):
+    for path, hits, many, others in zip(queries, found, called, more):
         ui.table(
             str(path),
             columns,
@@ -325,7 +325,7 @@ def show_answers(
     else:
         if odd := int(doubt.query.sum() + doubt.gallery.sum()):
             ui.show(
-                f"nothing is decided about {odd} of the {len(asked) + crops} crops: they do "
+                f"nothing is decided about {odd} of the {len(queries) + crops} crops: they do "
                 f"not look like those of {doubt.made_of}, of which the calibration was made; "
                 f"{doubt.remedy}"
             )
@@ -423,16 +423,16 @@ def _called(many: int | None, crops: int) -> str:
     return "nobody in this gallery is near enough to be called the same person"
 
 
-def _decision(found: "Comparison", prior: float, made: "Calibration | None") -> str:
+def _decision(result: "Comparison", prior: float, made: "Calibration | None") -> str:
     from partreid.evaluation.decision import percent
 
-    if made is None or found.verdict is None:
-        return found.reason or ""
-    if found.probability is None:
-        return found.verdict
+    if made is None or result.verdict is None:
+        return result.reason or ""
+    if result.probability is None:
+        return result.verdict
     before = "as likely as not" if prior == 0.5 else percent(prior)
     return (
-        f"{found.verdict}, if it was {before} beforehand; threshold for {_rate(made)} "
+        f"{result.verdict}, if it was {before} beforehand; threshold for {_rate(made)} "
         f"[{_range(made.true_rate, _scale(made.rate))}], calibrated on {made.source.made_of}"
     )
 
@@ -469,14 +469,14 @@ def _scale(rate: float) -> int:
     return per
 
 
-def _range(found: "Interval", per: int) -> str:
-    return f"{_short(found.low * per)}, {_short(found.high * per)}"
+def _range(interval: "Interval", per: int) -> str:
+    return f"{_short(interval.low * per)}, {_short(interval.high * per)}"
 
 
-def _plain(found: Any) -> dict[str, Any]:
+def _plain(result: Any) -> dict[str, Any]:
     return {
-        "probability": found.probability,
-        "same": found.same,
-        "reason": found.reason,
-        "shared_evidence": found.shared_evidence,
+        "probability": result.probability,
+        "same": result.same,
+        "reason": result.reason,
+        "shared_evidence": result.shared_evidence,
     }

@@ -312,7 +312,7 @@ def import_(where: str, folder: Path) -> None:
 
 
 def _draw(
-    opened: "Gallery", model: "Model", asked: list[Path], answers: "Answers", sheet: Path
+    opened: "Gallery", model: "Model", queries: list[Path], answers: "Answers", sheet: Path
 ) -> None:
     """The sheet of rank. Where a crop's file is gone, its thumbnail stands in."""
     from dataclasses import replace
@@ -339,4 +339,4 @@ def _draw(
                     hit = replace(hit, path=path)
                 shown.append(hit)
             drawn.append(shown)
-        save_image(answers_picture(model, asked, drawn), sheet)
+        save_image(answers_picture(model, queries, drawn), sheet)

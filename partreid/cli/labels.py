@@ -43,7 +43,7 @@ def _cue(cue: str | None, settings: tuple[str, ...]) -> "Spec":
     return Spec(cue, **args)
 
 
-def _told(written: "Written") -> None:
+def _say_written(written: "Written") -> None:
     ui.say(written.sentence)
     ui.show(written.settings)
 
@@ -110,7 +110,7 @@ def import_(
         ui.say(written.sentence)
         with ui.progress("caching") as step:
             written = keep(written.cue, of, progress=step)
-    _told(written)
+    _say_written(written)
 
 
 @labels.command(name="check")
@@ -252,7 +252,7 @@ def cache_labels(
     spec, of = _cue(cue, set_), crops(data, dataset)
     with ui.progress("caching") as step:
         written = cache(spec, of, size, out, step)
-    _told(written)
+    _say_written(written)
 
 
 @labels.command
@@ -334,4 +334,4 @@ def make(
     loaded = load(model, build.device(device), download, parser)
     with ui.progress("labelling") as step:
         written = run(loaded, crops, out, model, target, batch, overwrite, step)
-    _told(written)
+    _say_written(written)

@@ -193,12 +193,12 @@ def _notes(
     return notes, usable
 
 
-def _say(found: "Tracklets", linked: "Linked", scores: "LinkScores | None") -> None:
+def _say(tracklets: "Tracklets", linked: "Linked", scores: "LinkScores | None") -> None:
     from partreid.evaluation.decision import percent
 
     unsure = [join for join in linked.joins if join.made][:5]
     ui.show(
-        f"{len(found)} tracklets of {len(set(found.cameras))} cameras: {linked.people} identities; "
+        f"{len(tracklets)} tracklets of {len(set(tracklets.cameras))} cameras: {linked.people} identities; "
         f"{linked.violated} constraints violated"
     )
     if unsure:
@@ -208,8 +208,8 @@ def _say(found: "Tracklets", linked: "Linked", scores: "LinkScores | None") -> N
             [
                 (
                     str(linked.identity[join.a[0]]),
-                    _named(found, join.a),
-                    _named(found, join.b),
+                    _named(tracklets, join.a),
+                    _named(tracklets, join.b),
                     percent(join.probability),
                 )
                 for join in unsure
@@ -235,7 +235,7 @@ def _say(found: "Tracklets", linked: "Linked", scores: "LinkScores | None") -> N
         )
         if scores.left_out:
             ui.show(
-                f"{scores.left_out:,} of {len(found.paths):,} crops are left out, as nobody says whom "
+                f"{scores.left_out:,} of {len(tracklets.paths):,} crops are left out, as nobody says whom "
                 "they show"
             )
 

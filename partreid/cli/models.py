@@ -133,8 +133,8 @@ def evaluate(
         visibility: Compare only what both images show, where the method knows.
         rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
         expand: Also score after every image was averaged with its 3 nearest from other cameras.
-        shrink: Also score with distances on little evidence drawn towards that of strangers, as if
-            so many more parts said so; 0 is the papers.
+        shrink: Also score with distances on little evidence drawn towards that of impostor pairs, as
+            if so many more parts said so; 0 is the papers.
         multi_query: Also score with all images of a person from a camera as one query.
         rule: official also scores by the rule of the paper's released code, where it departs.
         described: What a gallery stores instead of what the recipe says, e.g. --described head, or

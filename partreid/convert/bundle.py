@@ -22,7 +22,7 @@ from partreid.recipes import Recipe, find, to_plain
 from partreid.recipes.base import Spec, unknown
 from partreid.train.bundle import unallocated
 from partreid.train.checkpoint import save_tensors
-from partreid.types import Benchmark, PartScheme
+from partreid.types import PartScheme
 from partreid.utils.arguments import door
 from partreid.utils.files import write_json
 from partreid.utils.lock import alone_in
@@ -331,7 +331,7 @@ def _scheme(recipe: Recipe, K: int) -> PartScheme | None:
         raise RecipeError(
             f"{recipe.name} names no parts and the checkpoint has {K}; give it the cue 'parts'"
         )
-    scheme = build.cue(recipe.cues["parts"], Benchmark(recipe.train, Path(), (), {}, ())).scheme
+    scheme = build.cue(recipe.cues["parts"], build.empty(recipe.train)).scheme
     if scheme is None or scheme.K != K:
         raise RecipeError(
             f"{recipe.name} has {0 if scheme is None else scheme.K} parts and the checkpoint {K}; "

@@ -150,15 +150,15 @@ def _absent(package: str, extra: str, purpose: str) -> DataError:
 
 @door
 def count_note(
-    name: str, found: dict[str, tuple[int, int]], expected: dict[str, Counts]
+    name: str, counts: dict[str, tuple[int, int]], expected: dict[str, Counts]
 ) -> list[str]:
     """Sentences for every split whose (identities, images) differ from what the data set should
     have.
     """
     notes = []
     for split, (identities, images) in expected.items():
-        if split not in found or (
-            identities in (None, found[split][0]) and images in (None, found[split][1])
+        if split not in counts or (
+            identities in (None, counts[split][0]) and images in (None, counts[split][1])
         ):
             continue
         wanted = " in ".join(
@@ -167,7 +167,7 @@ def count_note(
         )
         fewer = any(
             want is not None and have < want
-            for want, have in zip((identities, images), found[split])
+            for want, have in zip((identities, images), counts[split])
         )
         why = (
             "some are missing: unpack or copy this split again"
@@ -175,7 +175,7 @@ def count_note(
             else "this is another release, or files were added"
         )
         notes.append(
-            f"{name}: {split} has {found[split][0]} identities in {found[split][1]} images, "
+            f"{name}: {split} has {counts[split][0]} identities in {counts[split][1]} images, "
             f"expected {wanted}; {why}"
         )
     return notes

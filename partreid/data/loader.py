@@ -4,7 +4,7 @@ alone.
 
 import errno
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -104,9 +104,10 @@ def finished(cue: CueSource, item: NDArray[np.generic]) -> NDArray[np.generic]:
     """What a batch carries of an item that has moved with its image: what the cue makes of it,
     if it makes anything.
     """
-    finish = getattr(cue, "finish", None)
     # finish is optional, so the protocol of cues does not name it
-    return item if finish is None else finish(item)  # type: ignore[no-any-return]
+    finish: Callable[[NDArray[np.generic]], NDArray[np.generic]] | None
+    finish = getattr(cue, "finish", None)
+    return item if finish is None else finish(item)
 
 
 @door
@@ -151,13 +152,13 @@ def loading() -> Iterator[None]:
         # without the other process's traceback
         raise type(error)(str(error).rsplit(name, 1)[1].strip()) from None
     except (RuntimeError, OSError, EOFError) as error:
-        remedy = _remedy(_told(error))
+        remedy = _remedy(_original(error))
         if remedy is None:
             raise
         raise DataError(remedy) from None
 
 
-def _told(error: RuntimeError | OSError | EOFError) -> RuntimeError | OSError | EOFError:
+def _original(error: RuntimeError | OSError | EOFError) -> RuntimeError | OSError | EOFError:
     """The error, or the better one that PyTorch is about to raise for the same death.
 
     The pipe of a killed process ends a moment before the signal of its death arrives, and

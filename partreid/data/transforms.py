@@ -7,7 +7,7 @@ goes otherwise.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -52,6 +52,7 @@ class View:
 
 
 Random = np.random.Generator
+Scalar = TypeVar("Scalar", bound=np.generic)
 Transform = Callable[[View, Random], View]
 
 
@@ -64,12 +65,11 @@ def crop(pad: int = 10) -> Transform:
         top, left = random.integers(0, 2 * pad + 1, 2)
         h, w = view.image.shape[:2]
 
-        def cut(a: NDArray[np.generic]) -> NDArray[np.generic]:
+        def cut(a: NDArray[Scalar]) -> NDArray[Scalar]:
             padded = np.pad(a, ((pad, pad), (pad, pad), *[(0, 0)] * (a.ndim - 2)))
             return padded[top : top + h, left : left + w]
 
-        # cut takes an image or a mask and gives the same
-        return view.with_spatial(cut, cut(view.image))  # type: ignore[arg-type]
+        return view.with_spatial(cut, cut(view.image))
 
     return move
 

@@ -222,7 +222,7 @@ def shown_by_both(q: Embeddings, g: Embeddings) -> Any:
 
 
 @door
-def people_of(asked: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, Any]:
+def people_of(queries: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, Any]:
     """A number from 0 for every image, query images first, and how many images each has. Junk
     shares the last one.
     """
@@ -231,7 +231,7 @@ def people_of(asked: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[Any, 
         (s.identity, 0)
         if s.identity > DISTRACTOR
         else (s.identity, i if s.identity == DISTRACTOR else 0)
-        for i, s in enumerate((*asked, *gallery))
+        for i, s in enumerate((*queries, *gallery))
     ]
     for key in keys:
         numbers.setdefault(key, len(numbers))

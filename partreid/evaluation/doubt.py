@@ -44,7 +44,7 @@ def matches(
 
 
 @door
-def seen(e: Embeddings, looks: Any = None, people: Any = None) -> Crops:
+def as_crops(e: Embeddings, looks: Any = None, people: Any = None) -> Crops:
     """Embeddings, and how their crops look, as a calibration takes them."""
     return Crops(e.vectors.cpu().numpy(), e.visibility.cpu().numpy(), looks, people)
 
@@ -76,7 +76,7 @@ def labelled_crops(
     if len(known) > CROPS:
         known = known[np.linspace(0, len(known) - 1, CROPS).astype(np.int64)]
     e = Embeddings.stack([*queries.values(), gallery]).rows(known.tolist())
-    return seen(e, looks_of([samples[i] for i in known], size), people[known])
+    return as_crops(e, looks_of([samples[i] for i in known], size), people[known])
 
 
 @door
@@ -96,7 +96,8 @@ def doubt_about(
     """
     origin = calibration.origin
     scores = [
-        scored(origin, seen(e, at)) for e, at in ((query, query_looks), (gallery, gallery_looks))
+        scored(origin, as_crops(e, at))
+        for e, at in ((query, query_looks), (gallery, gallery_looks))
     ]
     return weighed(calibration, lambda: unlike(calibration, distance, query, gallery), scores, run)
 

@@ -97,7 +97,7 @@ class Overlap:
     def __init__(self, K: int, regions: Sequence[str]) -> None:
         self.K, self.regions = K, tuple(regions)
         self.hits = np.zeros((K + 1, len(regions)), np.int64)  # [part, region], pixels on both
-        self.own = np.zeros(K + 1, np.int64)
+        self.areas = np.zeros(K + 1, np.int64)
         self.reference = np.zeros(len(regions), np.int64)
 
     def add(self, labels: NDArray[np.uint8], masks: Mapping[str, NDArray[np.bool_]]) -> None:
@@ -107,7 +107,7 @@ class Overlap:
         height, width = masks[self.regions[0]].shape
         found = resize_nearest(labels, (height, width))
         known = found != UNKNOWN
-        self.own += np.bincount(found[known], minlength=self.K + 1)
+        self.areas += np.bincount(found[known], minlength=self.K + 1)
         for i, name in enumerate(self.regions):
             there = masks[name] & known
             self.hits[:, i] += np.bincount(found[there], minlength=self.K + 1)
@@ -129,7 +129,7 @@ class Overlap:
         rest = np.maximum(self.hits[1:, 0] - inner.sum(1), 0)
         best = np.column_stack([inner, rest]).argmax(1)
         return {
-            name: tuple((1 + np.flatnonzero((best == i) & (self.own[1:] > 0))).tolist())
+            name: tuple((1 + np.flatnonzero((best == i) & (self.areas[1:] > 0))).tolist())
             for i, name in enumerate(self.regions[1:])
         }
 
@@ -140,10 +140,10 @@ class Overlap:
             mine = list(range(1, self.K + 1)) if i == 0 else list(stands_for.get(name, ()))
             both, own, total = (
                 int(self.hits[mine, i].sum()),
-                int(self.own[mine].sum()),
+                int(self.areas[mine].sum()),
                 int(self.reference[i]),
             )
-            either, pixels = own + total - both, int(self.own.sum())
+            either, pixels = own + total - both, int(self.areas.sum())
             found[name] = Agreement(
                 both / either if either else None,
                 (pixels - either) / (pixels - both) if pixels > both else None,

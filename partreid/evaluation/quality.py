@@ -36,7 +36,7 @@ class Quality:
     told.
     """
 
-    found: Mapping[str, Mapping[str, Agreement]]
+    agreement: Mapping[str, Mapping[str, Agreement]]
     images: int
     left_out: int
     stands_for: Mapping[str, Mapping[str, Sequence[str]]]
@@ -57,7 +57,7 @@ class Quality:
                     region: {"inside": a.inside, "outside": a.outside, "mean": a.mean}
                     for region, a in of.items()
                 }
-                for what, of in self.found.items()
+                for what, of in self.agreement.items()
             },
         }
 
@@ -73,7 +73,7 @@ class Quality:
             ("", "IoU", *ISP_MASKS),
             [
                 (what, said, *(_percent(getattr(of[region], name)) for region in ISP_MASKS))
-                for what, of in self.found.items()
+                for what, of in self.agreement.items()
                 for said, name in measures.items()
             ],
             left=2,

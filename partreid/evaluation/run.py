@@ -162,7 +162,6 @@ def ignoring_visibility(result: RunResult) -> RunResult:
 @door
 def known_cues(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Known:
     """Cues of test images from the recipe's own sources, for a method that cannot do without."""
-    of = replace(benchmark, train=tuple(samples))
     place = {sample.path: i for i, sample in enumerate(samples)}
 
     def items(cue: Cue) -> Callable[[Sample], NDArray[np.generic]]:
@@ -175,7 +174,7 @@ def known_cues(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) ->
         return item
 
     return {
-        name: items(build.cue(model.recipe.cues[name], of))
+        name: items(build.cue(model.recipe.cues[name], benchmark, samples=samples))
         for name in sorted(model.method.needs_at_test)
     }
 

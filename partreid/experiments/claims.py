@@ -143,7 +143,7 @@ def run(
                 "better": c.claim.better,
                 "worse": c.claim.worse,
                 "where": c.claim.where,
-                "said": c.claim.said,
+                "said": c.claim.published,
                 "queries": c.claim.queries,
                 "gain": c.gain.value,
                 "interval": [c.gain.low, c.gain.high],
@@ -239,16 +239,16 @@ def _read(queries: Any, source: Path) -> Outcome:
     )
 
 
-def _scored(found: Any) -> bool:
+def _scored(result: Any) -> bool:
     """Whether these can be the scores of one query set."""
-    if not isinstance(found, dict) or set(found) != {"ap", "first", "identities"}:
+    if not isinstance(result, dict) or set(result) != {"ap", "first", "identities"}:
         return False
-    whole = fits(found["first"], list[int]) and fits(found["identities"], list[int])
+    whole = fits(result["first"], list[int]) and fits(result["identities"], list[int])
     return (
         whole
-        and fits(found["ap"], list[float])
-        and all(0 <= ap <= 1 for ap in found["ap"])
-        and len(found["ap"]) == len(found["first"]) == len(found["identities"]) > 0
+        and fits(result["ap"], list[float])
+        and all(0 <= ap <= 1 for ap in result["ap"])
+        and len(result["ap"]) == len(result["first"]) == len(result["identities"]) > 0
     )
 
 
@@ -278,7 +278,7 @@ def _print(
             c.claim.better,
             c.claim.worse,
             c.claim.where,
-            c.claim.said,
+            c.claim.published,
             c.claim.queries,
             f"{100 * c.gain.value:+.1f} [{100 * c.gain.low:+.1f}, {100 * c.gain.high:+.1f}]",
             ", ".join(f"{100 * g:+.1f}" for g in c.by_seed),
@@ -306,7 +306,7 @@ def _print_scores(
 ) -> None:
     """Mean and half the range over the seeds, percent."""
 
-    def said(values: Sequence[float]) -> str:
+    def cell(values: Sequence[float]) -> str:
         return f"{100 * float(np.mean(values)):.1f} ± {50 * (max(values) - min(values)):.1f}"
 
     sets = list(next(iter(table.values())))
@@ -314,7 +314,7 @@ def _print_scores(
         title,
         ("variant", *(f"{q} {m}" for q in sets for m in ("Rank-1", "mAP"))),
         [
-            (name, *(said(table[name][q][m]) for q in sets for m in ("rank1", "mAP")))
+            (name, *(cell(table[name][q][m]) for q in sets for m in ("rank1", "mAP")))
             for name in names
         ],
     )

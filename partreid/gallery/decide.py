@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.evaluation import decision
-from partreid.evaluation.doubt import Crowd, Doubt, seen, weighed
+from partreid.evaluation.doubt import Crowd, Doubt, as_crops, weighed
 from partreid.explain.evidence import explain_pairs
 from partreid.gallery.rows import Found
 from partreid.gallery.schema import Bound
@@ -126,11 +126,11 @@ def _hits(
         answers.append(
             [
                 Hit(
-                    place,
-                    hit.id,
-                    hit.source,
                     evidence,
                     *decided(calibration, evidence, prior, _why(doubt, odd, i, hit.id)),
+                    place=place,
+                    row=hit.id,
+                    path=hit.source,
                 )
                 for place, (hit, evidence) in enumerate(zip(hits, reasons, strict=True), 1)
             ]
@@ -151,7 +151,7 @@ def _mark(calibration: Calibration) -> str:
 
 def _scores(likeness: Likeness, crops: SavedEmbeddings) -> NDArray[np.float64]:
     looks = None if crops.looks is None else crops.looks.double().numpy()
-    return likeness.score(seen(crops.embeddings, looks))
+    return likeness.score(as_crops(crops.embeddings, looks))
 
 
 def _why(doubt: Doubt | None, odd: AbstractSet[int], query: int, crop: int) -> str | None:

@@ -40,7 +40,7 @@ class Enrolment:
 def enrol(
     gallery: Gallery,
     crops: Sequence[Path] | SavedEmbeddings,
-    told: Mapping[str, Enrolled],
+    records: Mapping[str, Enrolled],
     model: Model | None = None,
     thumbnails: bool = False,
     progress: Callable[..., None] | None = None,
@@ -52,7 +52,7 @@ def enrol(
     Args:
         gallery: Where to.
         crops: Files, which ``model`` embeds, or embeddings.
-        told: What is known of each, by its absolute path.
+        records: What is known of each, by its absolute path.
         model: What embeds files.
         thumbnails: Keep a small picture of each, a JPEG 128 pixels high.
         progress: Called with (done, total).
@@ -62,7 +62,7 @@ def enrol(
     """
     paths = crops.paths if isinstance(crops, SavedEmbeddings) else tuple(crops)
     size = _SAVED if isinstance(crops, SavedEmbeddings) else _EMBEDDED
-    gone = gallery.forgotten(sorted({e.person for e in told.values() if e.person is not None}))
+    gone = gallery.forgotten(sorted({e.person for e in records.values() if e.person is not None}))
     seen: set[bytes] = set()
     added = known = forgotten = untold = 0
     for start in range(0, len(paths), size):
@@ -71,7 +71,7 @@ def enrol(
         there = gallery.known(list(marks.values()))
         chosen: list[int] = []
         for i in batch:
-            about = told.get(_key(paths[i]))
+            about = records.get(_key(paths[i]))
             if about is not None and about.person in gone:
                 forgotten += 1
             elif marks[i] in there or marks[i] in seen:
@@ -83,7 +83,7 @@ def enrol(
         if chosen:
             gallery.add(
                 _embedded(crops, chosen, paths, model),
-                [told.get(_key(paths[i]), Enrolled()) for i in chosen],
+                [records.get(_key(paths[i]), Enrolled()) for i in chosen],
                 thumbnails=[_thumbnail(paths[i]) for i in chosen] if thumbnails else None,
                 digests=[marks[i] for i in chosen],
             )

@@ -248,7 +248,7 @@ def decode(
     return Embeddings(torch.from_numpy(x.copy()), torch.from_numpy(v.copy()), names)
 
 
-def found(row: Sequence[Any], distance: float | None = None) -> Found:
+def as_found(row: Sequence[Any], distance: float | None = None) -> Found:
     """Of the columns ``FOUND``."""
     number, camera, time, person, source, drawn = row[:6]
     path = None if source is None else Path(source)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from partreid.distance import PartDistance
-from partreid.gallery.rows import FOUND, Filters, Found, decode, found
+from partreid.gallery.rows import FOUND, Filters, Found, as_found, decode
 from partreid.gallery.statement import half, lower_bound, slack, stored
 from partreid.types import Embeddings
 
@@ -84,7 +84,7 @@ class Table:
         one = Embeddings(q.vectors.double(), q.visibility, q.names).rows([0] * len(rows))
         g = Embeddings(g.vectors.double(), g.visibility, g.names)
         far = self.distance.terms(one, g).sum(1).tolist()
-        hits = [replace(found(row), distance=d) for row, d in zip(rows, far, strict=True)]
+        hits = [replace(as_found(row), distance=d) for row, d in zip(rows, far, strict=True)]
         return sorted(hits, key=_order)
 
     def _bound(self, q: Embeddings) -> str:

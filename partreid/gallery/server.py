@@ -65,7 +65,7 @@ def connect(where: str | Path, make: bool = True) -> Any:
 
 
 @contextmanager
-def told(what: str = "the gallery") -> Iterator[None]:
+def server_errors(what: str = "the gallery") -> Iterator[None]:
     """Errors of the server as one sentence. No value of a row is quoted.
 
     Raises:

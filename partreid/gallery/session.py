@@ -11,7 +11,7 @@ from partreid.errors import DataError
 from partreid.gallery import forget
 from partreid.gallery.schema import Bound
 from partreid.gallery.search import Table
-from partreid.gallery.server import told
+from partreid.gallery.server import server_errors
 from partreid.utils.arguments import door
 
 P = ParamSpec("P")
@@ -24,7 +24,7 @@ def alone(function: "Callable[Concatenate[S, P], R]") -> "Callable[Concatenate[S
 
     @wraps(function)
     def guarded(session: S, *args: P.args, **kwargs: P.kwargs) -> R:
-        with session._lock, told():
+        with session._lock, server_errors():
             return function(session, *args, **kwargs)
 
     return guarded
@@ -67,7 +67,7 @@ class Session:
             ...     len(gallery) == sum(gallery.people().values()) + 2
             True
         """
-        with self._lock, told(), self._reading():
+        with self._lock, server_errors(), self._reading():
             yield
 
     @contextmanager

@@ -17,9 +17,9 @@ from partreid.gallery.exchange import Exported, Imported
 from partreid.gallery.forget import Forgotten
 from partreid.gallery.hot import Hot, bytes_of
 from partreid.gallery.renew import Renewed
-from partreid.gallery.rows import FOUND, Enrolled, Filters, Found, Row, decode, found
+from partreid.gallery.rows import FOUND, Enrolled, Filters, Found, Row, as_found, decode
 from partreid.gallery.schema import Bound, named, opened
-from partreid.gallery.server import connect, is_url, told
+from partreid.gallery.server import connect, is_url, server_errors
 from partreid.gallery.session import Session, alone
 from partreid.inference import Model, SavedEmbeddings
 from partreid.types import Embeddings
@@ -235,7 +235,7 @@ class Gallery(Session):
         rows = self._table.rows(f"SELECT {FOUND} FROM crops WHERE id = %s", (number,))
         if not rows:
             raise DataError(f"the gallery has no crop {number}; ids are those that add gave")
-        return found(rows[0])
+        return as_found(rows[0])
 
     @door
     @alone
@@ -751,7 +751,7 @@ def open_gallery(
         Bound.of(like)  # what cannot be kept is refused before a server is made
     connection = connect(where, like is not None)
     try:
-        with told():
+        with server_errors():
             bound, recipe = opened(connection, like)
         if like is not None:
             bound.require(Bound.of(like), named(like))

@@ -7,8 +7,9 @@ from partreid.inference.files import load_embeddings, save_embeddings
 from partreid.inference.loading import load
 from partreid.inference.model import Model
 from partreid.inference.ranking import rank
-from partreid.inference.results import Comparison, Hit, decided
+from partreid.inference.results import Comparison, decided
 from partreid.inference.saved import SavedEmbeddings
+from partreid.runtime.types import Hit
 from partreid.utils.crops import listed
 
 __all__ = [

@@ -19,12 +19,13 @@ from partreid.explain.evidence import explain_pair
 from partreid.explain.overlays import Shown
 from partreid.export.method import Exported
 from partreid.inference.ranking import ranked
-from partreid.inference.results import Comparison, Hit, decided
+from partreid.inference.results import Comparison, decided
 from partreid.inference.saved import SavedEmbeddings, of_others
 from partreid.layers.memory import FORMAT
 from partreid.methods.base import Method
 from partreid.metrics.calibration import Calibration, require_prior
 from partreid.recipes.base import Recipe
+from partreid.runtime.types import Hit
 from partreid.types import Embeddings, PartScheme
 from partreid.utils.ahead import ahead
 from partreid.utils.arguments import Count, door, integer, require
@@ -228,7 +229,7 @@ class Model:
         )
         evidence = explain_pair(self.method.distance, e, e, 0, 1)
         if calibration is None:
-            return Comparison(first, second, evidence, reason=decision.NONE)
+            return Comparison(evidence, reason=decision.NONE, a=first, b=second)
         one, other = (
             (
                 Embeddings(e.vectors[i : i + 1].float(), e.visibility[i : i + 1].float(), e.names),
@@ -240,7 +241,7 @@ class Model:
         why = doubt.of(0, 0, ("the first crop", "the second crop"))
         probability, same, reason = decided(calibration, evidence, prior, why)
         said = why or decision.verdict(calibration, probability, same, prior)
-        return Comparison(first, second, evidence, probability, same, reason, said)
+        return Comparison(evidence, probability, same, reason, a=first, b=second, verdict=said)
 
     def _doubt(
         self,
@@ -359,9 +360,6 @@ class Model:
         return [
             [
                 Hit(
-                    hit.place,
-                    hit.row,
-                    hit.path,
                     hit.evidence,
                     *decided(
                         calibration,
@@ -369,6 +367,9 @@ class Model:
                         prior,
                         None if doubt is None else doubt.of(row, hit.row),
                     ),
+                    place=hit.place,
+                    row=hit.row,
+                    path=hit.path,
                 )
                 for hit in hits
             ]

@@ -9,10 +9,10 @@ import numpy as np
 from partreid.distance import PartDistance
 from partreid.errors import ArgumentError, DataError
 from partreid.explain.evidence import explain_pairs
-from partreid.inference.results import Hit
 from partreid.inference.saved import SavedEmbeddings, of_others, require_paths
 from partreid.retrieval.neighbors import slices
 from partreid.retrieval.search import nearest
+from partreid.runtime.types import Hit
 from partreid.types import Embeddings, Vectors
 from partreid.utils.arguments import Count, door, integer
 
@@ -91,6 +91,6 @@ def ranked(
         every = iter(zip(places, explain_pairs(distance, q, g, rows, places), strict=True))
         for _ in range(some.start, some.stop):
             yield [
-                Hit(place, i, paths[i], evidence)
+                Hit(evidence, place=place, row=i, path=paths[i])
                 for place, (i, evidence) in enumerate(islice(every, index.shape[1]), 1)
             ]

@@ -2,76 +2,30 @@
 
 from dataclasses import dataclass
 from math import isnan
-from pathlib import Path
 
 from PIL import Image
 
-from partreid.errors import DataError
 from partreid.evaluation import decision
 from partreid.explain.evidence import Evidence
 from partreid.explain.overlays import Shown
 from partreid.explain.sheets import compare_picture
 from partreid.metrics.calibration import Calibration
+from partreid.runtime import types
 
 
-@dataclass(frozen=True)
-class Hit:
-    """One entry of a ranked list.
-
-    Args:
-        place: From 1, the nearest.
-        row: Of the gallery, from 0.
-        path: The gallery's file; None for a crop that is none.
-        evidence: The distance and what each part says about it.
-        probability: That both are one person, in (0, 1); None where nothing is known, see ``reason``.
-        same: Whether it is called one person at the calibrated rate of false matches; None where
-            nothing is decided.
-        reason: Why there is no probability: there is no calibration, a crop does not look like those
-            it was made of, or no part is shared.
-
-    Examples:
-        >>> hit = load("runs/bpbreid", device="cpu").rank("a.jpg", "crops", top=1)[0][0]
-        >>> hit.place, hit.path.parent, hit.same is None and hit.reason.startswith("no decision")
-        (1, PosixPath('crops'), True)
-    """
-
-    place: int
-    row: int
-    path: Path | None
-    evidence: Evidence
-    probability: float | None = None
-    same: bool | None = None
-    reason: str | None = None
-
-    @property
-    def distance(self) -> float:
-        """Of the query to this crop."""
-        return self.evidence.distance
-
-    @property
-    def shared_evidence(self) -> int:
-        """How many parts both images show."""
-        return int(self.evidence.shared.sum())
-
-    @property
-    def file(self) -> Path:
-        """The path. DataError if the crop is no file."""
-        if self.path is None:
-            raise DataError(f"row {self.row} of the gallery is a picture in memory and has no file")
-        return self.path
-
-
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True)
+class Comparison(types.Comparison):
     """Two crops side by side: the evidence and, drawn on demand, the picture that shows it.
 
     Args:
+        evidence: Their distance and what each part says about it.
+        probability: That both are one person, in (0, 1); None where nothing is known, see ``reason``.
+        same: Whether they are called one person at the calibrated rate of false matches; None where
+            nothing is decided.
+        reason: Why there is no probability: there is no calibration, a crop does not look like those
+            it was made of, or no part is shared.
         a: The first crop with its part maps.
         b: The second.
-        evidence: Their distance and what each part says about it.
-        probability: See :class:`Hit`.
-        same: See :class:`Hit`.
-        reason: See :class:`Hit`.
         verdict: The decision in words; None without a calibration.
 
     Examples:
@@ -82,21 +36,7 @@ class Comparison:
 
     a: Shown
     b: Shown
-    evidence: Evidence
-    probability: float | None = None
-    same: bool | None = None
-    reason: str | None = None
     verdict: str | None = None
-
-    @property
-    def distance(self) -> float:
-        """Between the two crops."""
-        return self.evidence.distance
-
-    @property
-    def shared_evidence(self) -> int:
-        """How many parts both images show."""
-        return int(self.evidence.shared.sum())
 
     def picture(self) -> Image.Image:
         """Both crops with their part maps, the table of parts and what is decided, as an RGB

@@ -31,11 +31,11 @@ class Person:
     is_target: bool = False
 
 
-def people_in(found: Any, source: object) -> list[Person]:
+def people_in(content: Any, source: object) -> list[Person]:
     """The people of one image: a list of them, one alone, or COCO's dict with "annotations".
     DataError otherwise.
     """
-    rows = found.get("annotations", [found]) if isinstance(found, Mapping) else found
+    rows = content.get("annotations", [content]) if isinstance(content, Mapping) else content
     if not isinstance(rows, list):
         raise DataError(
             f"{source} should hold a list of people or COCO's annotations, it holds {_shown(rows)}"
@@ -45,23 +45,23 @@ def people_in(found: Any, source: object) -> list[Person]:
     return [_person(row, one, flags, source) for row, one in zip(rows, points, strict=True)]
 
 
-def coco_in(found: Any, source: object) -> dict[str, list[Person]]:
+def coco_in(content: Any, source: object) -> dict[str, list[Person]]:
     """People by image out of COCO's file for all, by ``folder/name`` and by bare names that only
     one image has.
     """
-    if isinstance(found, Mapping):
-        rows, images = found.get("annotations"), found.get("images")
+    if isinstance(content, Mapping):
+        rows, images = content.get("annotations"), content.get("images")
         if not isinstance(images, list) or not isinstance(rows, list):
             raise DataError(
                 f"{source} should hold COCO's 'images' and 'annotations', it has "
-                f"{', '.join(map(str, found))[:200] or 'nothing'}"
+                f"{', '.join(map(str, content))[:200] or 'nothing'}"
             )
         files = _files(images, source)
-    elif isinstance(found, list):
-        rows, files = found, None
+    elif isinstance(content, list):
+        rows, files = content, None
     else:
         raise DataError(
-            f"{source} should hold a list of people or COCO's annotations, it holds {_shown(found)}"
+            f"{source} should hold a list of people or COCO's annotations, it holds {_shown(content)}"
         )
     points = [_points(row, source) for row in rows]
     flags = _are_flags(points, source)

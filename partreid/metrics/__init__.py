@@ -29,6 +29,12 @@ if TYPE_CHECKING:
         reliability,
         risk_coverage,
     )
+    from partreid.metrics.lists import (
+        average_precision,
+        cumulative_matches,
+        inverse_negative_penalty,
+        match_ranks,
+    )
     from partreid.metrics.open_set import OpenSetAccumulator, Searches, searches
     from partreid.metrics.pairs import KnownPairs
     from partreid.metrics.protocols import (
@@ -42,12 +48,8 @@ if TYPE_CHECKING:
     from partreid.metrics.ranking import (
         Accumulator,
         Ranking,
-        average_precision,
-        cumulative_matches,
         evaluate,
         evaluate_embeddings,
-        inverse_negative_penalty,
-        match_ranks,
         rank,
     )
     from partreid.metrics.verification import PairAccumulator, Roc, roc_curve
@@ -73,18 +75,20 @@ _HOMES = {
         "reliability",
         "risk_coverage",
     ),
+    "lists": (
+        "average_precision",
+        "cumulative_matches",
+        "inverse_negative_penalty",
+        "match_ranks",
+    ),
     "open_set": ("OpenSetAccumulator", "Searches", "searches"),
     "pairs": ("KnownPairs",),
     "protocols": ("ANY_CAMERA", "MARKET", "NO_CAMERA", "PROTOCOLS", "SINGLE_SHOT", "Protocol"),
     "ranking": (
         "Accumulator",
         "Ranking",
-        "average_precision",
-        "cumulative_matches",
         "evaluate",
         "evaluate_embeddings",
-        "inverse_negative_penalty",
-        "match_ranks",
         "rank",
     ),
     "verification": ("PairAccumulator", "Roc", "roc_curve"),

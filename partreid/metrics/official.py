@@ -16,7 +16,8 @@ from torch import Tensor
 
 from partreid.distance import PartDistance
 from partreid.metrics.arrays import Floats
-from partreid.metrics.ranking import Ranking, Ranks
+from partreid.metrics.lists import Ranks
+from partreid.metrics.ranking import Ranking
 from partreid.types import Embeddings
 from partreid.utils.arguments import door
 

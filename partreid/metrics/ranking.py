@@ -1,25 +1,16 @@
 """From distances to ranks to scores, some queries at a time: memory does not grow with queries x
-gallery.
-
-A list is a row of distances with two masks: ``relevant`` (right answers) and ``valid`` (entries
-that take part; the others are removed before ranking). Ranks count from 1.
-
-**Ties.** Of two entries at the same distance the one that comes first in the gallery ranks first,
-as in a stable sort; +inf ranks last, by the same rule. So the same distances give the same scores,
-always.
+gallery. What a list is, and how ties rank, stands in :mod:`partreid.metrics.lists`.
 """
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from partreid.distance import PartDistance
@@ -37,11 +28,19 @@ from partreid.metrics.arrays import (
     as_matrix,
     require_numbers,
 )
+from partreid.metrics.lists import (
+    Ranks,
+    average_precision,
+    cumulative_matches,
+    inverse_negative_penalty,
+    nearest,
+    nearest_of_rows,
+    ranks_of_rows,
+)
+from partreid.metrics.lists import match_ranks as match_ranks
 from partreid.metrics.protocols import Protocol, Special
 from partreid.types import Embeddings
 from partreid.utils.arguments import door, integer, require
-
-Ranks = NDArray[np.int64]
 
 KS = (1, 5, 10, 20)
 AT_ONCE = 64  # queries a thread works on, few enough to stay in cache
@@ -499,147 +498,3 @@ class SingleShot:
                     near = nearest(short, np.ones(len(one), np.bool_), best.shape[1])
                     best[query] = np.append(one, -1)[near]  # -1 stays -1, in an empty list too
         return scored
-
-
-@door
-def match_ranks(distances: Floats, relevant: Mask, valid: Mask) -> Ranks:
-    """Ranks of the right entries of one list.
-
-    Args:
-        distances: float [Ng], smaller is closer, no NaN.
-        relevant: bool [Ng], the right entries.
-        valid: bool [Ng], the entries that take part.
-
-    Returns:
-        int64 [P], ascending from 1; P = 0 if there are none.
-
-    Examples:
-        >>> import numpy as np
-        >>> from partreid.metrics import match_ranks
-        >>> right, there = np.array([True, False, True]), np.array([True, True, True])
-        >>> match_ranks(np.array([0.3, 0.2, 0.9]), right, there).tolist()
-        [2, 3]
-    """
-    row = _without(distances, valid)[None]
-    return np.sort(ranks_of_rows(np.sort(row), row, [np.flatnonzero(relevant & valid)])[0])
-
-
-@door
-def ranks_of_rows(ordered: Floats, rows: Floats, at: Sequence[Integers]) -> list[Ranks]:
-    """Ranks of the entries ``at`` of each row, in their order; removed entries are NaN; ordered:
-    the rows sorted.
-
-    Only right entries need a rank, so the values alone are sorted: several times faster than
-    sorting indices.
-    """
-    starts = [0, *accumulate(map(len, at))]
-    which, column = (
-        np.repeat(np.arange(len(rows)), np.diff(starts)),
-        np.concatenate([np.empty(0, np.int64), *at]),
-    )
-    values = rows[which, column]
-    places = [
-        np.searchsorted(row, values[first:last])
-        for row, first, last in zip(ordered, starts, starts[1:])
-    ]
-    ranks = 1 + np.concatenate([np.empty(0, np.int64), *places])
-    behind = ranks < ordered.shape[1]
-    # an entry as close comes next in order
-    behind[behind] = ordered[which[behind], ranks[behind]] == values[behind]
-    for i in np.flatnonzero(behind).tolist():
-        ranks[i] += np.count_nonzero(rows[which[i], : column[i]] == values[i])
-    return [ranks[first:last] for first, last in zip(starts, starts[1:])]
-
-
-@door
-def nearest(distances: Floats, valid: Mask, k: int) -> Ranks:
-    """Indices of the k nearest valid entries, nearest first: int64 [k], ended by -1 where there
-    are fewer.
-    """
-    row = _without(distances, valid)[None]
-    return nearest_of_rows(np.sort(row), row, np.array([np.count_nonzero(valid)]), k)[0]
-
-
-@door
-def nearest_of_rows(ordered: Floats, rows: Floats, valid: Integers, k: int) -> Integers:
-    """The same of rows whose removed entries are NaN: int64 [n, k]. ordered: the rows sorted;
-    valid: int64 [n], how many entries of each are left.
-    """
-    found = np.minimum(k, valid)
-    best = np.full((len(rows), k), -1, np.int64)
-    if not rows.shape[1]:
-        return best
-    farthest = np.where(found > 0, ordered[np.arange(len(rows)), found - 1], -np.inf)
-    which, column = np.divmod(np.flatnonzero(rows <= farthest[:, None]), rows.shape[1])
-    order = np.lexsort((column, rows[which, column], which))
-    which, column = which[order], column[order]
-    place = np.arange(len(which)) - np.searchsorted(which, which)
-    kept = place < found[which]
-    best[which[kept], place[kept]] = column[kept]
-    return best
-
-
-def _without(distances: Floats, valid: Mask) -> Floats:
-    row = distances.copy()
-    row[~valid] = np.nan  # sorted last, and neither closer than anything nor as close
-    return row
-
-
-@door
-def average_precision(ranks: Ranks) -> float:
-    """Mean of the precision at each right entry, as information retrieval defines it.
-
-    The older trapezoid rule of Market-1501 is :func:`partreid.metrics.official.trapezoid_ap`.
-
-    Args:
-        ranks: int64 [P], ascending, P > 0.
-
-    Returns:
-        In (0, 1].
-
-    Examples:
-        >>> import numpy as np
-        >>> from partreid.metrics import average_precision
-        >>> average_precision(np.array([1, 4]))
-        0.75
-    """
-    return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
-
-
-@door
-def inverse_negative_penalty(ranks: Ranks) -> float:
-    """INP = P / rank of the last right entry: what finding them all costs (AGW, TPAMI 2021).
-
-    Args:
-        ranks: int64 [P], ascending, P > 0.
-
-    Returns:
-        In (0, 1].
-
-    Examples:
-        >>> import numpy as np
-        >>> from partreid.metrics import inverse_negative_penalty
-        >>> inverse_negative_penalty(np.array([1, 4]))
-        0.5
-    """
-    return float(len(ranks) / ranks[-1])
-
-
-@door
-def cumulative_matches(first: Ranks, ks: Sequence[int]) -> dict[int, float]:
-    """CMC: the share of lists whose first right entry has rank k or better.
-
-    Args:
-        first: int64 [N], N > 0, the rank of each list's first right entry.
-        ks: ranks.
-
-    Returns:
-        Rank -> share in [0, 1].
-
-    Examples:
-        >>> import numpy as np
-        >>> from partreid.metrics import cumulative_matches
-        >>> cumulative_matches(np.array([1, 3, 8, 1]), [1, 5])
-        {1: 0.5, 5: 0.75}
-    """
-    return {k: float(np.mean(first <= k)) for k in ks}

@@ -333,9 +333,10 @@ def _read(kind: Any, data: Any, where: str) -> Any:
                 raise RecipeError(
                     f"{where}: the field '{f.name}' is missing; it needs {', '.join(known)}"
                 )
-        return kind(
+        make: Any = kind
+        return make(
             **{key: _read(known[key], value, f"{where}.{key}") for key, value in data.items()}
-        )  # type: ignore[operator]
+        )
     if origin is tuple:
         checks.expect(isinstance(data, list | tuple), where, "a list", data)
         if inner[-1] is Ellipsis:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Claim:
-    """``better`` beats ``worse``, which are names of recipes: ``said`` are the published mAPs in
+    """``better`` beats ``worse``, which are names of recipes: ``published`` are the published mAPs in
     percent, ``where`` their table.
 
     queries: the synthetic queries that are nearest to the paper's data, holistic or occluded.
@@ -17,6 +17,6 @@ class Claim:
 
     better: str
     worse: str
-    said: str
+    published: str
     where: str
     queries: str = "holistic"

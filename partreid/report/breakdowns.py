@@ -15,9 +15,9 @@ FEW = 10  # queries below which a slice has no interval worth printing
 
 
 def breakdown_section(
-    of: Mapping[str, Mapping[str, Breakdown]], judge: str, colors: Slots, foot: str = ""
+    of: Mapping[str, Mapping[str, Breakdown]], observer: str, colors: Slots, foot: str = ""
 ) -> Section:
-    """The section of all methods, by label and query set; judge: who says what a query shows."""
+    """The section of all methods, by label and query set; observer: who says what a query shows."""
     sets = dict.fromkeys(q for found in of.values() for q in found)
     blocks = [
         Block(
@@ -28,7 +28,7 @@ def breakdown_section(
         ),
         Block(
             "By what the query shows",
-            f"mAP of queries that show so many body parts, as {judge} sees it, with 95 % intervals "
+            f"mAP of queries that show so many body parts, as {observer} sees it, with 95 % intervals "
             f"from {FEW} queries on.",
             _tables(of, sets, "occlusion"),
         ),

@@ -33,7 +33,7 @@ NOT_A_TERM = ("step", "epoch", "loss", "lr", "seconds", "images", "stage", "time
 
 @dataclass(frozen=True)
 class Tick:
-    at: float  # SVG units
+    position: float  # SVG units
     label: str
 
 
@@ -203,7 +203,7 @@ class Bar:
     gain: Gain
     left: float
     width: float
-    at: float
+    position: float
     sure: bool
     slot: int
 
@@ -224,17 +224,26 @@ def bars(forest: Forest) -> Bars:
     room = 0.04 * max(high - low, 0.01)
     low, high = low - room, high + room
 
-    def at(value: float) -> float:  # an interval that nothing bounds runs to the end of the axis
+    def percent(
+        value: float,
+    ) -> float:  # an interval that nothing bounds runs to the end of the axis
         value = 0.0 if math.isnan(value) else min(max(value, low), high)
         return 100 * (value - low) / (high - low)
 
     return Bars(
         tuple(
-            Bar(g, at(g.low), at(g.high) - at(g.low), at(g.value), g.low > 0 or g.high < 0, g.slot)
+            Bar(
+                g,
+                percent(g.low),
+                percent(g.high) - percent(g.low),
+                percent(g.value),
+                g.low > 0 or g.high < 0,
+                g.slot,
+            )
             for g in forest.gains
         ),
-        at(0.0),
-        tuple(Tick(at(t), _signed(t)) for t in ticks(low, high)),
+        percent(0.0),
+        tuple(Tick(percent(t), _signed(t)) for t in ticks(low, high)),
     )
 
 

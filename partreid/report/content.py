@@ -137,7 +137,7 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One query and what each method answers, nearest first. seen: the query as each method sees
+    """One query and what each method answers, nearest first. views: the query as each method sees
     it, if they differ.
     """
 
@@ -145,7 +145,7 @@ class Example:
     story: str
     query: Shown
     rankings: Mapping[str, tuple[Match, ...]]
-    seen: Mapping[str, Shown] = field(default_factory=dict)
+    views: Mapping[str, Shown] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

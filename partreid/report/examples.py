@@ -164,19 +164,19 @@ def largest_differences(
 
 
 def rescued_and_failed(
-    rival: QuerySetResult, own: QuerySetResult, rescued: int = 3, failed: int = 2
+    rival: QuerySetResult, result: QuerySetResult, rescued: int = 3, failed: int = 2
 ) -> tuple[list[int], list[int]]:
-    """Queries that ``own`` answers right at once and ``rival`` does not, by greatest gain in AP,
-    one per identity; and the ones where ``own`` does worst against the rival.
+    """Queries that ``result`` answers right at once and ``rival`` does not, by greatest gain in AP,
+    one per identity; and the ones where ``result`` does worst against the rival.
     """
-    gain = np.nan_to_num(own.ranking.ap_of_query - rival.ranking.ap_of_query)
-    first, other = own.ranking.first, rival.ranking.first  # the first draw's come first
+    gain = np.nan_to_num(result.ranking.ap_of_query - rival.ranking.ap_of_query)
+    first, other = result.ranking.first, rival.ranking.first  # the first draw's come first
 
     def pick(order: NDArray[np.int64], wanted: NDArray[np.bool_], n: int) -> list[int]:
         picked: dict[int, int] = {}
         for i in order:
-            if wanted[i] and int(own.ranking.identities[i]) not in picked and len(picked) < n:
-                picked[int(own.ranking.identities[i])] = int(i)
+            if wanted[i] and int(result.ranking.identities[i]) not in picked and len(picked) < n:
+                picked[int(result.ranking.identities[i])] = int(i)
         return list(picked.values())
 
     return (

@@ -17,8 +17,8 @@ from partreid.types import Benchmark
 
 LIMITS = (
     "Re-identification is used on people who did not ask for it. A distance is evidence, not "
-    "proof: similar clothes give small distances between strangers. Let a person decide wherever a "
-    "decision touches one.",
+    "proof: similar clothes give small distances between different people. Let a person decide "
+    "wherever a decision touches one.",
 )
 _FURTHER = {
     RERANKED: "re-ranking (k-reciprocal, k1 20, k2 6, weight 0.3)",

@@ -281,7 +281,7 @@ def _example(example: Example) -> dict[str, Any]:
             for method, ranking in example.rankings.items()
         ],
         "panels": [
-            _panel(method, example.seen.get(method, example.query), ranking)
+            _panel(method, example.views.get(method, example.query), ranking)
             for method, ranking in explained
         ],
     }

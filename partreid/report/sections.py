@@ -148,7 +148,7 @@ def open_set_section(
     }
     return Section(
         "open-set",
-        "Is the person there at all?",
+        "Non-mated search: is the person there at all?",
         "Half of the people, drawn at random but always the same, are taken out of the gallery; "
         "whoever asks for one of them should get no answer.",
         (

@@ -93,11 +93,11 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def mean(found: tuple[float, float] | None, seeds: int) -> str:
+def mean(values: tuple[float, float] | None, seeds: int) -> str:
     """Mean and, of several seeds, half their range."""
-    if found is None:
+    if values is None:
         return ""
-    return f"{found[0]:.1f} ± {found[1]:.1f}" if seeds > 1 else f"{found[0]:.1f}"
+    return f"{values[0]:.1f} ± {values[1]:.1f}" if seeds > 1 else f"{values[0]:.1f}"
 
 
 def cost(recipe: Recipe) -> str:

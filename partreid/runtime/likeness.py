@@ -72,13 +72,13 @@ class Crops:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def rows(self, at: Any) -> "Crops":
+    def rows(self, index: Any) -> "Crops":
         """Some of them: whole numbers, a mask or a slice."""
         return Crops(
-            self.vectors[at],
-            self.visibility[at],
-            None if self.looks is None else self.looks[at],
-            None if self.people is None else self.people[at],
+            self.vectors[index],
+            self.visibility[index],
+            None if self.looks is None else self.looks[index],
+            None if self.people is None else self.people[index],
         )
 
 

@@ -1,5 +1,5 @@
-"""What an exported model takes and gives, on numpy arrays: the words of :mod:`partreid.types` and
-:mod:`partreid.inference`.
+"""What an exported model takes and gives, on numpy arrays, in the words of :mod:`partreid.types`. A
+comparison and a hit are those of :mod:`partreid.inference`, too.
 """
 
 from collections.abc import Sequence
@@ -108,19 +108,25 @@ class Comparison:
         return int(self.evidence.shared.sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hit(Comparison):
-    """One entry of a ranked list.
+    """One entry of a ranked list: the comparison of a query with it, and where it stands.
 
     Args:
         place: From 1, the nearest.
         row: Of the gallery, from 0.
         path: The gallery's file; None for a crop that is none.
+
+    Examples:
+        >>> from partreid import load
+        >>> hit = load("runs/bpbreid", device="cpu").rank("a.jpg", "crops", top=1)[0][0]
+        >>> hit.place, hit.path.parent, hit.same is None and hit.reason.startswith("no decision")
+        (1, PosixPath('crops'), True)
     """
 
-    place: int = 0
-    row: int = 0
-    path: Path | None = None
+    place: int
+    row: int
+    path: Path | None
 
     @property
     def file(self) -> Path:

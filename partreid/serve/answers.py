@@ -227,7 +227,7 @@ def ranked_crop(
     e = answer.hit.evidence
     return RankedCrop(
         answer.hit.place,
-        crop(answer.found, answer.thumbnail),
+        crop(answer.crop, answer.thumbnail),
         pair(desk, answer.hit, prior, e.sentence(other, other_is, ("the query", "this crop"))),
     )
 
@@ -275,7 +275,7 @@ def why_sentence(why: WhyNot) -> str:
     """What sets the first answer before the crop that was expected, in words."""
     if why.first is None:
         return "The search found nothing."
-    if why.first.found.id == why.expected.found.id:
+    if why.first.crop.id == why.expected.crop.id:
         return "It is the first answer."
     first, mine = why.first.hit.evidence, why.expected.hit.evidence
     return first.sentence(mine, "the crop expected", ("the query", "the first answer"))

@@ -78,7 +78,7 @@ def _mistakes(app: Any) -> None:
         return JSONResponse({"error": _sentence(error.errors())}, 422)
 
     async def unknown(_: Any, error: Any) -> Any:
-        return JSONResponse({"error": _said(error)}, error.status_code, error.headers)
+        return JSONResponse({"error": _detail(error)}, error.status_code, error.headers)
 
     app.add_exception_handler(PartReidError, handler(422))
     app.add_exception_handler(Missing, handler(404))
@@ -98,7 +98,7 @@ def _sentence(errors: Sequence[Any]) -> str:
     return f"{name}: {printable(text[:1].lower() + text[1:])[:200]}"
 
 
-def _said(error: Any) -> str:
+def _detail(error: Any) -> str:
     known = {
         404: "there is nothing at this address; see /openapi.json for what there is",
         405: "this address takes no such method; see /openapi.json",

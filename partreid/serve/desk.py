@@ -66,12 +66,12 @@ class Answer:
     """A crop of the gallery beside a query.
 
     Args:
-        found: The crop.
+        crop: The crop.
         hit: Evidence and decision; its place is the rank.
         thumbnail: A JPEG, if one is kept.
     """
 
-    found: Found
+    crop: Found
     hit: Hit
     thumbnail: bytes | None = None
 

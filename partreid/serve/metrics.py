@@ -1,6 +1,6 @@
 """Numbers about the service, as the text that Prometheus reads."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ class Metrics:
 
     _answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     _within: Counter[tuple[str, float]] = field(default_factory=Counter)
-    _seconds: Counter[str] = field(default_factory=Counter)
+    _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _events: Counter[str] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
 
@@ -24,7 +24,7 @@ class Metrics:
         """A request that was answered, or whose sender hung up (499)."""
         with self._lock:
             self._answers[route, status] += 1
-            self._seconds[route] += seconds  # type: ignore[assignment]  # a Counter of floats
+            self._seconds[route] += seconds
             for step in _STEPS:
                 if seconds <= step:
                     self._within[route, step] += 1

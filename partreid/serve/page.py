@@ -90,7 +90,7 @@ class Page:
     def why(self, why: WhyNot, prior: float) -> str:
         """A crop that was expected beside the first answer."""
         both = [a for a in (why.first, why.expected) if a is not None]
-        if why.first is not None and why.first.found.id == why.expected.found.id:
+        if why.first is not None and why.first.crop.id == why.expected.crop.id:
             both = [why.expected]
         longest = _longest([a.hit.evidence for a in both])
         return self._made(
@@ -135,7 +135,7 @@ class Page:
         after: Evidence | None = None,
         other_is: str = "",
     ) -> dict[str, Any]:
-        hit, found, known = answer.hit, answer.found, answer.found.enrolled
+        hit, found, known = answer.hit, answer.crop, answer.crop.enrolled
         e, made = hit.evidence, self._desk.calibration
         small = answer.thumbnail
         utc = None if known.time is None else known.time.astimezone(timezone.utc)

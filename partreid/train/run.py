@@ -60,11 +60,11 @@ class Run:
             folder / "model.safetensors",
         )
         self.journal = Journal(folder / "journal.jsonl")
-        self._found: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        self._checkpoint: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         # what is to be written once the first step has worked
         self._waiting: list[Callable[[], None]] | None = []
         if resume:
-            self._found = self._taken_up()
+            self._checkpoint = self._taken_up()
         else:
             self._refuse_taken()
 
@@ -129,9 +129,9 @@ class Run:
         """Put the last checkpoint's weights, labels and random state back; the start if there is
         none.
         """
-        if self._found is None:
+        if self._checkpoint is None:
             return TrainState()
-        tensors, header = self._found
+        tensors, header = self._checkpoint
         self._require_ours(tensors, method, cues)
         try:
             method.load_state_dict(_below(tensors, "model/"))
@@ -191,7 +191,7 @@ class Run:
         if not self.is_rank_zero or self._waiting is None:
             return
         self._waiting.insert(0, lambda: self.journal.rewind(place.step if place.step else -1))
-        if self._found is None:
+        if self._checkpoint is None:
             tensors = {
                 name: t.detach().to("cpu", copy=True)
                 for name, t in self._state(method, cues).items()
@@ -208,22 +208,22 @@ class Run:
 
     def restore_optimizers(self, optimizers: list[Optimizer]) -> None:
         """Their state, once: only the stage that was interrupted has any."""
-        if self._found is not None:
-            rests = self._found[1].get("optimizers")
+        if self._checkpoint is not None:
+            rests = self._checkpoint[1].get("optimizers")
             # none before step 1
             if not isinstance(rests, list) or len(rests) not in (0, len(optimizers)):
                 raise self._changed("it does not hold the optimizers of this plan")
             try:
                 for i, (optimizer, rest) in enumerate(zip(optimizers, rests, strict=False)):
                     optimizer.load_state_dict(
-                        unflatten_optimizer(self._found[0], rest, f"optimizer{i}")
+                        unflatten_optimizer(self._checkpoint[0], rest, f"optimizer{i}")
                     )
                     self._require_whole(optimizer)
             except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
                 raise self._changed(
                     f"its optimizers are not as they were written: {_last(error)}"
                 ) from None
-            self._found = None
+            self._checkpoint = None
 
     def save(
         self,

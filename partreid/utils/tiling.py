@@ -25,9 +25,11 @@ class Side:
     factor: Tensor  # [N, M], to multiply the vectors by
     ends: Tensor | None  # [N, M, 2], columns to append to them after that; None for cosine
 
-    def rows(self, at: slice) -> "Side":
+    def rows(self, index: slice) -> "Side":
         return Side(
-            self.shown[:, at], self.factor[at], None if self.ends is None else self.ends[at]
+            self.shown[:, index],
+            self.factor[index],
+            None if self.ends is None else self.ends[index],
         )
 
     def ready(self, vectors: Tensor) -> Tensor:

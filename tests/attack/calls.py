@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from partreid import PartDistance, build, load
+from partreid import PartDistance, build, inference, load
 from partreid.evaluation import Options, evaluate_runs
 from partreid.inference import Model, crop_paths, save_embeddings
 from partreid.recipes import find, override
@@ -50,18 +50,18 @@ JUNK: Mapping[str, Callable[[], Any]] = {
 @cache
 def documented() -> Mapping[str, Any]:
     """Public functions and classes that the pages of the Python API show: all of a module, or its
-    ``members`` there.
+    ``members`` there; and what partreid.inference shows, by the modules that define it.
     """
-    modules: dict[str, set[str] | None] = {
-        f"partreid.inference.{name}": None
-        for name in ("files", "loading", "model", "ranking", "results", "saved")
-    }
-    modules["partreid.utils.crops"] = {"crop_paths", "listed"}
+    modules: dict[str, set[str] | None] = {}
     for page in sorted(PAGES.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         for name, options in re.findall(r"^::: (\S+)\n((?: +.*\n)*)", text + "\n", re.M):
             listed = re.search(r"members: \[(.*)\]", options)
             modules.setdefault(name, set(re.split(r",\s*", listed[1])) if listed else None)
+    for name in inference.__all__:
+        members = modules.setdefault(getattr(inference, name).__module__, set())
+        if members is not None:
+            members.add(name)
     found = {}
     for name, members in modules.items():
         for key, value in vars(import_module(name)).items():

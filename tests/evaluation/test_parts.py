@@ -100,7 +100,7 @@ def test_parts_stand_for_regions_by_their_order_or_by_what_they_cover() -> None:
     assert counts.by_overlap() == {"head": (4,), "legs": (2,), "shoes": (3,)}
     coarse = Overlap(5, REGION_NAMES)
     coarse.add(np.array([[5], [1]], np.uint8), masks(truth[:2]))  # brought to the reference's size
-    assert coarse.own.tolist() == [0, 4, 0, 0, 0, 4]
+    assert coarse.areas.tolist() == [0, 4, 0, 0, 0, 4]
 
 
 def test_what_nobody_has_agrees_with_nothing() -> None:

@@ -62,16 +62,16 @@ def test_exact_labels_agree_fully_and_beat_what_looks_at_nothing(
 ) -> None:
     found = quality(with_truth, world, SURFACES, device="cpu")
     assert (
-        set(found.found) == {LABELS, PREDICTED, "bell that looks at nothing", "stripes"}
+        set(found.agreement) == {LABELS, PREDICTED, "bell that looks at nothing", "stripes"}
         and found.images == 48
     )
-    assert all(a.inside == a.outside == a.mean == 1 for a in found.found[LABELS].values())
-    for what, of in found.found.items():
+    assert all(a.inside == a.outside == a.mean == 1 for a in found.agreement[LABELS].values())
+    for what, of in found.agreement.items():
         if what != LABELS:
             assert all(a.inside is not None and a.inside < 1 for a in of.values()), what
     assert (
-        (found.found["bell that looks at nothing"]["foreground"].inside or 0)
-        > (found.found["stripes"]["foreground"].inside or 0)
+        (found.agreement["bell that looks at nothing"]["foreground"].inside or 0)
+        > (found.agreement["stripes"]["foreground"].inside or 0)
         > 0.2
     )
     assert found.stands_for[LABELS] == {"head": ["part1"], "legs": ["part4"], "shoes": ["part5"]}
@@ -92,7 +92,7 @@ def test_a_parser_s_classes_are_grouped_as_isp_does(
         with_truth, own_world, Spec("parsing", source="lip", missing="unknown"), device="cpu"
     )
     assert (found.images, found.left_out) == (47, 1)
-    made = found.found[LABELS]
+    made = found.agreement[LABELS]
     assert 0.8 < (made["foreground"].inside or 0) < 1 == made["legs"].inside == made["shoes"].inside
     with pytest.raises(DataError, match="holds class 18; source 'atr' has 0 to 17"):
         quality(

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from partreid.metrics.lists import average_precision
 from partreid.metrics.official import (
     TrapezoidRanking,
     bpbreid_official,
@@ -14,7 +15,7 @@ from partreid.metrics.official import (
     trapezoid_ap,
     trapezoid_mAP,
 )
-from partreid.metrics.ranking import Ranking, average_precision
+from partreid.metrics.ranking import Ranking
 from partreid.types import Embeddings
 
 RANKS = st.sets(st.integers(1, 40), min_size=1, max_size=12).map(lambda r: np.array(sorted(r)))

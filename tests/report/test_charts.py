@@ -49,7 +49,7 @@ def test_a_line_goes_through_its_points():
     )
     assert [t.label for t in d.y] == ["0", "20", "40", "60", "80", "100"] and d.y[
         0
-    ].at == TOP + TALL
+    ].position == TOP + TALL
     assert d.even is None and BOTTOM < PLOT_BOTTOM
 
 
@@ -67,7 +67,7 @@ def test_a_log_axis_gives_every_decade_as_much_room():
     xs = [x for x, _ in points(d.strokes[0].path)]
     assert np.diff(xs) == pytest.approx([WIDE / 4] * 4, abs=0.11)
     assert [t.label for t in d.x] == ["0.01 %", "0.1 %", "1 %", "10 %", "100 %"]
-    assert [t.at for t in d.x] == pytest.approx(xs, abs=0.1)
+    assert [t.position for t in d.x] == pytest.approx(xs, abs=0.1)
 
 
 def test_series_share_one_axis_and_what_cannot_stand_on_it_is_left_out():
@@ -121,15 +121,15 @@ def test_a_forest_has_room_for_zero_and_every_range():
     assert b.zero == pytest.approx(100 * (0 - low) / span)
     assert b.bars[0].left == pytest.approx(100 * (0.1 - low) / span)
     assert b.bars[0].width == pytest.approx(100 * 0.2 / span)
-    assert b.bars[0].at == pytest.approx(100 * (0.2 - low) / span)
+    assert b.bars[0].position == pytest.approx(100 * (0.2 - low) / span)
     assert [x.sure for x in b.bars] == [True, False]
     assert [t.label for t in b.ticks] == ["−10", "0", "+10", "+20", "+30"] and all(
-        0 <= t.at <= 100 for t in b.ticks
+        0 <= t.position <= 100 for t in b.ticks
     )
     right = bars(Forest("t", (gain(0.2, 0.1, 0.3),)))
     assert 0 < right.zero < right.bars[0].left and right.bars[0].left + right.bars[0].width < 100
     nothing = bars(Forest("t", (gain(0.0, 0.0, 0.0),)))
-    assert nothing.bars[0].at == nothing.zero == pytest.approx(50)
+    assert nothing.bars[0].position == nothing.zero == pytest.approx(50)
 
 
 def test_shades_follow_the_scale():
@@ -161,9 +161,9 @@ def assert_inside(d):
         for x, y in [*points(s.path), *(dot[:2] for dot in s.dots)]:
             assert LEFT - 0.1 <= x <= LEFT + WIDE + 0.1 and TOP - 0.1 <= y <= TOP + TALL + 0.1
     for tick in d.x:
-        assert LEFT - 0.1 <= tick.at <= LEFT + WIDE + 0.1
+        assert LEFT - 0.1 <= tick.position <= LEFT + WIDE + 0.1
     for tick in d.y:
-        assert TOP - 0.1 <= tick.at <= TOP + TALL + 0.1
+        assert TOP - 0.1 <= tick.position <= TOP + TALL + 0.1
     assert d.y and d.x and (d.even is None or "nan" not in d.even)
 
 
@@ -230,7 +230,7 @@ def test_a_training_curve_of_any_losses_is_drawn(losses):
         )
         for path in (c.loss.path, *(t.path for t in c.terms)):
             assert re.fullmatch(rf"M{NUMBER} {NUMBER}(L{NUMBER} {NUMBER})*", path), path
-        assert all(math.isfinite(t.at) for t in (*c.x, *c.y)) and c.x and c.y
+        assert all(math.isfinite(t.position) for t in (*c.x, *c.y)) and c.x and c.y
         assert all(0 <= y <= HEIGHT for _, y in points(c.loss.path))
     assert curve("m", []) is None and curve("m", [{"loss": 1.0}]) is None
 
@@ -252,11 +252,11 @@ def test_a_difference_without_width_or_without_bounds_stays_on_its_axis(ends):
         b = bars(Forest("t", gains))
         for bar in b.bars:
             assert (
-                0 <= bar.left <= bar.at <= 100
+                0 <= bar.left <= bar.position <= 100
                 and bar.width >= 0
                 and bar.left + bar.width <= 100 + 1e-9
             )
-        assert 0 <= b.zero <= 100 and b.ticks and all(0 <= t.at <= 100 for t in b.ticks)
+        assert 0 <= b.zero <= 100 and b.ticks and all(0 <= t.position <= 100 for t in b.ticks)
     assert bars(Forest("t", ())).bars == ()
 
 

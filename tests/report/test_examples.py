@@ -61,8 +61,8 @@ def test_a_query_is_shown_as_each_method_sees_it(
     )
     assert (parts.matching.words, plain.matching.words) == ("visible parts", "")
     made = example("t", "s", (parts, plain), "occluded", 3)
-    assert list(made.rankings) == list(made.seen) == ["bpbreid", "bot"]
-    assert made.seen["bpbreid"].probs is not None and made.seen["bot"].probs is None
+    assert list(made.rankings) == list(made.views) == ["bpbreid", "bot"]
+    assert made.views["bpbreid"].probs is not None and made.views["bot"].probs is None
     assert made.query.probs is not None  # beside the photograph stands the last one that has maps
     for matches in made.rankings.values():
         distances = [m.distance for m in matches]

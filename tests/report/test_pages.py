@@ -614,7 +614,7 @@ def test_every_method_with_parts_gets_its_panel_on_the_query_as_it_sees_it(repor
     example = replace(
         report.examples[0],
         rankings={"PCB": (stripes,), **report.examples[0].rankings},
-        seen={"PCB": shown(crops[0], 0, False)},
+        views={"PCB": shown(crops[0], 0, False)},
     )
     html = render(replace(report, examples=(example,)))
     asked = re.findall(r"<summary>Why (\w+) ranks", html)

@@ -47,7 +47,7 @@ class Frame:
 
     number: int
     image: NDArray[np.uint8]
-    seen: tuple[Seen, ...]
+    people: tuple[Seen, ...]
     jpeg_quality: int
 
 
@@ -145,10 +145,10 @@ def frame_of(scenes: Scenes, camera: int, number: int, mine: Sequence[Walk]) -> 
     return Frame(number, image, seen, max(75, look.jpeg_quality))
 
 
-def _spot(walk: Walk, at: Eye, time: float) -> tuple[NDArray[np.float64], float, float, float]:
+def _spot(walk: Walk, viewer: Eye, time: float) -> tuple[NDArray[np.float64], float, float, float]:
     """Where a person is for a camera: metres [2], yaw in degrees, phase in radians, pace."""
-    ground, heading, walked, pace = walk.at(time)
-    spot, ahead = at.seen(ground[None])[0], at.seen(heading[None])[0]
+    ground, heading, walked, pace = walk.moment(time)
+    spot, ahead = viewer.in_view(ground[None])[0], viewer.in_view(heading[None])[0]
     yaw = float(np.degrees(np.arctan2(ahead[0], ahead[1])))
     return spot, yaw, 2 * np.pi * walked / _CYCLE, pace
 
@@ -178,7 +178,7 @@ def _stage(scenes: Scenes, camera: int) -> _Set:
     empty = _backdrop(look, view, wall(scenes), h, w)
     front, depth = empty.copy(), np.full((h, w), np.inf, np.float32)
     for thing in things(scenes, scenes.place(camera)):
-        spot = at.seen(np.array([[thing.x, thing.z]]))[0]
+        spot = at.in_view(np.array([[thing.x, thing.z]]))[0]
         _shade(empty, look, view, spot)
         _stand(scenes, camera, thing, spot, look, view, front, depth)
     pixel = np.flatnonzero(np.isfinite(depth))

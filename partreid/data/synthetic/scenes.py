@@ -163,7 +163,7 @@ def _film(scenes: Scenes, root: Path, chunk: tuple[int, int]) -> int:
             save(image, path, "JPEG", quality=frame.jpeg_quality, subsampling=2)
             lines += [
                 json.dumps([frame.number, s.identity, *s.box, round(s.visible, 4)]) + "\n"
-                for s in frame.seen
+                for s in frame.people
             ]
         write_text(file, "".join(lines))
     return len(paths)

@@ -2,7 +2,7 @@
 drawn here.
 
 Ground coordinates of a place are metres from its middle. A camera that is turned by `azimuth` sees
-them as (across, towards itself), see `Eye.seen`.
+them as (across, towards itself), see `Eye.in_view`.
 """
 
 from dataclasses import dataclass
@@ -150,7 +150,7 @@ class Eye:
     distance: float  # metres
     focal: float  # pixels of a drawn, supersampled frame
 
-    def seen(self, ground: FloatArray) -> FloatArray:
+    def in_view(self, ground: FloatArray) -> FloatArray:
         """[n, 2] on the ground -> [n, 2] metres to the right and towards the camera."""
         c, s = np.cos(self.azimuth), np.sin(self.azimuth)
         x, z = ground[:, 0], ground[:, 1]
@@ -186,7 +186,7 @@ class Walk:
     def end(self) -> float:
         return float(self.clock[-1])
 
-    def at(self, time: float) -> tuple[FloatArray, FloatArray, float, float]:
+    def moment(self, time: float) -> tuple[FloatArray, FloatArray, float, float]:
         """Ground, heading, metres walked and pace at a time between start and end."""
         k = (time - self.clock[0]) / _STEP
         i = min(int(k), len(self.clock) - 2)

@@ -1,7 +1,7 @@
 """Pictures of what only training sees: surfaces unwrapped, regions hidden."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +30,9 @@ def lessons(models: Mapping[str, Model], benchmark: Benchmark) -> tuple[Lesson, 
 
 
 def _unwrapped(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Lesson:
-    few = replace(benchmark, train=tuple(samples))
     spec = model.recipe.cues["uv_tiles"].but(cache=False)
-    tiles, paths = build.cue(spec, few), surfaces_of(benchmark.root, samples)
+    tiles = build.cue(spec, benchmark, samples=samples)
+    paths = surfaces_of(benchmark.root, samples)
     pictures = [
         (
             f"identity {s.identity}, camera {s.camera}",
@@ -54,12 +54,12 @@ def _unwrapped(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) ->
 
 def _hidden(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Lesson:
     assert model.scheme is not None
-    labels = build.cue(model.recipe.cues["parts"], replace(benchmark, train=tuple(samples)))
+    labels = build.cue(model.recipe.cues["parts"], benchmark, samples=samples)
     regions = model.scheme.K + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model.recipe.seed)
-        # only the method whose record asks for this lesson has it
-        drawn = model.method.hide.draw(DRAWS, regions)  # type: ignore[union-attr, operator]
+        method: Any = model.method  # only the one whose record asks for this lesson can hide
+        drawn = method.hide.draw(DRAWS, regions)
     draws = [row.nonzero().flatten().tolist() for row in drawn]
     pictures = [
         (

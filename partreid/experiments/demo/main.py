@@ -253,11 +253,11 @@ def _finished(recipe: Recipe, out: Path) -> bool:
     return True
 
 
-def gain_over(rival: RunResult, own: RunResult) -> dict[str, Interval]:
-    """What ``own`` gains in mAP over ``rival`` per query set, with 95 % intervals."""
+def gain_over(rival: RunResult, result: RunResult) -> dict[str, Interval]:
+    """What ``result`` gains in mAP over ``rival`` per query set, with 95 % intervals."""
     return {
         s.queries: bootstrap_difference(s.ranking, r.ranking)["mAP"]
-        for s, r in zip(own.query_sets, rival.query_sets, strict=True)
+        for s, r in zip(result.query_sets, rival.query_sets, strict=True)
     }
 
 
@@ -278,17 +278,17 @@ def _headline(method: str, against: str, gain: Mapping[str, Interval]) -> str:
     return sentence[0].upper() + sentence[1:] + "."
 
 
-def _examples(bot: RunResult, own: RunResult) -> tuple[Any, ...]:
-    rival, mine = bot.of("occluded"), own.of("occluded")
+def _examples(bot: RunResult, result: RunResult) -> tuple[Any, ...]:
+    rival, mine = bot.of("occluded"), result.of("occluded")
     rescued, failed = rescued_and_failed(rival, mine)
     found = []
     for row in rescued:
         found.append(
             example(
                 "Half hidden, found",
-                f"{own.name}'s first answer is right; {bot.name}'s first right answer comes at place "
+                f"{result.name}'s first answer is right; {bot.name}'s first right answer comes at place "
                 f"{rival.ranking.first[row]}.",
-                (bot, own),
+                (bot, result),
                 "occluded",
                 row,
             )
@@ -297,9 +297,9 @@ def _examples(bot: RunResult, own: RunResult) -> tuple[Any, ...]:
         found.append(
             example(
                 "Half hidden, missed",
-                f"{own.name}'s first right answer comes at place {mine.ranking.first[row]}, {bot.name}'s at "
+                f"{result.name}'s first right answer comes at place {mine.ranking.first[row]}, {bot.name}'s at "
                 f"{rival.ranking.first[row]}.",
-                (bot, own),
+                (bot, result),
                 "occluded",
                 row,
             )

@@ -56,10 +56,8 @@ def watch(
 def with_exact_masks(result: RunResult, labels: Labels) -> RunResult:
     """The same weights, but pooled with the exact masks and told exactly which parts show."""
     model, benchmark = result.model, result.benchmark
-    # only BPBReID is asked, and what a method is does not name this
-    exact = model.method.with_visibility(
-        attention="given", visibility="threshold", visible_above=0.0
-    )  # type: ignore[operator]
+    method: Any = model.method  # only BPBReID is asked, and what a method is does not name this
+    exact = method.with_visibility(attention="given", visibility="threshold", visible_above=0.0)
     with ui.progress("embedding with exact masks") as step:
         described = embed_benchmark(
             benchmark,

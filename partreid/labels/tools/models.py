@@ -132,7 +132,7 @@ def load(
             + "; or give a folder with a model, or the name of one on "
             "the hub, owner/name"
         )
-    with _quiet(transformers), _said(name, MODELS.get(model), download):
+    with _quiet(transformers), _load_errors(name, MODELS.get(model), download):
         config = transformers.AutoConfig.from_pretrained(name, local_files_only=not download)
         pose = config.model_type == "vitpose"
         kind = (
@@ -206,7 +206,7 @@ def source_of_model(name: str, id2label: Mapping[int, str], parser: str | None) 
 
 
 @contextmanager
-def _said(name: str, known: Known | None, download: bool) -> Iterator[None]:
+def _load_errors(name: str, known: Known | None, download: bool) -> Iterator[None]:
     """What the hub's client raises, as one sentence."""
     try:
         yield

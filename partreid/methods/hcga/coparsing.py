@@ -345,7 +345,7 @@ class CoParser:
         if images is not None and images < len(features):
             order = torch.sort(cameras, stable=True).indices.cpu()
             chosen = order[torch.linspace(0, len(features) - 1, images).round().long()]
-        self.seen, self.pairs = (
+        self.chosen, self.pairs = (
             self.features[chosen.to(features.device)],
             adjacent(cameras.cpu()[chosen], same_camera),
         )
@@ -359,7 +359,7 @@ class CoParser:
         with torch.enable_grad():
             for _ in range(steps):
                 self.weights.append([p.detach().clone() for p in self.decoder.parameters()])
-                y = self.decoder(self.seen)
+                y = self.decoder(self.chosen)
                 gradient, raw = descent(y.detach(), self.pairs, weights)
                 optimizer.zero_grad()
                 y.backward(gradient)

@@ -184,13 +184,13 @@ def _legacy(machine: Machine) -> Any:
         return stores[key]
 
     machine.run(0)  # the magic number
-    machine.run(machine.at)  # version of the format
-    about = machine.run(machine.at)
+    machine.run(machine.position)  # version of the format
+    about = machine.run(machine.position)
     if not isinstance(about, dict) or about.get("little_endian") is not True:
         raise ValueError("written on a big-endian machine")
     machine.persistent = persistent
-    found = machine.run(machine.at)
-    keys = machine.run(machine.at)
+    found = machine.run(machine.position)
+    keys = machine.run(machine.position)
     machine.end = len(machine.data)
     for key in keys:
         store = stores[key]
@@ -231,7 +231,7 @@ class _File(io.RawIOBase):
     """A buffer as a file that zipfile can search, without a copy of it."""
 
     def __init__(self, data: Buffer) -> None:
-        self.data, self.at = data, 0
+        self.data, self.position = data, 0
 
     def readable(self) -> bool:
         return True
@@ -240,14 +240,18 @@ class _File(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self.at
+        return self.position
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self.at = max(0, offset + (0, self.at, len(self.data))[whence])
-        return self.at
+        self.position = max(0, offset + (0, self.position, len(self.data))[whence])
+        return self.position
 
     def read(self, size: int | None = -1) -> bytes:
-        end = len(self.data) if size is None or size < 0 else min(self.at + size, len(self.data))
-        found = bytes(self.data[self.at : end])
-        self.at = max(self.at, end)
+        end = (
+            len(self.data)
+            if size is None or size < 0
+            else min(self.position + size, len(self.data))
+        )
+        found = bytes(self.data[self.position : end])
+        self.position = max(self.position, end)
         return found

@@ -103,21 +103,21 @@ class Machine:
             inert,
             storage,
         )
-        self.at, self.end = 0, len(data)
+        self.position, self.end = 0, len(data)
         self.persistent: Persistent | None = None
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
     def run(self, at: int, end: int | None = None) -> Any:
-        """The value of the pickle between two positions; ``self.at`` is behind it then."""
-        self.at, self.end = at, len(self.data) if end is None else end
+        """The value of the pickle between two positions; ``self.position`` is behind it then."""
+        self.position, self.end = at, len(self.data) if end is None else end
         self.stack, self.marks, self.memo = [], [], {}
         stack, spend = self.stack, self.budget.spend
-        while self.at < self.end:
+        while self.position < self.end:
             spend(1)
-            op = self.data[self.at]
-            self.at += 1
+            op = self.data[self.position]
+            self.position += 1
             if op in STRINGS:
                 width, decode = STRINGS[op]
                 stack.append(decode(bytes(self.take(int.from_bytes(self.take(width), "little")))))
@@ -195,15 +195,15 @@ class Machine:
             raise ValueError(f"the operation 0x{op:02x}, which no binary pickle of tensors has")
 
     def take(self, count: int) -> Buffer:
-        self.at += count
-        if self.at > self.end:
+        self.position += count
+        if self.position > self.end:
             raise ValueError("it ends in the middle")
-        return self.data[self.at - count : self.at]
+        return self.data[self.position - count : self.position]
 
     def _line(self) -> str:
-        line = bytes(self.data[self.at : min(self.at + 1000, self.end)])
+        line = bytes(self.data[self.position : min(self.position + 1000, self.end)])
         length = line.index(b"\n")
-        self.at += length + 1
+        self.position += length + 1
         return line[:length].decode()
 
     def _marked(self) -> list[Any]:

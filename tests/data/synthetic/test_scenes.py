@@ -54,7 +54,7 @@ def test_two_processes_and_an_interrupted_run_give_the_same_bytes(
 def test_a_frame_does_not_depend_on_those_before_it_and_a_seed_changes_all() -> None:
     whole = list(frames(SMALL, 2, 3, 9))
     alone = next(frames(SMALL, 2, 9, 9))
-    assert np.array_equal(whole[-1].image, alone.image) and whole[-1].seen == alone.seen
+    assert np.array_equal(whole[-1].image, alone.image) and whole[-1].people == alone.people
     other = next(frames(replace(SMALL, seed=2), 2, 9, 9))
     assert not np.array_equal(other.image, alone.image)
 
@@ -90,7 +90,7 @@ def test_the_truth_of_a_camera_is_what_is_drawn(root: Path) -> None:
         drawn = {
             (frame.number, s.identity): s
             for frame in frames(SMALL, camera)
-            for s in frame.seen
+            for s in frame.people
             if s.visible > 0
         }
         told = {(box.frame, box.id): box for box in read_mot(root / f"c{camera}" / "gt" / "gt.txt")}
@@ -112,20 +112,20 @@ def standing(identity: int, across: float, near: float) -> Walk:
 
 def test_who_stands_nearer_hides_whom() -> None:
     front, back = standing(5001, 0.1, 2.7), standing(5002, 0.0, 2.0)
-    seen = {s.identity: s.visible for s in frame_of(SMALL, 1, 2, [front, back]).seen}
+    seen = {s.identity: s.visible for s in frame_of(SMALL, 1, 2, [front, back]).people}
     assert seen[1] == 1.0 and seen[2] < 0.75
     # the order in which they are drawn does not matter, their places do
-    assert {s.identity: s.visible for s in frame_of(SMALL, 1, 2, [back, front]).seen} == seen
+    assert {s.identity: s.visible for s in frame_of(SMALL, 1, 2, [back, front]).people} == seen
     swapped = frame_of(SMALL, 1, 2, [standing(5001, 0.1, 2.0), standing(5002, 0.0, 2.7)])
-    seen = {s.identity: s.visible for s in swapped.seen}
+    seen = {s.identity: s.visible for s in swapped.people}
     assert seen[1] < 0.75 and seen[2] == 1.0
 
 
 def test_things_hide_who_is_behind_and_nobody_in_front() -> None:
     thing = things(SMALL, 0)[0]  # the first is a tall one
-    spot = eye(SMALL, 1).seen(np.array([[thing.x, thing.z]]))[0]
+    spot = eye(SMALL, 1).in_view(np.array([[thing.x, thing.z]]))[0]
     behind, before = (
-        frame_of(SMALL, 1, 2, [standing(5001, spot[0], spot[1] + step)]).seen[0].visible
+        frame_of(SMALL, 1, 2, [standing(5001, spot[0], spot[1] + step)]).people[0].visible
         for step in (-0.9, 0.9)
     )
     assert behind < 0.5 and before > 0.9

@@ -290,3 +290,10 @@ def test_a_cache_does_not_replace_a_device_and_keeps_a_link(
     with pytest.raises(DataError, match="is a device"):
         cache(EIGHT, benchmark, (8, 4), Path("/dev/null"))
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_cue_is_asked_for_any_images(benchmark: Benchmark) -> None:
+    some, every = benchmark.train[3:5], build.cue(EIGHT, benchmark)
+    cue = build.cue(EIGHT, benchmark, samples=some)
+    for i in range(len(some)):
+        np.testing.assert_array_equal(cue[i], every[3 + i])

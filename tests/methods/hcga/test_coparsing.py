@@ -63,7 +63,7 @@ def test_fewer_directions_and_images_learn_the_same() -> None:
     same = whole.predict(whole.weights[-1]) == less.predict(less.weights[-1])
     assert same.float().mean() > 0.99
     some = CoParser(f, cameras, 2, None, True, 0)
-    assert len(some.seen) == 2 and some.predict(
+    assert len(some.chosen) == 2 and some.predict(
         [p.detach() for p in some.decoder.parameters()]
     ).shape == (4, 32, 16)
 
