@@ -29,7 +29,7 @@ from partreid.train.loop import Options, train
 from partreid.train.run import has_checkpoint
 from partreid.types import Benchmark
 from partreid.utils import ui
-from partreid.utils.arguments import fits
+from partreid.utils.arguments import fits, require
 from partreid.utils.files import read_json, write_json
 
 IUV = "uv_tiles"  # the cue that is made of IUV pictures
@@ -86,6 +86,7 @@ def run(
         if name not in having:
             raise DataError(f"there are no claims of '{name}'; choose of {', '.join(having)}")
     asked = [paper for name, paper in having.items() if not chosen or name in chosen]
+    require(not isinstance(where, str), "where", "a list of words", where)
     every = [claim for paper in asked for claim in paper.claims]
     for word in where:
         if not any(_has(claim, word) for claim in every):

@@ -75,14 +75,18 @@ def read_bytes(path: Path | str, limit: int, what: str = "file") -> bytes:
 
 
 def real(path: Path | str) -> Path:
-    """The path without links. DataError if a link leads back to itself."""
+    """The path without links, whether something is there or not. DataError if a link on the way
+    leads back to itself, of which Path.resolve() says nothing from Python 3.13 on.
+    """
     try:
-        return Path(path).resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop, before Python 3.13
-        raise DataError(
-            f"{brief(path, 400)} cannot be followed to a file ({reason(error)}); a link on the way "
-            "leads back to itself: remove it, or give another path"
-        ) from None
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DataError(
+                f"{brief(path, 400)} leads back to itself by a link; remove the link, or give "
+                "another path"
+            ) from None
+    return Path(os.path.realpath(path))
 
 
 def unreadable(path: Path | str, error: Exception) -> DataError:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partreid.errors import DataError
+from partreid.errors import ArgumentError, DataError
 from partreid.experiments import claims
 from partreid.experiments.claims import Outcome, check
 from partreid.recipes import PAPERS, RECIPES, Claim, find, papers
@@ -106,6 +106,8 @@ def test_variants_are_trained_once(
         DataError, match="no claim of dsa has 'Table 99' in its source or its rows; leave it out"
     ):
         claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where=("Table", "Table 99"))
+    with pytest.raises(ArgumentError, match="where must be a list of words, got 'Table 2'"):
+        claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where="Table 2")
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,8 @@ def _found(
 
 def _files(kind: Kind, given: Path, cue: Spec) -> Iterator[tuple[Path, Path]]:
     """Label files and the names of the crops they seem to belong to, folders included."""
-    if real(given) == Path(real(given).anchor):
+    home = real(given)
+    if home == Path(home.anchor):
         raise DataError(f"{given} is the whole file system; name the folder that holds the labels")
     for file in [given] if given.is_file() else sorted(given.rglob("*")):
         ending = next((e for e in KINDS[kind].endings if file.name.endswith(e)), None)
