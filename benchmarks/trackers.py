@@ -87,9 +87,8 @@ def boxmot(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
     tracker = BotSort(
         use_cmc=False,
         use_embeddings=way != "boxes alone",
-        proximity_thresh=1.0
-        if ANYWHERE in way
-        else 0.5,  # 1 less the overlap that appearance needs
+        # 1 less the overlap that appearance needs
+        proximity_thresh=1.0 if ANYWHERE in way else 0.5,
         appearance_thresh=0.25 if far is None else far,
     )
     pipeline = TrackingPipeline(None, tracker, reid=None if way == "boxes alone" else encoder)

@@ -224,9 +224,8 @@ def bars(forest: Forest) -> Bars:
     room = 0.04 * max(high - low, 0.01)
     low, high = low - room, high + room
 
-    def percent(
-        value: float,
-    ) -> float:  # an interval that nothing bounds runs to the end of the axis
+    # an interval that nothing bounds runs to the end of the axis
+    def percent(value: float) -> float:
         value = 0.0 if math.isnan(value) else min(max(value, low), high)
         return 100 * (value - low) / (high - low)
 
