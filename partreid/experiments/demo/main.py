@@ -111,7 +111,10 @@ def run(
     table = tuple(row for result in scored for row in rows((result,)))
     print_rows(table)
     gains = {j.name: gain_over(bot, j) for j in (seeing, *others, *after)}
-    headline = _headline(titles[HERO], bot.name, gains[titles[HERO]])
+    best = max(gains, key=lambda name: gains[name]["occluded"].value)
+    headline = " ".join(
+        _headline(name, bot.name, gains[name]) for name in dict.fromkeys((titles[HERO], best))
+    )
     ui.show("", *(_headline(name, bot.name, gain) for name, gain in gains.items()))
     ui.show(
         "Leak check: Rank-1 by background color alone is "
