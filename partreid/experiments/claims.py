@@ -22,6 +22,7 @@ from partreid.data.synthetic import write as write_world
 from partreid.errors import DataError
 from partreid.evaluation import evaluate_run
 from partreid.evaluation.ledger import own_commit
+from partreid.evaluation.variant import variant_of
 from partreid.inference import load
 from partreid.metrics import Interval, bootstrap_values
 from partreid.recipes import Claim, Recipe, find, papers
@@ -121,8 +122,17 @@ def run(
     first: dict[str, Recipe] = {}  # rows of several tables are often one and the same
     for recipe in recipes.values():
         first.setdefault(recipe.digest, recipe)
+    trained: dict[str, Recipe] = {}  # and some only score, each in its way, what one row trains
+    for recipe in first.values():
+        trained.setdefault(recipe.training, recipe)
     found = {
-        (digest, seed): _outcome(replace(recipe, seed=seed), benchmark, out / "runs", device)
+        (digest, seed): _outcome(
+            replace(recipe, seed=seed),
+            benchmark,
+            out / "runs",
+            device,
+            replace(trained[recipe.training], seed=seed),
+        )
         for seed in seeds
         for digest, recipe in first.items()
     }
@@ -194,9 +204,22 @@ def _made(device: str) -> dict[str, str | None]:
     }
 
 
-def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> Outcome:
-    """Train and score one variant, or read what an earlier run left."""
-    folder = runs / recipe.name.replace("/", ".") / f"seed{recipe.seed}"
+def _folder(recipe: Recipe, runs: Path) -> Path:
+    return runs / recipe.name.replace("/", ".") / f"seed{recipe.seed}"
+
+
+def _outcome(
+    recipe: Recipe,
+    benchmark: Benchmark,
+    runs: Path,
+    device: str,
+    trained: Recipe | None = None,
+) -> Outcome:
+    """Score one variant, of the training of the row ``trained`` (None: of its own), which is done
+    first if it is not there; or read what an earlier run left.
+    """
+    trained = recipe if trained is None else trained
+    folder = _folder(recipe, runs)
     scores = folder / "claims.json"
     if scores.is_file():
         found = read_json(scores)
@@ -207,14 +230,19 @@ def _outcome(recipe: Recipe, benchmark: Benchmark, runs: Path, device: str) -> O
             )
         return _read(found.get("queries"), scores)
     if not (folder / "model.safetensors").is_file():
-        with ui.training(f"{recipe.name}, seed {recipe.seed}") as shown:
+        folder = _folder(trained, runs)
+    if not (folder / "model.safetensors").is_file():
+        with ui.training(f"{trained.name}, seed {trained.seed}") as shown:
             train(
-                recipe,
+                trained,
                 benchmark,
                 folder,
                 Options(device=device, resume=has_checkpoint(folder), progress=shown),
             )
-    result = evaluate_run(load(folder, device), benchmark, name=recipe.name)
+    model = load(folder, device)
+    if model.recipe.digest != recipe.digest:
+        model = variant_of(model, folder, row=recipe.name)
+    result = evaluate_run(model, benchmark, name=recipe.name)
     queries = {
         s.queries: {
             "ap": s.ranking.ap[s.ranking.scored].tolist(),

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from partreid import build
 from partreid.errors import ArgumentError, DataError
+from partreid.evaluation import evaluate_run
+from partreid.evaluation.variant import variant_of
 from partreid.experiments import claims
 from partreid.experiments.claims import Outcome, check
+from partreid.inference import load
 from partreid.recipes import PAPERS, RECIPES, Claim, find, papers
 from partreid.types import Benchmark
 
@@ -108,6 +112,28 @@ def test_variants_are_trained_once(
         claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where=("Table", "Table 99"))
     with pytest.raises(ArgumentError, match="where must be a list of words, got 'Table 2'"):
         claims.run(("dsa",), (1,), tmp_path / "out", "tiny", where="Table 2")
+
+
+@pytest.mark.slow  # trains a small model
+def test_rows_that_only_score_another_train_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows whose trainings are one are trained once, and scored each in its own way."""
+    rows = ("bpbreid/table2/full", "bpbreid/table2/no-visibility")
+    claim = Claim(*rows, "54.1 > 45.3", "BPBReID Table 2", "occluded")
+    for paper in papers():
+        own = (claim,) if paper.name == "bpbreid" else ()
+        monkeypatch.setitem(PAPERS, paper.name, replace(paper, claims=own, studies={}))
+    numbers = claims.run((), (1,), tmp_path, "tiny")
+    assert len(list((tmp_path / "runs").glob("*/seed1/model.safetensors"))) == 1
+    benchmark = build.benchmark("synthetic-tiny", tmp_path / "world-tiny")
+    folder = tmp_path / "runs" / "bpbreid.table2.full@tiny" / "seed1"
+    for row in rows:
+        model = variant_of(load(folder, "cpu"), folder, row=f"{row}@tiny")
+        for scored in evaluate_run(model, benchmark).query_sets:
+            assert numbers["variants"][row][scored.queries]["mAP"] == [
+                pytest.approx(float(scored.ranking.ap[scored.ranking.scored].mean()))
+            ]
 
 
 @pytest.mark.parametrize(
