@@ -86,6 +86,7 @@ def recipe_of(method: str, weights: Path, epochs: int, seed: int) -> Recipe:
     return replace(
         base,
         name=f"real/{method}",
+        method=method_of(base.method),
         backbone=trunk_of(method, weights),
         cues=Frozen({name: label_of(spec) for name, spec in base.cues.items()}),
         train=DATA,
@@ -99,6 +100,13 @@ def recipe_of(method: str, weights: Path, epochs: int, seed: int) -> Recipe:
             "method.",
         ),
     )
+
+
+def method_of(spec: Spec) -> Spec:
+    """DSA-reID's parts get an eighth of the trunk's channels, as in the paper: the half that they
+    have on drawn people is for a trunk of 96.
+    """
+    return spec.but(part_share=8) if "part_share" in spec.args else spec
 
 
 def trunk_of(method: str, weights: Path) -> Spec:
