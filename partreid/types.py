@@ -86,6 +86,11 @@ class Sample:
     identity: int
     camera: int
 
+    @classmethod
+    def of_nobody(cls, path: Path) -> "Sample":
+        """A picture that is only looked at: of whom and of which camera it is does not matter."""
+        return cls(path, 0, 0)
+
 
 @dataclass(frozen=True)
 class Benchmark:

@@ -177,7 +177,7 @@ def drawn_crops() -> list[Crop]:
 
 
 def _card(model: Model, data: bytes, with_parts: bool, is_int8: bool, drawn: list[Crop]) -> Card:
-    e = model._embedded(drawn)
+    e = model.embed(drawn)
     bound, scheme = model.bound, ()
     if with_parts:
         with torch.inference_mode():

@@ -94,9 +94,9 @@ def prove(model: Model, exported: Exported, crops: list[Crop], tolerance: Tolera
         crops: At least two.
         tolerance: What may differ.
     """
-    e = model._embedded(crops)
+    e = model.embed(crops)
     there = Embeddings(e.vectors.numpy(), e.visibility.numpy(), e.names)
-    found = [exported._embedded(crops, batch) for batch in BATCHES]
+    found = [exported.embed(crops, batch) for batch in BATCHES]
     rows = tuple(_row(m, name, there, found) for m, name in enumerate(there.names))
     nearest = min(_nearest(exported, there, here) for here in found)
     pairs, decisions = min(

@@ -43,7 +43,7 @@ def answers_picture(
     """
     sheets = []
     for path, hits in zip(queries, answers, strict=True):
-        crops = [Sample(p, 0, 0) for p in (path, *(h.file for h in hits))]
+        crops = [Sample.of_nobody(p) for p in (path, *(h.file for h in hits))]
         query, *shown = part_maps(model, crops)
         matches = [Match(s, h.same or None, h.evidence) for s, h in zip(shown, hits, strict=True)]
         title = path.name

@@ -32,7 +32,7 @@ from partreid.utils.text import brief
 if TYPE_CHECKING:
     from torch import Tensor
 
-    AnyCrop: TypeAlias = str | Path | Image.Image | NDArray[Any] | Tensor
+    AnyCrop: TypeAlias = "str | Path | Image.Image | NDArray[Any] | Tensor | Crop"
     AnyCrops: TypeAlias = AnyCrop | Iterable[AnyCrop]
 else:
     AnyCrop = AnyCrops = Any
@@ -88,8 +88,8 @@ def crops_of(given: AnyCrops) -> list[Crop]:
     """Crops one by one, in the order given.
 
     Args:
-        given: A folder, a file, a Pillow picture, an array, a tensor, or a list of any of those;
-            see above. A folder alone is gone through, in a list only files are taken.
+        given: A folder, a file, a Pillow picture, an array, a tensor, a ``Crop``, or a list of any
+            of those; see above. A folder alone is gone through, in a list only files are taken.
 
     Raises:
         ArgumentError: Something is no crop, or its numbers are neither uint8 nor floats in 0..1.
@@ -102,7 +102,8 @@ def crops_of(given: AnyCrops) -> list[Crop]:
     """
     if isinstance(given, str | Path):
         return [Crop(str(path), path) for path in crop_paths(given)]
-    entries = [given] if isinstance(given, Image.Image | np.ndarray) or _is_tensor(given) else given
+    single = isinstance(given, Image.Image | np.ndarray | Crop) or _is_tensor(given)
+    entries: Any = [given] if single else given
     require(
         fits(entries, Iterable),
         "crops",
@@ -113,6 +114,8 @@ def crops_of(given: AnyCrops) -> list[Crop]:
     for entry in entries:
         if isinstance(entry, str | Path):
             crops += [Crop(str(path), path) for path in crop_paths([entry])]
+        elif isinstance(entry, Crop):
+            crops.append(entry)
         else:
             crops += _in_memory(entry, len(crops) + 1)
     if not crops:

@@ -45,7 +45,7 @@ def crop(
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.new("RGB", size).save(path, exif=exif)
-    return Sample(path, 0, 0)
+    return Sample.of_nobody(path)
 
 
 def put(root: Path, folder: str, name: str, content: Any) -> Path:

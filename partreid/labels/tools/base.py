@@ -56,7 +56,7 @@ def crops(root: Path, name: str | None = None) -> Benchmark:
     elif (root / ORIGIN).is_file():
         raise DataError(f"{root} holds labels, not crops; give the folder of the crops themselves")
     elif root.is_dir():
-        found = Benchmark("crops", root, tuple(Sample(path, 0, 0) for path in _below(root)), {}, ())
+        found = Benchmark("crops", root, tuple(map(Sample.of_nobody, _below(root))), {}, ())
     else:
         raise DataError(
             f"there is no folder {root}; give a folder of crops, or with --dataset the root of a data "

@@ -261,7 +261,7 @@ def test_crops_of_which_size_does_not_tell_the_turn_are_named(tmp_path: Path) ->
         exif = Image.Exif()
         exif[0x0112] = turn
         Image.new("RGB", size).save(path, exif=exif)
-        samples.append(Sample(path, 0, 0))
+        samples.append(Sample.of_nobody(path))
         (tmp_path / "parsing" / "train").mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.tile(np.arange(4, dtype=np.uint8), (16, 2))).save(
             tmp_path / "parsing" / "train" / path.name
