@@ -7,11 +7,14 @@ from partreid.recipes.costs import area
 from partreid.recipes.papers import Paper
 
 _FULL = "dsa/table2/market1501"
+_BOT = "bot/bpbreid-table1/market1501"
 CLAIMS = (
     Claim(_FULL, "dsa/table3/baseline-re-ls", "87.6 > 81.2", "DSA Table 3"),
     Claim(_FULL, "dsa/table3/baseline-two-branches", "87.6 > 83.4", "DSA Table 3"),
     Claim(_FULL, "dsa/table4/csa", "87.6 > 84.1", "DSA Table 4"),
     Claim(_FULL, "dsa/table5/concat", "87.6 > 81.6", "DSA Table 5"),
+    Claim(_FULL, _BOT, "87.6 > 85.7", "DSA Table 2, BPBreID Table 1"),
+    Claim(_FULL, _BOT, "no number", "of ours", "occluded"),
 )
 STUDIES = {
     "DSA-reID when the surfaces are wrong": (
