@@ -35,13 +35,13 @@ def tables(found: dict[str, Any], paper: str) -> list[str]:
         )
     lines += [
         "",
-        "| better | than | paper, mAP | source | gain here, mAP [95 %] | by seed | here it |",
-        "|---|---|---|---|---|---|---|",
+        "| better | than | paper, mAP | source | queries | gain here, mAP [95 %] | by seed | here it |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for c in claims:
         low, high = c["interval"]
         lines.append(
-            f"| `{c['better']}` | `{c['worse']}` | {c['said']} | {c['where']} | "
+            f"| `{c['better']}` | `{c['worse']}` | {c['said']} | {c['where']} | {c['queries']} | "
             f"{100 * c['gain']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] | "
             + ", ".join(f"{100 * g:+.1f}" for g in c["by_seed"])
             + f" | {c['verdict']} |"
@@ -50,7 +50,8 @@ def tables(found: dict[str, Any], paper: str) -> list[str]:
 
 
 def said(values: list[float]) -> str:
-    return f"{100 * mean(values):.1f} ± {50 * (max(values) - min(values)):.1f}"
+    spread = f" ± {50 * (max(values) - min(values)):.1f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):.1f}{spread}"
 
 
 def main() -> None:

@@ -333,10 +333,11 @@ def _print_scores(
     names: Sequence[str] | Mapping[str, Any],
     table: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
 ) -> None:
-    """Mean and half the range over the seeds, percent."""
+    """Mean and half the range over the seeds, percent; of one seed its number alone."""
 
     def cell(values: Sequence[float]) -> str:
-        return f"{100 * float(np.mean(values)):.1f} ± {50 * (max(values) - min(values)):.1f}"
+        spread = f" ± {50 * (max(values) - min(values)):.1f}" if len(values) > 1 else ""
+        return f"{100 * float(np.mean(values)):.1f}{spread}"
 
     sets = list(next(iter(table.values())))
     ui.table(
