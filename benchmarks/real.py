@@ -59,6 +59,8 @@ from partreid.utils.images import read_resized
 
 DATA = "cuhk03_pair1"
 BASELINES = ("bot", "bot_fine")  # BoT on the map that the network pools, and on the joined one
+# A method without what it is known for, which says whether that is what helps.
+CONTROLS = {"dsa_unguided": ("dsa", "dsa/table3/baseline-two-branches@demo")}
 PARTS = "eight"  # of the keypoints
 REGIONS = ("foreground", "head", "legs", "shoes")
 MADE_OF = {"head": (1,), "legs": (5, 6), "shoes": (7, 8)}  # of the eight, from 1
@@ -74,7 +76,8 @@ def recipe_of(method: str, weights: Path, epochs: int, seed: int) -> Recipe:
     """The method's row of the synthetic benchmark with the plan, the trunk and the labels that all
     share here.
     """
-    base = find(f"synthetic/demo/{method.removesuffix('_fine')}")
+    row = CONTROLS[method][1] if method in CONTROLS else f"synthetic/demo/{method}"
+    base = find(row.removesuffix("_fine"))
     total = sum(stage.epochs for stage in base.stages)
     later = [max(1, epochs * stage.epochs // total) for stage in base.stages[1:]]
     stages = [
@@ -376,7 +379,7 @@ def gains(than: RunResult, other: RunResult) -> dict[str, Any]:
 
 
 def main() -> None:
-    every = [*BASELINES, *(p.name for p in papers() if p.name not in BASELINES)]
+    every = [*BASELINES, *(p.name for p in papers() if p.name not in BASELINES), *CONTROLS]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -436,6 +439,8 @@ def main() -> None:
         for before in results[:-1]:
             if before.name == against:
                 numbers[method]["gain_over_bot"] = gains(before, result)
+            if method in CONTROLS and before.name == (whole := CONTROLS[method][0]):
+                numbers[method][f"gain_over_{whole}"] = gains(before, result)
             if before.name == "bpbreid":  # the best of the five
                 numbers[method]["gain_over_bpbreid"] = gains(before, result)
         if options.json:

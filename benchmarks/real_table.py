@@ -17,6 +17,7 @@ from partreid.recipes import papers
 TITLES = {paper.name: paper.title.split(":")[0] for paper in papers()} | {
     "bot": "BoT",
     "bot_fine": "BoT, joined map",
+    "dsa_unguided": "DSA-reID's two branches, no guide",
 }
 REGIONS = ("foreground", "head", "legs")
 SOURCES = ("bell", "stripes", "labels it made", "predicted")

@@ -23,7 +23,9 @@ PAGES = [
 
 
 def test_there_are_pages_with_claims() -> None:
-    assert {"bpbreid.md", "dsa.md", "hcga.md", "isp.md", "magnifier.md"} <= {page.name for page in PAGES}
+    assert {"bpbreid.md", "dsa.md", "hcga.md", "isp.md", "magnifier.md"} <= {
+        page.name for page in PAGES
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

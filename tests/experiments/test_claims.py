@@ -95,7 +95,8 @@ def test_variants_are_trained_once(
     score = numbers["variants"][claim.better]["holistic"]["mAP"]
     assert (
         len(score) == 1
-        and f"{100 * score[0]:.1f}  " in said and "±" not in said
+        and f"{100 * score[0]:.1f}  " in said
+        and "±" not in said
         and "Erasing" in said
         and "78.6 > 76.4" in said
     )
