@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from partreid.cli.base import Count, Picture, Share, gallery
+from partreid.cli.base import Count, Picture, Share, Words, gallery
 from partreid.utils import ui
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add(
     table: Path | None = None,
     names: Literal["market"] | None = None,
     thumbnails: Annotated[bool, Parameter(negative="")] = False,
+    on: Words = (),
     device: str = "auto",
 ) -> None:
     """Enrol crops; the gallery is made if there is none. Given again, it goes on where it was.
@@ -38,6 +39,8 @@ def add(
             with their zone.
         names: market reads person and camera from names such as 0002_c1s1_000451_03.jpg.
         thumbnails: Keep a small picture of each crop, too.
+        on: Where the gallery is made: addresses of empty databases on other servers, over which its
+            crops are spread; each postgresql://user@host/database.
         device: auto, cpu or cuda.
     """
     from os.path import abspath
@@ -58,7 +61,7 @@ def add(
         told = {abspath(p): one for p, one in zip(paths, known) if p is not None}
     like = given if model is None else model
     assert not isinstance(like, list), "files come with a model"
-    with open_gallery(where, like, budget=0) as opened:
+    with open_gallery(where, like, budget=0, on=on) as opened:
         with ui.progress("enrolling") as step:
             done = enrol(opened, given, told, model, thumbnails, step)
         size = len(opened)
@@ -163,7 +166,7 @@ def info(where: str, *, people: bool = False, json: bool = False) -> None:
     with open_gallery(where, budget=0) as opened:
         size, bound = len(opened), opened.bound
         cameras, persons, journal = opened.cameras(), opened.people(), opened.journal()
-        recipe = opened.recipe
+        recipe, spread = opened.recipe, opened.shares()
     if json:
         told = {
             "crops": size,
@@ -175,6 +178,7 @@ def info(where: str, *, people: bool = False, json: bool = False) -> None:
             "width": bound.width,
             "cameras": cameras,
             "people": persons if people else len(persons),
+            "shares": spread,
             "journal": [{**asdict(one), "when": one.when.isoformat()} for one in journal],
         }
         ui.show(dumps(told))
@@ -183,6 +187,7 @@ def info(where: str, *, people: bool = False, json: bool = False) -> None:
         f"{size:,} crops, {sum(persons.values()):,} of them of {len(persons):,} people with a name",
         f"model: {recipe}, weights {bound.weights[:12]}, recipe {bound.digest}; "
         f"{len(bound.names)} embeddings of {bound.width} numbers, {bound.distance.metric}",
+        *([f"spread over {spread} other servers"] if spread else []),
     )
     if cameras:
         ui.table("", ("camera", "crops"), [(str(c), f"{n:,}") for c, n in cameras.items()])
@@ -290,18 +295,23 @@ def export(where: str, out: Path) -> None:
 
 
 @gallery.command(name="import")
-def import_(where: str, folder: Path) -> None:
+def import_(where: str, folder: Path, *, on: Words = ()) -> None:
     """Enrol what partreid gallery export wrote: all of it, or nothing. People who were forgotten stay
     away.
 
     Args:
         where: Folder of the gallery, or postgresql://user@host/database; made if there is none.
         folder: What was exported.
+        on: Where the gallery is made: addresses of empty databases on other servers, over which its
+            crops are spread; each postgresql://user@host/database.
     """
     from partreid.gallery import open_gallery
     from partreid.gallery.exchange import first
 
-    with open_gallery(where, first(folder), budget=0) as opened, ui.progress("importing") as step:
+    with (
+        open_gallery(where, first(folder), budget=0, on=on) as opened,
+        ui.progress("importing") as step,
+    ):
         done = opened.import_(folder, step)
         size = len(opened)
     ui.say(f"{done.crops} crops imported; the gallery holds {size}")

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from partreid.errors import PartReidError
+from partreid.gallery import shares
 from partreid.gallery.forget import digest, forgotten_since, salt_of
 from partreid.gallery.rows import LARGEST, decode
 from partreid.gallery.schema import Bound
@@ -41,6 +42,14 @@ def faults(table: Table, bound: Bound, progress: Callable[..., None]) -> list[st
         progress(seen, total)
     if wrong > _MOST:
         found.append(f"and {wrong - _MOST} more crops")
+    if shares.addresses(table.connection):  # no index sees all servers
+        for what in ("id", "digest"):
+            twice = table.rows(
+                f"SELECT count(*) FROM (SELECT {what} FROM crops WHERE {what} IS NOT NULL GROUP BY "
+                f"{what} HAVING count(*) > 1) AS twice"
+            )[0][0]
+            if twice:
+                found.append(f"{twice} crops have the {what} of another one")
     if seen != total:
         found.append(f"the gallery counts {total} crops and holds {seen}")
     lost = table.rows("SELECT count(*) FROM likeness WHERE crop NOT IN (SELECT id FROM crops)")[0][

@@ -82,6 +82,10 @@ def insert(table: Table, e: Embeddings, rows: Sequence[Row], into: str = "crops"
 
     require_fit(table.distance, e)
     names = columns(len(table.names))
+    marks = [row.digest for row in rows if row.digest is not None]
+    # Over several servers no index can see it. Nobody else changes crops meanwhile.
+    if len(set(marks)) < len(marks) or known_digests(table, marks, into):
+        raise _twice()
     try:
         with table.connection.cursor().copy(
             f"COPY {into} ({names}) FROM STDIN (FORMAT BINARY)"
@@ -89,11 +93,21 @@ def insert(table: Table, e: Embeddings, rows: Sequence[Row], into: str = "crops"
             for piece in encode(table.distance, e, rows, _BATCH):
                 copy.write(piece)
     except psycopg.errors.UniqueViolation:
-        raise DataError(
-            "a crop with the same digest is enrolled already, or comes twice; leave out those that "
-            "Gallery.known names"
-        ) from None
+        raise _twice() from None
     table.connection.execute("UPDATE gallery SET crops = crops + %s", (len(rows),))
+
+
+def known_digests(table: Table, digests: Sequence[bytes], of: str = "crops") -> set[bytes]:
+    """Which of these digests are enrolled."""
+    rows = table.rows(f"SELECT digest FROM {of} WHERE digest = ANY(%s::bytea[])", (list(digests),))
+    return {bytes(row[0]) for row in rows}
+
+
+def _twice() -> DataError:
+    return DataError(
+        "a crop with the same digest is enrolled already, or comes twice; leave out those that "
+        "Gallery.known names"
+    )
 
 
 def read(table: Table, size: int) -> Iterator[tuple[list[Row], Embeddings]]:
@@ -175,13 +189,7 @@ def import_(table: Table, bound: Bound, folder: Path, progress: Callable[..., No
     taken = done = forgotten = known = highest = 0
     for i, size in enumerate(index["shards"]):
         saved, rows = _read(folder / _shard(i), bound, size)
-        there = {
-            bytes(r[0])
-            for r in table.rows(
-                "SELECT digest FROM crops WHERE digest = ANY(%s::bytea[])",
-                ([row.digest for row in rows if row.digest is not None],),
-            )
-        }
+        there = known_digests(table, [row.digest for row in rows if row.digest is not None])
         chosen: list[int] = []
         for at, row in enumerate(rows):
             person = row.enrolled.person

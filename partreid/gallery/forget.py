@@ -8,13 +8,15 @@ import hashlib
 import hmac
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from partreid.errors import DataError
+from partreid.gallery import shares
+from partreid.gallery.server import connected, server_errors
 
 TABLES = ("crops", "journal", "removed", "likeness", "gallery")
 _PATIENCE = 10.0  # seconds that transactions of others get to end
@@ -129,20 +131,60 @@ def purge(connection: Any, folder: Path | None) -> tuple[str, ...]:
     Returns:
         Sentences about what only others can do: end a transaction, or administer the server.
     """
-    import psycopg
+    others = shares.addresses(connection)
+    own = [table for table in TABLES if not (others and table == "crops")]
+    left = _write_anew(connection, own)
+    with connection.transaction():
+        connection.execute("UPDATE gallery SET version = version + 1, floor = version + 1")
+        connection.execute("DELETE FROM removed")  # numbers only
+        left += _counted(connection) if others else []
+    left += _let_go(connection)
+    if folder is None:
+        left += _kept_elsewhere(connection)
+    else:
+        with suppress(OSError), (folder / "log").open("r+b") as log:
+            log.truncate(0)
+    for number, address in enumerate(others):
+        with closing(connected(address)) as far, server_errors(f"share {number} of the gallery"):
+            also = [*_write_anew(far, [shares.SHARE]), *_let_go(far), *_kept_elsewhere(far)]
+        left += [f"share {number}: {sentence}" for sentence in also]
+    return tuple(left)
 
+
+def _counted(connection: Any) -> list[str]:
+    """Servers commit one after the other: where the gallery's own fell in between, it counts other
+    crops than the shares hold.
+    """
+    said, held = connection.execute(
+        "SELECT crops, (SELECT count(*) FROM crops) FROM gallery"
+    ).fetchone()
+    if said == held:
+        return []
+    connection.execute("UPDATE gallery SET crops = %s", (held,))
+    return [
+        f"the gallery counted {said} crops and its servers hold {held}, as one of them went away in "
+        "the middle of a change; it counts these now: see that they are what should be there"
+    ]
+
+
+def _write_anew(connection: Any, tables: Sequence[str]) -> list[str]:
     left = [] if _alone(connection) else [_WATCHED]
     connection.execute(f"SET lock_timeout = {round(1000 * _PATIENCE)}")
     try:
         # A copy of each table and its indexes; the former files are emptied at once.
-        for table in TABLES:
+        for table in tables:
             connection.execute(f"VACUUM (FULL) {table}")
             connection.execute(f"REINDEX TABLE {table}")
     finally:
         connection.execute("RESET lock_timeout")
-    with connection.transaction():
-        connection.execute("UPDATE gallery SET version = version + 1, floor = version + 1")
-        connection.execute("DELETE FROM removed")  # numbers only
+    return left
+
+
+def _let_go(connection: Any) -> list[str]:
+    """Drop what the server keeps of former tables; sentences about what it does not let us."""
+    import psycopg
+
+    left = []
     for order, what in (
         (
             "VACUUM (FULL) pg_catalog.pg_statistic",
@@ -156,11 +198,7 @@ def purge(connection: Any, folder: Path | None) -> tuple[str, ...]:
             connection.execute(order)
         except psycopg.errors.InsufficientPrivilege:
             left.append(f"{what}: have the server's administrator run {order}")
-    if folder is None:
-        return (*left, *_kept_elsewhere(connection))
-    with suppress(OSError), (folder / "log").open("r+b") as log:
-        log.truncate(0)
-    return tuple(left)
+    return left
 
 
 _WATCHED = (

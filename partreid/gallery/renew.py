@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import DataError
-from partreid.gallery import exchange, forget
+from partreid.gallery import exchange, forget, shares
 from partreid.gallery.schema import Bound, crops
 from partreid.gallery.search import Table
 from partreid.inference import Model
@@ -33,6 +33,11 @@ def reembed(
 ) -> Renewed:
     """Embed all crops anew, inside a transaction that alone changes crops."""
     connection, bound = table.connection, Bound.of(model)
+    if shares.addresses(connection):
+        raise DataError(
+            "the crops of this gallery are spread over several servers and cannot be renewed in "
+            "place; enrol their files into a new gallery of the other model"
+        )
     missing = _missing(table)
     if missing and not drop_missing:
         first = ", ".join(

@@ -2,6 +2,8 @@
 
 import json
 import secrets
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 
 from partreid.distance import PartDistance
 from partreid.errors import DataError, ShapeError
+from partreid.gallery import shares
 from partreid.inference import Model, SavedEmbeddings
 
 FORMAT = 1
@@ -85,9 +88,11 @@ def named(like: SavedEmbeddings | Model) -> str:
     return f"{like.recipe.name}, weights {to.weights[:12]}, recipe {to.recipe}"
 
 
-def opened(connection: Any, like: SavedEmbeddings | Model | None) -> tuple[Bound, str]:
+def opened(
+    connection: Any, like: SavedEmbeddings | Model | None, on: Sequence[str] = ()
+) -> tuple[Bound, str]:
     """What the gallery of a database is bound to, and its recipe's name; its tables are made first if
-    there are none and ``like`` says for which model.
+    there are none and ``like`` says for which model: those of crops in the databases ``on``.
     """
     import psycopg
 
@@ -112,13 +117,23 @@ def opened(connection: Any, like: SavedEmbeddings | Model | None) -> tuple[Bound
                 raise DataError("a gallery needs pgvector 0.7 or newer; have it updated")
             bound = Bound.of(like)
             recipe = like.recipe if isinstance(like, SavedEmbeddings) else like.recipe.name
-            for line in (*_LASTING, *crops(bound)):
+            for line in _LASTING:
                 connection.execute(line)
+            with (
+                shares.laid_out(connection, on, crops(bound, shares.SHARE)) if on else nullcontext()
+            ):
+                for line in (*crops(bound, is_spread=bool(on)), *shares.partitions(len(on))):
+                    connection.execute(line)
             connection.execute(
                 "INSERT INTO gallery (format, bound, recipe, salt) VALUES (%s, %s, %s, %s)",
                 (FORMAT, str(bound), recipe, secrets.token_bytes(32)),
             )
             return bound, recipe
+        if on:
+            raise DataError(
+                "this gallery is there already; where its crops lie is chosen when it is made: "
+                "export it, and import into a new one"
+            )
         made, text, recipe = connection.execute(
             "SELECT format, bound, recipe FROM gallery"
         ).fetchone()
@@ -147,24 +162,31 @@ _LASTING = (  # tables that do not depend on the model
 )
 
 
-def crops(bound: Bound, name: str = "crops") -> list[str]:
-    """Statements that make the table of crops."""
+def crops(bound: Bound, name: str = "crops", is_spread: bool = False) -> list[str]:
+    """Statements that make the table of crops; one that is spread has its rows in partitions."""
     parts, width = len(bound.names), bound.width
+    columns = "".join(f", p{m} halfvec({width}) NOT NULL, v{m} real NOT NULL" for m in range(parts))
     # Compressed or moved out of the row, a vector costs more to read than to compare.
     plain = "PLAIN" if parts * (2 * width + 16) <= _PAGE else "EXTERNAL"
-    columns = "".join(
-        f", p{m} halfvec({width}) STORAGE {plain} NOT NULL, v{m} real NOT NULL"
-        for m in range(parts)
-    )
+    storage = {f"p{m}": plain for m in range(parts)}
+    storage |= {"vectors": "EXTERNAL", "thumbnail": "EXTERNAL"}
+    stored = ", ".join(f"ALTER COLUMN {c} SET STORAGE {kind}" for c, kind in storage.items())
     # Statistics of a column keep some of its values, which forgetting would have to find.
     kept = ["person", "source", "digest", "vectors", "visibility", "looks", "thumbnail"]
     kept += [f"{kind}{m}" for m in range(parts) for kind in "pv"]
     silent = ", ".join(f"ALTER COLUMN {column} SET STATISTICS 0" for column in kept)
+    made = (
+        f"CREATE TABLE partreid.{name} (id bigint NOT NULL, camera bigint, time timestamptz, "
+        "person text, source text, digest bytea, vectors bytea NOT NULL, visibility bytea NOT "
+        "NULL, looks bytea, thumbnail bytea, enrolled timestamptz NOT NULL, slack float8 NOT "
+        f"NULL{columns})"
+    )
+    if is_spread:
+        return [f"{made} PARTITION BY HASH (id)", f"ALTER TABLE partreid.{name} {silent}"]
     return [
-        f"CREATE TABLE partreid.{name} (id bigint PRIMARY KEY, camera bigint, time timestamptz, "
-        "person text, source text, digest bytea, vectors bytea STORAGE EXTERNAL NOT NULL, "
-        "visibility bytea NOT NULL, looks bytea, thumbnail bytea STORAGE EXTERNAL, "
-        f"enrolled timestamptz NOT NULL, slack float8 NOT NULL{columns})",
+        made,
+        f"ALTER TABLE partreid.{name} ADD PRIMARY KEY (id)",
+        f"ALTER TABLE partreid.{name} {stored}",
         f"ALTER TABLE partreid.{name} {silent}",
         f"CREATE INDEX {name}_camera_time ON partreid.{name} (camera, time)",
         f"CREATE INDEX {name}_time ON partreid.{name} (time)",

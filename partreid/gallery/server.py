@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,16 @@ def connect(where: str | Path, make: bool = True) -> Any:
     Raises:
         DataError: The extra is not installed, there is no such folder, or no server answers.
     """
-    try:
-        import psycopg
-    except ModuleNotFoundError:
-        raise DataError(INSTALL) from None
+    if find_spec("psycopg") is None:
+        raise DataError(INSTALL)
     if is_url(where):
-        return _connected(psycopg, str(where))
+        return connected(str(where))
     folder = Path(where)
     _require_ours(folder, make)
     until = time.monotonic() + _PATIENCE
     while True:
         try:
-            connection = _connected(psycopg, _started(folder))
+            connection = connected(_started(folder))
             break
         except DataError:
             # One that was killed leaves processes that end by and by; a busy machine takes longer
@@ -98,7 +97,10 @@ def server_errors(what: str = "the gallery") -> Iterator[None]:
         ) from None
 
 
-def _connected(psycopg: Any, url: str) -> Any:
+def connected(url: str) -> Any:
+    """A connection to the server at an address. DataError if none answers, or it is too old."""
+    import psycopg
+
     try:
         connection = psycopg.connect(url, autocommit=True)
     except psycopg.Error as error:

@@ -55,5 +55,6 @@ def lower_bound(distance: PartDistance, parts: int) -> str:
     if distance.shrink:
         mean = f"({top} + {distance.missing!r}) / ({under} + {distance.shrink!r})"
     else:
-        mean = f"coalesce(({top}) / nullif({under}, 0), 'Infinity')"  # BPBreID Eq. 9
+        # BPBreID Eq. 9. CASE, as servers of shares are sent neither coalesce nor nullif.
+        mean = f"(CASE WHEN ({under}) > 0 THEN ({top}) / ({under}) ELSE 'Infinity' END)"
     return f"({mean} - slack - %(slack)s::float8)"

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from partreid.errors import DataError, ShapeError
-from partreid.gallery import check, exchange, forget, likeness, renew
+from partreid.gallery import check, exchange, forget, likeness, renew, shares
 from partreid.gallery.changes import Memo
 from partreid.gallery.exchange import Exported, Imported
 from partreid.gallery.forget import Forgotten
@@ -375,10 +375,7 @@ class Gallery(Session):
             >>> gallery.known([digest, b"another"]) == {digest}
             True
         """
-        rows = self._table.rows(
-            "SELECT digest FROM crops WHERE digest = ANY(%s::bytea[])", (list(digests),)
-        )
-        return {bytes(row[0]) for row in rows}
+        return exchange.known_digests(self._table, digests)
 
     @door
     @alone
@@ -546,6 +543,17 @@ class Gallery(Session):
                 "BY camera"
             )
         )
+
+    @door
+    @alone
+    def shares(self) -> int:
+        """Over how many other servers the crops are spread; 0: they lie with the gallery.
+
+        Examples:
+            >>> gallery.shares()
+            0
+        """
+        return len(shares.addresses(self._connection))
 
     @door
     @alone
@@ -723,7 +731,11 @@ class Gallery(Session):
 
 @door
 def open_gallery(
-    where: str | Path, like: SavedEmbeddings | Model | None = None, *, budget: int = BUDGET
+    where: str | Path,
+    like: SavedEmbeddings | Model | None = None,
+    *,
+    budget: int = BUDGET,
+    on: Sequence[str] = (),
 ) -> Gallery:
     """The gallery in a folder or on a server; made if there is none and ``like`` says for which
     model.
@@ -734,12 +746,15 @@ def open_gallery(
         like: The model that the gallery is bound to, or embeddings of it: by the hashes of weights
             and recipe and by the distance. None opens one that is there.
         budget: Bytes of memory that vectors kept for searches may take, 0 for none.
+        on: Addresses of empty databases on other servers, over which the crops of a new gallery are
+            spread; see docs/gallery.md for what that takes.
 
     Returns:
         The gallery.
 
     Raises:
-        DataError: It was made for another model, no server answers, or the extra is not installed.
+        DataError: It was made for another model, no server answers, the extra is not installed, or
+            crops cannot be spread over these.
 
     Examples:
         >>> with open_gallery("people", model) as gallery:
@@ -749,10 +764,11 @@ def open_gallery(
     integer("budget", budget, 0)
     if like is not None:
         Bound.of(like)  # what cannot be kept is refused before a server is made
+    shares.require_addresses(on)
     connection = connect(where, like is not None)
     try:
         with server_errors():
-            bound, recipe = opened(connection, like)
+            bound, recipe = opened(connection, like, on)
         if like is not None:
             bound.require(Bound.of(like), named(like))
     except BaseException:

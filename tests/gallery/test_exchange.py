@@ -8,17 +8,14 @@ import pytest
 import torch
 
 from partreid.errors import DataError
-from partreid.gallery import Enrolled, Gallery, Imported, open_gallery
+from partreid.gallery import Enrolled, Imported, open_gallery
 from partreid.gallery.exchange import first
 from partreid.inference import load_embeddings
+from tests.gallery.conftest import clear
 from tests.gallery.drawn import DISTANCES, saved
 
 DISTANCE = DISTANCES[3]
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
-
-
-def cleared(gallery: Gallery) -> None:
-    gallery._connection.execute("DROP SCHEMA partreid CASCADE")
 
 
 @pytest.fixture
@@ -49,7 +46,7 @@ def test_an_export_comes_back_with_nothing_lost(exported: Path, anywhere: Path |
         before = [gallery.get(i) for i in numbers], gallery.journal(), gallery.people()
         salt = gallery._connection.execute("SELECT salt FROM gallery").fetchone()
         times = gallery._connection.execute("SELECT id, enrolled, digest FROM crops").fetchall()
-        cleared(gallery)
+    clear(anywhere)
     with open_gallery(anywhere, first(exported)) as gallery:
         steps: list[tuple[int, int]] = []
         done = gallery.import_(exported, lambda n, of: steps.append((n, of)))
@@ -116,8 +113,7 @@ def test_a_damaged_export_is_refused_whole(
 
 
 def test_an_export_of_another_model_is_refused(exported: Path, anywhere: Path | str) -> None:
-    with open_gallery(anywhere) as gallery:
-        cleared(gallery)
+    clear(anywhere)
     with open_gallery(anywhere, saved(DISTANCES[0], 1)) as gallery:
         with pytest.raises(DataError, match="distance differ"):
             gallery.import_(exported)
