@@ -229,13 +229,13 @@ one("#sure").addEventListener("close", async (event) => {
   form.set("person", event.target.dataset.person);
   try {
     const gone = await (await ask("/forget", { method: "POST", body: form })).json();
+    for (const shown of ["#answers", "#whynot"]) one(shown).replaceChildren(); // no picture stays in view
     await refresh();
-    say(
+    const said =
       `${gone.person} is forgotten: ${gone.crops} crop${gone.crops === 1 ? "" : "s"} removed.` +
-        gone.notes.map((note) => ` ${note[0].toUpperCase()}${note.slice(1)}.`).join(""),
-      "good",
-    );
-    if (crop) search().then(() => say(`${gone.person} is forgotten.`, "good"));
+      gone.notes.map((note) => ` ${note[0].toUpperCase()}${note.slice(1)}.`).join("");
+    say(said, "good");
+    if (crop) search().then(() => say(said, "good"));
   } catch (error) {
     say(error.message);
   }
