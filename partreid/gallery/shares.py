@@ -23,7 +23,8 @@ _OPTIONS = {  # bounds are computed where the rows lie; shares are read at the s
     "batch_size": "500",
     "async_capable": "true",
 }
-_MINE = ("host", "hostaddr", "port", "dbname")  # of an address; what else it has is passed on
+_ADDRESS = {"host", "hostaddr", "port", "dbname", "sslmode", "sslrootcert", "connect_timeout"}
+_WAIT = "2s"  # for a lock that only a share in the same database can hold
 
 
 def require_addresses(on: Sequence[str]) -> None:
@@ -69,7 +70,13 @@ def laid_out(connection: Any, on: Sequence[str], table: Sequence[str]) -> Iterat
             far = stack.enter_context(connected(url))
             with server_errors(f"share {number} of the gallery"):
                 stack.enter_context(far.transaction())
-                _make_share(far, number, place, table)
+                try:
+                    _make_share(far, number, place, table)
+                except psycopg.errors.LockNotAvailable:
+                    raise DataError(
+                        f"share {number} lies in the database of the gallery or of another share; "
+                        "give each a database of its own"
+                    ) from None
             _make_server(connection, number, url)
         yield
 
@@ -77,6 +84,8 @@ def laid_out(connection: Any, on: Sequence[str], table: Sequence[str]) -> Iterat
 def _make_share(far: Any, number: int, place: str, table: Sequence[str]) -> None:
     import psycopg
 
+    # What another share has made there is not to be seen before both are done, only waited for.
+    far.execute(f"SET LOCAL lock_timeout = '{_WAIT}'")
     if far.execute("SELECT to_regnamespace('partreid')").fetchone()[0] is not None:
         raise DataError(
             f"the database of share {number} holds a gallery already, or a share of one; give an "
@@ -85,6 +94,8 @@ def _make_share(far: Any, number: int, place: str, table: Sequence[str]) -> None
     try:
         with far.transaction():
             far.execute(f'CREATE EXTENSION IF NOT EXISTS vector SCHEMA "{place}"')
+    except psycopg.errors.LockNotAvailable:
+        raise
     except psycopg.Error as error:
         raise DataError(
             f"the server of share {number} has no pgvector ({type(error).__name__}); have its "
@@ -106,7 +117,7 @@ def _make_server(connection: Any, number: int, url: str) -> None:
 
     given: dict[str, str] = {k: str(v) for k, v in conninfo_to_dict(url).items() if v is not None}
     who: dict[str, str] = {k: given.pop(k) for k in ("user", "password") if k in given}
-    for other in set(given) - set(_MINE) - {"sslmode", "sslrootcert", "connect_timeout"}:
+    for other in set(given) - _ADDRESS:
         raise DataError(f"an address of a share takes no '{printable(other)[:40]}'; leave it out")
     name = sql.Identifier(f"{_NAME}{number}")
     connection.execute(sql.SQL("DROP SERVER IF EXISTS {} CASCADE").format(name))  # of one long gone

@@ -192,6 +192,18 @@ def test_what_is_there_is_not_taken_over(empty_servers: list[str]) -> None:
         open_gallery(here, CROPS, on=others)
 
 
+def test_two_shares_in_one_database_by_other_names_do_not_wait_for_each_other(
+    empty_servers: list[str],
+) -> None:
+    here, other, _ = empty_servers
+    again = other.replace("127.0.0.1", "localhost")
+    for on in ([other, again], [other, here]):
+        with pytest.raises(DataError, match="share 1 lies in the database of the gallery or of an"):
+            open_gallery(here, CROPS, on=on)
+        with pytest.raises(DataError, match="there is no gallery in this database"):
+            open_gallery(here)
+
+
 def test_a_spread_gallery_is_not_renewed_in_place(
     spread: str, trained: Callable[[str], Path]
 ) -> None:
