@@ -112,6 +112,18 @@ def call(what: str, function: Callable[..., T], spec: Spec, **given: Any) -> T:
 
 
 @door
+def settings(what: str, table: Mapping[str, Callable[..., Any]], spec: Spec) -> dict[str, Any]:
+    """Every argument that has a default in what ``spec`` names, with its value: the spec's, or the
+    default. RecipeError for a name that the table does not have.
+    """
+    made_by = inspect.signature(look_up(what, table, spec.name))
+    defaults = {
+        name: p.default for name, p in made_by.parameters.items() if p.default is not p.empty
+    }
+    return defaults | dict(spec.args)
+
+
+@door
 def benchmark(name: str, root: Path) -> Benchmark:
     """The data set ``name`` as it lies below ``root``. RecipeError for a name, DataError for
     files.
@@ -245,7 +257,7 @@ def _assembled(
 @door
 def unfetched(backbone: Spec) -> Spec:
     """The same backbone, with no ImageNet weights fetched for it."""
-    known = inspect.signature(look_up("backbone", BACKBONES, backbone.name)).parameters
+    known = settings("backbone", BACKBONES, backbone)
     return backbone.but(pretrained=False) if "pretrained" in known else backbone
 
 

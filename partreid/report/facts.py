@@ -1,6 +1,5 @@
 """What a reader needs to judge or repeat the numbers of a report."""
 
-import inspect
 import platform
 import resource
 import sys
@@ -73,13 +72,12 @@ def peak_memory() -> int:
 def _trunk(model: Model) -> str:
     """The trunk and what it started from."""
     spec, start = model.recipe.backbone, model.recipe.start
-    known = inspect.signature(BACKBONES[spec.name]).parameters
-    default = known["pretrained"].default if "pretrained" in known else False
-    named = spec.args.get("weights", known["weights"].default if "weights" in known else None)
+    settings = build.settings("backbone", BACKBONES, spec)
+    named = settings.get("weights")
     is_bare = spec.name == "timm" and named in (None, "none")
     weights = (
         f"{'' if spec.name == 'timm' else 'ImageNet '}weights {Path(named or '').name}".strip()
-        if spec.args.get("pretrained", default) and not is_bare
+        if settings.get("pretrained", False) and not is_bare
         else "no pretraining"
     )
     kind = f"timm {spec.args['model']}" if spec.name == "timm" else spec.name

@@ -1,6 +1,5 @@
 """What is wrong with the part labels of a data set, each with the one thing to do about it."""
 
-import inspect
 import re
 from dataclasses import dataclass
 
@@ -54,8 +53,7 @@ def check(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Findin
     looked at too.
     """
     problems: list[Problem] = []
-    build.look_up("cue", CUES, spec.name)
-    known = inspect.signature(CUES[spec.name]).parameters
+    missing = build.settings("cue", CUES, spec).get("missing")
     spec, cannot = _possible(as_labels(spec))
     problems += cannot
     cue = None
@@ -63,7 +61,7 @@ def check(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Findin
         cue = build.cue(spec, of)
     except DataError as error:
         problems.append(_split(str(error)))
-        if "missing" in known and spec.args.get("missing", known["missing"].default) == "error":
+        if missing == "error":
             try:
                 cue = build.cue(spec.but(missing="unknown"), of)  # these images are told of already
             except DataError:
@@ -164,7 +162,7 @@ def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
                 "again"
                 + (
                     " or remove their labels and train with missing=unknown"
-                    if "missing" in inspect.signature(CUES[spec.name]).parameters
+                    if "missing" in build.settings("cue", CUES, spec)
                     else ""
                 ),
             )
