@@ -70,12 +70,12 @@ def read_apart(
     )
     try:
         for line in _lines(child, path, patience, most):
-            said = parse_json(line, path)
-            if "error" in said:
-                raise DataError(f"{path} cannot be read ({said['error']}); {remedy}")
-            if "disk" in said:
-                raise DataError(said["disk"])
-            yield said["value"]
+            reply = parse_json(line, path)
+            if "error" in reply:
+                raise DataError(f"{path} cannot be read ({reply['error']}); {remedy}")
+            if "disk" in reply:
+                raise DataError(reply["disk"])
+            yield reply["value"]
         status = child.wait(PATIENCE)
         if status:
             how = f"stopped by signal {-status}" if status < 0 else "out of memory"
@@ -92,7 +92,7 @@ def _lines(
     child: "subprocess.Popen[bytes]", path: Path, patience: float, most: int
 ) -> Iterator[bytes]:
     assert child.stdout is not None
-    number, rest, said, heard = child.stdout.fileno(), bytearray(), 0, time.monotonic()
+    number, rest, total, heard = child.stdout.fileno(), bytearray(), 0, time.monotonic()
     while True:
         ready, _, _ = select.select([number], [], [], max(0.0, heard + patience - time.monotonic()))
         if not ready:
@@ -103,11 +103,11 @@ def _lines(
         data = os.read(number, MIB)
         if not data:
             return  # a child that ends in the middle of a line has failed, and its status says so
-        heard, said = time.monotonic(), said + len(data)
+        heard, total = time.monotonic(), total + len(data)
         rest += data
         *whole, last = rest.split(b"\n")
         rest = bytearray(last)
-        if said > most or len(rest) > LINE:
+        if total > most or len(rest) > LINE:
             raise DataError(
                 f"{path} holds more than {most / MIB:.0f} MiB of names; it is damaged or another "
                 "file"

@@ -39,14 +39,14 @@ def matched(
         for s in samples:
             if s.path not in known:
                 known[s.path] = key(s)
-            found = known[s.path]
-            if found is not None:
-                yield s, found
+            mark = known[s.path]
+            if mark is not None:
+                yield s, mark
 
     answers: dict[Key, list[Sample]] = {}
-    for s, found in of(second):
-        answers.setdefault(found, []).append(s)
-    return [(s, answer) for s, found in of(first) for answer in answers.get(found, ())]
+    for s, mark in of(second):
+        answers.setdefault(mark, []).append(s)
+    return [(s, answer) for s, mark in of(first) for answer in answers.get(mark, ())]
 
 
 def _size(path: Path) -> int | None:

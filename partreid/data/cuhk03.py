@@ -173,9 +173,9 @@ def unpack(mat: Path, kind: Kind, out: Path) -> int:
 def _new_protocol(config: Path) -> tuple[list[str], ...]:
     """Names of the training, query and gallery images; the file is MATLAB 5."""
     needed("scipy", "mat", f"reading {config.name}")
-    (found,) = read_apart("protocol", config, remedy="fetch it again")
+    (lists,) = read_apart("protocol", config, remedy="fetch it again")
     return tuple(
-        [found["names"][i] for i in found[split]] for split in ("train", "query", "gallery")
+        [lists["names"][i] for i in lists[split]] for split in ("train", "query", "gallery")
     )
 
 

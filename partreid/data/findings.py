@@ -81,7 +81,7 @@ def explain(
         misplaced = misplacement(name, root)
         if misplaced is not None:
             return Findings(name, root, (), (misplaced,), data_set.protocol)
-        found = data_set.load(root)
+        benchmark = data_set.load(root)
     except DataError as error:
         return Findings(name, root, (), (_unreadable(name, root, error),), data_set.protocol)
     except OSError as error:
@@ -91,7 +91,7 @@ def explain(
             True,
         )
         return Findings(name, root, (), (closed,), data_set.protocol)
-    splits = {"train": found.train, **found.queries, "gallery": found.gallery}
+    splits = {"train": benchmark.train, **benchmark.queries, "gallery": benchmark.gallery}
     rows = own.listed_rows(name, root)
     below, meant = own.split_folders(root) if name == "folders" else ([], [])
     seen = inspect(
@@ -109,7 +109,7 @@ def explain(
                 "rename those that are meant to train, query, query_<name> or gallery",
             )
         )
-    wrong = problems(name, found)
+    wrong = problems(name, benchmark)
     packed = _archives(root)
     if packed and any(str(p).startswith(f"{name}: ") for p in wrong):  # a split is short
         damage.append(
@@ -122,7 +122,7 @@ def explain(
         root,
         tuple(_split(n, s) for n, s in splits.items() if s),
         (*wrong, *damage),
-        protocol_of(name, found),
+        protocol_of(name, benchmark),
         seen.files,
         seen.decoded,
     )
@@ -175,8 +175,11 @@ def _by_file_names(root: Path) -> tuple[str, ...]:
         if first and sum(pattern.fullmatch(name) is not None for name in first) > len(first) / 2:
             if "dukemtmc" in names and (root / "query").is_dir():
                 queries = sum(1 for _ in _any_images(root / "query"))
-                told = {2228: ("dukemtmc",), occluded_duke.COUNTS["query"][1]: ("occluded_duke",)}
-                return told.get(queries, names)
+                by_queries = {
+                    2228: ("dukemtmc",),
+                    occluded_duke.COUNTS["query"][1]: ("occluded_duke",),
+                }
+                return by_queries.get(queries, names)
             if "cuhk03_labeled" in names and root.name in ("labeled", "detected"):
                 return (f"cuhk03_{root.name}",)
             return names

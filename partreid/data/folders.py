@@ -136,8 +136,8 @@ def optional(module: str, extra: str, purpose: str) -> Any:
 @door
 def needed(package: str, extra: str, purpose: str) -> None:
     """:func:`optional` for a library that another process imports."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:  # a mere folder of its name, here or on the path
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:  # a mere folder of its name, here or on the path
         raise _absent(package, extra, purpose)
 
 

@@ -42,7 +42,7 @@ def answer(task: str, path: str, *arguments: str) -> None:
         out.write(json.dumps({"error": str(error)[:300]}).encode() + b"\n")
     except OSError as error:
         disk = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-        said = (
+        reply = (
             {
                 "disk": f"{error.filename or 'the disk'}: {error.strerror}; free some space or "
                 "choose another folder, "
@@ -51,7 +51,7 @@ def answer(task: str, path: str, *arguments: str) -> None:
             if disk
             else {"error": " ".join(str(error).split())[:300]}
         )
-        out.write(json.dumps(said).encode() + b"\n")
+        out.write(json.dumps(reply).encode() + b"\n")
     # the parsers raise what they like; MemoryError is the limit of this process
     except BaseException as error:
         reason = (
@@ -79,7 +79,7 @@ def protocol(path: Path) -> Iterator[dict[str, Any]]:
     absent = [name for name in ("filelist", *indices.values()) if name not in table]
     if absent:
         raise Unreadable(f"it has no {', '.join(absent)}")
-    found: dict[str, Any] = {"names": [_text(cell) for cell in table["filelist"].ravel()]}
+    lists: dict[str, Any] = {"names": [_text(cell) for cell in table["filelist"].ravel()]}
     for split, name in indices.items():
         numbers = table[name].ravel()
         if (
@@ -89,13 +89,13 @@ def protocol(path: Path) -> Iterator[dict[str, Any]]:
         ):
             raise Unreadable(f"{name} is not a list of whole numbers")
         places = numbers.astype("int64") - 1
-        if places.min() < 0 or places.max() >= len(found["names"]):
+        if places.min() < 0 or places.max() >= len(lists["names"]):
             raise Unreadable(
                 f"{name} goes from {places.min() + 1} to {places.max() + 1}, the file names "
-                f"{len(found['names'])} images"
+                f"{len(lists['names'])} images"
             )
-        found[split] = places.tolist()
-    yield found
+        lists[split] = places.tolist()
+    yield lists
 
 
 def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
@@ -111,18 +111,18 @@ def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
         def dataset(key: Any, what: str) -> Any:
             if not isinstance(key, str) and not key:
                 raise Unreadable(f"{what} is a null reference")
-            found = file[key]
-            if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+            array = file[key]
+            if not isinstance(array, h5py.Dataset) or array.is_virtual or array.external:
                 raise Unreadable(f"{what} is no array")
-            return found
+            return array
 
         def references(key: Any, what: str, most: int) -> Any:
-            found = dataset(key, what)
-            if found.dtype != h5py.ref_dtype or not 0 < found.size <= most:
+            array = dataset(key, what)
+            if array.dtype != h5py.ref_dtype or not 0 < array.size <= most:
                 raise Unreadable(
-                    f"{what} is {found.dtype} {found.shape}, not up to {most} references"
+                    f"{what} is {array.dtype} {array.shape}, not up to {most} references"
                 )
-            return found[()]
+            return array[()]
 
         n = 0
         for pair, people in enumerate(np.ravel(references(kind, kind, PAIRS)), 1):
@@ -133,17 +133,17 @@ def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
                 )
             for person, row in enumerate(cells.T, 1):
                 for number, cell in enumerate(row, 1):
-                    found = dataset(cell, f"image {pair}, {person}, {number} of {kind}")
-                    if found.size <= 3 and found.dtype.kind in "iuf":
+                    image = dataset(cell, f"image {pair}, {person}, {number} of {kind}")
+                    if image.size <= 3 and image.dtype.kind in "iuf":
                         continue  # no tenth image: of what is empty MATLAB writes the sizes
-                    colors = found.dtype == np.uint8 and found.ndim == 3 and found.shape[0] == 3
-                    if not colors or not all(0 < side <= SIDE for side in found.shape):
+                    colors = image.dtype == np.uint8 and image.ndim == 3 and image.shape[0] == 3
+                    if not colors or not all(0 < side <= SIDE for side in image.shape):
                         raise Unreadable(
-                            f"image {pair}, {person}, {number} is {found.dtype} {found.shape}"
+                            f"image {pair}, {person}, {number} is {image.dtype} {image.shape}"
                         )
                     name = f"{pair}_{person:03d}_{1 if number <= 5 else 2}_{number:02d}.png"
                     # MATLAB's arrays lie transposed in the file
-                    pixels = np.ascontiguousarray(found[()].T)
+                    pixels = np.ascontiguousarray(image[()].T)
                     Image.fromarray(pixels).save(os.path.join(out, name), compress_level=1)
                     n += 1
                     yield name
@@ -151,17 +151,17 @@ def unpack(path: Path, kind: str, out: str) -> Iterator[Any]:
             raise Unreadable(f"it holds no {kind} images")
         tests = []
         for i, cell in enumerate(np.ravel(references("testsets", "testsets", SPLITS)), 1):
-            found = dataset(cell, f"test set {i}")
+            matrix = dataset(cell, f"test set {i}")
             if (
-                found.ndim != 2
-                or found.shape[0] != 2
-                or found.size > 2 * PEOPLE
-                or found.dtype.kind not in "iuf"
+                matrix.ndim != 2
+                or matrix.shape[0] != 2
+                or matrix.size > 2 * PEOPLE
+                or matrix.dtype.kind not in "iuf"
             ):
                 raise Unreadable(
-                    f"test set {i} is {found.dtype} {found.shape}, not pairs of numbers"
+                    f"test set {i} is {matrix.dtype} {matrix.shape}, not pairs of numbers"
                 )
-            pairs = found[()].T
+            pairs = matrix[()].T
             if (
                 (pairs != pairs.astype("int64")).any()
                 or pairs.min(initial=1) < 1

@@ -80,8 +80,8 @@ def inspect(
             unreadable.setdefault(_reason(path, str(error)), []).append(path)
             del headers[path]
     problems = [
-        Problem(f"{_count(len(found), len(paths))} {reason}: {_names(found)}", fix, True)
-        for reason, found in unreadable.items()
+        Problem(f"{_count(len(files), len(paths))} {reason}: {_names(files)}", fix, True)
+        for reason, files in unreadable.items()
         for fix in (_fix(reason),)
     ]
     problems += _looks(headers)
@@ -330,14 +330,14 @@ def _within(folder: str, root: Path) -> bool:
 
 def _copies(splits: Mapping[str, Sequence[Sample]], pixels: Mapping[Path, bytes]) -> list[Problem]:
     train, gallery = splits.get("train", ()), splits.get("gallery", ())
-    asked = [
+    queries = [
         s for name, samples in splits.items() if name not in ("train", "gallery") for s in samples
     ]
     notes = []
     for what, first, second, fix in (
         (
             "queries lie in the gallery",
-            asked,
+            queries,
             gallery,
             "take the copies out of the gallery: a copy is found by any model; partreid eval "
             "leaves such queries out",
@@ -345,11 +345,11 @@ def _copies(splits: Mapping[str, Sequence[Sample]], pixels: Mapping[Path, bytes]
         (
             "training images lie in the test",
             train,
-            [*asked, *gallery],
+            [*queries, *gallery],
             "take them out of one of the two: scores come out too good",
         ),
     ):
-        for how, found in (
+        for how, copies in (
             ("the same file", same_files(first, second)),
             (
                 "the same pixels in another file",
@@ -360,7 +360,7 @@ def _copies(splits: Mapping[str, Sequence[Sample]], pixels: Mapping[Path, bytes]
             # protocol.
             pairs = [
                 (a, b)
-                for a, b in found
+                for a, b in copies
                 if (a.path, a.camera) != (b.path, b.camera) or first is train
             ]
             if how.startswith("the same pixels"):

@@ -56,6 +56,6 @@ def load_500k(root: Path) -> Benchmark:
     """The same with the distractors of ``root``/images, whatever their names, at the end of the
     gallery.
     """
-    found = load(root, "market1501_500k")
+    benchmark = load(root, "market1501_500k")
     further = read_folder(root / "images", lambda path: (DISTRACTOR, UNSEEN), recursive=True)
-    return replace(found, gallery=found.gallery + further)
+    return replace(benchmark, gallery=benchmark.gallery + further)

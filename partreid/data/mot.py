@@ -1,5 +1,5 @@
-"""Boxes in the MOTChallenge's format, one line each: frame, id, left, top, width, height, confidence,
-class, visibility.
+"""Boxes in the MOTChallenge's format, one line each: frame, id, left, top, width, height,
+confidence, class, visibility.
 
 Frames count from 1. Left and top are pixels from the frame's upper left corner, and a box may reach
 beyond the frame. Trackers write -1 for what they do not know, and some a tenth column.
@@ -60,7 +60,8 @@ class MotBox:
             raise DataError(f"frames count from 1, got {self.frame}")
         if self.width <= 0 or self.height <= 0:
             raise DataError(
-                f"a box must be wider and higher than 0 pixels, got {self.width:g} x {self.height:g}"
+                f"a box must be wider and higher than 0 pixels, got {self.width:g} x "
+                f"{self.height:g}"
             )
         if self.visibility != -1 and not 0 <= self.visibility <= 1:
             raise DataError(f"a visibility is 0 to 1, or -1: unknown; got {self.visibility:g}")

@@ -56,13 +56,13 @@ def release(root: Path) -> Path:
     """The folder with the lists: ``root`` or the one release below it."""
     if (root / "list_train.txt").is_file():
         return root
-    found = [root / name for name in RELEASES if (root / name).is_dir()]
-    if len(found) > 1:
+    folders = [root / name for name in RELEASES if (root / name).is_dir()]
+    if len(folders) > 1:
         raise DataError(
             f"{root} holds both releases of MSMT17, and their scores do not compare; give one of "
-            f"{', '.join(map(str, found))}"
+            f"{', '.join(map(str, folders))}"
         )
-    return found[0] if found else root
+    return folders[0] if folders else root
 
 
 def _listed(base: Path, name: str, folder: str) -> tuple[Sample, ...]:

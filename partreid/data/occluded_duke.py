@@ -77,17 +77,17 @@ def convert_occluded_duke(
 
 def _find_list(lists: Path, split: str) -> Path:
     words = ("gallery", "test") if split == "gallery" else (split,)
-    found = [
+    files = [
         path
         for path in sorted(lists.iterdir())
         if path.suffix.lower() in LISTS and any(word in path.stem.lower() for word in words)
     ]
-    if len(found) != 1:
+    if len(files) != 1:
         raise DataError(
             f"{lists} should hold one list for {split} ({' or '.join(words)} in its name, ending "
-            f"in {', '.join(LISTS)}), found {len(found)}; leave exactly one there"
+            f"in {', '.join(LISTS)}), found {len(files)}; leave exactly one there"
         )
-    return found[0]
+    return files[0]
 
 
 def _read_list(path: Path) -> list[str]:

@@ -132,25 +132,29 @@ def write_occluded(
         _require_same(out / RECORD, header)
         write_json(out / RECORD, {**header, "complete": False})
         (out / "query_occluded").mkdir(exist_ok=True)
-        found: dict[str, Occlusion] = {}
+        occlusions: dict[str, Occlusion] = {}
         for i, sample in enumerate(queries):
             name = f"{i:05d}_{sample.path.stem}.png"
-            picture, found[name] = _occluded(sample, i, benchmark.root, masks, others, settings)
+            picture, occlusions[name] = _occluded(
+                sample, i, benchmark.root, masks, others, settings
+            )
             save_image(Image.fromarray(picture), out / "query_occluded" / name)
             if progress:
                 progress(i + 1, len(queries))
-        write_atomically(out / "table.csv", _table(out, queries, list(found), benchmark.gallery))
+        write_atomically(
+            out / "table.csv", _table(out, queries, list(occlusions), benchmark.gallery)
+        )
         write_json(
             out / RECORD,
             {
                 **header,
                 "complete": True,
-                "kinds": dict(sorted(Counter(o.kind for o in found.values()).items())),
-                "hidden": {name: round(o.hidden, 4) for name, o in found.items()},
-                "guessed": sorted(name for name, o in found.items() if o.guessed),
+                "kinds": dict(sorted(Counter(o.kind for o in occlusions.values()).items())),
+                "hidden": {name: round(o.hidden, 4) for name, o in occlusions.items()},
+                "guessed": sorted(name for name, o in occlusions.items() if o.guessed),
             },
         )
-    return found
+    return occlusions
 
 
 @door
@@ -200,9 +204,9 @@ def walked_past(
         bottom, right = min(y + tall, h), min(x + wide, w)
         if bottom <= top or right <= left:
             continue
-        at = np.s_[top:bottom, left:right]
-        layer[at] = cut[top - y : bottom - y, left - x : right - x]
-        over[at] = alpha[top - y : bottom - y, left - x : right - x]
+        window = np.s_[top:bottom, left:right]
+        layer[window] = cut[top - y : bottom - y, left - x : right - x]
+        over[window] = alpha[top - y : bottom - y, left - x : right - x]
         there = over > 0.5
         if coverage[0] <= int((there & person).sum()) / max(whole, 1) <= coverage[1]:
             mixed = image * (1 - over[..., None]) + layer * over[..., None]

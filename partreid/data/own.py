@@ -25,10 +25,12 @@ mine/
   train/anna/yard_c1_001.jpg    any names; _c1 (or cam01) is camera 1, for all crops or for none
   query/ben/door_c1_007.jpg
   gallery/ben/yard_c2_031.jpg"""
-TABLE_LAYOUT = """\
-mine/
-  table.csv                     or table.parquet; columns path, identity, camera (may be missing), split
-  ...                           the crops, where the column path says, seen from mine/"""
+TABLE_LAYOUT = (
+    "mine/\n"
+    "  table.csv                     or table.parquet; columns path, identity, camera (may be "
+    "missing), split\n"
+    "  ...                           the crops, where the column path says, seen from mine/"
+)
 
 # yard_c2_031.jpg, c2.jpg, 7_c2s1_3.jpg, yard_cam02_031.jpg, camera-2/031.jpg; but camA_7.jpg,
 # cam-left/7.jpg
@@ -135,9 +137,9 @@ def camera_of(path: Path) -> str:
     would quietly count as a crop without one.
     """
     for part in (path.stem, *reversed(path.parts[:-1])):
-        found = CAMERA.search(part)
-        if found:
-            return str(int(found[1]))
+        match = CAMERA.search(part)
+        if match:
+            return str(int(match[1]))
         if NAMELESS.search(part):
             raise DataError(
                 f"{path} names a camera without a number of its own; name it like yard_c2_031.jpg "
@@ -256,26 +258,29 @@ def _csv(file: Path) -> Iterable[tuple[int, tuple[str, str, str, str]]]:
     delimiter = max(",;\t", key=first.count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        at = _columns(file, next(reader, []))
+        columns = _columns(file, next(reader, []))
         for fields in reader:
             if any(fields):
-                yield reader.line_num, _row([fields[i] if 0 <= i < len(fields) else "" for i in at])
+                yield (
+                    reader.line_num,
+                    _row([fields[i] if 0 <= i < len(fields) else "" for i in columns]),
+                )
     except csv.Error as error:
         raise DataError(f"{file} is not a table ({error}); save it as CSV with UTF-8") from None
 
 
 def _parquet(file: Path) -> Iterable[tuple[int, tuple[str, str, str, str]]]:
     needed("pyarrow", "parquet", f"reading {file.name} (table.csv needs nothing)")
-    said = read_apart("parquet", file, *COLUMNS, remedy="write it again")
-    header = next(said)
-    at = _columns(file, header)
+    values = read_apart("parquet", file, *COLUMNS, remedy="write it again")
+    header = next(values)
+    columns = _columns(file, header)
     # the columns come in our order, without those that are not there
-    order = [i for i in at if i >= 0]
+    order = [i for i in columns if i >= 0]
     number = 0
-    for rows in said:
+    for rows in values:
         for row in rows:
             number += 1
-            yield number, _row([row[order.index(i)] if i >= 0 else "" for i in at])
+            yield number, _row([row[order.index(i)] if i >= 0 else "" for i in columns])
 
 
 def _columns(file: Path, header: Sequence[str]) -> list[int]:

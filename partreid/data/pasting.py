@@ -76,15 +76,15 @@ def _person(view: View, labels: str) -> Mask:
     """Where the labels of a view say that somebody is, bool [H, W]."""
     if labels not in view.cues or labels not in view.spatial:
         raise RecipeError(
-            f"paste needs the part labels '{labels}' among the recipe's cues, to know who is hidden; "
-            f"there are {', '.join(sorted(view.cues)) or 'none'}. Give the method labels, or leave "
-            "paste out of augment"
+            f"paste needs the part labels '{labels}' among the recipe's cues, to know who is "
+            f"hidden; there are {', '.join(sorted(view.cues)) or 'none'}. Give the method labels, "
+            "or leave paste out of augment"
         )
     cue = np.asarray(view.cues[labels], np.uint8)
     if cue.ndim == 3:  # soft masks, background first
         cue = cue.argmax(-1).astype(np.uint8)
-    found: Mask = (cue > 0) & (cue != UNKNOWN)
-    return found
+    mask: Mask = (cue > 0) & (cue != UNKNOWN)
+    return mask
 
 
 def _people(other: View, labels: str, random: Random) -> Iterator[Offer]:
@@ -105,9 +105,9 @@ def _people(other: View, labels: str, random: Random) -> Iterator[Offer]:
         yield _placed(small, cut, (y, x), (h, w))
 
 
-def _placed(mask: Mask, pixels: Pixels, at: tuple[int, int], size: tuple[int, int]) -> Offer:
+def _placed(mask: Mask, pixels: Pixels, corner: tuple[int, int], size: tuple[int, int]) -> Offer:
     there, layer = np.zeros(size, np.bool_), np.zeros((*size, 3), np.uint8)
-    (y, x), (tall, wide) = at, mask.shape
+    (y, x), (tall, wide) = corner, mask.shape
     top, left, bottom, right = max(y, 0), max(x, 0), min(y + tall, size[0]), min(x + wide, size[1])
     if bottom > top and right > left:
         to, off = np.s_[top:bottom, left:right], np.s_[top - y : bottom - y, left - x : right - x]

@@ -29,7 +29,10 @@ WITHDRAWN = (
     "this loader is for those who hold the data already. Prefer another data set for new work."
 )
 FREE = "made-up people drawn by this package; nobody's picture, no licence needed."
-ACADEMIC = "academic use only, by the terms of its authors; shows real people, most of whom do not know of it."
+ACADEMIC = (
+    "academic use only, by the terms of its authors; shows real people, most of whom do not know "
+    "of it."
+)
 ON_REQUEST = (
     "handed out by its authors against a signed agreement, for academic use only, and not to be "
     "passed on; shows real people, most of whom do not know of it."
@@ -76,7 +79,9 @@ class DataSet:
 
     @property
     def people(self) -> str:
-        """What its people are: "drawn", "real" (photographed), or "unknown" for crops of one's own."""
+        """What its people are: "drawn", "real" (photographed), or "unknown" for crops of one's
+        own.
+        """
         return "drawn" if self.preset else "unknown" if self.status == OWN else "real"
 
 
@@ -155,17 +160,17 @@ def load_synthetic(root: Path) -> Benchmark:
     """A world written by :mod:`partreid.data.synthetic`; its query sets are called holistic and
     occluded.
     """
-    found = market1501.load(root, "synthetic")
+    benchmark = market1501.load(root, "synthetic")
     if not (root / "world.json").is_file():
         raise DataError(
             f"there is no world.json in {root}, so this is no synthetic world; draw one with "
             "partreid data synth, or say with --dataset which data set lies there"
         )
     return replace(
-        found,
+        benchmark,
         queries={
             {"query": "holistic"}.get(name, name): samples
-            for name, samples in found.queries.items()
+            for name, samples in benchmark.queries.items()
         },
     )
 
@@ -344,24 +349,24 @@ def problems(name: str, benchmark: Benchmark) -> list[Problem]:
     files; empty if all is.
     """
     data_set = BENCHMARKS.get(name)
-    found = {"gallery": counts(benchmark.gallery)}
+    split_counts = {"gallery": counts(benchmark.gallery)}
     if benchmark.train:
-        found["train"] = counts(benchmark.train)
+        split_counts["train"] = counts(benchmark.train)
     if "query" in benchmark.queries:
-        found["query"] = counts(benchmark.queries["query"])
+        split_counts["query"] = counts(benchmark.queries["query"])
     notes = [
         replace(Problem.read(note), grave=False)
-        for note in count_note(name, found, dict(data_set.counts) if data_set else {})
+        for note in count_note(name, split_counts, dict(data_set.counts) if data_set else {})
     ]
-    asked = {s.identity for query in benchmark.queries.values() for s in query}
-    if DISTRACTOR in asked | {s.identity for s in benchmark.train}:
+    query_identities = {s.identity for query in benchmark.queries.values() for s in query}
+    if DISTRACTOR in query_identities | {s.identity for s in benchmark.train}:
         notes.append(
             Problem(
                 "identity 0, which means a distractor, is among those that train or ask",
                 "number people from 1 in the file names",
             )
         )
-    both = {s.identity for s in benchmark.train} & asked - {DISTRACTOR}
+    both = {s.identity for s in benchmark.train} & query_identities - {DISTRACTOR}
     if both and not (data_set and data_set.numbers_apart):
         notes.append(
             Problem(

@@ -19,22 +19,22 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_last_three_digits_tell_the_camera(root: Path) -> None:
-    found = cuhk01.load(root)
-    cameras = {s.path.name: s.camera for s in found.train + found.query if s.identity == 7}
+    dataset = cuhk01.load(root)
+    cameras = {s.path.name: s.camera for s in dataset.train + dataset.query if s.identity == 7}
     assert cameras == {"0007001.png": 1, "0007002.png": 1, "0007003.png": 2, "0007004.png": 2}
 
 
 def test_half_of_the_people_train_and_all_crops_of_the_others_ask_and_answer(root: Path) -> None:
-    found = cuhk01.load(root)
-    train, test = {s.identity for s in found.train}, {s.identity for s in found.query}
+    dataset = cuhk01.load(root)
+    train, test = {s.identity for s in dataset.train}, {s.identity for s in dataset.query}
     assert len(train) == 4 and len(test) == 5 and not train & test
-    assert found.query == found.gallery and len(found.train) + len(found.query) == 36
+    assert dataset.query == dataset.gallery and len(dataset.train) + len(dataset.query) == 36
 
 
 def test_the_full_set_is_485_against_486(tmp_path: Path) -> None:
     touch(tmp_path / "campus", *(f"{person:04d}001.png" for person in range(1, 972)))
-    found = cuhk01.load(tmp_path, split=3)
-    assert (len(found.train), len(found.query)) == (485, 486)
+    dataset = cuhk01.load(tmp_path, split=3)
+    assert (len(dataset.train), len(dataset.query)) == (485, 486)
 
 
 def test_ten_splits_by_name(root: Path) -> None:

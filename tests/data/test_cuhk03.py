@@ -108,10 +108,10 @@ def test_images_are_unpacked_once(root: Path) -> None:
 
 
 def test_classic_splits(root: Path) -> None:
-    found = benchmark("cuhk03_labeled_classic", root)
-    assert [(s.identity, s.camera) for s in found.query] == [(1002, 1), (1002, 2)]
-    assert found.query == found.gallery
-    assert [(s.identity, s.camera) for s in found.train] == [
+    dataset = benchmark("cuhk03_labeled_classic", root)
+    assert [(s.identity, s.camera) for s in dataset.query] == [(1002, 1), (1002, 2)]
+    assert dataset.query == dataset.gallery
+    assert [(s.identity, s.camera) for s in dataset.train] == [
         (1001, 1),
         (1001, 1),
         (1001, 2),
@@ -138,10 +138,10 @@ def test_the_new_protocol(root: Path) -> None:
             "gallery_idx": np.array([[5], [6], [7]]),
         },
     )
-    found = benchmark("cuhk03_labeled", root)
-    assert [s.path.name for s in found.train] == names[:3]
-    assert [(s.identity, s.camera) for s in found.query] == [(1002, 1)]
-    assert [(s.identity, s.camera) for s in found.gallery] == [(1002, 2), (2001, 1), (2001, 2)]
+    dataset = benchmark("cuhk03_labeled", root)
+    assert [s.path.name for s in dataset.train] == names[:3]
+    assert [(s.identity, s.camera) for s in dataset.query] == [(1002, 1)]
+    assert [(s.identity, s.camera) for s in dataset.gallery] == [(1002, 2), (2001, 1), (2001, 2)]
     (root / "images_labeled" / names[0]).unlink()
     with pytest.raises(DataError, match="1 of 7 images that cuhk03_new_protocol_config_labeled"):
         benchmark("cuhk03_labeled", root)
@@ -266,19 +266,19 @@ def test_a_damaged_protocol_cannot_take_the_process_down(tmp_path: Path) -> None
     whole = config(tmp_path).read_bytes()
     path, random = tmp_path / "config.mat", np.random.default_rng(0)
     damaged = [whole[: len(whole) // 2], b"", bytes(300), b"MATLAB 4", whole[:128] + b"\xff" * 64]
-    for at, value in ((625, 0x1E), (631, 0)):
-        damaged.append(whole[:at] + bytes([value]) + whole[at + 1 :])
+    for position, value in ((625, 0x1E), (631, 0)):
+        damaged.append(whole[:position] + bytes([value]) + whole[position + 1 :])
     damaged += [
-        bytes(b ^ 255 if i == at else b for i, b in enumerate(whole))
-        for at in random.integers(128, 700, 2)
+        bytes(b ^ 255 if i == position else b for i, b in enumerate(whole))
+        for position in random.integers(128, 700, 2)
     ]
     for data in damaged:
         path.write_bytes(data)
         try:
-            found = cuhk03._new_protocol(path)
+            splits = cuhk03._new_protocol(path)
         except DataError:
             continue
-        assert all(isinstance(name, str) for names in found for name in names)
+        assert all(isinstance(name, str) for names in splits for name in names)
 
 
 @pytest.mark.parametrize(
@@ -308,9 +308,9 @@ def test_folders_in_market_s_layout(tmp_path: Path) -> None:
             "query/0002_c1_11.png",
             "bounding_box_test/0002_c2_16.png",
         )
-    found = benchmark("cuhk03_detected", tmp_path)
-    assert (found.name, found.root) == ("cuhk03_detected", tmp_path)
-    assert [(s.identity, s.camera) for s in found.train] == [(3, 2)]
+    dataset = benchmark("cuhk03_detected", tmp_path)
+    assert (dataset.name, dataset.root) == ("cuhk03_detected", tmp_path)
+    assert [(s.identity, s.camera) for s in dataset.train] == [(3, 2)]
     assert benchmark("cuhk03_labeled", tmp_path / "labeled").train[0].camera == 1
     with pytest.raises(DataError, match="cuhk03_labeled does not lie in .* but above it; give "):
         benchmark("cuhk03_labeled", tmp_path / "detected")

@@ -18,9 +18,9 @@ def market(tmp_path: Path) -> Path:
     return pictures(tmp_path / "data" / "market" / "Market-1501-v15.09.15", *MARKET)
 
 
-def others(found: Findings) -> list[str]:
+def others(findings: Findings) -> list[str]:
     """All problems but those of the counts, which no small tree has right."""
-    return [str(p) for p in found.problems if " expected " not in p.what]
+    return [str(p) for p in findings.problems if " expected " not in p.what]
 
 
 def only(name: str, root: Path) -> tuple[str, str]:
@@ -29,21 +29,25 @@ def only(name: str, root: Path) -> tuple[str, str]:
 
 
 def test_a_sound_tree_is_told_split_by_split(market: Path) -> None:
-    found = explain("market1501", market)
-    assert found.splits == (
+    findings = explain("market1501", market)
+    assert findings.splits == (
         Split("train", 2, 3, 2),
         Split("query", 2, 2, 2),
         Split("gallery", 3, 3, 3),
     )
-    assert others(found) == [] and found.protocol == "market1501" and found.looked_at == 8
-    assert [p.what.split(" has ")[0] for p in found.problems] == [
+    assert others(findings) == [] and findings.protocol == "market1501" and findings.looked_at == 8
+    assert [p.what.split(" has ")[0] for p in findings.problems] == [
         f"market1501: {s}" for s in ("train", "query", "gallery")
     ]
 
 
 def test_the_synthetic_world_is_sound(benchmark: Benchmark) -> None:
-    found = explain("synthetic-tiny", benchmark.root, images=5)
-    assert found.sound and found.looked_at == 5 and [s.name for s in found.splits][0] == "train"
+    findings = explain("synthetic-tiny", benchmark.root, images=5)
+    assert (
+        findings.sound
+        and findings.looked_at == 5
+        and [s.name for s in findings.splits][0] == "train"
+    )
 
 
 class TestBroken:
@@ -156,11 +160,11 @@ class TestBroken:
 
     def test_no_cameras_at_all_is_sound_under_its_own_protocol(self, tmp_path: Path) -> None:
         pictures(tmp_path, "query/anna/a.jpg", "gallery/anna/b.jpg", "gallery/ben/b.jpg")
-        found = explain("folders", tmp_path)
+        findings = explain("folders", tmp_path)
         assert (
-            found.sound
-            and found.protocol == "no_camera"
-            and {s.cameras for s in found.splits} == {0}
+            findings.sound
+            and findings.protocol == "no_camera"
+            and {s.cameras for s in findings.splits} == {0}
         )
 
 
@@ -231,8 +235,8 @@ def test_a_split_by_number_is_looked_for_like_its_data_set(tmp_path: Path) -> No
         f"cuhk01 does not lie in {tmp_path} but below it",
         f"give {tmp_path / 'CUHK01'}",
     )
-    found = explain("cuhk01-3", tmp_path / "CUHK01")
-    assert others(found) == [] and found.protocol == "single_shot"
+    findings = explain("cuhk01-3", tmp_path / "CUHK01")
+    assert others(findings) == [] and findings.protocol == "single_shot"
 
 
 def test_an_unknown_name(tmp_path: Path) -> None:

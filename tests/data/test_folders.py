@@ -53,8 +53,8 @@ def test_market_names(tmp_path: Path) -> None:
         "0000_c6s3_000001_00.jpg",
         "1501_c2_f5.jpg",
     )
-    found = {s.path.name: (s.identity, s.camera) for s in market_folder(tmp_path, junk=True)}
-    assert found == {
+    numbers = {s.path.name: (s.identity, s.camera) for s in market_folder(tmp_path, junk=True)}
+    assert numbers == {
         "0002_c1s1_000451_03.jpg": (2, 1),
         "-1_c3s2_000011_01.jpg": (JUNK, 3),
         "0000_c6s3_000001_00.jpg": (0, 6),
@@ -83,8 +83,8 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
 
 def test_parse_sees_every_path(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg", "b/2.jpg")
-    found = read_folder(tmp_path, lambda path: (int(path.stem), 9), recursive=True)
-    assert found == (Sample(tmp_path / "a/1.jpg", 1, 9), Sample(tmp_path / "b/2.jpg", 2, 9))
+    samples = read_folder(tmp_path, lambda path: (int(path.stem), 9), recursive=True)
+    assert samples == (Sample(tmp_path / "a/1.jpg", 1, 9), Sample(tmp_path / "b/2.jpg", 2, 9))
 
 
 def test_counts_and_their_notes() -> None:

@@ -89,8 +89,11 @@ def strange(folder: Path) -> dict[str, str]:
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_each_strange_file_is_named(tmp_path: Path) -> None:
     root = sound(tmp_path)
-    for name, said in strange(root / "gallery" / "ben").items():
-        assert any(name in line and re.match(said, line) for line in words(root)), (name, said)
+    for name, message in strange(root / "gallery" / "ben").items():
+        assert any(name in line and re.match(message, line) for line in words(root)), (
+            name,
+            message,
+        )
 
 
 def test_the_exit_status_says_whether_one_can_go_on(
@@ -121,17 +124,17 @@ def test_copies_by_bytes_and_by_pixels(tmp_path: Path) -> None:
     query = root / "query" / "anna" / "1_c1.png"
     (root / "gallery" / "anna" / "copy_c3.png").write_bytes(query.read_bytes())
     Image.open(root / "train" / "cleo" / "1_c1.png").save(root / "gallery" / "ben" / "again_c1.bmp")
-    found = words(root)
+    lines = words(root)
     assert any(
         "note: 1 queries lie in the gallery as the same file" in line and "copy_c3" in line
-        for line in found
+        for line in lines
     )
     assert any(
         "1 training images lie in the test as the same pixels in another file" in line
         and "again_c1" in line
-        for line in found
+        for line in lines
     )
-    assert not any("same pixels" in line and "copy_c3" in line for line in found)
+    assert not any("same pixels" in line and "copy_c3" in line for line in lines)
 
 
 def test_links_are_copies_and_the_unreadable_is_none(tmp_path: Path) -> None:
@@ -200,12 +203,12 @@ def test_what_lies_where_no_split_reads_is_named(tmp_path: Path) -> None:
     (root / "gallery" / "carl").mkdir()
     for name in ("gallery/carl/1_c2.heic", "gallery/loose.avif"):
         (root / name).write_bytes(b"x")
-    found = "\n".join(words(root))
+    text = "\n".join(words(root))
     assert re.search(
-        r"note: 2 files are left out for their ending: 1 .avif .*loose.avif.*1 .heic .*carl", found
+        r"note: 2 files are left out for their ending: 1 .avif .*loose.avif.*1 .heic .*carl", text
     )
-    assert ".dora" in found and "the folders Test beside the splits are not read" in found
-    assert "junk" not in found and "parsing" not in found
+    assert ".dora" in text and "the folders Test beside the splits are not read" in text
+    assert "junk" not in text and "parsing" not in text
     market = pictures(
         tmp_path / "market",
         "bounding_box_train/0002_c1s1_1.png",

@@ -30,13 +30,13 @@ def samples(tmp_path: Path) -> list[Sample]:
     """Six people, four crops each; the crop's grey says which it is, its lower half is a little
     brighter.
     """
-    found = []
+    crops = []
     for i in range(24):
         pixels = np.full((32, 16, 3), 10 * i, np.uint8)
         pixels[16:] += 5
         Image.fromarray(pixels).save(tmp_path / f"{i:02d}.png")
-        found.append(Sample(tmp_path / f"{i:02d}.png", i // 4, 1 + i % 3))
-    return found
+        crops.append(Sample(tmp_path / f"{i:02d}.png", i // 4, 1 + i % 3))
+    return crops
 
 
 def batches(
@@ -102,9 +102,9 @@ def test_labels_lie_where_their_pixels_are(samples: list[Sample]) -> None:
 
 
 def test_test_images_come_whole_in_order_with_a_short_last_batch(samples: list[Sample]) -> None:
-    found = list(image_batches(samples, SIZE, batch=10))
-    assert [len(b) for b in found] == [10, 10, 4]
-    assert torch.equal(torch.cat(found), to_batch([read_resized(s.path, SIZE) for s in samples]))
+    tensors = list(image_batches(samples, SIZE, batch=10))
+    assert [len(b) for b in tensors] == [10, 10, 4]
+    assert torch.equal(torch.cat(tensors), to_batch([read_resized(s.path, SIZE) for s in samples]))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -115,7 +115,7 @@ def test_a_broken_image_is_named(samples: list[Sample], workers: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (
             RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
@@ -149,9 +149,9 @@ def test_a_broken_image_is_named(samples: list[Sample], workers: int) -> None:
     ],
 )
 def test_what_goes_wrong_in_a_loading_process_has_its_own_remedy(
-    error: Exception, said: str
+    error: Exception, message: str
 ) -> None:
-    with pytest.raises(DataError, match=said), loading():
+    with pytest.raises(DataError, match=message), loading():
         raise error
 
 
@@ -209,10 +209,10 @@ def test_a_pipe_that_ends_is_a_killed_process(error: Exception) -> None:
 
 
 def test_the_death_that_is_told_after_the_pipe_has_ended_is_waited_for() -> None:
-    def told(*_: object) -> None:
+    def death(*_: object) -> None:
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
 
-    before = signal.signal(signal.SIGALRM, told)
+    before = signal.signal(signal.SIGALRM, death)
     try:
         with pytest.raises(DataError, match="ended from outside .DataLoader worker"), loading():
             signal.setitimer(signal.ITIMER_REAL, 0.1)

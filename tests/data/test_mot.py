@@ -47,7 +47,7 @@ def test_the_lines_of_trackers_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("1,2,3,4,5\n", "line 1 .*it has 5 numbers, where 6 to 10 are expected"),
         ("1,1,0,0,9,9,1,1,1\n1,2,x,0,9,9\n", "line 2 .* are not numbers"),
@@ -60,9 +60,9 @@ def test_the_lines_of_trackers_are_read(tmp_path: Path) -> None:
         ("1,1,0,0,9,9\n2,1,0,0,9,9\n1,1,4,4,9,9\n", "lines 1 and 3 .* where 1 is in frame 1"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_a_bad_line_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "gt.txt"
     file.write_text(text)
-    with pytest.raises(DataError, match=said) as error:
+    with pytest.raises(DataError, match=message) as error:
         read_mot(file)
     assert "\n" not in str(error.value)

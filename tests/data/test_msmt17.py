@@ -12,26 +12,26 @@ from tests.data import trees
 
 @pytest.mark.parametrize("folders", msmt17.FOLDERS)
 def test_both_releases(folders: tuple[str, str], tmp_path: Path) -> None:
-    found = benchmark("msmt17", trees.msmt17(tmp_path, *folders))
+    dataset = benchmark("msmt17", trees.msmt17(tmp_path, *folders))
     # list_val at the end
-    assert [(s.identity, s.camera) for s in found.train] == [(1, 1), (2, 15), (1, 2)]
-    assert [(s.identity, s.camera) for s in found.query] == [(1, 3)]
-    assert [(s.identity, s.camera) for s in found.gallery] == [(1, 4), (2, 4)]
-    assert all(s.path.is_file() for s in (*found.train, *found.query, *found.gallery))
+    assert [(s.identity, s.camera) for s in dataset.train] == [(1, 1), (2, 15), (1, 2)]
+    assert [(s.identity, s.camera) for s in dataset.query] == [(1, 3)]
+    assert [(s.identity, s.camera) for s in dataset.gallery] == [(1, 4), (2, 4)]
+    assert all(s.path.is_file() for s in (*dataset.train, *dataset.query, *dataset.gallery))
 
 
 def test_training_without_list_val_is_a_benchmark_of_its_own(tmp_path: Path) -> None:
-    found = benchmark("msmt17_without_val", trees.msmt17(tmp_path))
-    assert found.name == "msmt17_without_val" and len(found.train) == 2
-    assert found.gallery == benchmark("msmt17", tmp_path).gallery
+    dataset = benchmark("msmt17_without_val", trees.msmt17(tmp_path))
+    assert dataset.name == "msmt17_without_val" and len(dataset.train) == 2
+    assert dataset.gallery == benchmark("msmt17", tmp_path).gallery
 
 
 def test_the_one_release_below_the_root_is_found_and_of_two_neither_is_guessed(
     tmp_path: Path,
 ) -> None:
     trees.msmt17(tmp_path / "MSMT17_V2", "mask_train_v2", "mask_test_v2")
-    found = benchmark("msmt17", tmp_path)
-    assert found.root == tmp_path and found.train[0].path.parts[-4:-2] == (
+    dataset = benchmark("msmt17", tmp_path)
+    assert dataset.root == tmp_path and dataset.train[0].path.parts[-4:-2] == (
         "MSMT17_V2",
         "mask_train_v2",
     )

@@ -35,13 +35,13 @@ def lists(tmp_path: Path) -> Path:
 def test_images_go_where_the_lists_say(duke: Path, lists: Path, tmp_path: Path, copy: bool) -> None:
     out = tmp_path / "Occluded_Duke"
     assert convert_occluded_duke(duke, lists, out, copy) == {"train": 1, "query": 1, "gallery": 2}
-    found = benchmark("occluded_duke", out)
-    assert [s.identity for s in found.train] == [1]
-    assert [(s.identity, s.camera) for s in found.query] == [(5, 1)]
-    assert [(s.identity, s.camera) for s in found.gallery] == [(5, 2), (6, 1)]
-    (asked,) = found.query
-    assert asked.path.read_text() == asked.path.name
-    assert asked.path.samefile(duke / "bounding_box_test" / asked.path.name) is not copy
+    dataset = benchmark("occluded_duke", out)
+    assert [s.identity for s in dataset.train] == [1]
+    assert [(s.identity, s.camera) for s in dataset.query] == [(5, 1)]
+    assert [(s.identity, s.camera) for s in dataset.gallery] == [(5, 2), (6, 1)]
+    (query,) = dataset.query
+    assert query.path.read_text() == query.path.name
+    assert query.path.samefile(duke / "bounding_box_test" / query.path.name) is not copy
     assert not list(tmp_path.glob("*.part"))
 
 

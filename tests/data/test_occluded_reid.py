@@ -23,15 +23,19 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_half_trains_and_the_other_half_is_tested(root: Path) -> None:
-    found = benchmark("occluded_reid_half", root)
-    train = {s.identity for s in found.train}
-    assert len(train) == 10 and len(found.train) == 40 and {s.camera for s in found.train} == {1, 2}
+    dataset = benchmark("occluded_reid_half", root)
+    train = {s.identity for s in dataset.train}
     assert (
-        {s.identity for s in found.query}
-        == {s.identity for s in found.gallery}
+        len(train) == 10
+        and len(dataset.train) == 40
+        and {s.camera for s in dataset.train} == {1, 2}
+    )
+    assert (
+        {s.identity for s in dataset.query}
+        == {s.identity for s in dataset.gallery}
         == {*range(1, 21)} - train
     )
-    assert {s.camera for s in found.query} == {1} and {s.camera for s in found.gallery} == {2}
+    assert {s.camera for s in dataset.query} == {1} and {s.camera for s in dataset.gallery} == {2}
 
 
 def test_halves_differ_by_their_number_and_stay(root: Path) -> None:

@@ -1,4 +1,6 @@
-"""Occluded copies: hidden as much as asked, the same every time, and nothing said that is not so."""
+"""Occluded copies: hidden as much as asked, the same every time, and nothing said that is not
+so.
+"""
 
 import csv
 import json
@@ -45,20 +47,20 @@ def of(root: Path) -> Benchmark:
 def test_a_table_that_asks_with_both_and_pictures_that_hide_what_was_asked(
     of: Benchmark, tmp_path: Path
 ) -> None:
-    found = write_occluded(of, tmp_path / "out")
+    occlusions = write_occluded(of, tmp_path / "out")
     written = benchmark("table", tmp_path / "out")
     assert {n: len(q) for n, q in written.queries.items()} == {"occluded": 6, "whole": 6}
     assert [s.path.resolve() for s in written.queries["whole"]] == [
         s.path.resolve() for s in of.query
     ]
     for name in ("identity", "camera"):
-        asked = [[getattr(s, name) for s in q] for q in (of.query, *written.queries.values())]
-        assert asked[0] == asked[1] == asked[2]
+        values = [[getattr(s, name) for s in q] for q in (of.query, *written.queries.values())]
+        assert values[0] == values[1] == values[2]
     assert [s.identity for s in written.gallery] == [s.identity for s in of.gallery]
-    assert all(0.24 <= o.hidden <= 0.66 for o in found.values())
-    assert [name for name, o in found.items() if o.guessed] == ["00003_0001_01.png"]
-    told = json.loads((tmp_path / "out" / "occlusions.json").read_text())
-    assert told["complete"] and sum(told["kinds"].values()) == 6 and told["masks"] == 5
+    assert all(0.24 <= o.hidden <= 0.66 for o in occlusions.values())
+    assert [name for name, o in occlusions.items() if o.guessed] == ["00003_0001_01.png"]
+    record = json.loads((tmp_path / "out" / "occlusions.json").read_text())
+    assert record["complete"] and sum(record["kinds"].values()) == 6 and record["masks"] == 5
     for before, after in zip(of.query, written.queries["occluded"], strict=True):
         a, b = (np.asarray(Image.open(s.path)).astype(int) for s in (before, after))
         # noise under an object is gone, noise beside it is untouched

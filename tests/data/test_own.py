@@ -18,8 +18,8 @@ from partreid.types import Benchmark
 from tests.data.trees import pictures, touch
 
 
-def rows(found: Benchmark, split: str) -> list[tuple[str, int, int]]:
-    samples = {"train": found.train, "gallery": found.gallery, **found.queries}[split]
+def rows(dataset: Benchmark, split: str) -> list[tuple[str, int, int]]:
+    samples = {"train": dataset.train, "gallery": dataset.gallery, **dataset.queries}[split]
     return [(s.path.name, s.identity, s.camera) for s in samples]
 
 
@@ -37,19 +37,19 @@ class TestFolders:
             "gallery/readme.txt",
             "other/x.jpg",
         )
-        found = benchmark("folders", tmp_path)
-        assert rows(found, "train") == [("c2.jpg", 3, 2), ("x_c1_1.jpg", 3, 1)]
-        assert rows(found, "query") == [("7_c2s1_3.png", 1, 2)] and rows(found, "night") == [
+        dataset = benchmark("folders", tmp_path)
+        assert rows(dataset, "train") == [("c2.jpg", 3, 2), ("x_c1_1.jpg", 3, 1)]
+        assert rows(dataset, "query") == [("7_c2s1_3.png", 1, 2)] and rows(dataset, "night") == [
             ("a_c1.jpg", 2, 1)
         ]
-        assert rows(found, "gallery") == [("a_C1-b.jpg", 1, 1), ("b_c12.jpg", 2, 12)]
-        assert check("folders", found) == [] and protocol_of("folders", found) == "market1501"
+        assert rows(dataset, "gallery") == [("a_C1-b.jpg", 1, 1), ("b_c12.jpg", 2, 12)]
+        assert check("folders", dataset) == [] and protocol_of("folders", dataset) == "market1501"
 
     def test_without_cameras_the_protocol_says_so(self, tmp_path: Path) -> None:
         touch(tmp_path, "query/1/a.jpg", "gallery/1/my_c3po.jpg", "gallery/2/c.jpg")
-        found = benchmark("folders", tmp_path)
-        assert {s.camera for s in found.query + found.gallery} == {0}
-        assert protocol_of("folders", found) == "no_camera" and check("folders", found) == []
+        dataset = benchmark("folders", tmp_path)
+        assert {s.camera for s in dataset.query + dataset.gallery} == {0}
+        assert protocol_of("folders", dataset) == "no_camera" and check("folders", dataset) == []
 
     def test_cameras_of_some_are_refused(self, tmp_path: Path) -> None:
         touch(tmp_path, "query/1/a_c1.jpg", "gallery/1/b.jpg", "gallery/2/c_c2.jpg")
@@ -67,9 +67,9 @@ class TestFolders:
             "gallery/distractor/c.jpg",
             "gallery/Junk/d.jpg",
         )
-        found = benchmark("folders", tmp_path)
-        assert [s.identity for s in found.query] == [1]  # person "0" is a person
-        assert [s.identity for s in found.gallery] == [1, 2, 0]
+        dataset = benchmark("folders", tmp_path)
+        assert [s.identity for s in dataset.query] == [1]  # person "0" is a person
+        assert [s.identity for s in dataset.gallery] == [1, 2, 0]
 
     def test_what_is_laid_out_otherwise_is_told_how(self, tmp_path: Path) -> None:
         touch(tmp_path, "query/1/a.jpg", "train/1/a.jpg")
@@ -104,14 +104,14 @@ class TestTable:
             "a/3.jpg",
             "a/4.jpg",
         )
-        found = benchmark("table", tmp_path)
-        assert rows(found, "train") == [("1.jpg", 2, 2)] and rows(found, "query") == [
+        dataset = benchmark("table", tmp_path)
+        assert rows(dataset, "train") == [("1.jpg", 2, 2)] and rows(dataset, "query") == [
             ("2.jpg", 1, 1)
         ]
-        assert rows(found, "gallery") == [("3.jpg", 1, 2)] and rows(found, "night") == [
+        assert rows(dataset, "gallery") == [("3.jpg", 1, 2)] and rows(dataset, "night") == [
             ("4.jpg", 1, 1)
         ]
-        assert load_table(tmp_path / "table.csv") == found
+        assert load_table(tmp_path / "table.csv") == dataset
 
     @pytest.mark.parametrize(
         "text",
@@ -122,11 +122,11 @@ class TestTable:
         ],
     )
     def test_what_spreadsheets_write(self, text: str, tmp_path: Path) -> None:
-        found = benchmark("table", table(tmp_path, text, "a.jpg", "b.jpg"))
-        assert rows(found, "query") == [("a.jpg", 7, 0)] and rows(found, "gallery") == [
+        dataset = benchmark("table", table(tmp_path, text, "a.jpg", "b.jpg"))
+        assert rows(dataset, "query") == [("a.jpg", 7, 0)] and rows(dataset, "gallery") == [
             ("b.jpg", 7, 0)
         ]
-        assert protocol_of("table", found) == "no_camera"
+        assert protocol_of("table", dataset) == "no_camera"
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -174,8 +174,8 @@ class TestTable:
             "split": ["query", "gallery"],
         }
         parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
-        found = benchmark("table", tmp_path)
-        assert rows(found, "query") == [("a.jpg", 7, 1)] and rows(found, "gallery") == [
+        dataset = benchmark("table", tmp_path)
+        assert rows(dataset, "query") == [("a.jpg", 7, 1)] and rows(dataset, "gallery") == [
             ("b.jpg", 7, 2)
         ]
         (tmp_path / "table.parquet").write_bytes((tmp_path / "table.parquet").read_bytes()[:50])
@@ -251,9 +251,9 @@ class TestTable:
 
 @given(st.lists(st.sampled_from(["1", "2", "03", "3", "10", "0", "bo", "ida", "-4", "9" * 30])))
 def test_numbers_are_positive_distinct_and_blind_to_order(names: list[str]) -> None:
-    found = numbered(names)
-    assert set(found) == set(names) and len(set(found.values())) == len(found)
-    assert all(number >= 1 for number in found.values()) and numbered(names[::-1]) == found
+    numbers = numbered(names)
+    assert set(numbers) == set(names) and len(set(numbers.values())) == len(numbers)
+    assert all(number >= 1 for number in numbers.values()) and numbered(names[::-1]) == numbers
 
 
 def test_own_numbers_stay_where_they_can() -> None:
@@ -299,20 +299,20 @@ def test_a_camera_that_is_not_understood_is_no_camera_less_crop(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "line, said",
+    "line, message",
     [
         ("b.png,ben,1,gallery", "line 5: b.png is in gallery since line 4 already"),
         ("b.png,anna,2,gallery", "line 5: b.png is in gallery since line 4 already"),
         ("c.png,nan,1,gallery", "line 5: identity is empty"),
     ],
 )
-def test_a_table_that_says_a_crop_twice_or_nobody(tmp_path: Path, line: str, said: str) -> None:
+def test_a_table_that_says_a_crop_twice_or_nobody(tmp_path: Path, line: str, message: str) -> None:
     pictures(tmp_path, "a.png", "b.png", "c.png")
     (tmp_path / "table.csv").write_text(
         "path,identity,camera,split\na.png,anna,1,query\na.png,anna,1,train\n"
         f"b.png,ben,1,gallery\n{line}\n"
     )
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         load_table(tmp_path)
 
 

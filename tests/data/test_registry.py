@@ -35,28 +35,28 @@ def market(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["market1501", "dukemtmc", "occluded_duke"])
 def test_market_s_layout(name: str, market: Path) -> None:
-    found = benchmark(name, market)
-    assert (found.name, found.root) == (name, market)
-    assert [(s.identity, s.camera) for s in found.train] == [(2, 1), (2, 2), (7, 1)]
+    dataset = benchmark(name, market)
+    assert (dataset.name, dataset.root) == (name, market)
+    assert [(s.identity, s.camera) for s in dataset.train] == [(2, 1), (2, 2), (7, 1)]
     # distractor stays, junk goes
-    assert [(s.identity, s.camera) for s in found.gallery] == [(0, 3), (3, 2)]
-    assert {k: [(s.identity, s.camera) for s in v] for k, v in found.queries.items()} == {
+    assert [(s.identity, s.camera) for s in dataset.gallery] == [(0, 3), (3, 2)]
+    assert {k: [(s.identity, s.camera) for s in v] for k, v in dataset.queries.items()} == {
         "query": [(3, 1)],
         "occluded": [(3, 4)],
     }
-    assert found.query == found.queries["query"]
+    assert dataset.query == dataset.queries["query"]
 
 
 def test_market_without_and_with_more_distractors(market: Path) -> None:
     assert {s.identity for s in market1501.load(market, distractors=False).gallery} == {3}
     touch(market, "images/00000001.jpg", "images/b/x.jpg")
-    found = benchmark("market1501_500k", market)
-    assert found.gallery[:2] == benchmark("market1501", market).gallery
-    assert [(s.path.name, s.identity, s.camera) for s in found.gallery[2:]] == [
+    dataset = benchmark("market1501_500k", market)
+    assert dataset.gallery[:2] == benchmark("market1501", market).gallery
+    assert [(s.path.name, s.identity, s.camera) for s in dataset.gallery[2:]] == [
         ("00000001.jpg", 0, 0),
         ("x.jpg", 0, 0),
     ]
-    assert found.name == "market1501_500k" and protocol_of(found.name, found) == "market1501"
+    assert dataset.name == "market1501_500k" and protocol_of(dataset.name, dataset) == "market1501"
 
 
 def test_market_s_further_images_of_the_queries_are_read_if_they_are_there(market: Path) -> None:
@@ -71,15 +71,15 @@ def test_market_s_further_images_of_the_queries_are_read_if_they_are_there(marke
         "gt_bbox/0008_c2s1_000001_00.jpg",
         "images/00000001.jpg",
     )
-    found = benchmark("market1501", market)
-    assert [(s.path.name, s.identity, s.camera) for s in found.multi_query] == [
+    dataset = benchmark("market1501", market)
+    assert [(s.path.name, s.identity, s.camera) for s in dataset.multi_query] == [
         ("0003_c1s1_000001_00.jpg", 3, 1),
         ("0003_c1s1_000077_00.jpg", 3, 1),
         ("0008_c2s1_000001_00.jpg", 8, 2),
     ]
     # they count nowhere
-    assert replace(found, multi_query=()) == before and check("market1501", found) == notes
-    assert benchmark("market1501_500k", market).multi_query == found.multi_query
+    assert replace(dataset, multi_query=()) == before and check("market1501", dataset) == notes
+    assert benchmark("market1501_500k", market).multi_query == dataset.multi_query
 
 
 def test_the_synthetic_world_names_its_query_sets(market: Path) -> None:
@@ -99,10 +99,10 @@ def test_occluded_reid(tmp_path: Path) -> None:
         "whole_body_images/001/001_01.tif",
         "whole_body_images/001/001_02.tif",
     )
-    found = benchmark("occluded_reid", tmp_path)
-    assert found.train == ()
-    assert [(s.identity, s.camera) for s in found.query] == [(1, 1), (2, 1)]
-    assert [(s.identity, s.camera) for s in found.gallery] == [(1, 2), (1, 2)]
+    dataset = benchmark("occluded_reid", tmp_path)
+    assert dataset.train == ()
+    assert [(s.identity, s.camera) for s in dataset.query] == [(1, 1), (2, 1)]
+    assert [(s.identity, s.camera) for s in dataset.gallery] == [(1, 2), (1, 2)]
     touch(tmp_path, "whole_body_images/001/copy.tif")
     with pytest.raises(DataError, match=r"copy\.tif does not begin with an identity number"):
         benchmark("occluded_reid", tmp_path)
@@ -116,10 +116,10 @@ def test_p_dukemtmc(tmp_path: Path) -> None:
             f"whole_body_images/{identity}/{identity}_1.jpg",
             f"whole_body_images/{identity}/{identity}_2.jpg",
         )
-    found = benchmark("p_dukemtmc", tmp_path)
-    assert [(s.identity, s.camera) for s in found.train] == [(5, 1), (5, 2), (5, 2)]
-    assert [(s.identity, s.camera) for s in found.query] == [(6, 1)]
-    assert [(s.identity, s.camera) for s in found.gallery] == [(6, 2), (6, 2)]
+    dataset = benchmark("p_dukemtmc", tmp_path)
+    assert [(s.identity, s.camera) for s in dataset.train] == [(5, 1), (5, 2), (5, 2)]
+    assert [(s.identity, s.camera) for s in dataset.query] == [(6, 1)]
+    assert [(s.identity, s.camera) for s in dataset.gallery] == [(6, 2), (6, 2)]
 
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))

@@ -114,8 +114,8 @@ def _header(world: World, shots: list[Shot]) -> dict[str, Any]:
     counts = {split: sum(shot.split == split for shot in shots) for split in SPLITS}
     labels = {str(label): name for label, name in LABEL_NAMES.items()}
     settings = json.loads(json.dumps(asdict(world)))
-    return {"generator_version": GENERATOR_VERSION, "world": settings, "images": counts, "labels": labels,
-            "joints": list(JOINTS)}  # fmt: skip
+    return {"generator_version": GENERATOR_VERSION, "world": settings, "images": counts,
+            "labels": labels, "joints": list(JOINTS)}  # fmt: skip
 
 
 def _state(root: Path, header: dict[str, Any]) -> dict[str, Any]:

@@ -36,14 +36,18 @@ PARENTS: Final = (-1, 0, 1, 1, 3, 4, 1, 6, 7, 0, 9, 10, 0, 12, 13, -1)
 JOINT_BONES: Final = (2, 2, 2, 2, 2, 3, 6, 4, 7, 5, 8, 9, 12, 10, 13, 11, 14)
 JOINT_RESTS: Final = np.array(
     [
-        [0, 1.618, 0.10], [0.032, 1.648, 0.082], [-0.032, 1.648, 0.082], [0.077, 1.632, 0], [-0.077, 1.632, 0],
-        [0.176, 1.405, -0.012], [-0.176, 1.405, -0.012], [0.222, 1.115, -0.018], [-0.222, 1.115, -0.018],
-        [0.248, 0.865, -0.008], [-0.248, 0.865, -0.008], [0.098, 0.90, 0], [-0.098, 0.90, 0],
-        [0.093, 0.495, 0.004], [-0.093, 0.495, 0.004], [0.095, 0.085, -0.012], [-0.095, 0.085, -0.012],
+        [0, 1.618, 0.10], [0.032, 1.648, 0.082], [-0.032, 1.648, 0.082],
+        [0.077, 1.632, 0], [-0.077, 1.632, 0],
+        [0.176, 1.405, -0.012], [-0.176, 1.405, -0.012],
+        [0.222, 1.115, -0.018], [-0.222, 1.115, -0.018],
+        [0.248, 0.865, -0.008], [-0.248, 0.865, -0.008],
+        [0.098, 0.90, 0], [-0.098, 0.90, 0],
+        [0.093, 0.495, 0.004], [-0.093, 0.495, 0.004],
+        [0.095, 0.085, -0.012], [-0.095, 0.085, -0.012],
     ]
 )  # fmt: skip
-JOINT_RADII: Final = np.array([0.03, 0.03, 0.03, 0.04, 0.04] + [0.085] * 2 + [0.065] * 2 + [0.05] * 2
-                              + [0.145] * 2 + [0.09] * 2 + [0.075] * 2)  # fmt: skip
+JOINT_RADII: Final = np.array([0.03, 0.03, 0.03, 0.04, 0.04] + [0.085] * 2 + [0.065] * 2
+                              + [0.05] * 2 + [0.145] * 2 + [0.09] * 2 + [0.075] * 2)  # fmt: skip
 
 _TORSO = (  # height, half width, forward, backward, center z
     (0.805, 0.080, 0.060, 0.060, 0.000), (0.86, 0.158, 0.090, 0.112, 0.000),
@@ -137,25 +141,30 @@ def _halves(half: int) -> FloatArray:
 
 
 def _torso(fit: Fit) -> list[Mesh]:
-    at = np.linspace(1.505, 0.805, 22)
-    p = rows(_TORSO, at)
-    profile = np.stack([at, p[:, 1], p[:, 2], p[:, 3], np.zeros_like(at), p[:, 4]], 1)
-    wide = 1 + (fit.width - 1) * np.interp(at, [1.40, 1.48], [1.0, 0.4])
+    heights = np.linspace(1.505, 0.805, 22)
+    p = rows(_TORSO, heights)
+    profile = np.stack([heights, p[:, 1], p[:, 2], p[:, 3], np.zeros_like(heights), p[:, 4]], 1)
+    wide = 1 + (fit.width - 1) * np.interp(heights, [1.40, 1.48], [1.0, 0.4])
     wide *= np.interp(
-        at, [0.86, 0.95, 1.15, 1.3], [fit.hips, fit.hips, 1.0, 1.0 / np.sqrt(fit.hips)]
+        heights, [0.86, 0.95, 1.15, 1.3], [fit.hips, fit.hips, 1.0, 1.0 / np.sqrt(fit.hips)]
     )
     profile[:, 1:4] *= wide[:, None]
-    profile[:, 2] += fit.belly * np.exp(-(((at - 1.08) / 0.12) ** 2))
-    profile[:, 1:4] += fit.torso(at)[:, None]
-    profile[:, 3] += fit.hood * np.exp(-(((at - 1.45) / 0.035) ** 2))
+    profile[:, 2] += fit.belly * np.exp(-(((heights - 1.08) / 0.12) ** 2))
+    profile[:, 1:4] += fit.torso(heights)[:, None]
+    profile[:, 3] += fit.hood * np.exp(-(((heights - 1.45) / 0.035) ** 2))
     weights = blend(
-        at, (1.505, m.HEAD), (1.465, m.CHEST), (1.12, m.CHEST), (0.99, m.PELVIS), (0.8, m.PELVIS)
+        heights,
+        (1.505, m.HEAD),
+        (1.465, m.CHEST),
+        (1.12, m.CHEST),
+        (0.99, m.PELVIS),
+        (0.8, m.PELVIS),
     )
-    along = np.interp(at, [0.805, 1.505], [1.0, 0.0])
-    shade = np.interp(at, [0.80, 0.90, 1.44, 1.50], [0.6, 0.9, 1.0, 0.85])[:, None]
+    along = np.interp(heights, [0.805, 1.505], [1.0, 0.0])
+    shade = np.interp(heights, [0.80, 0.90, 1.44, 1.50], [0.6, 0.9, 1.0, 0.85])[:, None]
     side = np.abs(np.cos(np.linspace(0, np.pi, 10)))[None]
     shade = shade * (
-        1 - 0.30 * side**3 * np.exp(-(((at - 1.25) / 0.14) ** 2))[:, None]
+        1 - 0.30 * side**3 * np.exp(-(((heights - 1.25) / 0.14) ** 2))[:, None]
     )  # under the arms
     out = []
     for surface, sign in ((2, 1.0), (1, -1.0)):
@@ -165,13 +174,13 @@ def _torso(fit: Fit) -> list[Mesh]:
 
 
 def _head(fit: Fit) -> list[Mesh]:
-    at = np.array([y for y, *_ in _HEAD])[::-1]
-    p = rows(_HEAD, at)
-    profile = np.stack([at, p[:, 1], p[:, 2], p[:, 3], np.zeros_like(at), p[:, 4]], 1)
-    along = np.interp(at, [1.455, 1.765], [1.0, 0.0])
+    heights = np.array([y for y, *_ in _HEAD])[::-1]
+    p = rows(_HEAD, heights)
+    profile = np.stack([heights, p[:, 1], p[:, 2], p[:, 3], np.zeros_like(heights), p[:, 4]], 1)
+    along = np.interp(heights, [1.455, 1.765], [1.0, 0.0])
     across = np.array([0, 0.06, 0.14, 0.24, 0.36, 0.48, 0.56, 0.68, 0.84, 1.0])
-    shade = np.interp(at, [1.455, 1.50, 1.545, 1.57], [0.55, 0.6, 0.7, 1.0])[:, None]
-    weights = blend(at, (1.54, m.HEAD), (1.455, m.CHEST))
+    shade = np.interp(heights, [1.455, 1.50, 1.545, 1.57], [0.55, 0.6, 0.7, 1.0])[:, None]
+    weights = blend(heights, (1.54, m.HEAD), (1.455, m.CHEST))
     out = []
     for surface, sign in ((24, -1.0), (23, 1.0)):
         positions, normals = loft(profile, 90 + sign * 180 * across, 2.1)
@@ -191,7 +200,7 @@ def _head(fit: Fit) -> list[Mesh]:
 
 def _limb(
     table: tuple[tuple[float, ...], ...],
-    at: FloatArray,
+    heights: FloatArray,
     offset: FloatArray,
     scale: float,
     cut: int,
@@ -201,13 +210,13 @@ def _limb(
     shade: FloatArray,
 ) -> list[Mesh]:
     """A left limb, cut at row `cut` into upper and lower, each with a front and a back half."""
-    profile = rows(table, at)
+    profile = rows(table, heights)
     profile[:, 1:4] = profile[:, 1:4] * scale + offset[:, None]
     out = []
     for half, sign in ((0, 1.0), (1, -1.0)):
         positions, normals = loft(profile, turn + sign * np.linspace(0, 180, 7))
         for pair, part in ((surfaces[0], slice(0, cut + 1)), (surfaces[1], slice(cut, None))):
-            along = (at[part][0] - at[part]) / (at[part][0] - at[part][-1])
+            along = (heights[part][0] - heights[part]) / (heights[part][0] - heights[part][-1])
             out.append(
                 patch(
                     positions[part],
@@ -223,7 +232,7 @@ def _limb(
 
 
 def _left_limbs(fit: Fit) -> list[Mesh]:
-    at = np.array(
+    heights = np.array(
         [
             0.94,
             0.90,
@@ -244,38 +253,49 @@ def _left_limbs(fit: Fit) -> list[Mesh]:
         ]
     )
     hip = blend(
-        at,
+        heights,
         (0.98, m.PELVIS),
         (0.84, m.THIGH[0]),
         (0.545, m.THIGH[0]),
         (0.455, m.SHIN[0]),
         (0.0, m.SHIN[0]),
     )
-    shade = np.interp(at, [0.05, 0.6, 0.72, 0.86], [0.9, 0.95, 0.82, 0.62])[:, None] * np.ones(
+    shade = np.interp(heights, [0.05, 0.6, 0.72, 0.86], [0.9, 0.95, 0.82, 0.62])[:, None] * np.ones(
         (1, 7)
     )
     # only the inside of the thigh is dark
     shade = shade + (1 - shade) * np.linspace(1, 0, 7)[None] ** 1.5
-    out = _limb(_LEG, at, fit.leg(at), (1 + fit.width) / 2, 7, 0.0, ((10, 8), (14, 12)), hip, shade)
+    out = _limb(
+        _LEG,
+        heights,
+        fit.leg(heights),
+        (1 + fit.width) / 2,
+        7,
+        0.0,
+        ((10, 8), (14, 12)),
+        hip,
+        shade,
+    )
 
-    at = np.array(
+    heights = np.array(
         [1.447, 1.437, 1.418, 1.385, 1.33, 1.27, 1.21, 1.15, 1.115, 1.07, 1.02, 0.96, 0.90, 0.855]
     )
     bones = blend(
-        at,
+        heights,
         (1.46, m.CHEST),
         (1.37, m.ARM[0]),
         (1.155, m.ARM[0]),
         (1.075, m.FOREARM[0]),
         (0.5, m.FOREARM[0]),
     )
-    shade = np.linspace(1.0, 0.78, 7)[None] * np.ones((len(at), 1))
-    taper = np.interp(at, [1.385, 1.447], [1.0, 0.35])  # the cap of the shoulder must not puff up
+    shade = np.linspace(1.0, 0.78, 7)[None] * np.ones((len(heights), 1))
+    # the cap of the shoulder must not puff up
+    taper = np.interp(heights, [1.385, 1.447], [1.0, 0.35])
     # The front half of an arm is the inner one: it is turned 60 degrees towards the trunk.
     out += _limb(
         _ARM,
-        at,
-        fit.arm(at) * taper,
+        heights,
+        fit.arm(heights) * taper,
         (1 + fit.width) / 2,
         8,
         60.0,
@@ -284,11 +304,16 @@ def _left_limbs(fit: Fit) -> list[Mesh]:
         shade,
     )
 
-    at = np.array([y for y, *_ in _HAND])
-    positions, normals = loft(rows(_HAND, at), np.linspace(180, -180, 9), 2.3)
+    heights = np.array([y for y, *_ in _HAND])
+    positions, normals = loft(rows(_HAND, heights), np.linspace(180, -180, 9), 2.3)
     out.append(
         patch(
-            positions, normals, np.linspace(0, 1, len(at)), _halves(8), 4, rigid(m.HAND[0], len(at))
+            positions,
+            normals,
+            np.linspace(0, 1, len(heights)),
+            _halves(8),
+            4,
+            rigid(m.HAND[0], len(heights)),
         )
     )
 

@@ -26,10 +26,10 @@ from partreid.data.synthetic.wardrobe import STYLES, Attributes, Bag, Lower, Sho
 # Pages of the texture atlas beside the 27 that belong to one label each.
 DRAPE_FRONT, DRAPE_BACK, HAIR_PAGE, PAGES = 28, 29, 30, 31
 
-THICKNESS: Final = {"tee": 0.008, "shirt": 0.010, "sweater": 0.015, "hoodie": 0.021, "jacket": 0.020,
-                    "coat": 0.024, "puffer": 0.038, "tank": 0.006}  # fmt: skip
-HEM: Final = {"tee": 0.885, "shirt": 0.87, "sweater": 0.90, "hoodie": 0.88, "jacket": 0.87, "coat": 0.80,
-              "puffer": 0.88, "tank": 0.90}  # heights in metres  # fmt: skip
+THICKNESS: Final = {"tee": 0.008, "shirt": 0.010, "sweater": 0.015, "hoodie": 0.021,
+                    "jacket": 0.020, "coat": 0.024, "puffer": 0.038, "tank": 0.006}  # fmt: skip
+HEM: Final = {"tee": 0.885, "shirt": 0.87, "sweater": 0.90, "hoodie": 0.88, "jacket": 0.87,
+              "coat": 0.80, "puffer": 0.88, "tank": 0.90}  # heights in metres  # fmt: skip
 SLEEVE: Final = {"none": 1.47, "short": 1.19, "long": 0.865}
 LEGS_END: Final = {
     "jeans": 0.075,
@@ -39,14 +39,14 @@ LEGS_END: Final = {
     "skirt": 0.60,
     "long skirt": 0.34,
 }
-HAIR_VOLUME: Final = {"bald": 0.0, "crop": 0.005, "short": 0.014, "swept": 0.022, "bob": 0.024, "long": 0.018,
-                      "ponytail": 0.010, "bun": 0.010, "afro": 0.055}  # fmt: skip
+HAIR_VOLUME: Final = {"bald": 0.0, "crop": 0.005, "short": 0.014, "swept": 0.022, "bob": 0.024,
+                      "long": 0.018, "ponytail": 0.010, "bun": 0.010, "afro": 0.055}  # fmt: skip
 HAT_EDGE: Final = 0.275  # along the head; below it hair shows
 
 
 def hairline(style: str, across: FloatArray | NDArray[np.float32]) -> FloatArray:
     """Down to which `along` of the head hair grows, at each `across` (0 face .. 1 nape)."""
-    at = (0.0, 0.10, 0.20, 0.30, 0.37, 0.45, 0.52, 0.58, 0.66, 0.80, 1.0)
+    knots = (0.0, 0.10, 0.20, 0.30, 0.37, 0.45, 0.52, 0.58, 0.66, 0.80, 1.0)
     lines = {
         "bald": (0.0,) * 11,
         "crop": (0.21, 0.20, 0.18, 0.22, 0.30, 0.40, 0.34, 0.38, 0.56, 0.62, 0.62),
@@ -58,7 +58,7 @@ def hairline(style: str, across: FloatArray | NDArray[np.float32]) -> FloatArray
         "bun": (0.17, 0.18, 0.20, 0.25, 0.32, 0.42, 0.38, 0.44, 0.58, 0.60, 0.60),
         "afro": (0.19, 0.20, 0.22, 0.28, 0.40, 0.50, 0.54, 0.58, 0.62, 0.66, 0.67),
     }  # fmt: skip
-    return np.interp(across, at, lines[style])
+    return np.interp(across, knots, lines[style])
 
 
 def hem_height(upper: Upper, lower: Lower) -> float:
@@ -74,27 +74,27 @@ def fit(person: Attributes, upper: Upper, lower: Lower, shoe: Shoe) -> Fit:
     style = STYLES[person.style]
     volume = HAIR_VOLUME[style]
 
-    def torso(at: FloatArray) -> FloatArray:
+    def torso(heights: FloatArray) -> FloatArray:
         below = 0.004 if skirt else 0.007
-        return np.where(at > hem, cloth, below) * np.interp(at, [1.44, 1.49], [1.0, 0.35])
+        return np.where(heights > hem, cloth, below) * np.interp(heights, [1.44, 1.49], [1.0, 0.35])
 
-    def arm(at: FloatArray) -> FloatArray:
+    def arm(heights: FloatArray) -> FloatArray:
         flare = 0.012 if upper.sleeve == "short" else 0.0
-        loose = cloth * 0.75 + flare * np.clip((1.36 - at) / 0.17, 0, 1)
-        return np.where(at > sleeve, loose, 0.0)
+        loose = cloth * 0.75 + flare * np.clip((1.36 - heights) / 0.17, 0, 1)
+        return np.where(heights > sleeve, loose, 0.0)
 
-    def leg(at: FloatArray) -> FloatArray:
+    def leg(heights: FloatArray) -> FloatArray:
         if skirt:
-            return np.zeros_like(at)
+            return np.zeros_like(heights)
         if lower.kind == "wide":
-            loose = np.interp(at, [0.06, 0.5, 0.8], [0.045, 0.030, 0.008])
+            loose = np.interp(heights, [0.06, 0.5, 0.8], [0.045, 0.030, 0.008])
         elif lower.kind == "shorts":
-            loose = np.interp(at, [0.56, 0.85], [0.030, 0.008])
+            loose = np.interp(heights, [0.56, 0.85], [0.030, 0.008])
         else:
-            loose = np.interp(at, [0.06, 0.2, 0.5, 0.8], [0.020, 0.016, 0.010, 0.006])
+            loose = np.interp(heights, [0.06, 0.2, 0.5, 0.8], [0.020, 0.016, 0.010, 0.006])
             loose = loose * (0.35 if lower.kind == "slim" else 1.0)
         boot = 0.012 if shoe.kind == "boot" else 0.0
-        return np.where(at > end, loose, 0.0) + np.where(at < 0.30, boot, 0.0)
+        return np.where(heights > end, loose, 0.0) + np.where(heights < 0.30, boot, 0.0)
 
     def hair(along: FloatArray, across: FloatArray) -> FloatArray:
         inside = np.clip((hairline(style, across) - along) / 0.06, 0, 1)
@@ -118,12 +118,14 @@ def fit(person: Attributes, upper: Upper, lower: Lower, shoe: Shoe) -> Fit:
 
 def drape(top: float, hem: float, width: float, flare: float, opening: bool) -> list[Mesh]:
     """A skirt or the tails of a coat, labelled as the legs they hide."""
-    at = np.unique(np.concatenate([np.linspace(top, hem, 9), [0.495] if hem < 0.495 else []]))[::-1]
-    down = (top - at) / (top - hem)
+    heights = np.unique(np.concatenate([np.linspace(top, hem, 9), [0.495] if hem < 0.495 else []]))[
+        ::-1
+    ]
+    down = (top - heights) / (top - hem)
     half = np.interp(down, [0, 0.25, 1], [0.170, 0.197, 0.197 + flare]) * width
     deep = np.interp(down, [0, 0.25, 1], [0.116, 0.140, 0.142 + flare]) * width
-    zeros = np.zeros_like(at)
-    profile = np.stack([at, half, deep, deep * 1.05, zeros, zeros], 1)
+    zeros = np.zeros_like(heights)
+    profile = np.stack([heights, half, deep, deep * 1.05, zeros, zeros], 1)
     out = []
     for side, surfaces in enumerate(((10, 8, 14, 12), (9, 7, 13, 11))):
         for half_index, turn in ((0, 1.0), (1, -1.0)):
@@ -134,25 +136,25 @@ def drape(top: float, hem: float, width: float, flare: float, opening: bool) -> 
             if opening and half_index == 0:
                 angles = angles[:-1]
             positions, normals = loft(profile, angles, 2.2)
-            weights = _drape_weights(at, positions[..., 0] / half[:, None], down)
+            weights = _drape_weights(heights, positions[..., 0] / half[:, None], down)
             across = np.abs(angles - start) / 90.0
             page = DRAPE_FRONT if turn > 0 else DRAPE_BACK
-            split = int(np.argmin(np.abs(at - 0.495))) if hem < 0.495 else len(at) - 1
-            shade = (1 - 0.12 * np.cos(np.radians(angles * 10)))[None] * np.ones((len(at), 1))
+            split = int(np.argmin(np.abs(heights - 0.495))) if hem < 0.495 else len(heights) - 1
+            shade = (1 - 0.12 * np.cos(np.radians(angles * 10)))[None] * np.ones((len(heights), 1))
             for part, surface, first, last in (
                 (slice(0, split + 1), surfaces[half_index], 0.93, 0.495),
                 (slice(split, None), surfaces[2 + half_index], 0.495, 0.06),
             ):
-                if len(at[part]) > 1:
-                    along = (first - at[part]) / (first - last)
+                if len(heights[part]) > 1:
+                    along = (first - heights[part]) / (first - last)
                     out.append(
-                        patch(positions[part], normals[part], along, across, surface, weights[part], shade[part],
-                              two_sided=True, page=page)
+                        patch(positions[part], normals[part], along, across, surface, weights[part],
+                              shade[part], two_sided=True, page=page)
                     )  # fmt: skip
     return out
 
 
-def _drape_weights(at: FloatArray, side: FloatArray, down: FloatArray) -> FloatArray:
+def _drape_weights(heights: FloatArray, side: FloatArray, down: FloatArray) -> FloatArray:
     weights = np.zeros((*side.shape, BONE_COUNT))
     follow = 0.62 * np.clip(down * 1.3, 0, 1)[:, None]
     weights[..., m.THIGH[0]] = follow * (0.5 + 0.5 * side)
@@ -195,24 +197,28 @@ def _hanging_hair(style: str) -> list[Mesh]:
         positions, normals = loft(profile, angles)
         along = np.linspace(0.30, 0.98, len(table))
         out.append(
-            patch(positions, normals, along, np.linspace(0.55, 1, len(angles)), surface, weights, two_sided=True,
-                  page=HAIR_PAGE)
+            patch(positions, normals, along, np.linspace(0.55, 1, len(angles)), surface, weights,
+                  two_sided=True, page=HAIR_PAGE)
         )  # fmt: skip
     return out
 
 
 def _hat(kind: int) -> list[Mesh]:
     edge = {1: 1.685, 2: 1.668, 3: 1.685, 4: 1.685}[kind]
-    at = np.array([edge, edge + 0.018, edge + 0.022, 1.72, 1.745, 1.765, 1.775, 1.778])
+    heights = np.array([edge, edge + 0.018, edge + 0.022, 1.72, 1.745, 1.765, 1.775, 1.778])
     grow = np.array([0.020, 0.022, 0.016, 0.015, 0.014, 0.012, 0.010, 0.0]) + (
         0.010 if kind == 2 else 0.0
     )
     base_y = np.array([1.66, 1.68, 1.71, 1.735, 1.752, 1.7615, 1.78])
-    half = np.interp(at - 0.010, base_y, [0.075, 0.0745, 0.071, 0.061, 0.045, 0.025, 0.0]) + grow
-    deep = np.interp(at - 0.010, base_y, [0.098, 0.098, 0.093, 0.080, 0.058, 0.032, 0.0]) + grow
+    half = (
+        np.interp(heights - 0.010, base_y, [0.075, 0.0745, 0.071, 0.061, 0.045, 0.025, 0.0]) + grow
+    )
+    deep = (
+        np.interp(heights - 0.010, base_y, [0.098, 0.098, 0.093, 0.080, 0.058, 0.032, 0.0]) + grow
+    )
     half[-1] = deep[-1] = 0.002
     zeros = np.zeros(8)
-    profile = np.stack([at, half, deep * 0.92, deep, zeros, zeros], 1)[::-1]
+    profile = np.stack([heights, half, deep * 0.92, deep, zeros, zeros], 1)[::-1]
     angles = np.linspace(-90, 270, 17)
     positions, normals = loft(profile, angles, 2.1)
     across = np.linspace(0, 1, 17)

@@ -8,8 +8,8 @@ from partreid.data.synthetic.surfaces import RIGHT_LEFT
 
 # Surfaces that a parser loses together.
 LIMBS: tuple[tuple[int, ...], ...] = (
-    (3, 20, 22), (4, 19, 21), (16, 18), (15, 17), (7, 9), (8, 10), (6, 11, 13), (5, 12, 14), (23, 24),
-    (25, 26, 27),
+    (3, 20, 22), (4, 19, 21), (16, 18), (15, 17), (7, 9), (8, 10), (6, 11, 13), (5, 12, 14),
+    (23, 24), (25, 26, 27),
 )  # fmt: skip
 
 

@@ -24,7 +24,8 @@ from partreid.data.synthetic.walks import Eye, Scenes, Thing, Walk, eye, things,
 _CYCLE: Final = 1.5  # metres of a double step of somebody 1.77 m tall
 # Which painter draws a thing, and the share of a person in it that it hides.
 _PAINTED: Final = {
-    "wall": ("wall", 0.96), "low wall": ("wall", 0.92), "board": ("board", 0.86), "bin": ("bin", 0.8),
+    "wall": ("wall", 0.96), "low wall": ("wall", 0.92), "board": ("board", 0.86),
+    "bin": ("bin", 0.8),
 }  # fmt: skip
 
 
@@ -43,7 +44,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame, number from 1: uint8 [H, W, 3] RGB, and everybody of whom it could show anything."""
+    """One frame, number from 1: uint8 [H, W, 3] RGB, and everybody of whom it could show
+    anything.
+    """
 
     number: int
     image: NDArray[np.uint8]
@@ -66,7 +69,9 @@ class _Set:
 
 
 def frames(scenes: Scenes, camera: int, first: int = 1, last: int | None = None) -> Iterator[Frame]:
-    """A camera's frames from `first` to `last`, counted from 1. Each depends on the arguments alone."""
+    """A camera's frames from `first` to `last`, counted from 1. Each depends on the arguments
+    alone.
+    """
     mine = [w for w in walks(scenes) if w.place == scenes.place(camera)]
     for number in range(first, (scenes.frames if last is None else last) + 1):
         yield frame_of(scenes, camera, number, mine)
@@ -74,15 +79,15 @@ def frames(scenes: Scenes, camera: int, first: int = 1, last: int | None = None)
 
 def view_of(scenes: Scenes, camera: int) -> View:
     """From metres across, up and towards the camera to pixels of the supersampled frame."""
-    at = eye(scenes, camera)
+    viewer = eye(scenes, camera)
     h, w = scenes.height * scenes.supersample, scenes.width * scenes.supersample
-    return View(at.pitch, at.distance, (at.focal, at.focal), (w / 2, 0.53 * h))
+    return View(viewer.pitch, viewer.distance, (viewer.focal, viewer.focal), (w / 2, 0.53 * h))
 
 
 def frame_of(scenes: Scenes, camera: int, number: int, mine: Sequence[Walk]) -> Frame:
     """A camera's frame with these walks through its place."""
     time = (number - 1) / scenes.fps
-    look, at, view = (
+    look, viewer, view = (
         scene.camera(scenes.world, camera),
         eye(scenes, camera),
         view_of(scenes, camera),
@@ -91,7 +96,7 @@ def frame_of(scenes: Scenes, camera: int, number: int, mine: Sequence[Walk]) -> 
     picture, depth = stage.empty.copy(), stage.depth.copy()
     h, w = depth.shape
     there = [walk for walk in mine if walk.start <= time <= walk.end]
-    spots = [_spot(walk, at, time) for walk in there]
+    spots = [_spot(walk, viewer, time) for walk in there]
     for spot, *_ in spots:
         _shade(picture, look, view, spot)
     picture.reshape(-1, 3)[stage.pixel] = stage.color
@@ -169,7 +174,7 @@ def _stage(scenes: Scenes, camera: int) -> _Set:
     """The backdrop and the things of a camera's place; about 25 MB at 640 x 360, drawn twice as
     large.
     """
-    look, at, view = (
+    look, viewer, view = (
         scene.camera(scenes.world, camera),
         eye(scenes, camera),
         view_of(scenes, camera),
@@ -178,7 +183,7 @@ def _stage(scenes: Scenes, camera: int) -> _Set:
     empty = _backdrop(look, view, wall(scenes), h, w)
     front, depth = empty.copy(), np.full((h, w), np.inf, np.float32)
     for thing in things(scenes, scenes.place(camera)):
-        spot = at.in_view(np.array([[thing.x, thing.z]]))[0]
+        spot = viewer.in_view(np.array([[thing.x, thing.z]]))[0]
         _shade(empty, look, view, spot)
         _stand(scenes, camera, thing, spot, look, view, front, depth)
     pixel = np.flatnonzero(np.isfinite(depth))

@@ -50,14 +50,16 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
     )
 
 
-def rows(table: Sequence[Sequence[float]], at: FloatArray) -> FloatArray:
-    """A profile table (first column = height, falling or rising) interpolated at the heights
-    `at`.
-    """
+def rows(table: Sequence[Sequence[float]], heights: FloatArray) -> FloatArray:
+    """A profile table (first column = height, falling or rising) interpolated at `heights`."""
     known = np.asarray(table, np.float64)
     known = known[np.argsort(known[:, 0])]
     return np.stack(
-        [at, *(np.interp(at, known[:, 0], known[:, k]) for k in range(1, known.shape[1]))], 1
+        [
+            heights,
+            *(np.interp(heights, known[:, 0], known[:, k]) for k in range(1, known.shape[1])),
+        ],
+        1,
     )
 
 
@@ -162,20 +164,20 @@ def mirrored(mesh: Mesh, surfaces: dict[int, int], bones: dict[int, int]) -> Mes
     )
 
 
-def blend(at: FloatArray, *stops: tuple[float, int]) -> FloatArray:
+def blend(heights: FloatArray, *stops: tuple[float, int]) -> FloatArray:
     """Bone weights [n, 16] along a limb: from stop to stop (height, bone), with smooth changes
     between them.
     """
     ordered = sorted(stops)
-    heights = np.array([h for h, _ in ordered])
-    position = np.interp(at, heights, np.arange(len(ordered), dtype=np.float64))
+    stop_heights = np.array([h for h, _ in ordered])
+    position = np.interp(heights, stop_heights, np.arange(len(ordered), dtype=np.float64))
     low = np.clip(position.astype(int), 0, len(ordered) - 2)
     share = position - low
     share = share * share * (3.0 - 2.0 * share)
     bones = np.array([bone for _, bone in ordered])
-    weights = np.zeros((len(at), BONE_COUNT))
-    np.add.at(weights, (np.arange(len(at)), bones[low]), 1.0 - share)
-    np.add.at(weights, (np.arange(len(at)), bones[low + 1]), share)
+    weights = np.zeros((len(heights), BONE_COUNT))
+    np.add.at(weights, (np.arange(len(heights)), bones[low]), 1.0 - share)
+    np.add.at(weights, (np.arange(len(heights)), bones[low + 1]), share)
     return weights
 
 

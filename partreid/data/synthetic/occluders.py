@@ -71,29 +71,33 @@ def _car(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) 
     flip, length, paint = s.chance(0.5), s.uniform(1.6, 2.4) * w, _color(s)
     start = s.uniform(-0.75, -0.25) * w
 
-    def at(a: float, b: float) -> tuple[float, float]:
+    def point(a: float, b: float) -> tuple[float, float]:
         x = start + a * length
         return (w - x if flip else x), top + b * (h * 1.06 - top)
 
-    body = [(0, 1), (0, 0.52), (0.04, 0.40), (0.22, 0.34), (0.36, 0.04), (0.42, 0), (0.66, 0), (0.74, 0.05),
-            (0.88, 0.36), (0.98, 0.42), (1, 0.6), (1, 1)]  # fmt: skip
-    draw.polygon([at(*p) for p in body], fill=paint)
+    body = [(0, 1), (0, 0.52), (0.04, 0.40), (0.22, 0.34), (0.36, 0.04), (0.42, 0), (0.66, 0),
+            (0.74, 0.05), (0.88, 0.36), (0.98, 0.42), (1, 0.6), (1, 1)]  # fmt: skip
+    draw.polygon([point(*p) for p in body], fill=paint)
     glass = (52, 60, 68, 255)
     draw.polygon(
-        [at(*p) for p in ((0.26, 0.34), (0.38, 0.07), (0.53, 0.06), (0.53, 0.34))], fill=glass
+        [point(*p) for p in ((0.26, 0.34), (0.38, 0.07), (0.53, 0.06), (0.53, 0.34))], fill=glass
     )
     draw.polygon(
-        [at(*p) for p in ((0.56, 0.34), (0.56, 0.06), (0.68, 0.07), (0.80, 0.34))], fill=glass
+        [point(*p) for p in ((0.56, 0.34), (0.56, 0.06), (0.68, 0.07), (0.80, 0.34))], fill=glass
     )
     draw.polygon(
-        [at(*p) for p in ((0.30, 0.30), (0.38, 0.10), (0.42, 0.09), (0.34, 0.30))],
+        [point(*p) for p in ((0.30, 0.30), (0.38, 0.10), (0.42, 0.09), (0.34, 0.30))],
         fill=(96, 108, 118, 255),
     )
-    draw.line([at(0.01, 0.46), at(0.99, 0.46)], fill=_tone(paint, 1.3), width=max(1, h // 90))
-    draw.line([at(0.545, 0.36), at(0.545, 0.92)], fill=_tone(paint, 0.7), width=max(1, h // 128))
-    draw.line([at(0.02, 0.86), at(0.98, 0.86)], fill=_tone(paint, 0.55), width=max(1, h // 40))
+    draw.line([point(0.01, 0.46), point(0.99, 0.46)], fill=_tone(paint, 1.3), width=max(1, h // 90))
+    draw.line(
+        [point(0.545, 0.36), point(0.545, 0.92)], fill=_tone(paint, 0.7), width=max(1, h // 128)
+    )
+    draw.line(
+        [point(0.02, 0.86), point(0.98, 0.86)], fill=_tone(paint, 0.55), width=max(1, h // 40)
+    )
     for a in (0.17, 0.83):
-        (x, y), r = at(a, 0.92), 0.105 * length * 0.62
+        (x, y), r = point(a, 0.92), 0.105 * length * 0.62
         draw.ellipse((x - r, y - r, x + r, y + r), fill=(26, 26, 28, 255))
         draw.ellipse((x - r / 2, y - r / 2, x + r / 2, y + r / 2), fill=(134, 136, 140, 255))
 
@@ -166,8 +170,8 @@ def _bin(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float) 
             fill=_tone(color, 0.6 + 0.55 * np.sqrt(max(0.0, 1 - (across - 0.25) ** 2))),
         )
     lid = 0.05 * h
-    draw.rounded_rectangle((middle - half * 1.08, top - lid, middle + half * 1.08, top + lid), radius=int(lid),
-                           fill=_tone(color, 0.62))  # fmt: skip
+    draw.rounded_rectangle((middle - half * 1.08, top - lid, middle + half * 1.08, top + lid),
+                           radius=int(lid), fill=_tone(color, 0.62))  # fmt: skip
     draw.line(
         (middle - half, top - lid * 0.5, middle + half, top - lid * 0.5), fill=_tone(color, 1.3)
     )
@@ -200,8 +204,8 @@ def _board(draw: ImageDraw.ImageDraw, s: Stream, person: BoolArray, share: float
     )
     for k in range(4):
         y = top + (0.46 + 0.12 * k) * tall
-        draw.line((low + 0.14 * wide, y, low + (0.5 + 0.35 * s.uniform()) * wide, y), fill=_tone(face, 0.5),
-                  width=max(1, h // 80))  # fmt: skip
+        draw.line((low + 0.14 * wide, y, low + (0.5 + 0.35 * s.uniform()) * wide, y),
+                  fill=_tone(face, 0.5), width=max(1, h // 80))  # fmt: skip
 
 
 PAINTERS: Final[dict[str, Painter]] = {

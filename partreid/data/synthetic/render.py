@@ -274,9 +274,11 @@ def photograph(
 def _uv(labels: NDArray[np.uint8], coords: NDArray[np.float32]) -> NDArray[np.float32]:
     uv = np.zeros((*labels.shape, 2), np.float32)
     on_body = (labels > 0) & (labels <= len(SURFACES))
-    chart, at = CHARTS[labels[on_body]], coords[on_body]
+    chart, body_coords = CHARTS[labels[on_body]], coords[on_body]
     uv[on_body] = np.clip(
-        chart[..., 0] * at[:, :1] + chart[..., 1] * at[:, 1:] + chart[..., 2], 0.0, 1.0
+        chart[..., 0] * body_coords[:, :1] + chart[..., 1] * body_coords[:, 1:] + chart[..., 2],
+        0.0,
+        1.0,
     )
     return uv
 

@@ -97,8 +97,8 @@ def _wall(draw: ImageDraw.ImageDraw, s: Stream, top: int, w: int) -> str:
         for x in range(-s.integer(0, 120), w, wide + gap):
             draw.rectangle((x - 6, foot - 216, x + wide + 6, foot + 8), fill=_shade(base, 1.22))
             draw.rectangle((x, foot - 210, x + wide, foot), fill=glass)
-            draw.polygon((x, foot - 60, x + wide * 0.6, foot - 210, x + wide, foot - 210, x, foot - 10),
-                         fill=_shade(glass, 1.22))  # fmt: skip
+            draw.polygon((x, foot - 60, x + wide * 0.6, foot - 210, x + wide, foot - 210,
+                          x, foot - 10), fill=_shade(glass, 1.22))  # fmt: skip
             draw.line(
                 (x + wide // 2, foot - 210, x + wide // 2, foot), fill=_shade(base, 1.1), width=5
             )

@@ -5,9 +5,9 @@ root/c1/gt/gt.txt         MOT format: every person in the picture, by true ident
 root/c1/tracks.txt        MOT format: the same as a tracker without re-identification sees it
 root/c1/seqinfo.ini       what tracking tools want to know of a sequence
 root/crops/*.jpg          crops of the tracklets
-root/crops.csv, .parquet  path, tracklet, camera, time, frame, x, y, width, height, identity, visible,
-                          split: query for the first crop of a tracklet, else gallery, so that the
-                          table is also a data set to calibrate on
+root/crops.csv, .parquet  path, tracklet, camera, time, frame, x, y, width, height, identity,
+                          visible, split: query for the first crop of a tracklet, else gallery, so
+                          that the table is also a data set to calibrate on
 root/cameras.csv          first, second, seconds: least seconds between two cameras, or `overlap`
 root/scenes.json          settings and counts; "complete": true is written last
 
@@ -37,8 +37,8 @@ from partreid.utils.text import brief
 
 SCENES_VERSION: Final = 1  # raise it when the pictures change
 COLUMNS: Final = (
-    "path", "tracklet", "camera", "time", "frame", "x", "y", "width", "height", "identity", "visible",
-    "split",
+    "path", "tracklet", "camera", "time", "frame", "x", "y", "width", "height", "identity",
+    "visible", "split",
 )  # fmt: skip
 _CHUNK: Final = 40  # frames drawn together
 _SMALLEST: Final = (8, 16)  # width and height in pixels of what is worth a crop
@@ -133,15 +133,15 @@ def _cameras(scenes: Scenes) -> list[dict[str, Any]]:
     """
     out = []
     for camera in range(1, scenes.cameras + 1):
-        at = eye(scenes, camera)
+        viewer = eye(scenes, camera)
         out.append(
             {
                 "camera": f"c{camera}",
                 "place": scenes.place(camera),
-                "azimuth": round(at.azimuth * 57.29577951308232, 2),
-                "pitch": round(at.pitch * 57.29577951308232, 2),
-                "distance": round(at.distance, 2),
-                "focal": round(at.focal / scenes.supersample, 2),
+                "azimuth": round(viewer.azimuth * 57.29577951308232, 2),
+                "pitch": round(viewer.pitch * 57.29577951308232, 2),
+                "distance": round(viewer.distance, 2),
+                "focal": round(viewer.focal / scenes.supersample, 2),
                 "overlaps": [
                     f"c{c}" for c in scenes.looking_at(scenes.place(camera)) if c != camera
                 ],
@@ -218,7 +218,8 @@ def _mot(line: _Line, number: int) -> MotBox:
 
 def _seqinfo(scenes: Scenes, camera: int) -> str:
     return (
-        f"[Sequence]\nname=c{camera}\nimDir=img1\nframeRate={scenes.fps}\nseqLength={scenes.frames}\n"
+        f"[Sequence]\nname=c{camera}\nimDir=img1\nframeRate={scenes.fps}\n"
+        f"seqLength={scenes.frames}\n"
         f"imWidth={scenes.width}\nimHeight={scenes.height}\nimExt=.jpg\n"
     )
 

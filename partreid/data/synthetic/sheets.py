@@ -197,5 +197,5 @@ def _draw_joints(draw: ImageDraw.ImageDraw, joints: list[list[float]], scale: fl
             )
     for x, y, v in joints:
         if v:
-            at = (x * scale - 2.2, y * scale - 2.2, x * scale + 2.2, y * scale + 2.2)
-            draw.ellipse(at, (255, 255, 255) if v == 2 else (225, 40, 40), (20, 20, 20))
+            box = (x * scale - 2.2, y * scale - 2.2, x * scale + 2.2, y * scale + 2.2)
+            draw.ellipse(box, (255, 255, 255) if v == 2 else (225, 40, 40), (20, 20, 20))

@@ -1,5 +1,5 @@
-"""Who walks where and when in a scene: places, cameras, things to hide behind, and paths. Nothing is
-drawn here.
+"""Who walks where and when in a scene: places, cameras, things to hide behind, and paths. Nothing
+is drawn here.
 
 Ground coordinates of a place are metres from its middle. A camera that is turned by `azimuth` sees
 them as (across, towards itself), see `Eye.in_view`.
@@ -288,17 +288,17 @@ def _free(
     there = [w for w in done if w.place == place]
     best: tuple[float, list[Walk]] = (-np.inf, [])
     for _ in range(_TRIES):
-        found = _walk(scenes, s, members, place, time, speed)
+        group = _walk(scenes, s, members, place, time, speed)
         clear = min(
-            min((_between(w, other) for w in found for other in there), default=9.0) - _APART,
+            min((_between(w, other) for w in group for other in there), default=9.0) - _APART,
             min(
                 thing.near(w.ground, len(scenes.looking_at(place)) > 1) - 0.28
-                for w in found
+                for w in group
                 for thing in things(scenes, place)
             ),
         )
         if clear > best[0]:
-            best = (clear, found)
+            best = (clear, group)
         if clear >= 0:
             break
     return best[1]
@@ -376,11 +376,11 @@ def _behind(scenes: Scenes, s: Stream, place: int) -> FloatArray:
     camera = s.choice(scenes.looking_at(place))
     there = things(scenes, place)
     thing = s.choice(there, [3.0 if t.height > 1.9 else 1.0 for t in there])
-    at = np.array([thing.x, thing.z])
-    away = at - eye(scenes, camera).stand()
+    position = np.array([thing.x, thing.z])
+    away = position - eye(scenes, camera).stand()
     away /= np.hypot(away[0], away[1])
     thick = thing.width / 2 if len(scenes.looking_at(place)) > 1 else 0.2
-    out: FloatArray = at + away * (thick + s.uniform(0.5, 0.8))
+    out: FloatArray = position + away * (thick + s.uniform(0.5, 0.8))
     return out
 
 

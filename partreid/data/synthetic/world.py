@@ -86,9 +86,9 @@ class World:
 
 PRESETS: Final[dict[str, World]] = {
     "tiny": World(
-        "tiny", height=128, width=64, train_identities=8, test_identities=8, distractors=2, cameras=3,
-        uppers=8, lowers=6, shoes=4, bags=6, bag_p=0.7, hat_p=0.3, train_occluded=0.2, gallery_occluded=0.2,
-        occluded_query_per_identity=2,
+        "tiny", height=128, width=64, train_identities=8, test_identities=8, distractors=2,
+        cameras=3, uppers=8, lowers=6, shoes=4, bags=6, bag_p=0.7, hat_p=0.3, train_occluded=0.2,
+        gallery_occluded=0.2, occluded_query_per_identity=2,
     ),
     "demo": World("demo", seed=61, height=128, width=64, supersample=2, distractors=30),
     "full": World(

@@ -73,15 +73,15 @@ def test_finished_scenes_are_left_alone_and_others_refused(root: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"people": 0}, "people of scenes must be 1 to 64, got 0"),
         ({"cameras": 1}, "cameras of scenes must be 2 to 9, got 1"),
         ({"seconds": 0.5}, "the seconds of scenes"),
     ],
 )
-def test_numbers_out_of_range_are_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises((DataError, ArgumentError), match=said):
+def test_numbers_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises((DataError, ArgumentError), match=message):
         Scenes(**changes)
 
 
@@ -93,9 +93,11 @@ def test_the_truth_of_a_camera_is_what_is_drawn(root: Path) -> None:
             for s in frame.people
             if s.visible > 0
         }
-        told = {(box.frame, box.id): box for box in read_mot(root / f"c{camera}" / "gt" / "gt.txt")}
-        assert told.keys() == drawn.keys()
-        for key, box in told.items():
+        boxes = {
+            (box.frame, box.id): box for box in read_mot(root / f"c{camera}" / "gt" / "gt.txt")
+        }
+        assert boxes.keys() == drawn.keys()
+        for key, box in boxes.items():
             assert (box.left, box.top, box.width, box.height) == drawn[key].box
             assert box.visibility == pytest.approx(drawn[key].visible, abs=5e-5)
 
@@ -199,5 +201,10 @@ def test_the_truth_scores_perfectly_and_violates_nothing(root: Path) -> None:
     who = np.empty(len(tracklets), np.int64)
     who[tracklets.crop_of] = [int(name) for name in tracklets.people]
     assert violations(who, conflicts(tracklets, pairs)) == 0
-    found = score(tracklets, who, samples=10)
-    assert (found.idf1.value, found.precision, found.recall, found.bcubed) == (1.0, 1.0, 1.0, 1.0)
+    scores = score(tracklets, who, samples=10)
+    assert (scores.idf1.value, scores.precision, scores.recall, scores.bcubed) == (
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+    )

@@ -29,9 +29,9 @@ def naked() -> Mesh:
 
 def _chart(mesh: Mesh, surface: int) -> tuple[np.ndarray, np.ndarray]:
     """Rest positions [n, 3] and (u, v) [n, 2] of one surface's vertices."""
-    own = np.unique(mesh.triangles[mesh.surface == surface])
-    coords = np.concatenate([mesh.coords[own], np.ones((len(own), 1), np.float32)], 1)
-    return mesh.positions[own], coords @ CHARTS[surface].T
+    vertices = np.unique(mesh.triangles[mesh.surface == surface])
+    coords = np.concatenate([mesh.coords[vertices], np.ones((len(vertices), 1), np.float32)], 1)
+    return mesh.positions[vertices], coords @ CHARTS[surface].T
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -155,15 +155,15 @@ def test_joints_sit_where_their_limbs_are(pictures: Pictures) -> None:
         16: "right",
     }
     limbs = {"left": {p[1] for p in RIGHT_LEFT}, "right": {p[0] for p in RIGHT_LEFT}}
-    own = other = 0
+    same = other = 0
     for _, r in pictures:
         for joint, side in sides.items():
             x, y, v = r.joints[joint]
             if v == 2:
                 label = int(r.labels[int(y), int(x)])
-                own += label in limbs[side]
+                same += label in limbs[side]
                 other += label in limbs["left" if side == "right" else "right"]
-    assert own > 50 and other <= 0.03 * own
+    assert same > 50 and other <= 0.03 * same
 
 
 def test_facing_images_show_v_growing_to_the_persons_right(pictures: Pictures) -> None:
