@@ -45,9 +45,9 @@ def example(cue: Cue, count: int, size: tuple[int, int]) -> Tensor:
     a method without data: of part labels uint8 [count, H, W] with every part in it, of any other
     cue what its own ``example`` gives. RecipeError if it has none.
     """
-    own = getattr(cue, "example", None)
-    if own is not None:
-        made: Tensor = own(count, size)
+    maker = getattr(cue, "example", None)
+    if maker is not None:
+        made: Tensor = maker(count, size)
         return made
     if cue.scheme is None:
         raise RecipeError(

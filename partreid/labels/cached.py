@@ -96,17 +96,17 @@ def cached_labels(
             f"{path} has no labels for {len(lost)} of {len(samples)} training images; the first is "
             f"{lost[0]}. Write it again with 'partreid labels cache'"
         )
-    at = [rows[cache_name(root, sample.path)] for sample in samples]
+    positions = [rows[cache_name(root, sample.path)] for sample in samples]
 
     def read(index: int) -> Array:
-        found: Array = labels[at[index]]
-        strange = found[(found > scheme.K) & (found != UNKNOWN)]
+        values: Array = labels[positions[index]]
+        strange = values[(values > scheme.K) & (values != UNKNOWN)]
         if len(strange):
             raise DataError(
                 f"{path} has the label {strange[0]} for {samples[index].path.name}; its {scheme.K} "
                 f"parts are 1 to {scheme.K}. Write it again with 'partreid labels cache'"
             )
-        return found
+        return values
 
     return PartLabels(scheme, read)
 

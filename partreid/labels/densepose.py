@@ -145,16 +145,16 @@ def _person(path: Path, labels: NDArray[np.uint8], person: int | None) -> NDArra
             f"{path} is {ids.shape[1]} x {ids.shape[0]} but its IUV picture is {labels.shape[1]} x "
             f"{labels.shape[0]}; they belong to different images, remove or replace one"
         )
-    found = np.unique(ids[labels > 0])
+    people = np.unique(ids[labels > 0])
     if person is None:
         columns = np.stack(
-            [((ids == one) & (labels > 0)).sum(0) for one in found]
+            [((ids == one) & (labels > 0)).sum(0) for one in people]
             or [np.zeros(labels.shape[1], int)]
         )
-        person = int(found[prominence(columns).argmax()]) if len(found) else 0
-    elif person not in found:
+        person = int(people[prominence(columns).argmax()]) if len(people) else 0
+    elif person not in people:
         raise DataError(
-            f"{path} has no person {person}, only {', '.join(map(str, found)) or 'nobody'}"
+            f"{path} has no person {person}, only {', '.join(map(str, people)) or 'nobody'}"
         )
     mask: NDArray[np.bool_] = (ids == person) & (labels > 0)
     return mask
@@ -215,25 +215,25 @@ class Coverage:
     def sentence(self) -> str:
         """For the user, in one to three sentences."""
         rate = 100 * self.with_body / self.images if self.images else 0.0
-        said = (
+        text = (
             f"DensePose found a person in {self.with_body} of {self.images} images ({rate:.1f} %)"
         )
-        said += f", on {100 * self.share:.0f} % of their pixels." if self.with_body else "."
+        text += f", on {100 * self.share:.0f} % of their pixels." if self.with_body else "."
         absent = set(self.absent)
         silent = [name for name in self.missing if name not in absent]
         if silent:
-            said += f" Nobody in {_some(silent)}."
+            text += f" Nobody in {_some(silent)}."
         if self.absent:
-            said += f" Not in the dump: {_some(self.absent)}."
+            text += f" Not in the dump: {_some(self.absent)}."
         if self.extra:
-            said += f" In the dump but not among the images: {_some(self.extra)}."
+            text += f" In the dump but not among the images: {_some(self.extra)}."
         if self.repeated:
-            said += (
+            text += (
                 f" More than once in the dump, people of all entries taken: {_some(self.repeated)}."
             )
         if self.broken:
-            said += f" {self.broken}"
-        return said
+            text += f" {self.broken}"
+        return text
 
 
 def _some(names: Sequence[str]) -> str:

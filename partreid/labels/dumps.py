@@ -58,7 +58,7 @@ class Dump(Mapping[str, list[Detection]]):
                     f"{path} has an entry whose file name is {name!r:.60}; dump it again"
                 )
             self.entries.setdefault(name, []).append(entry)
-        self.repeated = tuple(name for name, found in self.entries.items() if len(found) > 1)
+        self.repeated = tuple(name for name, group in self.entries.items() if len(group) > 1)
 
     def __getitem__(self, name: str) -> list[Detection]:
         entries = self.entries[name]
@@ -88,19 +88,23 @@ def read_dump(path: Path) -> Dump:
     these alone, whose name is then the dump's own. DataError if the file is no such thing, or could
     run code (see :mod:`partreid.labels.unpickle`).
     """
-    found = load(path)
-    if _is_entry(found):
-        found = [found]
-    if isinstance(found, (list, tuple)):
-        plain = [_plain(entry) for entry in found]
+    content = load(path)
+    if _is_entry(content):
+        content = [content]
+    if isinstance(content, (list, tuple)):
+        plain = [_plain(entry) for entry in content]
         if all("file_name" in entry for entry in plain):
             return Dump(path, [(entry["file_name"], entry) for entry in plain])
-        if len(plain) == 1 and _is_entry(found[0]):
+        if len(plain) == 1 and _is_entry(content[0]):
             return Dump(path, [(path.stem, plain[0])])
-    elif isinstance(found, Mapping) and found and all(_is_entry(entry) for entry in found.values()):
-        return Dump(path, [(name, _plain(entry)) for name, entry in found.items()])
+    elif (
+        isinstance(content, Mapping)
+        and content
+        and all(_is_entry(entry) for entry in content.values())
+    ):
+        return Dump(path, [(name, _plain(entry)) for name, entry in content.items()])
     raise DataError(
-        f"{path} holds no DensePose results but a {type(found).__name__}; expected what "
+        f"{path} holds no DensePose results but a {type(content).__name__}; expected what "
         "'apply_net.py dump' writes, a list with one dict per image with 'file_name', "
         "'pred_boxes_XYXY' and 'pred_densepose'. Is it the model instead of its output?"
     )
@@ -114,8 +118,8 @@ def _plain(entry: Any) -> Mapping[str, Any]:
 
 
 def _fields(instances: Any) -> Mapping[str, Any]:
-    found = instances.values.get("_fields") if _is(instances, "Instances") else instances
-    return found if isinstance(found, Mapping) else {}
+    fields = instances.values.get("_fields") if _is(instances, "Instances") else instances
+    return fields if isinstance(fields, Mapping) else {}
 
 
 def _is(value: Any, name: str) -> bool:

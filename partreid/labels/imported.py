@@ -117,8 +117,8 @@ def import_dump(
         return _chosen(entries[pairs[image]], image, select, dump)
 
     for done, image in enumerate(todo, 1):
-        said = fault_of(partial(person_of, image))
-        broken |= {image: said} if said else {}
+        fault = fault_of(partial(person_of, image))
+        broken |= {image: fault} if fault else {}
         if checking:
             checking(done, len(todo))
     if broken and (missing == "error" or len(broken) == len(pairs)):
@@ -172,14 +172,14 @@ def fault_of(job: Callable[[], object]) -> str:
 def faults(broken: Mapping[Path, str], of: int) -> str:
     """How many label files cannot be used, and the first few, one of each kind before others."""
     kinds: dict[str, list[str]] = {}
-    for path, said in broken.items():
-        kinds.setdefault(re.sub(r"\S*[\d/]\S*", "", said), []).append(f"{path.name}: {said}")
-    first = [said for rank in zip_longest(*kinds.values()) for said in rank if said][:SHOWN]
+    for path, fault in broken.items():
+        kinds.setdefault(re.sub(r"\S*[\d/]\S*", "", fault), []).append(f"{path.name}: {fault}")
+    first = [fault for rank in zip_longest(*kinds.values()) for fault in rank if fault][:SHOWN]
     more = f" And {len(broken) - len(first):,} more." if len(broken) > len(first) else ""
     return (
         f"{len(broken):,} of {of:,} labels cannot be used, for {len(kinds)} "
         f"reason{'s' if len(kinds) > 1 else ''}. "
-        f"{' '.join(f'({i}) {said}.' for i, said in enumerate(first, 1))}{more}"
+        f"{' '.join(f'({i}) {fault}.' for i, fault in enumerate(first, 1))}{more}"
     )
 
 

@@ -112,8 +112,8 @@ def keypoint_labels(
     def read(index: int) -> NDArray[np.uint8]:
         width, height = image_size(samples[index].path)
         size = min(height, TALL), max(1, round(width * min(height, TALL) / height))
-        found = in_pixels(_read_one(people[index]), samples[index].path, (width, height))
-        person = choose_target(found, (width, height))
+        candidates = in_pixels(_read_one(people[index]), samples[index].path, (width, height))
+        person = choose_target(candidates, (width, height))
         if person is None:
             return np.full(size, UNKNOWN, np.uint8)
         draw = limbs if shape == "limbs" else blobs
@@ -233,12 +233,12 @@ def body_height(keypoints: NDArray[np.float64]) -> float:
     """How tall the body is in pixels, told by its least foreshortened limb; 0 if no limb has
     both ends seen.
     """
-    found = [
+    heights = [
         np.hypot(*(keypoints[a, :2] - keypoints[b, :2])) / LENGTHS[JOINTS + i]
         for i, (a, b) in enumerate(LIMBS)
         if JOINTS + i in LENGTHS and min(keypoints[a, 2], keypoints[b, 2]) > SEEN
     ]
-    return float(max(found, default=0))
+    return float(max(heights, default=0))
 
 
 def _squared_distance(
@@ -291,22 +291,22 @@ def _find_people(
     nothing.
     """
     shared: dict[Path, dict[str, list[Person]]] = {}
-    found: list[Path | list[Person] | None] = []
+    sources: list[Path | list[Person] | None] = []
     for image in (sample.path for sample in samples):
         split = root / folder / f"{image.parent.name}.json"
         path = next(
             (p for p in (root / folder, root / f"{folder}.json", split) if p.is_file()), None
         )
         if path is None:
-            found.append(find_file(root, folder, image, NAMES))
+            sources.append(find_file(root, folder, image, NAMES))
             continue
         if path not in shared:
             shared[path] = read_coco(path)
-        found.append(
+        sources.append(
             shared[path].get(f"{image.parent.name}/{image.name}", shared[path].get(image.name))
         )
-    require_files(found, samples, root / folder, missing)
-    return found
+    require_files(sources, samples, root / folder, missing)
+    return sources
 
 
 def _read_one(known: Path | list[Person] | None) -> list[Person]:

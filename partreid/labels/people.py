@@ -61,7 +61,8 @@ def coco_in(content: Any, source: object) -> dict[str, list[Person]]:
         rows, files = content, None
     else:
         raise DataError(
-            f"{source} should hold a list of people or COCO's annotations, it holds {_shown(content)}"
+            f"{source} should hold a list of people or COCO's annotations, it holds "
+            f"{_shown(content)}"
         )
     points = [_points(row, source) for row in rows]
     flags = _are_flags(points, source)
@@ -139,11 +140,11 @@ def _files(images: Sequence[Any], source: object) -> dict[int | str, str]:
 
 def _points(row: Any, source: object) -> NDArray[np.float64]:
     """Keypoints float [17, 3] as on file."""
-    found = row.get("keypoints") if isinstance(row, Mapping) else None
+    keypoints = row.get("keypoints") if isinstance(row, Mapping) else None
     try:
         flat = (
-            [x for joint in found for x in (joint if isinstance(joint, list) else [joint])]
-            if isinstance(found, list)
+            [x for joint in keypoints for x in (joint if isinstance(joint, list) else [joint])]
+            if isinstance(keypoints, list)
             else []
         )
         if len(flat) == 3 * JOINTS and not any(type(x) not in (int, float) for x in flat):

@@ -133,8 +133,8 @@ class PseudoLabels:
         for indices, cameras, maps in features():
             person = self._owner[self.samples[int(indices[0])].identity]
             with _calm(maps):
-                found = self.parse_person(maps, cameras, self._past(person, indices))
-            labels, size = found.labels.cpu(), tuple(maps.shape[2:])
+                labelled = self.parse_person(maps, cameras, self._past(person, indices))
+            labels, size = labelled.labels.cpu(), tuple(maps.shape[2:])
             if labels.dtype != torch.uint8 or tuple(labels.shape) != (len(maps), *size):
                 raise ShapeError(
                     f"labels must be uint8 {[len(maps), *size]}, got {labels.dtype} "
@@ -142,12 +142,12 @@ class PseudoLabels:
                 )
             self._bank(target, size)[indices] = labels
             done.append(indices)
-            if found.centers is not None:
-                centers[person] = found.centers.cpu()
+            if labelled.centers is not None:
+                centers[person] = labelled.centers.cpu()
             tally.add(
                 self.samples[int(indices[0])].identity,
                 labels,
-                found.notes,
+                labelled.notes,
                 None if old is None else old[indices],
             )
         self._gather(target, done)
@@ -163,8 +163,8 @@ class PseudoLabels:
     def state(self) -> dict[str, Tensor]:
         """Labels and centers, so that a resumed run goes on exactly."""
         labels = self.labels
-        found = {} if labels is None else {"labels": labels.clone()}
-        return found if self._centers is None else found | {"centers": self._centers}
+        state = {} if labels is None else {"labels": labels.clone()}
+        return state if self._centers is None else state | {"centers": self._centers}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put back what :meth:`state` gave. DataError if it is of another training set."""
@@ -222,8 +222,8 @@ class PseudoLabels:
             return None
         bank = torch.zeros(len(self._owner), *sizes[0])
         known = torch.zeros(len(self._owner), dtype=torch.uint8)
-        for person, found in centers.items():
-            bank[person], known[person] = found, 1
+        for person, center in centers.items():
+            bank[person], known[person] = center, 1
         bank, known = _summed(bank), _summed(known)
         return bank.masked_fill((known == 0)[:, None, None], torch.nan)
 
@@ -286,15 +286,15 @@ def _kept(labels: Tensor, before: Tensor) -> dict[str, int]:
     }
 
 
-def _merged(own: _Tally) -> dict[str, Any]:
+def _merged(tally: _Tally) -> dict[str, Any]:
     """The diagnostics of a round over all processes, ready for the journal."""
     sums: Counter[str] = Counter()
     people: dict[str, list[int]] = {}
-    for part in _everyone((own.sums, own.fallbacks)):
+    for part in _everyone((tally.sums, tally.fallbacks)):
         sums.update(part[0])
         for name, identities in part[1].items():
             people.setdefault(name, []).extend(identities)
-    found: dict[str, Any] = {
+    diagnostics: dict[str, Any] = {
         "people": sums["people"],
         "images": sums["images"],
         "foreground_share": round(sums["foreground"] / max(sums["pixels"], 1), 4),
@@ -302,10 +302,10 @@ def _merged(own: _Tally) -> dict[str, Any]:
         "agreement": round(sums["same"] / sums["compared"], 4) if sums["compared"] else None,
         "renumbered": round(sums["renumbered"] / sums["followed"], 4) if sums["followed"] else None,
     }
-    found |= {
+    diagnostics |= {
         name: round(sums[name] / max(sums["people"], 1), 2) for name in MEASURED & sums.keys()
     }
-    return found | {
+    return diagnostics | {
         "fallbacks": {
             name: {"people": len(who), "first": sorted(who)[:NAMED]}
             for name, who in sorted(people.items())
@@ -337,9 +337,9 @@ def _everyone(value: Any) -> list[Any]:
     """``value`` of every process; only plain values."""
     if not _together():
         return [value]
-    found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def _summed(tensor: Tensor) -> Tensor:

@@ -65,8 +65,8 @@ def added() -> dict[str, PartSet]:
     """The part sets that a program registered or installed packages bring. RecipeError for one
     that is none, or whose name is taken.
     """
-    found = {name: SCHEMES[name] for name in SCHEMES}
-    for name, parts in found.items():
+    part_sets = {name: SCHEMES[name] for name in SCHEMES}
+    for name, parts in part_sets.items():
         if not isinstance(parts, PartSet):
             raise RecipeError(
                 f"the part set '{name}' must be a PartSet, got a {type(parts).__name__}; repair or "
@@ -76,7 +76,7 @@ def added() -> dict[str, PartSet]:
             raise RecipeError(
                 f"there is a part set '{name}' already; register yours under another name"
             )
-    return found
+    return part_sets
 
 
 class Rows(Mapping[str, Groups]):

@@ -29,10 +29,10 @@ class Source:
 
     classes: names, background first. swap: pairs that a mirror exchanges. sets: part set -> part ->
     classes. torso: classes of clothes or body that sets in ``HALVED`` cut across. sideless: classes
-    on both sides of the body that sets in ``SIDED`` must take apart, by limb. accessories: bags and the like. isp:
-    head, legs and shoes of ISP's scores. lossy: set -> why its parts are not quite those of the
-    paper. files: under which names an image's classes are looked for, first found. has_u: whether a
-    body coordinate U comes with the classes.
+    on both sides of the body that sets in ``SIDED`` must take apart, by limb. accessories: bags and
+    the like. isp: head, legs and shoes of ISP's scores. lossy: set -> why its parts are not quite
+    those of the paper. files: under which names an image's classes are looked for, first found.
+    has_u: whether a body coordinate U comes with the classes.
     """
 
     classes: tuple[str, ...]
@@ -489,25 +489,27 @@ def require(
     """
     if accessories not in ACCESSORIES:
         raise RecipeError(unknown("place for accessories", accessories, ACCESSORIES))
-    table, found = source_of(source, parts), report(source, parts, accessories)
+    table, summary = source_of(source, parts), report(source, parts, accessories)
     if accessories == "torso" and not table.accessories:
         raise RecipeError(
             f"source '{source}' knows no bags or other accessories that could count as torso; "
             f"leave accessories at 'background', or take a source that does ({_with_accessories()})"
         )
-    if found.absent or (found.missing and not allow_missing_parts):
+    if summary.absent or (summary.missing and not allow_missing_parts):
         sets = [name for name in table.sets if not report(source, name, accessories).missing]
         sources = [name for name in SOURCES if not report(name, parts, accessories).missing]
         ways = [f"another set that it gives in full ({', '.join(sets)})"] if sets else []
         ways += [f"another source ({', '.join(sources)})"] if sources else []
         ways += (
-            [] if found.absent else ["allow_missing_parts=true, and these parts are never labelled"]
+            []
+            if summary.absent
+            else ["allow_missing_parts=true, and these parts are never labelled"]
         )
         raise RecipeError(
-            f"source '{source}' cannot give {', '.join(found.missing)} of the part set '{parts}': "
-            f"none of its classes shows them. Choose {'; or '.join(ways)}"
+            f"source '{source}' cannot give {', '.join(summary.missing)} of the part set "
+            f"'{parts}': none of its classes shows them. Choose {'; or '.join(ways)}"
         )
-    return found
+    return summary
 
 
 def _with_accessories() -> str:

@@ -97,8 +97,8 @@ class Surfaced:
         path = self.iuv[index]
         if path is None:
             return False, np.zeros((1, 1), np.uint8), np.zeros((2, 1, 1), np.float32)
-        found = read_iuv(path)
-        labels, uv, detected = found.labels, found.uv, found.has_body
+        picture = read_iuv(path)
+        labels, uv, detected = picture.labels, picture.uv, picture.has_body
         if self.noise != NOISE["none"]:
             random = np.random.Generator(
                 np.random.Philox(np.random.SeedSequence([self.seed, 41, index]))

@@ -11,8 +11,8 @@ from partreid.utils import pickles
 
 CLASSES: Final = (
     "DensePoseChartResult", "DensePoseChartResultWithConfidences", "DensePoseChartResultQuantized",
-    "DensePoseChartResultCompressed", "DensePoseChartPredictorOutput", "DensePoseEmbeddingPredictorOutput",
-    "DensePoseResult", "DensePoseOutput", "Instances", "Boxes",
+    "DensePoseChartResultCompressed", "DensePoseChartPredictorOutput",
+    "DensePoseEmbeddingPredictorOutput", "DensePoseResult", "DensePoseOutput", "Instances", "Boxes",
 )  # fmt: skip
 MODULES: Final = (  # where these classes have lived over the years
     "densepose.structures", "densepose.structures.chart", "densepose.structures.chart_result",

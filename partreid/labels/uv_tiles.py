@@ -102,8 +102,8 @@ def uv_tiles(
         )
     lost = [
         sample.path
-        for sample, found in zip(samples, cue.detected.tolist(), strict=True)
-        if not found
+        for sample, detected in zip(samples, cue.detected.tolist(), strict=True)
+        if not detected
     ]
     if lost and missing == "error":
         raise DataError(
@@ -216,7 +216,10 @@ class UvTiles(_Fixed):
     def sentence(self) -> str:
         """How much is known, for a log."""
         cells = int(self._ends[-1]) / max(int(self.known.sum()) * 24 * self.size**2, 1)
-        return f"{super().sentence()[:-1]}; {100 * cells:.1f} % of the cells of their tiles are filled."
+        return (
+            f"{super().sentence()[:-1]}; {100 * cells:.1f} % of the cells of their tiles "
+            "are filled."
+        )
 
 
 class UvMaps(_Fixed):
@@ -238,8 +241,8 @@ class UvMaps(_Fixed):
                 (detected, bool(labels.any())) for detected, labels, _ in map(images.surface, chunk)
             ]
 
-        found = [row for rows in _chunked(look, len(images), progress) for row in rows]
-        self.detected, self.known = np.array(found, bool).reshape(-1, 2).T
+        flags = [row for rows in _chunked(look, len(images), progress) for row in rows]
+        self.detected, self.known = np.array(flags, bool).reshape(-1, 2).T
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         pixels, labels, uv, _ = self.images.read(index)
@@ -278,8 +281,8 @@ def _chunked(job: Callable[[range], T], count: int, progress: Progress | None) -
     """``job`` of every ``CHUNK`` indices, in their order, by threads."""
     chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     with _one_thread_each() as pool:
-        for chunk, found in zip(chunks, pool.map(job, chunks), strict=True):
-            yield found
+        for chunk, values in zip(chunks, pool.map(job, chunks), strict=True):
+            yield values
             if progress:
                 progress(chunk.stop, count)
 
@@ -309,13 +312,13 @@ def _build(
             torch.tensor([row[3] for row in rows], dtype=torch.uint8),
         )
 
-    found = list(_chunked(unwrap, len(images), progress))
+    pieces = list(_chunked(unwrap, len(images), progress))
     none = torch.zeros(0, dtype=torch.uint8)
     return {
-        "seen": torch.cat([none.view(0, -(-24 * size**2 // 8)), *(f[0] for f in found)]),
-        "colors": torch.cat([none.view(0, 3), *(f[1] for f in found)]).T.contiguous(),
-        "ends": torch.cat([torch.zeros(1, dtype=torch.int64), *(f[2] for f in found)]).cumsum(0),
-        "detected": torch.cat([none, *(f[3] for f in found)]),
+        "seen": torch.cat([none.view(0, -(-24 * size**2 // 8)), *(f[0] for f in pieces)]),
+        "colors": torch.cat([none.view(0, 3), *(f[1] for f in pieces)]).T.contiguous(),
+        "ends": torch.cat([torch.zeros(1, dtype=torch.int64), *(f[2] for f in pieces)]).cumsum(0),
+        "detected": torch.cat([none, *(f[3] for f in pieces)]),
     }
 
 

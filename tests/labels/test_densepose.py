@@ -71,8 +71,8 @@ def test_coverage_of_a_person() -> None:
     labels = np.zeros((4, 2), np.uint8)
     assert not Surfaces(labels, np.zeros((2, 4, 2), np.float32)).has_body
     labels[0] = 3
-    found = Surfaces(labels, np.zeros((2, 4, 2), np.float32))
-    assert found.has_body and found.coverage == 0.25
+    surfaces = Surfaces(labels, np.zeros((2, 4, 2), np.float32))
+    assert surfaces.has_body and surfaces.coverage == 0.25
     assert Surfaces(np.zeros((0, 0), np.uint8), np.zeros((2, 0, 0), np.float32)).coverage == 0
 
 
@@ -85,14 +85,14 @@ def test_the_order_of_channels_is_found_and_nothing_is_lost(
     def holds(seed: int) -> None:
         pixels = iuv(seed)
         path = save(pixels if order == "iuv" else pixels[..., ::-1], tmp_path / name)
-        found = read_iuv(path)
-        np.testing.assert_array_equal(found.labels, pixels[..., 0])
+        surfaces = read_iuv(path)
+        np.testing.assert_array_equal(surfaces.labels, pixels[..., 0])
         np.testing.assert_array_equal(
-            found.uv, pixels[..., 1:].transpose(2, 0, 1) / np.float32(255)
+            surfaces.uv, pixels[..., 1:].transpose(2, 0, 1) / np.float32(255)
         )
         again = read_iuv(path, order=order)  # type: ignore[arg-type]
-        np.testing.assert_array_equal(again.labels, found.labels)
-        path.write_bytes(encode_iuv(found))
+        np.testing.assert_array_equal(again.labels, surfaces.labels)
+        path.write_bytes(encode_iuv(surfaces))
         # the very numbers, in our order
         np.testing.assert_array_equal(np.asarray(Image.open(path)), pixels)
 
@@ -215,13 +215,13 @@ def test_the_synthetic_world_s_pictures_are_read(tmp_path: Path) -> None:
     cue = densepose_labels(root, samples, "eight")
     for i, (path, shot) in enumerate(zip(paths, shots, strict=True)):
         assert path is not None
-        found, truth = (
+        surfaces, truth = (
             read_iuv(path),
             render(world, shot.identity, shot.camera, shot.index, shot.occluded),
         )
         body = truth.labels * (truth.labels <= 24)
-        np.testing.assert_array_equal(found.labels, body)
-        error = truth.uv.transpose(2, 0, 1) * (body > 0) - found.uv
+        np.testing.assert_array_equal(surfaces.labels, body)
+        error = truth.uv.transpose(2, 0, 1) * (body > 0) - surfaces.uv
         assert error.min() > -1e-6 and error.max() <= 1 / 255 + 1e-6
         np.testing.assert_array_equal(cue[i], lookup(SURFACES["eight"])[body])
 
@@ -250,11 +250,13 @@ def test_coverage_of_a_data_set_is_counted_and_said(tmp_path: Path) -> None:
     save(np.full((6, 4, 3), (2, 90, 90)), place / "0002_c1.png")
     save(half * 0, place / "0003_c1.png")  # a picture of nobody
     seen: list[tuple[int, int]] = []
-    found = coverage(tmp_path, samples, progress=lambda done, total: seen.append((done, total)))
-    assert (found.images, found.with_body, found.share) == (7, 2, 0.75)
-    assert found.missing == tuple(f"{i:04d}_c1.jpg" for i in range(3, 8))
+    body_coverage = coverage(
+        tmp_path, samples, progress=lambda done, total: seen.append((done, total))
+    )
+    assert (body_coverage.images, body_coverage.with_body, body_coverage.share) == (7, 2, 0.75)
+    assert body_coverage.missing == tuple(f"{i:04d}_c1.jpg" for i in range(3, 8))
     assert seen == [(i, 7) for i in range(1, 8)]
-    assert found.sentence() == (
+    assert body_coverage.sentence() == (
         "DensePose found a person in 2 of 7 images (28.6 %), on 75 % of their pixels. Nobody in "
         "0003_c1.jpg, 0004_c1.jpg, 0005_c1.jpg and 2 more."
     )

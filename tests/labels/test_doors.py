@@ -81,10 +81,10 @@ def fields(value: float) -> np.ndarray:
     ids=str,
 )
 def test_fields_are_confidences(tmp_path: Path, values: np.ndarray, message: str) -> None:
-    own = crop(tmp_path)
+    sample = crop(tmp_path)
     put(tmp_path, "masks/pifpaf_maskrcnn_filtering", "a.npy", values)
     with pytest.raises(DataError, match=message):
-        _ = pifpaf_labels(tmp_path, [own])[0]
+        _ = pifpaf_labels(tmp_path, [sample])[0]
 
 
 def test_rounded_fields_are_cut(tmp_path: Path) -> None:
@@ -97,10 +97,10 @@ def joints(scale: float = 1.0, confidence: float = 0.9) -> list[float]:
 
 
 def people(root: Path, content: Any) -> np.ndarray:
-    own = crop(root)
+    sample = crop(root)
     put(root, "keypoints", "a.json", content)
-    found: np.ndarray = keypoint_labels(root, [own])[0]
-    return found
+    labels: np.ndarray = keypoint_labels(root, [sample])[0]
+    return labels
 
 
 def test_one_confidence_over_one_by_rounding_changes_nothing(tmp_path: Path) -> None:
@@ -192,12 +192,12 @@ def test_a_file_for_many_images_is_read_in_linear_time(tmp_path: Path) -> None:
     """100,000 names took minutes when each was looked for among all."""
 
     def seconds(n: int) -> float:
-        found = {
+        content = {
             "images": [{"id": i, "file_name": f"{i % 7}/{i}.jpg"} for i in range(n)],
             "annotations": [],
         }
         begin = time.process_time()
-        assert len(coco_in(found, "coco.json")) == 2 * n
+        assert len(coco_in(content, "coco.json")) == 2 * n
         return time.process_time() - begin
 
     seconds(1000)
@@ -213,14 +213,14 @@ def stored(turn: int) -> np.ndarray:
     return {1: LABELS, 6: np.rot90(LABELS), 8: np.rot90(LABELS, -1)}[turn]
 
 
-def read_parts(root: Path, own: Sample, kind: str, label: np.ndarray) -> np.ndarray:
+def read_parts(root: Path, sample: Sample, kind: str, label: np.ndarray) -> np.ndarray:
     if kind == "parsing":
         put(root, "parsing", "a.png", np.ascontiguousarray(label))
-        found: np.ndarray = parsing_labels(root, [own], "parts", "three")[0]
+        labels: np.ndarray = parsing_labels(root, [sample], "parts", "three")[0]
     else:
         put(root, "iuv", "a.png", np.stack([label, label * 9, label], 2))
-        found = densepose_labels(root, [own], "three")[0]
-    return found
+        labels = densepose_labels(root, [sample], "three")[0]
+    return labels
 
 
 @pytest.mark.parametrize("kind", ["parsing", "densepose"])
@@ -232,21 +232,21 @@ def test_labels_turn_along_with_their_picture(tmp_path: Path, turn: int, kind: s
     plain = read_parts(tmp_path / "plain", crop(tmp_path / "plain"), kind, LABELS)
     for i, label in enumerate((LABELS, stored(turn))):
         root = tmp_path / str(i)
-        own = crop(root, size=(TALL, WIDE), turn=turn)
-        assert np.array_equal(read_parts(root, own, kind, label), plain) and not either_way_up(
-            own.path
+        sample = crop(root, size=(TALL, WIDE), turn=turn)
+        assert np.array_equal(read_parts(root, sample, kind, label), plain) and not either_way_up(
+            sample.path
         )
 
 
 def test_fields_and_surfaces_turn_along_too(tmp_path: Path) -> None:
-    own = crop(tmp_path, size=(TALL, WIDE), turn=6)
+    sample = crop(tmp_path, size=(TALL, WIDE), turn=6)
     upright = np.zeros((36, 4, 2), np.float32)
     upright[0, 0], upright[15, 3] = 1, 1
     put(tmp_path, "masks/pifpaf_maskrcnn_filtering", "a.npy", np.rot90(upright, axes=(1, 2)).copy())
-    found = pifpaf_labels(tmp_path, [own])[0]
-    assert found.shape == (4, 2) and found[0].tolist() == [1, 1] and found[3].tolist() == [7, 7]
+    labels = pifpaf_labels(tmp_path, [sample])[0]
+    assert labels.shape == (4, 2) and labels[0].tolist() == [1, 1] and labels[3].tolist() == [7, 7]
     put(tmp_path, "iuv", "a.png", np.stack([stored(6)] * 3, 2))
-    pixels, charts, uv, _ = Surfaced(tmp_path, [own]).read(0)
+    pixels, charts, uv, _ = Surfaced(tmp_path, [sample]).read(0)
     assert (
         pixels.shape == (TALL, WIDE, 3)
         and np.array_equal(charts, LABELS)
@@ -256,10 +256,10 @@ def test_fields_and_surfaces_turn_along_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("turn", [2, 3, 4])
 def test_where_size_does_not_tell_labels_are_upright(tmp_path: Path, turn: int) -> None:
-    own = crop(tmp_path, turn=turn)
+    sample = crop(tmp_path, turn=turn)
     plain = read_parts(tmp_path / "plain", crop(tmp_path / "plain"), "parsing", LABELS)
-    assert np.array_equal(read_parts(tmp_path, own, "parsing", LABELS), plain) and either_way_up(
-        own.path
+    assert np.array_equal(read_parts(tmp_path, sample, "parsing", LABELS), plain) and either_way_up(
+        sample.path
     )
 
 
@@ -290,11 +290,11 @@ def test_where_size_does_not_tell_labels_are_upright(tmp_path: Path, turn: int) 
     ids=lambda v: str(v)[:30],
 )
 def test_class_images_that_are_none(tmp_path: Path, name: str, content: Any, message: str) -> None:
-    own = crop(tmp_path)
+    sample = crop(tmp_path)
     path = put(tmp_path, "parsing", name, content)
     for read in (
-        lambda: parsing_labels(tmp_path, [own])[0],
-        lambda: read_classes(path, "lip", image=own.path),
+        lambda: parsing_labels(tmp_path, [sample])[0],
+        lambda: read_classes(path, "lip", image=sample.path),
     ):
         with pytest.raises(DataError, match=message):
             read()
@@ -343,15 +343,15 @@ def entry(name: Any, box: tuple[int, int, int, int] | None, chart: int = 2) -> d
 
 
 def test_a_file_twice_in_a_dump_keeps_the_people_of_both_entries(tmp_path: Path) -> None:
-    own = crop(tmp_path)
+    sample = crop(tmp_path)
     torch.save(
         [entry("train/a.jpg", (5, 4, 10, 30)), entry("train/a.jpg", None)], tmp_path / "dump.pkl"
     )
     assert len(read_dump(tmp_path / "dump.pkl")["train/a.jpg"]) == 1
-    found = import_dump(tmp_path / "dump.pkl", [own], tmp_path / "iuv")
+    coverage = import_dump(tmp_path / "dump.pkl", [sample], tmp_path / "iuv")
     assert (
-        found.with_body == 1
-        and "More than once in the dump, people of all entries taken" in found.sentence()
+        coverage.with_body == 1
+        and "More than once in the dump, people of all entries taken" in coverage.sentence()
     )
 
 
@@ -381,8 +381,8 @@ def test_a_broken_entry_stops_a_dump_before_anything_is_written_or_is_left_out(
     ):
         import_dump(tmp_path / "dump.pkl", samples, tmp_path / "iuv")
     assert not (tmp_path / "iuv").exists()
-    found = import_dump(tmp_path / "dump.pkl", samples, tmp_path / "iuv", missing="unknown")
-    assert found.with_body == 1 and "2 of 3 labels cannot be used" in found.sentence()
+    coverage = import_dump(tmp_path / "dump.pkl", samples, tmp_path / "iuv", missing="unknown")
+    assert coverage.with_body == 1 and "2 of 3 labels cannot be used" in coverage.sentence()
     labels = densepose_labels(tmp_path, samples, missing="unknown")
     assert (labels[1] == 255).all() and not (labels[0] == 255).any()
 
@@ -390,7 +390,7 @@ def test_a_broken_entry_stops_a_dump_before_anything_is_written_or_is_left_out(
 def cached(
     root: Path, change: Callable[[dict[str, torch.Tensor], dict[str, str]], None]
 ) -> PartLabels:
-    own = crop(root)
+    sample = crop(root)
     path = root / "labels.safetensors"
     write_cache(
         path, [np.ones((4, 2), np.uint8)], ["train/a.jpg"], (4, 2), PartScheme(("head", "rest"))
@@ -400,7 +400,7 @@ def cached(
     bank = load_file(path)
     change(bank, meta)
     save_file(bank, path, meta)
-    return cached_labels(root, [own])
+    return cached_labels(root, [sample])
 
 
 @pytest.mark.parametrize(
@@ -436,25 +436,25 @@ def test_an_edited_cache_is_refused(tmp_path: Path, change: Any) -> None:
     ],
 )
 def test_an_edited_bank_of_tiles_is_made_anew(tmp_path: Path, change: Any) -> None:
-    own = crop(tmp_path)
+    sample = crop(tmp_path)
     put(tmp_path, "iuv", "a.png", np.stack([LABELS, LABELS * 60, LABELS * 60], 2))
-    before = uv_tiles(tmp_path, [own], size=4)[0]
+    before = uv_tiles(tmp_path, [sample], size=4)[0]
     (path,) = (tmp_path / "cache").glob("*.safetensors")
     bank = load_file(path)
     change(bank)
     save_file(bank, path)
-    assert np.array_equal(uv_tiles(tmp_path, [own], size=4)[0], before)
+    assert np.array_equal(uv_tiles(tmp_path, [sample], size=4)[0], before)
 
 
 def test_advice_for_surfaces_is_advice_that_helps(tmp_path: Path) -> None:
     """Stripes stand in for part labels; tiles are made of surfaces and of nothing else."""
-    own = crop(tmp_path)
+    sample = crop(tmp_path)
     with pytest.raises(DataError, match=r"--set cues\.parts=stripes"):
-        densepose_labels(tmp_path, [own])
-    of = Benchmark("mine", tmp_path, (own,), {}, ())
+        densepose_labels(tmp_path, [sample])
+    of = Benchmark("mine", tmp_path, (sample,), {}, ())
     assert (build.cue(Spec("stripes"), of)[0] > 0).all()
     with pytest.raises(DataError, match="nothing else can stand in") as caught:
-        uv_tiles(tmp_path, [own])
+        uv_tiles(tmp_path, [sample])
     assert "stripes" not in str(caught.value)
 
 
@@ -469,9 +469,9 @@ def test_sets_that_pose_cannot_give_are_sent_to_those_that_can(name: str) -> Non
 
 
 def test_a_pipe_in_a_label_s_place_is_told(tmp_path: Path) -> None:
-    own = crop(tmp_path)
+    sample = crop(tmp_path)
     path = put(tmp_path, "parsing", "a.png", b"")
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(DataError, match="named pipe"):
-        _ = parsing_labels(tmp_path, [own])[0]
+        _ = parsing_labels(tmp_path, [sample])[0]

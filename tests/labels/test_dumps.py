@@ -56,11 +56,11 @@ def installed() -> Iterator[Callable[..., Any]]:
 def truth(seed: int = 0) -> list[tuple[Tensor, Tensor]]:
     """Labels int64 [h, w] and uv float32 [2, h, w] of the two boxes."""
     random = torch.Generator().manual_seed(seed)
-    found = []
+    detections = []
     for size in SIZES:
         labels = torch.randint(0, 25, size, generator=random)
-        found.append((labels, torch.rand(2, *size, generator=random) * (labels > 0)))
-    return found
+        detections.append((labels, torch.rand(2, *size, generator=random) * (labels > 0)))
+    return detections
 
 
 def quantised(labels: Tensor, uv: Tensor) -> Tensor:
@@ -170,11 +170,11 @@ def test_every_form_gives_the_same_labels_and_uv(
     def holds(seed: int) -> None:
         with installed() as make:
             write([entry(pred_densepose=form(make, truth(seed)))], path)
-        found = read_dump(path)["data/a.jpg"]
-        assert [d.score for d in found] == [0.75, 0.5]
-        np.testing.assert_allclose([d.box for d in found], BOXES, rtol=1e-6)
+        detections = read_dump(path)["data/a.jpg"]
+        assert [d.score for d in detections] == [0.75, 0.5]
+        np.testing.assert_allclose([d.box for d in detections], BOXES, rtol=1e-6)
         step = 0 if form in (with_confidences, plain, dicts) else 1 / 255
-        for detection, (labels, uv) in zip(found, truth(seed), strict=True):
+        for detection, (labels, uv) in zip(detections, truth(seed), strict=True):
             assert detection.labels.dtype == np.uint8 and detection.uv.dtype == np.float32
             np.testing.assert_array_equal(detection.labels, labels)
             error = uv.numpy() - detection.uv  # truncated, so never above
@@ -195,7 +195,7 @@ def by_loops(raw: Mapping[str, Tensor], n: int) -> tuple[Tensor, Tensor]:
     """Bilinear sampling at pixel centers, one pixel at a time."""
     (H, W), (h, w) = SIZES[n], raw["u"].shape[2:]
 
-    def at(x: Tensor, row: int, column: int) -> Tensor:
+    def bilinear(x: Tensor, row: int, column: int) -> Tensor:
         y = min(max((row + 0.5) * h / H - 0.5, 0), h - 1)
         z = min(max((column + 0.5) * w / W - 0.5, 0), w - 1)
         i, j = int(y), int(z)
@@ -207,12 +207,12 @@ def by_loops(raw: Mapping[str, Tensor], n: int) -> tuple[Tensor, Tensor]:
     labels, uv = torch.zeros(H, W, dtype=torch.long), torch.zeros(2, H, W)
     for row in range(H):
         for column in range(W):
-            if at(raw["coarse_segm"][n], row, column).argmax() > 0:
-                label = int(at(raw["fine_segm"][n], row, column).argmax())
+            if bilinear(raw["coarse_segm"][n], row, column).argmax() > 0:
+                label = int(bilinear(raw["fine_segm"][n], row, column).argmax())
                 labels[row, column] = label
                 if label:
-                    uv[0, row, column] = at(raw["u"][n], row, column)[label]
-                    uv[1, row, column] = at(raw["v"][n], row, column)[label]
+                    uv[0, row, column] = bilinear(raw["u"][n], row, column)[label]
+                    uv[1, row, column] = bilinear(raw["v"][n], row, column)[label]
     return labels, uv
 
 
@@ -263,9 +263,9 @@ def test_the_network_s_output_is_resampled_to_the_box(
 ) -> None:
     with installed() as make:
         write([form(make, logits())], tmp_path / "a.pkl")
-    found = read_dump(tmp_path / "a.pkl")["data/a.jpg"]
-    assert len(found) == 2 and found[0].score == 0.75
-    for n, detection in enumerate(found):
+    detections = read_dump(tmp_path / "a.pkl")["data/a.jpg"]
+    assert len(detections) == 2 and detections[0].score == 0.75
+    for n, detection in enumerate(detections):
         labels, uv = by_loops(logits(), n)
         assert (labels > 0).any()
         np.testing.assert_array_equal(detection.labels, labels)
@@ -284,8 +284,8 @@ def test_a_mapping_of_entries_and_a_lone_one_are_named(tmp_path: Path) -> None:
     assert list(read_dump(tmp_path / "two.pt")) == ["x/a.jpg", "x/b.jpg"]
     for value in (lone, [lone]):
         save(value, tmp_path / "0001_c1.pt")
-        found = read_dump(tmp_path / "0001_c1.pt")
-        assert list(found) == ["0001_c1"] and len(found["0001_c1"]) == 2
+        by_image = read_dump(tmp_path / "0001_c1.pt")
+        assert list(by_image) == ["0001_c1"] and len(by_image["0001_c1"]) == 2
 
 
 @pytest.mark.parametrize("write", [save, dump])
@@ -318,8 +318,8 @@ def test_nobody_is_an_empty_list_whichever_way_it_is_said(
             ],
             tmp_path / "a.pkl",
         )
-    found = read_dump(tmp_path / "a.pkl")
-    assert len(found) == 5 and all(found[name] == [] for name in found)
+    by_image = read_dump(tmp_path / "a.pkl")
+    assert len(by_image) == 5 and all(by_image[name] == [] for name in by_image)
 
 
 @pytest.mark.parametrize("aslist", [True, False])
@@ -390,10 +390,10 @@ def broken() -> dict[str, tuple[dict[str, Any], str]]:
 def test_what_is_wrong_with_an_image_is_said_of_that_image(tmp_path: Path, case: str) -> None:
     value, message = broken()[case]
     save([value, {"file_name": "fine.jpg"}], tmp_path / "a.pkl")
-    found = read_dump(tmp_path / "a.pkl")
-    assert found["fine.jpg"] == []
+    by_image = read_dump(tmp_path / "a.pkl")
+    assert by_image["fine.jpg"] == []
     with pytest.raises(DataError, match=r"a\.pkl, image data/a\.jpg: .*" + message):
-        found["data/a.jpg"]
+        by_image["data/a.jpg"]
 
 
 def test_an_empty_dump_is_one(tmp_path: Path) -> None:

@@ -61,11 +61,13 @@ def test_one_picture_per_image_with_a_person(tmp_path: Path) -> None:
         entry("/far/query/0009_c2.jpg", (0, 0, 8, 16)),
     )
     seen: list[tuple[int, int]] = []
-    found = import_dump(dump, root, out, progress=lambda done, total: seen.append((done, total)))
-    assert (found.images, found.with_body) == (4, 2) and found.share == (1 + 72 / 128) / 2
-    assert found.missing == ("0002_c2.jpg", "0003_c2.jpg") and found.absent == ("0003_c2.jpg",)
-    assert found.extra == ("/far/query/0009_c2.jpg",)
-    assert found.sentence().endswith(
+    coverage = import_dump(dump, root, out, progress=lambda done, total: seen.append((done, total)))
+    assert (coverage.images, coverage.with_body) == (4, 2) and coverage.share == (1 + 72 / 128) / 2
+    assert coverage.missing == ("0002_c2.jpg", "0003_c2.jpg") and coverage.absent == (
+        "0003_c2.jpg",
+    )
+    assert coverage.extra == ("/far/query/0009_c2.jpg",)
+    assert coverage.sentence().endswith(
         "Nobody in 0002_c2.jpg. Not in the dump: 0003_c2.jpg. In the dump but not among the "
         "images: /far/query/0009_c2.jpg."
     )
@@ -184,7 +186,7 @@ def test_placing_matches_a_loop_over_pixels(
     random = np.random.default_rng(seed)
     labels = random.integers(0, 25, (h, w), dtype=np.uint8)
     uv = random.choice([-0.2, 0.0, 0.3, 1.0, 1.2, np.nan, np.inf], (2, h, w)).astype(np.float32)
-    found = place(Detection(1.0, (x, y, x + w, y + h), labels, uv), height, width)
+    surfaces = place(Detection(1.0, (x, y, x + w, y + h), labels, uv), height, width)
     expected_labels, expected_uv = (
         np.zeros((height, width), np.uint8),
         np.zeros((2, height, width), np.float32),
@@ -200,8 +202,8 @@ def test_placing_matches_a_loop_over_pixels(
             ):
                 expected_labels[row, column] = labels[i, j]
                 expected_uv[:, row, column] = np.clip(uv[:, i, j], 0, 1)
-    np.testing.assert_array_equal(found.labels, expected_labels)
-    np.testing.assert_array_equal(found.uv, expected_uv)
+    np.testing.assert_array_equal(surfaces.labels, expected_labels)
+    np.testing.assert_array_equal(surfaces.uv, expected_uv)
 
 
 def test_choosing_one_of_several() -> None:

@@ -91,17 +91,17 @@ def test_parts_lie_at_their_joints(name: str) -> None:
     labels = part_masks(limbs(BODY, (64, 128), (128, 64)), PIFPAF[name]).argmax(0)
     names = ("", *PIFPAF[name])
 
-    def at(joint: int, dx: int = 0, dy: int = 0) -> str:
+    def part(joint: int, dx: int = 0, dy: int = 0) -> str:
         x, y = STANDING[joint].astype(int)
         return names[labels[y + dy, x + dx]]
 
     left, right = ("left_", "right_") if name != "five" else ("", "")
-    assert at(0) == "head"
-    assert at(9) == {"five": "arms", "eight": "left_arm", "fourteen": "left_lower_arm"}[name]
-    assert at(15, dy=3) == (f"{left}foot" if left else "feet") and at(16, dy=3) == (
+    assert part(0) == "head"
+    assert part(9) == {"five": "arms", "eight": "left_arm", "fourteen": "left_lower_arm"}[name]
+    assert part(15, dy=3) == (f"{left}foot" if left else "feet") and part(16, dy=3) == (
         f"{right}foot" if right else "feet"
     )
-    assert at(13, dy=8) == {"five": "legs", "eight": "left_leg", "fourteen": "left_shin"}[name]
+    assert part(13, dy=8) == {"five": "legs", "eight": "left_leg", "fourteen": "left_shin"}[name]
     assert names[labels[50, 32]] == {"five": "torso", "eight": "torso", "fourteen": "chest"}[name]
     # outside, and between the legs
     assert names[labels[2, 2]] == "" and names[labels[100, 32]] == ""
@@ -139,11 +139,11 @@ def test_limbs_match_loops() -> None:
         if field in (17, 19, 21, 22, 23, 24, 34, 35):
             continue  # shins and necks are cut short, the trunk is filled: shown above
         for row, column in np.ndindex(10, 6):
-            at = np.array([(column + 0.5) * 2, (row + 0.5) * 2])
+            point = np.array([(column + 0.5) * 2, (row + 0.5) * 2])
             bone = joints[a, :2] + np.linspace(0, 1, 2001)[:, None] * (
                 joints[b, :2] - joints[a, :2]
             )
-            least = np.linalg.norm(at - bone, axis=1).min()
+            least = np.linalg.norm(point - bone, axis=1).min()
             expected = (
                 0.5 ** (least / (WIDTHS[field] * tall)) ** 2
                 if min(joints[a, 2], joints[b, 2]) > SEEN
@@ -201,13 +201,13 @@ def test_scale_does_not_matter() -> None:
 
 def test_shared_joints_go_to_the_part_with_fewer(tmp_path: Path) -> None:
     """The ankle is the foot's and not the leg's, the shoulder the arm's and not the torso's."""
-    own = crop(tmp_path)
-    write(tmp_path, f"bounding_box_train/{own.path.stem}.json", [person()])
-    cue = keypoint_labels(tmp_path, [own], "eight", shape="gauss")
+    sample = crop(tmp_path)
+    write(tmp_path, f"bounding_box_train/{sample.path.stem}.json", [person()])
+    cue = keypoint_labels(tmp_path, [sample], "eight", shape="gauss")
     labels, names = cue[0], cue.scheme.names
     assert names == tuple(KEYPOINTS["eight"])
-    found = [names[labels[int(y), int(x)] - 1] for x, y in STANDING]
-    assert found == ["head"] * 5 + ["left_arm", "right_arm"] * 3 + ["torso"] * 2 + [
+    parts = [names[labels[int(y), int(x)] - 1] for x, y in STANDING]
+    assert parts == ["head"] * 5 + ["left_arm", "right_arm"] * 3 + ["torso"] * 2 + [
         "left_leg",
         "right_leg",
         "left_foot",
@@ -231,10 +231,10 @@ def test_the_synthetic_world_s_bodies_are_covered(benchmark: Benchmark) -> None:
         joints = np.array(row["keypoints"], float)
         joints[:, 2] = 1
         size = truth.shape[1], truth.shape[0]
-        found = part_masks(limbs(joints, size, truth.shape), PIFPAF["eight"]).argmax(0)  # type: ignore[arg-type]
+        drawn = part_masks(limbs(joints, size, truth.shape), PIFPAF["eight"]).argmax(0)  # type: ignore[arg-type]
         for part in range(9):
-            both[part] += ((found == part) & (truth == part)).sum()
-            either[part] += ((found == part) | (truth == part)).sum()
+            both[part] += ((drawn == part) & (truth == part)).sum()
+            either[part] += ((drawn == part) | (truth == part)).sum()
     assert (both / either)[1:].min() > 0.4 and (both / either)[1:].mean() > 0.5
 
 
@@ -265,8 +265,8 @@ def test_the_target_is_flagged_or_large_sure_and_central() -> None:
 def test_keypoints_outside_a_crop_are_dropped() -> None:
     keypoints = np.zeros((JOINTS, 3))
     keypoints[:4] = (10, 20, 0.5), (50, 20, 0.5), (49.9, 79.9, 1), (30, 30, 0)
-    found = in_crop(keypoints, (10, 20, 40, 60))
-    np.testing.assert_allclose(found[:4], [(0, 0, 0.5), (0, 0, 0), (39.9, 59.9, 1), (0, 0, 0)])
+    cropped = in_crop(keypoints, (10, 20, 40, 60))
+    np.testing.assert_allclose(cropped[:4], [(0, 0, 0.5), (0, 0, 0), (39.9, 59.9, 1), (0, 0, 0)])
 
 
 # --- files
@@ -279,15 +279,15 @@ EXPECTED = part_masks(limbs(BODY, (64, 128), (128, 64)), PIFPAF["eight"]).argmax
 )
 @pytest.mark.parametrize("form", ["list", "one", "rows", "dict"])
 def test_files_of_one_image(tmp_path: Path, name: str, form: str) -> None:
-    own = crop(tmp_path)
+    sample = crop(tmp_path)
     content = {
         "list": [person()],
         "one": person(),
         "rows": [{"keypoints": BODY.tolist(), "is_target": True}],
         "dict": {"annotations": [person(score=0.9)]},
     }[form]
-    write(tmp_path, "bounding_box_train/" + name.format(stem=own.path.stem), content)
-    cue = keypoint_labels(tmp_path, [own])
+    write(tmp_path, "bounding_box_train/" + name.format(stem=sample.path.stem), content)
+    cue = keypoint_labels(tmp_path, [sample])
     np.testing.assert_array_equal(cue[0], EXPECTED)
     assert cue[0].dtype == np.uint8 and cue.scheme == scheme_of(PIFPAF["eight"])
 
@@ -366,9 +366,9 @@ def test_images_without_people_are_unknown(tmp_path: Path) -> None:
 
 
 def test_large_crops_are_drawn_smaller(tmp_path: Path) -> None:
-    own = crop(tmp_path, size=(192, 384))
-    write(tmp_path, f"bounding_box_train/{own.path.stem}.json", [person(BODY * (3, 3, 1))])
-    np.testing.assert_array_equal(keypoint_labels(tmp_path, [own])[0], EXPECTED)
+    sample = crop(tmp_path, size=(192, 384))
+    write(tmp_path, f"bounding_box_train/{sample.path.stem}.json", [person(BODY * (3, 3, 1))])
+    np.testing.assert_array_equal(keypoint_labels(tmp_path, [sample])[0], EXPECTED)
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,15 @@ def batch(
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_training_sees_the_released_target(root: Path, name: str) -> None:
-    found = batch(root, pifpaf_labels(root, samples(root), name, masks=SIZE))
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found[0], GOLDEN[f"chain/{name}/mask_96x32"], atol=1e-3)
+    masks = batch(root, pifpaf_labels(root, samples(root), name, masks=SIZE))
+    assert masks.dtype == torch.float32
+    np.testing.assert_allclose(masks[0], GOLDEN[f"chain/{name}/mask_96x32"], atol=1e-3)
     for size in ((96, 32), (24, 8), (16, 8)):
         target = GOLDEN[f"chain/{name}/target_{size[0]}x{size[1]}"]
-        np.testing.assert_array_equal(highest_mask(found, size)[0], target)
-        logits = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(target).long(), found.shape[1])
+        np.testing.assert_array_equal(highest_mask(masks, size)[0], target)
+        logits = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(target).long(), masks.shape[1])
         # this and no other is asked for
-        assert part_loss(logits.permute(2, 0, 1)[None].float(), found) < 1e-6
+        assert part_loss(logits.permute(2, 0, 1)[None].float(), masks) < 1e-6
 
 
 @pytest.mark.parametrize("draw", range(4))
@@ -69,7 +69,7 @@ def test_they_move_in_the_released_order(root: Path, draw: int) -> None:
     background and thinned.
     """
     moves = (crop(10), mirror(1.0), erase(1.0, sides=(0.15, 0.65)))
-    found = batch(
+    moved = batch(
         root, pifpaf_labels(root, samples(root), "eight", masks=SIZE, swap=False), moves, draw
     )
     fields = GOLDEN["fields"]
@@ -85,7 +85,7 @@ def test_they_move_in_the_released_order(root: Path, draw: int) -> None:
     for move in moves:
         view = move(view, random)
     masks = part_masks(view.cues["f"].transpose(2, 0, 1), PIFPAF["eight"])  # type: ignore[arg-type]
-    np.testing.assert_array_equal(found[0], masks[:, ::4, ::4])
+    np.testing.assert_array_equal(moved[0], masks[:, ::4, ::4])
     assert (masks[0] > 0.9).any() and len(np.unique(masks.argmax(0))) > 3
 
 

@@ -163,10 +163,10 @@ def drawn(source: str, seed: int, shape: tuple[int, int] = (12, 7)) -> NDArray[n
     return few[random.integers(0, 5, shape)].astype(np.uint8)
 
 
-def flipped(found: NDArray[np.uint8], mapper: Mapper) -> NDArray[np.uint8]:
+def flipped(labels: NDArray[np.uint8], mapper: Mapper) -> NDArray[np.uint8]:
     table = np.arange(256, dtype=np.uint8)
     table[: mapper.scheme.K + 1] = mapper.scheme.flip
-    return table[found[:, ::-1]]
+    return table[labels[:, ::-1]]
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_mirror_and_mapping_commute(source: str, parts: str, accessories: Access
         labels = drawn(source, seed, (12, 7 + seed % 2))
         uv = np.random.default_rng(seed).uniform(0, 1, (2, *labels.shape)).astype(np.float32)
         for where in (None, uv):
-            found = mapper(labels, where)
+            mapped = mapper(labels, where)
             again = mapper(mirrored(labels, source), None if where is None else where[..., ::-1])
-            np.testing.assert_array_equal(again, flipped(found, mapper))
+            np.testing.assert_array_equal(again, flipped(mapped, mapper))
 
 
 @every
@@ -194,21 +194,21 @@ def test_the_person_stays_the_person(source: str, parts: str) -> None:
     """Whatever is guessed, nobody becomes background and background becomes nobody; bags are as
     asked for.
     """
-    own = SOURCES[source]
-    for accessories in ACCESSORIES if own.accessories else ACCESSORIES[:1]:
+    table = SOURCES[source]
+    for accessories in ACCESSORIES if table.accessories else ACCESSORIES[:1]:
         mapper = Mapper(source, parts, accessories, True)
         for seed in range(6):
             labels = drawn(source, seed)
-            hung = np.isin(labels, own.accessories)
-            found = mapper(labels)
+            hung = np.isin(labels, table.accessories)
+            mapped = mapper(labels)
             np.testing.assert_array_equal(
-                found > 0, (labels > 0) & ~(hung & (accessories == "background"))
+                mapped > 0, (labels > 0) & ~(hung & (accessories == "background"))
             )
             if accessories == "own":
-                np.testing.assert_array_equal(found == mapper.scheme.K, hung)
+                np.testing.assert_array_equal(mapped == mapper.scheme.K, hung)
             elif accessories == "torso" and parts != "five_v":
                 torso = {"three": "upper", "seven": "chest"}.get(parts, "torso")
-                assert {mapper.scheme.names[p - 1] for p in found[hung]} <= {torso}
+                assert {mapper.scheme.names[p - 1] for p in mapped[hung]} <= {torso}
 
 
 @every
@@ -224,10 +224,10 @@ def test_missing_parts_are_never_labelled(source: str, parts: str) -> None:
 
 
 def test_pascal_knows_no_sides() -> None:
-    found = to_parts(
+    mapped = to_parts(
         np.arange(7, dtype=np.uint8)[None], "pascal", "eight", allow_missing_parts=True
     )
-    assert found.tolist() == [[0, 1, 4, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]]
+    assert mapped.tolist() == [[0, 1, 4, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]]
     with pytest.raises(RecipeError, match="source 'pascal' cannot give left_arm, right_arm"):
         to_parts(np.zeros((1, 1), np.uint8), "pascal", "eight")
 
@@ -235,11 +235,11 @@ def test_pascal_knows_no_sides() -> None:
 def test_a_torso_is_cut_at_half_the_height_of_its_box() -> None:
     labels = np.zeros((9, 3), np.uint8)
     labels[2:7, 1], labels[0, 0], labels[7:, 2] = 5, 11, 5  # clothes in rows 2 to 8, a scarf above
-    found = to_parts(labels, "lip", "five_v")
+    mapped = to_parts(labels, "lip", "five_v")
     assert (
-        found[:, 1].tolist() == [0, 0, 2, 2, 2, 3, 3, 0, 0]
-        and found[0, 0] == 2
-        and (found[7:, 2] == 3).all()
+        mapped[:, 1].tolist() == [0, 0, 2, 2, 2, 3, 3, 0, 0]
+        and mapped[0, 0] == 2
+        and (mapped[7:, 2] == 3).all()
     )
     labels[8, 2] = 0  # an even number of rows
     assert to_parts(labels, "lip", "five_v")[:, 1].tolist() == [0, 0, 2, 2, 2, 3, 3, 0, 0]
@@ -297,7 +297,7 @@ def test_sides_match_loops() -> None:
     for seed in range(8):
         labels = drawn("atr", seed, (9, 8 + seed % 2))
         labels[seed % 9] = 6
-        found = to_parts(labels, "atr", "eight")
+        mapped = to_parts(labels, "atr", "eight")
         table = lookup(SOURCES["atr"].sets["eight"])
         for y, x in np.argwhere(np.isin(labels, (5, 6, 8))):
             least = [
@@ -312,7 +312,7 @@ def test_sides_match_loops() -> None:
             ]
             half = 2 * x + 1 - labels.shape[1]
             order = np.sign(least[1] - least[0]) if least[0] != least[1] else np.sign(half)
-            assert found[y, x] == {1: 5, -1: 6, 0: UNKNOWN}[int(order)]
+            assert mapped[y, x] == {1: 5, -1: 6, 0: UNKNOWN}[int(order)]
 
 
 @given(masks)
@@ -385,8 +385,8 @@ def test_sapiens_ids_lie_beside_a_foreground_mask(tmp_path: Path) -> None:
     sample = crop(tmp_path)
     parsed(tmp_path, sample, f"{sample.path.stem}.npy", CLASSES > 0)
     parsed(tmp_path, sample, f"{sample.path.stem}_seg.npy", CLASSES.astype(np.int32))
-    found = parsing_labels(tmp_path, [sample], "sapiens", "seven")[0]
-    np.testing.assert_array_equal(found, to_parts(CLASSES.astype(np.uint8), "sapiens", "seven"))
+    mapped = parsing_labels(tmp_path, [sample], "sapiens", "seven")[0]
+    np.testing.assert_array_equal(mapped, to_parts(CLASSES.astype(np.uint8), "sapiens", "seven"))
     with pytest.raises(
         DataError, match=r"npy is bool \(32, 16\); source 'lip' needs class indices"
     ):

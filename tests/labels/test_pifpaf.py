@@ -38,10 +38,10 @@ def sample(root: Path) -> Sample:
 
 def fields(hot: dict[int, tuple[int, int]]) -> np.ndarray:
     """All zero but for one pixel of some channels."""
-    found = np.zeros((36, 6, 4), np.float32)
-    for channel, at in hot.items():
-        found[channel][at] = 0.9
-    return found
+    values = np.zeros((36, 6, 4), np.float32)
+    for channel, pixel in hot.items():
+        values[channel][pixel] = 0.9
+    return values
 
 
 def save(root: Path, name: str, array: np.ndarray) -> None:
@@ -52,13 +52,13 @@ def save(root: Path, name: str, array: np.ndarray) -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_all_three_spellings_are_found(tmp_path: Path, suffix: str) -> None:
-    own = sample(tmp_path)
+    crop = sample(tmp_path)
     save(
         tmp_path,
-        suffix.format(stem=own.path.stem, name=own.path.name),
+        suffix.format(stem=crop.path.stem, name=crop.path.name),
         fields({0: (0, 1), 15: (5, 2)}),
     )
-    cue = pifpaf_labels(tmp_path, [own], "eight")
+    cue = pifpaf_labels(tmp_path, [crop], "eight")
     labels = cue[0]
     assert labels.shape == (6, 4) and labels.dtype == np.uint8
     assert (
@@ -94,19 +94,19 @@ def test_the_three_spellings_are_the_ones_in_circulation() -> None:
     ],
 )
 def test_the_released_places(tmp_path: Path, image: str, label: str) -> None:
-    own = Sample(tmp_path / image, 1, 1)
+    crop = Sample(tmp_path / image, 1, 1)
     path = tmp_path / "masks" / "pifpaf_maskrcnn_filtering" / label
     path.parent.mkdir(parents=True)
     np.save(path, fields({0: (2, 3)}))
-    assert pifpaf_labels(tmp_path, [own])[0][2, 3] == 1
+    assert pifpaf_labels(tmp_path, [crop])[0][2, 3] == 1
 
 
 def test_labels_beside_the_image(tmp_path: Path) -> None:
     """Where Partial-REID has them."""
-    own = Sample(tmp_path / "whole" / "001_001.jpg", 1, 1)
-    own.path.parent.mkdir()
+    crop = Sample(tmp_path / "whole" / "001_001.jpg", 1, 1)
+    crop.path.parent.mkdir()
     np.save(tmp_path / "whole" / "001_001.jpg.confidence_fields.npy", fields({0: (2, 3)}))
-    assert pifpaf_labels(tmp_path, [own])[0][2, 3] == 1
+    assert pifpaf_labels(tmp_path, [crop])[0][2, 3] == 1
 
 
 def raw(plane: int) -> tuple[np.ndarray, np.ndarray]:
@@ -124,15 +124,15 @@ def raw(plane: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("names", [("pif", "paf"), ("cif", "caf")])
 def test_raw_outputs_of_either_release(tmp_path: Path, plane: int, names: tuple[str, str]) -> None:
     pif, paf = raw(plane)
-    found = confidence_fields(pif, paf)
-    np.testing.assert_array_equal(found, np.concatenate([pif[:, plane], paf[:, plane]]))
-    own = sample(tmp_path)
+    channels = confidence_fields(pif, paf)
+    np.testing.assert_array_equal(channels, np.concatenate([pif[:, plane], paf[:, plane]]))
+    crop = sample(tmp_path)
     (tmp_path / FOLDER).mkdir(parents=True)
     np.savez(
-        tmp_path / FOLDER / f"{own.path.stem}.npz", **dict(zip(names, (pif, paf), strict=True))
+        tmp_path / FOLDER / f"{crop.path.stem}.npz", **dict(zip(names, (pif, paf), strict=True))
     )
-    expected = part_masks(found, PIFPAF["eight"]).argmax(0)
-    np.testing.assert_array_equal(pifpaf_labels(tmp_path, [own], "eight")[0], expected)
+    expected = part_masks(channels, PIFPAF["eight"]).argmax(0)
+    np.testing.assert_array_equal(pifpaf_labels(tmp_path, [crop], "eight")[0], expected)
 
 
 def test_raw_outputs_that_do_not_tell_their_plane_are_refused() -> None:
@@ -199,31 +199,31 @@ def test_every_part_of_every_other_row_can_be_seen(name: str) -> None:
 
 
 def test_another_folder_can_be_named(tmp_path: Path) -> None:
-    own = sample(tmp_path)
-    save(tmp_path, f"{own.path.stem}.npy", fields({0: (1, 1)}))
+    crop = sample(tmp_path)
+    save(tmp_path, f"{crop.path.stem}.npy", fields({0: (1, 1)}))
     (tmp_path / "masks" / "pifpaf_maskrcnn_filtering").rename(tmp_path / "masks" / "mine")
-    assert pifpaf_labels(tmp_path, [own], "eight", folder="mine")[0][1, 1] == 1
+    assert pifpaf_labels(tmp_path, [crop], "eight", folder="mine")[0][1, 1] == 1
     with pytest.raises(
         DataError, match=r"1 of 1 .*needs 0001_c1s1_000000_00\.npy or .*--set cues\.parts\.folder"
     ):
-        pifpaf_labels(tmp_path, [own], "eight")
+        pifpaf_labels(tmp_path, [crop], "eight")
 
 
 @pytest.mark.parametrize("shape", [(35, 6, 4), (36, 6), (6, 4, 36), (1, 36, 6, 4)])
 def test_wrong_shapes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    own = sample(tmp_path)
-    save(tmp_path, f"{own.path.stem}.npy", np.zeros(shape, np.float32))
+    crop = sample(tmp_path)
+    save(tmp_path, f"{crop.path.stem}.npy", np.zeros(shape, np.float32))
     with pytest.raises(DataError, match=r"should hold 36 confidence fields \[36, h, w\], it is \("):
-        pifpaf_labels(tmp_path, [own], "eight")[0]
+        pifpaf_labels(tmp_path, [crop], "eight")[0]
 
 
 def test_broken_files_and_pickles_are_refused(tmp_path: Path) -> None:
-    own = sample(tmp_path)
-    save(tmp_path, f"{own.path.stem}.npy", np.array([{"a": 1}], dtype=object))
-    cue = pifpaf_labels(tmp_path, [own], "eight")
+    crop = sample(tmp_path)
+    save(tmp_path, f"{crop.path.stem}.npy", np.array([{"a": 1}], dtype=object))
+    cue = pifpaf_labels(tmp_path, [crop], "eight")
     with pytest.raises(DataError, match="holds object, not numbers"):
         cue[0]  # nothing is unpickled
-    (tmp_path / FOLDER / f"{own.path.stem}.npy").write_bytes(b"\x93NUMPY")
+    (tmp_path / FOLDER / f"{crop.path.stem}.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(DataError, match="cannot be read as a NumPy array"):
         cue[0]
 

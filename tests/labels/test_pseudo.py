@@ -65,16 +65,22 @@ def test_a_round_labels_every_image_and_says_how(make: Callable[..., PseudoLabel
     cue = make()
     with pytest.raises(DataError, match="none before the first refresh"):
         cue[0]
-    found = cue.refresh(0, people())
-    assert found is not None
-    assert (found["people"], found["images"], found["agreement"]) == (PEOPLE, len(SAMPLES), None)
+    diagnostics = cue.refresh(0, people())
+    assert diagnostics is not None
+    assert (diagnostics["people"], diagnostics["images"], diagnostics["agreement"]) == (
+        PEOPLE,
+        len(SAMPLES),
+        None,
+    )
     assert cue[0].shape == GRID and cue[0].dtype == np.uint8
     assert set(np.unique(cue.labels)) <= set(range(cue.scheme.K + 1))
     labels = cue.labels
     assert labels is not None
-    assert found["foreground_share"] == pytest.approx(float((labels > 0).float().mean()), abs=1e-4)
+    assert diagnostics["foreground_share"] == pytest.approx(
+        float((labels > 0).float().mean()), abs=1e-4
+    )
     shown = [len(set(image.unique().tolist()) - {0}) for image in labels]
-    assert found["parts_per_image"] == pytest.approx(np.mean(shown), abs=1e-3)
+    assert diagnostics["parts_per_image"] == pytest.approx(np.mean(shown), abs=1e-3)
     first = labels.clone()
     again = cue.refresh(1, people(0.1))
     assert again is not None and cue.labels is not None
@@ -258,8 +264,8 @@ def test_two_processes_make_the_labels_of_one(tmp_path: Path, environment: dict[
     try:
         # no limit: a busy machine takes minutes, and if one ends the other does too
         for job in jobs:
-            _, said = job.communicate()
-            assert job.returncode == 0, said
+            _, errors = job.communicate()
+            assert job.returncode == 0, errors
     finally:
         for job in jobs:
             job.kill()

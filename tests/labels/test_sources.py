@@ -115,8 +115,8 @@ def test_densepose_rows_are_our_own_surfaces_without_belongings() -> None:
 def test_reports(
     name: str, parts: str, verdict: str, missing: tuple[str, ...], guessed: tuple[str, ...]
 ) -> None:
-    found = report(name, parts)
-    assert (found.verdict, found.missing, found.guessed) == (verdict, missing, guessed)
+    summary = report(name, parts)
+    assert (summary.verdict, summary.missing, summary.guessed) == (verdict, missing, guessed)
 
 
 def test_u_makes_the_torso_s_cut_exact_for_the_24_surfaces_alone() -> None:
@@ -213,10 +213,10 @@ def test_the_table_in_the_docs_is_the_program_s() -> None:
     assert list(shown) == list(SOURCES)
     for name, cells in shown.items():
         for parts, cell in zip(sets, cells, strict=True):
-            found = report(name, parts, uv=True)
-            assert cell.startswith(found.verdict), (name, parts)
-            if found.missing and not found.absent and parts != "eight":
-                assert all(part in cell for part in found.missing), (name, parts)
+            summary = report(name, parts, uv=True)
+            assert cell.startswith(summary.verdict), (name, parts)
+            if summary.missing and not summary.absent and parts != "eight":
+                assert all(part in cell for part in summary.missing), (name, parts)
 
 
 def test_what_the_docs_show_runs(capsys: pytest.CaptureFixture[str]) -> None:

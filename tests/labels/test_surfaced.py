@@ -17,9 +17,9 @@ def draws(noise: Noise, count: int = 400) -> list[tuple[np.ndarray, np.ndarray]]
 @pytest.mark.parametrize("row", ["moderate", "heavy"])
 def test_how_often_nothing_is_found_and_sides_are_swapped(row: str) -> None:
     noise = NOISE[row]
-    found = draws(noise)
-    dropped = [not labels.any() for labels, _ in found]
-    kept = [labels for labels, _ in found if labels.any()]
+    surfaces = draws(noise)
+    dropped = [not labels.any() for labels, _ in surfaces]
+    kept = [labels for labels, _ in surfaces if labels.any()]
     swapped = [np.array_equal(labels[:, 0], LEFT_RIGHT) for labels in kept]
     assert all(s or np.array_equal(labels, LABELS) for s, labels in zip(swapped, kept, strict=True))
     for share, wanted in ((np.mean(dropped), noise.drop), (np.mean(swapped), noise.swap)):

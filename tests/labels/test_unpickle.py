@@ -123,8 +123,10 @@ def test_a_file_cannot_change_what_the_next_one_meets(tmp_path: Path) -> None:
     assert not hasattr(torch._utils._rebuild_tensor_v2, "hacked")
     assert dict(vars(Record)) == before
     path.write_bytes(b"\x80\x02cdensepose.structures\nDensePoseResult\n)\x81}U\x01aK\x01sb.")
-    found = load(path)
-    assert isinstance(found, Record) and found.values == {"a": 1} and not hasattr(found, "hacked")
+    record = load(path)
+    assert (
+        isinstance(record, Record) and record.values == {"a": 1} and not hasattr(record, "hacked")
+    )
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -143,13 +145,13 @@ def test_plain_values_and_tensors_come_back(
         }
     ]
     write(value, tmp_path / "dump.pkl")
-    found = load(tmp_path / "dump.pkl")
-    assert found[0].keys() == value[0].keys()
+    content = load(tmp_path / "dump.pkl")
+    assert content[0].keys() == value[0].keys()
     for key, expected in value[0].items():
-        torch.testing.assert_close(found[0][key], expected) if isinstance(
+        torch.testing.assert_close(content[0][key], expected) if isinstance(
             expected, torch.Tensor
         ) else None
-        assert isinstance(expected, torch.Tensor) or found[0][key] == expected
+        assert isinstance(expected, torch.Tensor) or content[0][key] == expected
 
 
 def test_a_zip_under_the_name_of_a_pickle_is_no_trap(tmp_path: Path) -> None:

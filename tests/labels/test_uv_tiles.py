@@ -144,8 +144,8 @@ def test_mirroring_is_that_of_the_image(
         options = options | {"sync": sync, "erasing": True}
     other = [mirrored_people(root, sample, tmp_path) for sample in samples[:3]]
     cue, turned = (
-        uv_tiles(at, some, cache=False, **options)
-        for at, some in ((root, samples[:3]), (tmp_path, other))
+        uv_tiles(folder, some, cache=False, **options)
+        for folder, some in ((root, samples[:3]), (tmp_path, other))
     )
     for i in range(3):
         item = cue[i]
@@ -332,9 +332,9 @@ def test_noise_is_a_row_of_the_table_or_numbers_and_follows_its_seed(people: Any
     assert all((swapped[i] == made(align="none")[i][twins]).all() for i in (0, 1))
     maps = uv_tiles(root, samples, sync="geometric", erasing=True, noise="heavy")
     assert np.array_equal(maps.known, first.known)  # the same draws in both forms
-    found = samples[:3]
+    detected = samples[:3]
     # what we lost ourselves is no error
-    uv_tiles(root, found, cache=False, drop=1.0, missing="error")
+    uv_tiles(root, detected, cache=False, drop=1.0, missing="error")
 
 
 def test_progress_ends_with_all(people: Any) -> None:

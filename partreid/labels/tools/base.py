@@ -52,21 +52,21 @@ def crops(root: Path, name: str | None = None) -> Benchmark:
     crops. DataError if there are none.
     """
     if name is not None:
-        found = build.benchmark(name, root)
+        benchmark = build.benchmark(name, root)
     elif (root / ORIGIN).is_file():
         raise DataError(f"{root} holds labels, not crops; give the folder of the crops themselves")
     elif root.is_dir():
-        found = Benchmark("crops", root, tuple(map(Sample.of_nobody, _below(root))), {}, ())
+        benchmark = Benchmark("crops", root, tuple(map(Sample.of_nobody, _below(root))), {}, ())
     else:
         raise DataError(
-            f"there is no folder {root}; give a folder of crops, or with --dataset the root of a data "
-            "set"
+            f"there is no folder {root}; give a folder of crops, or with --dataset the root of a "
+            "data set"
         )
-    if not found.train:
+    if not benchmark.train:
         raise DataError(
             f"{root} holds no {'training images' if name else 'crops'}; labels are made for those"
         )
-    return found
+    return benchmark
 
 
 def _below(root: Path) -> Iterator[Path]:
@@ -116,10 +116,10 @@ def in_order(job: Callable[[int], T], count: int, progress: Progress | None = No
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, count, CHUNK):
-            for done, found in enumerate(
+            for done, value in enumerate(
                 pool.map(job, range(start, min(start + CHUNK, count))), start + 1
             ):
-                yield found
+                yield value
                 if progress:
                     progress(done, count)
 
@@ -150,10 +150,10 @@ def claim(folder: Path, about: dict[str, Any], overwrite: bool) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of ours. DataError if it is broken."""
-    found = files.read_json(path)
-    if not isinstance(found, dict):
+    content = files.read_json(path)
+    if not isinstance(content, dict):
         raise DataError(
-            f"{path} should say where labels come from, it holds a {type(found).__name__}; remove "
-            "it, or make the labels anew with --overwrite"
+            f"{path} should say where labels come from, it holds a {type(content).__name__}; "
+            "remove it, or make the labels anew with --overwrite"
         )
-    return found
+    return content

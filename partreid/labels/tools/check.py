@@ -69,9 +69,11 @@ def check(spec: Spec, of: Benchmark, progress: Progress | None = None) -> Findin
     if cue is None:
         return Findings(spec, len(of.train), None, tuple(problems))
     stats = measure(cue, of.train, progress)
-    told = bool(problems[len(cannot) :])
+    reported = bool(problems[len(cannot) :])
     problems += _turned(spec, of)
-    return Findings(spec, len(of.train), stats, (*problems, *_wrong(spec, stats, told=told)))
+    return Findings(
+        spec, len(of.train), stats, (*problems, *_wrong(spec, stats, reported=reported))
+    )
 
 
 def _turned(spec: Spec, of: Benchmark) -> list[Problem]:
@@ -88,15 +90,15 @@ def _turned(spec: Spec, of: Benchmark) -> list[Problem]:
         except DataError:  # told of already
             return False
 
-    found = [of.train[i].path.name for i, odd in enumerate(in_order(look, len(of.train))) if odd]
+    names = [of.train[i].path.name for i, odd in enumerate(in_order(look, len(of.train))) if odd]
     return (
         []
-        if not found
+        if not names
         else [
             Problem(
-                f"{len(found):,} of {len(of.train):,} images are turned or mirrored by their EXIF "
+                f"{len(names):,} of {len(of.train):,} images are turned or mirrored by their EXIF "
                 "orientation and the size of a label does not tell whether it is too: "
-                f"{some(found)}",
+                f"{some(names)}",
                 "their labels are taken to be of the upright picture; if they were made of the "
                 "picture as stored, make them again",
             )
@@ -109,13 +111,13 @@ def _possible(spec: Spec) -> tuple[Spec, list[Problem]]:
     source, parts = spec.args.get("source", "lip"), spec.args.get("parts", "five")
     if spec.name != "parsing" or source not in SOURCES or spec.args.get("allow_missing_parts"):
         return spec, []
-    found = report(source, parts, spec.args.get("accessories", "background"))
-    if found.absent or not found.missing:
+    summary = report(source, parts, spec.args.get("accessories", "background"))
+    if summary.absent or not summary.missing:
         return spec, []
     others = [name for name in SOURCES if not report(name, parts).missing]
     return spec.but(allow_missing_parts=True), [
         Problem(
-            f"source '{source}' cannot give {', '.join(found.missing)} of the part set '{parts}'",
+            f"source '{source}' cannot give {', '.join(summary.missing)} of the part set '{parts}'",
             f"take another source ({', '.join(others)}) or set ({', '.join(_sets(source))}), or "
             "train without these parts: --set cues.parts.allow_missing_parts=true",
         )
@@ -126,12 +128,12 @@ def _sets(source: str) -> list[str]:
     return [name for name in SOURCES[source].sets if not report(source, name).missing]
 
 
-def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
-    """What the numbers say. told: that there are images without a label was said before."""
-    n, found = stats.images, []
+def _wrong(spec: Spec, stats: Stats, reported: bool) -> list[Problem]:
+    """What the numbers say. reported: that there are images without a label was said before."""
+    n, problems = stats.images, []
     if stats.broken:
         first = _split(stats.broken[0][1])
-        found.append(
+        problems.append(
             Problem(
                 f"{len(stats.broken):,} of {n:,} labels cannot be used, the first is that of "
                 f"{stats.broken[0][0]}: {first.what}",
@@ -139,15 +141,15 @@ def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
             )
         )
     if stats.stretched and spec.name not in FITTED:
-        found.append(
+        problems.append(
             Problem(
                 f"{len(stats.stretched):,} of {n:,} labels have other proportions than their "
                 f"crops: {some(stats.stretched)}",
                 "make them again from these crops",
             )
         )
-    if stats.unknown and not told:
-        found.append(
+    if stats.unknown and not reported:
+        problems.append(
             Problem(
                 f"of {len(stats.unknown):,} of {n:,} images nothing is known: "
                 f"{some(stats.unknown)}",
@@ -155,7 +157,7 @@ def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
             )
         )
     if stats.nobody:
-        found.append(
+        problems.append(
             Problem(
                 f"{len(stats.nobody):,} of {n:,} images show no part at all: {some(stats.nobody)}",
                 "look at them with 'partreid labels preview'; if they do show a person, label them "
@@ -169,7 +171,7 @@ def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
         )
     never = [part.name for part in stats.parts if part.images == 0]
     if never and stats.labelled:
-        found.append(
+        problems.append(
             Problem(
                 f"{', '.join(never)} occur{'s' if len(never) == 1 else ''} in no image",
                 "take a part set without, or a source that shows them: a part that is never "
@@ -179,10 +181,10 @@ def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
     rare = [part for part in stats.parts if 0 < part.images < RARE * stats.labelled]
     if rare:
         shown = ", ".join(f"{part.name} ({part.images})" for part in rare)
-        found.append(
+        problems.append(
             Problem(f"fewer than 1 % of the images show {shown}", "take a coarser part set")
         )
-    found += [
+    problems += [
         Problem(
             f"{100 * share:.0f} % of what shows {name}s is left: sides look mixed up",
             "check that the labels were not mirrored, and that the parser's classes are read as "
@@ -191,7 +193,7 @@ def _wrong(spec: Spec, stats: Stats, told: bool) -> list[Problem]:
         for name, share in stats.balance.items()
         if not LEAN[0] <= share <= LEAN[1]
     ]
-    return found
+    return problems
 
 
 def _split(message: str) -> Problem:

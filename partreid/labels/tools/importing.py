@@ -80,7 +80,7 @@ def import_labels(
     cue = cue_of(kind, of.root, out, parser, parts or KINDS[kind].parts)
     about = {"kind": kind, "from": given.name, "parser": parser}
     if KINDS[kind].dumps and given.is_file() and given.suffix.lower() != ".png":
-        found = import_dump(
+        dump_coverage = import_dump(
             given,
             of.train,
             out,
@@ -91,7 +91,9 @@ def import_labels(
             checking,
             before=lambda: claim(out, about, overwrite),
         )
-        return Written(found.sentence(), cue.but(missing="unknown") if found.missing else cue)
+        return Written(
+            dump_coverage.sentence(), cue.but(missing="unknown") if dump_coverage.missing else cue
+        )
     labels, extra = _found(kind, given, of, cue)
     lost = [sample.path.name for sample in of.train if sample.path not in labels]
     if not labels:
@@ -108,9 +110,11 @@ def import_labels(
     refuse_shared(list(targets.values()), list(targets))
     todo = [image for image in labels if overwrite or not targets[image].is_file()]
     broken = {
-        todo[i]: said
-        for i, said in enumerate(in_order(lambda i: fault_of(labels[todo[i]]), len(todo), checking))
-        if said
+        todo[i]: fault
+        for i, fault in enumerate(
+            in_order(lambda i: fault_of(labels[todo[i]]), len(todo), checking)
+        )
+        if fault
     }
     if broken and (missing == "error" or len(broken) == len(labels)):
         raise DataError(
@@ -132,8 +136,8 @@ def import_labels(
         targets[image].unlink(missing_ok=True)  # with --overwrite: what was there before was to go
     if lost:
         cue = cue.but(missing="unknown")
-    said = coverage(len(labels) - len(broken), len(of.train), out, lost, extra)
-    return Written(f"{said} {faults(broken, len(labels))}" if broken else said, cue)
+    text = coverage(len(labels) - len(broken), len(of.train), out, lost, extra)
+    return Written(f"{text} {faults(broken, len(labels))}" if broken else text, cue)
 
 
 @door
@@ -141,11 +145,11 @@ def coverage(
     labelled: int, images: int, out: Path, lost: Sequence[str], extra: Sequence[str] = ()
 ) -> str:
     """How many images have a label now, which have none, and which files were for none."""
-    said = (
+    text = (
         f"Labels for {labelled:,} of {images:,} images ({100 * labelled / images:.1f} %) in {out}."
     )
-    said += f" None for {some(lost)}." if lost else ""
-    return said + (f" For no image here: {some(extra)}." if extra else "")
+    text += f" None for {some(lost)}." if lost else ""
+    return text + (f" For no image here: {some(extra)}." if extra else "")
 
 
 @door
@@ -240,7 +244,7 @@ def pair(labels: Mapping[Path, Path], images: Sequence[Path], root: Path) -> dic
     for label, crop in labels.items():
         for n in range(1, len(crop.parts) + 1):
             tails.setdefault(crop.parts[-n:], []).append(label)
-    found: dict[Path, Path] = {}
+    pairs: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
     for image in images:
         steps = place_of(root, image)
@@ -263,8 +267,8 @@ def pair(labels: Mapping[Path, Path], images: Sequence[Path], root: Path) -> dic
                     f"{label} fits {taken[label]} and {image}; lay the labels out in folders as "
                     "the images are"
                 )
-            found[image], taken[label] = label, image
-    return found
+            pairs[image], taken[label] = label, image
+    return pairs
 
 
 def _iuv(cue: Spec, file: Path, image: Path) -> bytes:
@@ -355,10 +359,10 @@ class LabelFiles:
 
     home: where its labels go, below the data set's root. parts: the part set unless another is
     named. endings: of files, the longer first; what is before them is the crop's name. suffix: of
-    what is written. cue: the cue that reads it, from the part set, where the labels are, the parser,
-    the root and the folder. read: one file as it is written. place: the folder of an image's label.
-    dumps: one file may be a dump of detectron2. of_all: one file may speak of all images.
-    takes_parser: a parser must be named, whose classes these are.
+    what is written. cue: the cue that reads it, from the part set, where the labels are, the
+    parser, the root and the folder. read: one file as it is written. place: the folder of an
+    image's label. dumps: one file may be a dump of detectron2. of_all: one file may speak of all
+    images. takes_parser: a parser must be named, whose classes these are.
     """
 
     home: str

@@ -98,10 +98,10 @@ class Pose:
             out = self.model(pixel_values=pixels, **more)
         out.heatmaps = out.heatmaps.float().cpu()
         people = []
-        for (found,) in self.processor.post_process_pose_estimation(out, boxes=boxes):
+        for (pose,) in self.processor.post_process_pose_estimation(out, boxes=boxes):
             points = np.zeros((JOINTS, 3))
-            points[found["labels"].numpy(), :2] = found["keypoints"].numpy()
-            points[found["labels"].numpy(), 2] = found["scores"].numpy().reshape(-1).clip(0, 1)
+            points[pose["labels"].numpy(), :2] = pose["keypoints"].numpy()
+            points[pose["labels"].numpy(), 2] = pose["scores"].numpy().reshape(-1).clip(0, 1)
             people.append(Person(points, float(points[:, 2].mean())))
         return people
 
@@ -184,13 +184,13 @@ def source_of_model(name: str, id2label: Mapping[int, str], parser: str | None) 
     if parser is not None and parser not in SOURCES:
         raise RecipeError(unknown("parsing source", parser, SOURCES))
     names = [plain(str(id2label[i])) for i in sorted(id2label)]
-    told = next(
+    owner = next(
         (source for source, row in SOURCES.items() if [plain(c) for c in row.classes] == names),
         None,
     )
-    if told is not None and parser in (None, told):
-        return told
-    if told is None and parser is not None and len(names) == len(SOURCES[parser].classes):
+    if owner is not None and parser in (None, owner):
+        return owner
+    if owner is None and parser is not None and len(names) == len(SOURCES[parser].classes):
         return parser
     if parser is None:
         raise RecipeError(
@@ -199,7 +199,7 @@ def source_of_model(name: str, id2label: Mapping[int, str], parser: str | None) 
             f"they are with --parser, one of {', '.join(SOURCES)}"
         )
     raise RecipeError(
-        f"{name} has {f'the classes of {told}' if told else f'{len(names)} classes'}, --parser "
+        f"{name} has {f'the classes of {owner}' if owner else f'{len(names)} classes'}, --parser "
         f"says {parser} with {len(SOURCES[parser].classes)}; leave --parser out or name the right "
         "one"
     )

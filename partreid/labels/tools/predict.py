@@ -90,8 +90,8 @@ def _make(
     ahead = in_order(lambda i: read_image(every[left[i]]), len(left))
     for start in range(0, len(left), batch):
         here = left[start : start + batch]
-        for i, found in zip(here, model([next(ahead) for _ in here]), strict=True):
-            data = encode(found)
+        for i, output in zip(here, model([next(ahead) for _ in here]), strict=True):
+            data = encode(output)
             if data is None:
                 nobody.append(every[i].name)
             else:
@@ -99,16 +99,16 @@ def _make(
         if progress:
             progress(len(every) - len(left) + start + len(here), len(every))
     made = len(every) - len(nobody)
-    said = (
+    text = (
         f"Labels for {made:,} of {len(every):,} crops ({100 * made / len(every):.1f} %) in {out}."
     )
-    said += f" Nobody was found in {some(nobody)}." if nobody else ""
+    text += f" Nobody was found in {some(nobody)}." if nobody else ""
     kind = "parsing" if parser else "keypoints"
     args: dict[str, Any] = {"parts": "eight"}
     if isinstance(model, Parser):
         args = {"source": model.source, "parts": "five"}
     args |= {} if out.name == HOME[kind] else {"folder": str(real(out))}
-    return Written(said, Spec(kind, **args, **({"missing": "unknown"} if nobody else {})))
+    return Written(text, Spec(kind, **args, **({"missing": "unknown"} if nobody else {})))
 
 
 def _classes(labels: Any, target: Target) -> bytes | None:

@@ -59,8 +59,8 @@ def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
         "RGB", (2 * EDGE + columns * step - GAP, top + rows * (TALL + CAPTION + 8) + 44), PAPER
     )
     draw = ImageDraw.Draw(sheet)
-    said, font = written(title, 20)
-    draw.text((EDGE, EDGE - 6), said, INK, font)
+    text, font = written(title, 20)
+    draw.text((EDGE, EDGE - 6), text, INK, font)
     hatched = False
     for place, index in enumerate(chosen):
         x, y = EDGE + place % columns * step, top + place // columns * (TALL + CAPTION + 8)
@@ -78,8 +78,8 @@ def preview(spec: Spec, of: Benchmark, rows: int = 4) -> Image.Image:
             draw.rectangle((x, y, x + 2 * width + NEAR - 1, y + TALL - 1), outline=LINE)
             draw.text((x + width, y + TALL / 2), "cannot be read", WRONG, _font(13), anchor="mm")
             caption, ink = sample.path.stem, WRONG
-        said, font = written(caption, 12)
-        draw.text((x, y + TALL + 4), _fitted(said, font, 2 * width), ink, font)
+        text, font = written(caption, 12)
+        draw.text((x, y + TALL + 4), _fitted(text, font, 2 * width), ink, font)
     x, y = EDGE, top + rows * (TALL + CAPTION + 8) + 6
     for name in names:
         wide = 34 + int(_font(14).getlength(name.replace("_", " ")))
@@ -135,11 +135,11 @@ def _tiles(
     cue: UvTiles, samples: Sequence[Sample], surfaces: Sequence[Path | None], title: str, rows: int
 ) -> Image.Image:
     """Crops with their 24 tiles, one below the other."""
-    found = [i for i in range(len(samples)) if cue.known[i]]
-    if not found:
+    indices = [i for i in range(len(samples)) if cue.known[i]]
+    if not indices:
         raise DataError("not one image has a surface to draw; check where the IUV pictures lie")
     pictures = []
-    for i in (found[j] for j in spread(len(found), rows)):
+    for i in (indices[j] for j in spread(len(indices), rows)):
         path = surfaces[i]
         charts = read_iuv(path).labels if path else np.zeros((2, 1), np.uint8)
         pictures.append(tiles_picture(samples[i].path, charts, cue[i], TILE))
@@ -147,8 +147,8 @@ def _tiles(
     sheet = Image.new(
         "RGB", (max(p.width for p in pictures), top + sum(p.height for p in pictures)), PAPER
     )
-    said, font = written(title, 20)
-    ImageDraw.Draw(sheet).text((EDGE, EDGE - 6), said, INK, font)
+    text, font = written(title, 20)
+    ImageDraw.Draw(sheet).text((EDGE, EDGE - 6), text, INK, font)
     for picture in pictures:
         sheet.paste(picture, (0, top))
         top += picture.height

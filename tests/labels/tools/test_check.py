@@ -36,40 +36,42 @@ def labels_of(root: Path) -> list[Path]:
 def test_statistics_match_loops(benchmark: Benchmark) -> None:
     cue = build.cue(EIGHT, benchmark)
     done: list[tuple[int, int]] = []
-    found = measure(cue, benchmark.train, lambda d, n: done.append((d, n)))
+    stats = measure(cue, benchmark.train, lambda d, n: done.append((d, n)))
     items = [cue[i] for i in range(len(benchmark.train))]
-    assert done[-1] == (len(items), len(items)) == (found.images, found.labelled)
-    for k, part in enumerate(found.parts, 1):
+    assert done[-1] == (len(items), len(items)) == (stats.images, stats.labelled)
+    for k, part in enumerate(stats.parts, 1):
         shares = [(item == k).mean() for item in items if (item == k).any()]
         assert part.images == len(shares) and part.pixels == pytest.approx(np.mean(shares))
     left, right = (sum((item == k).mean() for item in items) for k in (2, 3))
-    assert found.balance["arm"] == pytest.approx(left / (left + right))
-    assert found.person == pytest.approx(np.mean([(item > 0).mean() for item in items]))
-    assert not found.nobody and not found.unknown and not found.broken and not found.stretched
-    assert json.loads(json.dumps(found.to_dict()))["coverage"] == 1
+    assert stats.balance["arm"] == pytest.approx(left / (left + right))
+    assert stats.person == pytest.approx(np.mean([(item > 0).mean() for item in items]))
+    assert not stats.nobody and not stats.unknown and not stats.broken and not stats.stretched
+    assert json.loads(json.dumps(stats.to_dict()))["coverage"] == 1
 
 
 def test_tiles_are_counted_by_surface(benchmark: Benchmark) -> None:
     spec = Spec("uv_tiles", size=8, cache=False)
     cue = build.cue(spec, benchmark)
-    found = measure(cue, benchmark.train)
-    assert len(found.parts) == 24 and found.parts[1].name == "torso_front"
-    seen = [cue[i][1, 3].mean() for i in range(found.images)]
-    assert found.parts[1].images == sum(s > 0 for s in seen)
-    assert found.person == pytest.approx(
-        np.mean([cue[i][:, 3].mean() for i in range(found.images)])
+    stats = measure(cue, benchmark.train)
+    assert len(stats.parts) == 24 and stats.parts[1].name == "torso_front"
+    seen = [cue[i][1, 3].mean() for i in range(stats.images)]
+    assert stats.parts[1].images == sum(s > 0 for s in seen)
+    assert stats.person == pytest.approx(
+        np.mean([cue[i][:, 3].mean() for i in range(stats.images)])
     )
     maps = measure(
         build.cue(Spec("uv_tiles", sync="geometric", erasing=True), benchmark), benchmark.train
     )
-    assert maps.labelled == found.labelled and 0.1 < maps.person < 0.6
+    assert maps.labelled == stats.labelled and 0.1 < maps.person < 0.6
     assert check(spec, benchmark).sound
 
 
 def test_sound_labels_have_no_findings(benchmark: Benchmark) -> None:
     for spec in (EIGHT, Spec("densepose", parts="seven"), Spec("stripes")):
-        found = check(spec, benchmark)
-        assert found.sound and "48 of 48 images (100.0 %) show" in found.sentence(), found.problems
+        findings = check(spec, benchmark)
+        assert findings.sound and "48 of 48 images (100.0 %) show" in findings.sentence(), (
+            findings.problems
+        )
 
 
 def test_each_fault_is_found_and_told(own_world: Path) -> None:
@@ -85,29 +87,35 @@ def test_each_fault_is_found_and_told(own_world: Path) -> None:
         labels = np.asarray(Image.open(path)).copy()
         labels[labels == 5] = 0
         Image.fromarray(labels).save(path)
-    found = check(EIGHT, rebuilt(own_world))
-    said = [str(problem) for problem in found.problems]
+    findings = check(EIGHT, rebuilt(own_world))
+    messages = [str(problem) for problem in findings.problems]
     assert any(
         "2 of 48 labels cannot be used, the first is that of" in s and files[3].stem in s
-        for s in said
+        for s in messages
     )
-    assert any("1 of 48 images show no part at all" in s and files[7].stem in s for s in said)
-    assert any(s.startswith("left_foot occurs in no image; take a part set without") for s in said)
-    assert any("of what shows arms is left: sides look mixed up" in s for s in said), said
-    assert all("; " in s for s in said) and found.stats is not None and found.stats.labelled == 45
+    assert any("1 of 48 images show no part at all" in s and files[7].stem in s for s in messages)
+    assert any(
+        s.startswith("left_foot occurs in no image; take a part set without") for s in messages
+    )
+    assert any("of what shows arms is left: sides look mixed up" in s for s in messages), messages
+    assert (
+        all("; " in s for s in messages)
+        and findings.stats is not None
+        and findings.stats.labelled == 45
+    )
 
 
 def test_missing_labels_are_a_finding_and_the_rest_is_read(own_world: Path) -> None:
     iuv = sorted((own_world / "iuv" / "bounding_box_train").iterdir())
     for path in iuv[:2]:
         path.unlink()
-    found = check(Spec("densepose", parts="five"), rebuilt(own_world))
-    said = [str(problem) for problem in found.problems]
-    assert any("found nobody in 2 of 48 training images" in s for s in said)
-    assert len(said) == 1  # not told twice
-    told = check(Spec("densepose", parts="five", missing="unknown"), rebuilt(own_world))
-    assert "of 2 of 48 images nothing is known" in str(told.problems[0])
-    assert found.stats is not None and found.stats.labelled == 46
+    findings = check(Spec("densepose", parts="five"), rebuilt(own_world))
+    messages = [str(problem) for problem in findings.problems]
+    assert any("found nobody in 2 of 48 training images" in s for s in messages)
+    assert len(messages) == 1  # not told twice
+    unknown = check(Spec("densepose", parts="five", missing="unknown"), rebuilt(own_world))
+    assert "of 2 of 48 images nothing is known" in str(unknown.problems[0])
+    assert findings.stats is not None and findings.stats.labelled == 46
     nothing = check(Spec("parsing", source="lip"), rebuilt(own_world))
     assert nothing.stats is None and nothing.sentence() == "No label of 48 images could be read."
     (problem,) = nothing.problems
@@ -120,11 +128,11 @@ def test_parts_that_a_source_cannot_give(own_world: Path) -> None:
         labels = np.minimum(np.asarray(Image.open(path)), 19)
         (own_world / "parsing" / "bounding_box_train").mkdir(parents=True, exist_ok=True)
         Image.fromarray(labels).save(own_world / "parsing" / "bounding_box_train" / path.name)
-    found = check(Spec("parsing", source="lip", parts="seven"), rebuilt(own_world))
-    assert found.problems[0].what == "source 'lip' cannot give upper_arm of the part set 'seven'"
-    assert "another source (sapiens, densepose24, densepose14)" in found.problems[0].fix
-    assert found.stats is not None and any(
-        "upper_arm occurs in no image" in p.what for p in found.problems
+    findings = check(Spec("parsing", source="lip", parts="seven"), rebuilt(own_world))
+    assert findings.problems[0].what == "source 'lip' cannot give upper_arm of the part set 'seven'"
+    assert "another source (sapiens, densepose24, densepose14)" in findings.problems[0].fix
+    assert findings.stats is not None and any(
+        "upper_arm occurs in no image" in p.what for p in findings.problems
     )
 
 
@@ -137,9 +145,10 @@ def test_labels_of_other_proportions(own_world: Path) -> None:
             folder / f"{sample.path.stem}.npy",
             random.random((36, 9, 17 if i == 4 else 5)).astype(np.float32),
         )
-    found = check(Spec("pifpaf", parts="six"), rebuilt(own_world))
+    findings = check(Spec("pifpaf", parts="six"), rebuilt(own_world))
     assert any(
-        "1 of 48 labels have other proportions than their crops" in p.what for p in found.problems
+        "1 of 48 labels have other proportions than their crops" in p.what
+        for p in findings.problems
     )
 
 
@@ -267,17 +276,17 @@ def test_crops_of_which_size_does_not_tell_the_turn_are_named(tmp_path: Path) ->
             tmp_path / "parsing" / "train" / path.name
         )
     of = Benchmark("mine", tmp_path, tuple(samples), {}, ())
-    told = [
+    messages = [
         str(problem)
         for problem in check(Spec("parsing", source="parts", parts="three"), of).problems
     ]
     assert (
-        len(told) == 1
-        and "1 of 3 images are turned or mirrored" in told[0]
-        and "half.png" in told[0]
+        len(messages) == 1
+        and "1 of 3 images are turned or mirrored" in messages[0]
+        and "half.png" in messages[0]
     )
     # one is upright, the size of the other tells
-    assert "plain.png" not in told[0] and "side.png" not in told[0]
+    assert "plain.png" not in messages[0] and "side.png" not in messages[0]
 
 
 def test_a_cache_does_not_replace_a_device_and_keeps_a_link(

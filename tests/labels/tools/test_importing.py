@@ -185,8 +185,8 @@ def test_keypoints_in_every_form(mine: Benchmark, tmp_path: Path, form: str) -> 
     assert written.sentence.startswith("Labels for 3 of 3 images")
     cue = trained_with(written, mine)
     for i, name in enumerate(NAMES):
-        (found,) = read_people(mine.root / "keypoints" / "bounding_box_train" / f"{name}.json")
-        assert (found.keypoints[:, 0] == i + 2).all() and found.score == 0.8
+        (body,) = read_people(mine.root / "keypoints" / "bounding_box_train" / f"{name}.json")
+        assert (body.keypoints[:, 0] == i + 2).all() and body.score == 0.8
         assert (cue[i] > 0).any()
 
 
@@ -207,8 +207,8 @@ def test_densepose_pictures_and_dump(mine: Benchmark, tmp_path: Path) -> None:
         png(tmp_path / "dp" / f"{name}_INDS.png", np.zeros((16, 8), np.uint8))
     written = import_labels("densepose", tmp_path / "dp", mine)
     assert written.settings == "--set cues.parts=densepose --set cues.parts.parts=five"
-    found = read_iuv(mine.root / "iuv" / "bounding_box_train" / f"{NAMES[0]}.png", order="iuv")
-    np.testing.assert_array_equal(found.labels, pixels[..., 0])
+    surfaces = read_iuv(mine.root / "iuv" / "bounding_box_train" / f"{NAMES[0]}.png", order="iuv")
+    np.testing.assert_array_equal(surfaces.labels, pixels[..., 0])
     assert (trained_with(written, mine)[0] == pixels[..., 0]).all()  # chart 2 is part 2, the torso
     torch.save(
         [

@@ -198,10 +198,10 @@ def test_nobody_is_no_label(pose: Path, photos: Path) -> None:
 @needs
 def test_nothing_is_fetched_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     t = transformers()
-    asked: list[Any] = []
+    flags: list[Any] = []
 
     def absent(name: str, **options: Any) -> Any:
-        asked.append(options["local_files_only"])
+        flags.append(options["local_files_only"])
         raise OSError("We couldn't connect to 'https://huggingface.co'")
 
     monkeypatch.setattr(t.AutoConfig, "from_pretrained", absent)
@@ -217,7 +217,7 @@ def test_nothing_is_fetched_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         DataError, match="could not be fetched from huggingface.co.*copy the model from a machine"
     ):
         load("owner/name", download=True)
-    assert asked == [True, True, True, False]
+    assert flags == [True, True, True, False]
     with pytest.raises(RecipeError, match="unknown model: 'cloths'. Did you mean 'clothes'"):
         load("cloths")
 
