@@ -127,9 +127,9 @@ def trunk_weights(path: Path, trunk: nn.Module, least: float = 0.95) -> Matched:
     Reducers of our own stay as they are. DataError if less than ``least`` of the trunk or of the
     file finds its place.
     """
-    found = _matched_trunk(path, read(path), trunk, least)
-    trunk.load_state_dict({**trunk.state_dict(), **found.tensors})
-    return found
+    mapping = _matched_trunk(path, read(path), trunk, least)
+    trunk.load_state_dict({**trunk.state_dict(), **mapping.tensors})
+    return mapping
 
 
 def _matched_trunk(
@@ -144,19 +144,19 @@ def _matched_trunk(
             f"{path} is no ResNet-50, no SE-ResNet-50 and no HRNet-W32 (its first names: "
             f"{some(list(theirs))})"
         )
-    own = {f"trunk.{name}": value for name, value in trunk.state_dict().items()}
+    ours = {f"trunk.{name}": value for name, value in trunk.state_dict().items()}
     heads = (
         (
             r"base\.(?:fc|classifier|last_linear|downsamp_modules|final_layer)\..*",
             "ImageNet's own head",
         ),
     )
-    found = match(tensors, own, TRUNKS[kind], heads, (r"trunk\.reduce\..*",)).calling(
+    mapping = match(tensors, ours, TRUNKS[kind], heads, (r"trunk\.reduce\..*",)).calling(
         BASE, root(theirs)
     )
-    _check(path, TRUNK, found, least)
+    _check(path, TRUNK, mapping, least)
     return replace(
-        found, tensors={name.removeprefix("trunk."): t for name, t in found.tensors.items()}
+        mapping, tensors={name.removeprefix("trunk."): t for name, t in mapping.tensors.items()}
     )
 
 
@@ -164,9 +164,9 @@ def _matched_timm(
     path: Path, theirs: Mapping[str, Tensor], trunk: TimmTrunk, least: float
 ) -> Matched:
     """A file with timm's names against timm's model: both have the same, but for its head."""
-    own = {name: t for name, t in trunk.state_dict().items() if not name.startswith("before.")}
-    modules = {name.split(".")[1] for name in own if name.startswith("net.")}
-    unused = {name for name in trunk.known if f"net.{name}" not in own}
+    ours = {name: t for name, t in trunk.state_dict().items() if not name.startswith("before.")}
+    modules = {name.split(".")[1] for name in ours if name.startswith("net.")}
+    unused = {name for name in trunk.known if f"net.{name}" not in ours}
     heads = (
         (rf"(?!(?:{'|'.join(map(re.escape, sorted(modules)))})(?:\.|$)).*", "the model's own head"),
         (r".*\.(?:relative_position_index|attn_mask)", "made anew for the size of the images"),
@@ -175,9 +175,9 @@ def _matched_timm(
             "behind the levels chosen",
         ),
     )
-    found = match(theirs, own, ((r"(.+)", r"net.\1"),), heads, (r"reduce\..*",))
-    _check(path, f"{TIMM}{trunk.model}", found, least)
-    return found
+    mapping = match(theirs, ours, ((r"(.+)", r"net.\1"),), heads, (r"reduce\..*",))
+    _check(path, f"{TIMM}{trunk.model}", mapping, least)
+    return mapping
 
 
 def _trunk(
@@ -188,11 +188,11 @@ def _trunk(
         if layout == TRUNK
         else Spec("timm", model=layout.removeprefix(TIMM))
     )
-    found = _matched_trunk(checkpoint, tensors, _bare(backbone), least)
+    mapping = _matched_trunk(checkpoint, tensors, _bare(backbone), least)
     path = out / "trunk.safetensors"
     save_tensors(
         path,
-        {f"trunk.{name}": value for name, value in found.tensors.items()},
+        {f"trunk.{name}": value for name, value in mapping.tensors.items()},
         {"trunk": backbone.name, **backbone.args, "converted": _origin(checkpoint, layout)},
     )
     chosen = " ".join(f"--set backbone.{name}={value}" for name, value in backbone.args.items())
@@ -205,7 +205,7 @@ def _trunk(
             "the first SE-ResNet has its strides in the first convolution of a block, this one in "
             "the second: its weights are a start, the network is not the same",
         )
-    return Conversion(checkpoint, layout, None, 0, found, path, notes)
+    return Conversion(checkpoint, layout, None, 0, mapping, path, notes)
 
 
 def _model(
@@ -223,15 +223,15 @@ def _model(
     method = build.method(
         replace(fitted, backbone=build.unfetched(fitted.backbone)), people, scheme
     )
-    found = matched(layout, tensors, method)
-    _check(checkpoint, name, found, least)
+    mapping = matched(layout, tensors, method)
+    _check(checkpoint, name, mapping, least)
     fitted = replace(
         fitted, notes=(*fitted.notes, f"weights converted from {checkpoint.name} ({name})")
     )
     path = out / "model.safetensors"
     save_tensors(
         path,
-        {**method.state_dict(), **found.tensors},
+        {**method.state_dict(), **mapping.tensors},
         {
             "recipe": to_plain(fitted),
             "identities": people,
@@ -241,7 +241,7 @@ def _model(
         },
     )
     write_json(out / "recipe.json", to_plain(fitted))
-    return Conversion(checkpoint, name, fitted, people, found, path, layout.notes)
+    return Conversion(checkpoint, name, fitted, people, mapping, path, layout.notes)
 
 
 @door
@@ -278,8 +278,8 @@ def matched(layout: Layout, tensors: Mapping[str, Tensor], method: nn.Module) ->
     """These tensors (names as in the file) against a method's."""
     theirs = canonical(tensors)
     rules = (*TRUNKS.get(trunk_of(theirs) or "", ()), *layout.rules)
-    found = match(theirs, method.state_dict(), rules, layout.dropped, layout.optional)
-    return found.calling(BASE, root(tensors))
+    mapping = match(theirs, method.state_dict(), rules, layout.dropped, layout.optional)
+    return mapping.calling(BASE, root(tensors))
 
 
 def _identities(layout: Layout, tensors: Mapping[str, Tensor], given: int | None) -> int:
@@ -294,13 +294,13 @@ def _identities(layout: Layout, tensors: Mapping[str, Tensor], given: int | None
             f"the checkpoint's classifiers know {' and '.join(map(str, sorted(counts)))} "
             "identities; they should agree"
         )
-    found = counts.pop() if counts else None
-    if found is not None and given is not None and found != given:
+    count = counts.pop() if counts else None
+    if count is not None and given is not None and count != given:
         raise RecipeError(
-            f"the checkpoint's classifier knows {found} identities, not {given}; leave the number "
+            f"the checkpoint's classifier knows {count} identities, not {given}; leave the number "
             "out"
         )
-    return found or given or 1
+    return count or given or 1
 
 
 def _recipe(
@@ -352,19 +352,19 @@ def _require_filled(checkpoint: Path, tensors: Mapping[str, Tensor], method: nn.
         )
 
 
-def _check(checkpoint: Path, layout: str, found: Matched, least: float) -> None:
-    lowest = min(found.share_of_ours, found.share_of_theirs)
-    if not found.missing and not found.misshaped and lowest >= least:
-        for name, tensor in found.tensors.items():
+def _check(checkpoint: Path, layout: str, mapping: Matched, least: float) -> None:
+    lowest = min(mapping.share_of_ours, mapping.share_of_theirs)
+    if not mapping.missing and not mapping.misshaped and lowest >= least:
+        for name, tensor in mapping.tensors.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                 raise DataError(
                     f"{checkpoint} holds numbers that are not finite ({name}); fetch it again"
                 )
         return
     raise DataError(
-        f"{checkpoint} does not fit layout {layout}: {share(found.share_of_ours)} of the model's "
-        f"numbers and {share(found.share_of_theirs)} of the checkpoint's find a counterpart, "
-        f"{share(least)} are asked for and all that matching reads. " + ". ".join(found.lines())
+        f"{checkpoint} does not fit layout {layout}: {share(mapping.share_of_ours)} of the model's "
+        f"numbers and {share(mapping.share_of_theirs)} of the checkpoint's find a counterpart, "
+        f"{share(least)} are asked for and all that matching reads. " + ". ".join(mapping.lines())
     )
 
 

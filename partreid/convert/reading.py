@@ -116,17 +116,17 @@ def _load(path: Path) -> Any:
         ) from None
 
 
-def _named(found: Any, wrapped: int) -> Iterator[tuple[str, Tensor]]:
+def _named(content: Any, wrapped: int) -> Iterator[tuple[str, Tensor]]:
     """Tensors by name. wrapped: how many wrappers may still be taken off."""
-    if isinstance(found, Record):
-        yield from _of_module(found)
-    elif isinstance(found, dict):
+    if isinstance(content, Record):
+        yield from _of_module(content)
+    elif isinstance(content, dict):
         for wrapper in WRAPPERS if wrapped else ():
-            inner = dict(_named(found.get(wrapper), wrapped - 1))
+            inner = dict(_named(content.get(wrapper), wrapped - 1))
             if inner:
                 yield from inner.items()
                 return
-        for name, value in found.items():
+        for name, value in content.items():
             if isinstance(value, Tensor):
                 yield str(name), value
 
@@ -158,5 +158,5 @@ def _of_module(module: Record) -> Iterator[tuple[str, Tensor]]:
 
 
 def _table(module: Record, name: str) -> list[tuple[Any, Any]]:
-    found = module.values.get(name)
-    return list(found.items()) if isinstance(found, dict) else []
+    entries = module.values.get(name)
+    return list(entries.items()) if isinstance(entries, dict) else []

@@ -53,14 +53,14 @@ class Matched:
 
     def lines(self) -> list[str]:
         """The report, one sentence a line: what was used, then whatever was not."""
-        found = [
+        lines = [
             f"{len(self.used)} tensors used: {share(self.share_of_ours)} of this model's numbers, "
             f"{share(self.share_of_theirs)} of the checkpoint's"
         ]
         reasons: dict[str, list[str]] = {}
         for name, reason in self.dropped.items():
             reasons.setdefault(reason, []).append(name)
-        found += [
+        lines += [
             f"{len(names)} left out ({reason}): {some(names)}" for reason, names in reasons.items()
         ]
         groups = (
@@ -68,11 +68,11 @@ class Matched:
             ("kept as initialised", self.fresh),
             ("missing", self.missing),
         )
-        found += [f"{len(names)} {what}: {some(names)}" for what, names in groups if names]
+        lines += [f"{len(names)} {what}: {some(names)}" for what, names in groups if names]
         wrong = [
             f"{theirs} {list(a)} for {ours} {list(b)}" for theirs, a, ours, b in self.misshaped
         ]
-        return [*found, f"{len(wrong)} of another shape: {some(wrong)}"] if wrong else found
+        return [*lines, f"{len(wrong)} of another shape: {some(wrong)}"] if wrong else lines
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the tensors, ready for JSON."""

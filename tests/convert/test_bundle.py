@@ -66,8 +66,12 @@ def test_the_bundle_is_like_that_of_a_finished_run(tmp_path: Path) -> None:
     ]
     recipe = from_plain(json.loads((folder / "recipe.json").read_text()))
     assert recipe == done.recipe and recipe.notes[-1] == "weights converted from a.pth (isp)"
-    told = json.loads((folder / "conversion.json").read_text())
-    assert told["layout"] == "isp" and told["identities"] == 751 and len(told["used"]) == len(state)
+    record = json.loads((folder / "conversion.json").read_text())
+    assert (
+        record["layout"] == "isp"
+        and record["identities"] == 751
+        and len(record["used"]) == len(state)
+    )
     assert done.lines()[0] == "a.pth read as isp: isp/released/market1501, 751 identities"
     # of the recipe's center losses; not released
     assert all(n.startswith("centers.") for n in done.matched.fresh)
@@ -123,8 +127,8 @@ def broken() -> dict[str, tuple[dict[str, Tensor], str]]:
 
 @pytest.mark.parametrize("case", ["no neck", "other width", "much more", "not finite"])
 def test_what_does_not_fit_is_not_written(tmp_path: Path, case: str) -> None:
-    state, said = broken()[case]
-    with pytest.raises(DataError, match=said):
+    state, message = broken()[case]
+    with pytest.raises(DataError, match=message):
         convert(save(tmp_path, state), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -147,8 +151,8 @@ def test_mistakes(tmp_path: Path) -> None:
         ({"layout": "trunk"}, DataError, "no ResNet-50, no SE-ResNet-50 and no HRNet-W32"),
         ({"recipe": find("bot/bpbreid-table1/market1501")}, RecipeError, "is a recipe of bot"),
     )
-    for options, kind, said in cases:
-        with pytest.raises(kind, match=said):
+    for options, kind, message in cases:
+        with pytest.raises(kind, match=message):
             convert(path, tmp_path / "out", **options)
     torch.save({"base.cls_head.0.weight": torch.ones(2, 2, 1, 1)}, tmp_path / "b.pth")
     with pytest.raises(DataError, match="it has no base.part_cls_layer.weight"):

@@ -56,18 +56,18 @@ def under(prefix: str, state: State) -> State:
 
 def ibn(state: State) -> State:
     """A ResNet-50's shapes with IBN-a in layers 1 to 3, by IBN-Net's names."""
-    found: State = {}
+    tensors: State = {}
     for name, value in state.items():
         head, _, field = name.rpartition(".")
         if head.endswith(".bn1") and not head.startswith("layer4"):
             if "num" not in field:
                 half = value[: len(value) // 2]
-                found |= {f"{head}.BN.{field}": half} | (
+                tensors |= {f"{head}.BN.{field}": half} | (
                     {f"{head}.IN.{field}": half} if "run" not in field else {}
                 )
         else:
-            found[name] = value
-    return found
+            tensors[name] = value
+    return tensors
 
 
 @on_meta
@@ -182,22 +182,22 @@ def fitted(
     """What a conversion decides and matches, on shapes alone."""
     name = detect(state)
     assert name == (layout or name)
-    found, identities, scheme = plan(LAYOUTS[name], canonical(state), recipe)
+    planned, identities, scheme = plan(LAYOUTS[name], canonical(state), recipe)
     with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
-        spec = found.backbone
+        spec = planned.backbone
         ready = trunk(spec.name, **{**spec.args, "pretrained": False})  # made once for all cases
         patch.setitem(
             BACKBONES,
             spec.name,
             lambda pretrained, weights="", reduce=None, last_stride=1, stem="usual": ready,
         )
-        method = build.method(bare(found), identities, scheme)
-    return found, matched(LAYOUTS[name], {n: t.to("meta") for n, t in state.items()}, method)
+        method = build.method(bare(planned), identities, scheme)
+    return planned, matched(LAYOUTS[name], {n: t.to("meta") for n, t in state.items()}, method)
 
 
-def complete(found: Matched) -> None:
-    assert not found.missing and not found.unexpected and not found.misshaped
-    assert found.share_of_ours == found.share_of_theirs == 1
+def complete(mapping: Matched) -> None:
+    assert not mapping.missing and not mapping.unexpected and not mapping.misshaped
+    assert mapping.share_of_ours == mapping.share_of_theirs == 1
 
 
 # Numbers of parameters were counted in the released models themselves.
@@ -215,8 +215,8 @@ def complete(found: Matched) -> None:
 def test_bpbreid(trunk: str, identities: int, K: int, reduce: str, count: int, row: str) -> None:
     state = bpb(trunk, identities, K, reduce)
     assert parameters(state) == count
-    recipe, found = fitted(state, "bpbreid")
-    complete(found)
+    recipe, mapping = fitted(state, "bpbreid")
+    complete(mapping)
     assert recipe.name == row and recipe.backbone.name == trunk
     assert recipe.size == ((256, 128) if trunk == "resnet50" else (384, 128))
     assert (
@@ -244,8 +244,8 @@ def test_isp(
 ) -> None:
     state = parsing(identities, K, bigg)
     assert count is None or parameters(state) == count  # 32.92 M
-    recipe, found = fitted(state, "isp")
-    complete(found)
+    recipe, mapping = fitted(state, "isp")
+    complete(mapping)
     assert (
         recipe.name == row
         and recipe.method.args["matching"] == matching
@@ -269,12 +269,12 @@ def test_hcga(identities: int, row: str) -> None:
         "base.spatial_attn1.conv1.conv.weight": torch.ones(4),
         "base.thresh.fc.weight": torch.ones(3),
     }
-    recipe, found = fitted(parsing(identities, 4) | unused, "hcga")
-    complete(found)
-    assert recipe.name == row and set(unused) == set(found.dropped)
+    recipe, mapping = fitted(parsing(identities, 4) | unused, "hcga")
+    complete(mapping)
+    assert recipe.name == row and set(unused) == set(mapping.dropped)
     assert recipe.method.args["kept"] == 0.5 and recipe.method.args["visibility"] == "argmax"
-    duke, found = fitted(parsing(identities, 4) | unused, "hcga", find("hcga/released/dukemtmc"))
-    complete(found)
+    duke, mapping = fitted(parsing(identities, 4) | unused, "hcga", find("hcga/released/dukemtmc"))
+    complete(mapping)
     assert duke.method.args["kept"] is None and duke.method.args["matching"] == "concat"
 
 
@@ -307,10 +307,10 @@ def test_part_names_must_be_known() -> None:
     state = bpb("resnet50", 751, 6)
     with pytest.raises(RecipeError, match="no released model of .* has 6 parts"):
         fitted(state)
-    recipe, found = fitted(
+    recipe, mapping = fitted(
         state, recipe=override(find("bpbreid/released"), ["cues.parts.parts=six_new"])
     )
-    complete(found)
+    complete(mapping)
     with pytest.raises(RecipeError, match="has 8 parts and the checkpoint 6"):
         fitted(state, recipe=find("bpbreid/released"))
     with pytest.raises(RecipeError, match="is a recipe of isp"):

@@ -39,21 +39,21 @@ def test_every_tensor_is_accounted_for() -> None:
         "odd": torch.ones(8),
         "count": torch.tensor([4]),
     }
-    found = match(theirs, OURS, RULES, ((r"junk\.(\w)", r"junk \1"),), ("free",))
-    assert torch.equal(found.tensors["a.weight"], theirs["A.weight"][0])
-    assert torch.equal(found.tensors["id.rows"], torch.stack(rows))
-    assert torch.equal(found.tensors["id.flat"], torch.arange(6.0))
-    assert found.tensors["id.neck.num_batches_tracked"] == 4
-    assert found.dropped == {"head": "heads that no loss of the recipe uses", "junk.x": "junk x"}
+    mapping = match(theirs, OURS, RULES, ((r"junk\.(\w)", r"junk \1"),), ("free",))
+    assert torch.equal(mapping.tensors["a.weight"], theirs["A.weight"][0])
+    assert torch.equal(mapping.tensors["id.rows"], torch.stack(rows))
+    assert torch.equal(mapping.tensors["id.flat"], torch.arange(6.0))
+    assert mapping.tensors["id.neck.num_batches_tracked"] == 4
+    assert mapping.dropped == {"head": "heads that no loss of the recipe uses", "junk.x": "junk x"}
     assert (
-        found.unexpected == ("odd",)
-        and found.fresh == ("free",)
-        and not found.missing
-        and not found.misshaped
+        mapping.unexpected == ("odd",)
+        and mapping.fresh == ("free",)
+        and not mapping.missing
+        and not mapping.misshaped
     )
-    assert found.share_of_ours == 1  # what may stay as it is does not count
-    assert found.share_of_theirs == pytest.approx((6 + 24 + 6 + 1) / (6 + 24 + 6 + 1 + 8))
-    assert {name for name, _ in found.used} == {
+    assert mapping.share_of_ours == 1  # what may stay as it is does not count
+    assert mapping.share_of_theirs == pytest.approx((6 + 24 + 6 + 1) / (6 + 24 + 6 + 1 + 8))
+    assert {name for name, _ in mapping.used} == {
         "A.weight",
         "rows.0",
         "rows.1",
@@ -61,25 +61,25 @@ def test_every_tensor_is_accounted_for() -> None:
         "flat.1",
         "count",
     }
-    json.dumps(found.to_dict())
-    text = "\n".join(found.lines())
+    json.dumps(mapping.to_dict())
+    text = "\n".join(mapping.lines())
     for word in ("odd", "free", "head", "junk.x", "6 tensors used"):
         assert word in text
 
 
 def test_what_does_not_fit() -> None:
-    found = match(
+    mapping = match(
         {"A.weight": torch.ones(3, 2), "rows.0": torch.ones(3, 4), "flat.1": torch.ones(6)},
         OURS,
         RULES,
     )
-    assert {(theirs, ours) for theirs, _, ours, _ in found.misshaped} == {
+    assert {(theirs, ours) for theirs, _, ours, _ in mapping.misshaped} == {
         ("A.weight", "a.weight"),
         ("rows.0", "id.rows"),
         ("flat.1", "id.flat"),
     }
-    assert found.missing == ("free",) and found.share_of_ours == 0 and not found.tensors
-    assert "of another shape: A.weight [3, 2] for a.weight [2, 3]" in found.lines()[-1]
+    assert mapping.missing == ("free",) and mapping.share_of_ours == 0 and not mapping.tensors
+    assert "of another shape: A.weight [3, 2] for a.weight [2, 3]" in mapping.lines()[-1]
     twice = match(
         {"A.weight": torch.ones(2, 3), "B.weight": torch.ones(2, 3)},
         OURS,

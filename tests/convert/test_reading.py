@@ -40,10 +40,10 @@ def tensors() -> dict[str, Tensor]:
     }
 
 
-def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert list(found) == list(expected)
+def same(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert list(actual) == list(expected)
     for name, value in expected.items():
-        assert found[name].dtype == value.dtype and torch.equal(found[name], value), name
+        assert actual[name].dtype == value.dtype and torch.equal(actual[name], value), name
 
 
 FORMS = [True, False]  # of torch.save: today's zip, and the one before version 1.6
@@ -137,9 +137,9 @@ def test_views_that_share_a_storage(tmp_path: Path, elsewhere: type[Net]) -> Non
     model.classifier.bias = nn.Parameter(whole[2, :5])
     for new in FORMS:
         torch.save(model, tmp_path / "a.pth", _use_new_zipfile_serialization=new)
-        found = read(tmp_path / "a.pth")
-        assert torch.equal(found["classifier.weight"], whole[:, 1:5])
-        assert torch.equal(found["classifier.bias"], whole[2, :5])
+        weights = read(tmp_path / "a.pth")
+        assert torch.equal(weights["classifier.weight"], whole[:, 1:5])
+        assert torch.equal(weights["classifier.bias"], whole[2, :5])
 
 
 def test_a_cuda_tensor_comes_to_the_cpu(tmp_path: Path, elsewhere: type[Net]) -> None:
@@ -197,7 +197,7 @@ def program(*code: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         # a function of an unknown module
         (b"\x80\x02csome.project\nmake\n)R.", "asks to run 'some.project.make'"),
@@ -215,9 +215,9 @@ def program(*code: bytes) -> bytes:
         ),  # does nothing
     ],
 )
-def test_names_cannot_be_called_or_changed(tmp_path: Path, code: bytes, said: str) -> None:
+def test_names_cannot_be_called_or_changed(tmp_path: Path, code: bytes, message: str) -> None:
     (tmp_path / "a.pth").write_bytes(program(code))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read(tmp_path / "a.pth")
 
 
@@ -297,9 +297,9 @@ def test_what_a_file_claims_is_held_against_the_file(tmp_path: Path, name: str) 
     """Each took gigabytes, minutes or the process with it. Under 3 GiB of address space and 20
     seconds each ends in a sentence.
     """
-    data, said = HOSTILE[name]
+    data, message = HOSTILE[name]
     (tmp_path / "a.pth").write_bytes(data)
-    assert re.search(said, bounded(tmp_path / "a.pth"))
+    assert re.search(message, bounded(tmp_path / "a.pth"))
 
 
 def test_packed_numbers_are_refused(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def bounded(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         (
             {"w": {"dtype": "F32", "shape": [100000, 100000], "data_offsets": [0, 16]}},
@@ -346,11 +346,11 @@ def bounded(path: Path) -> str:
     ],
 )
 def test_headers_of_safetensors_are_held_against_the_file(
-    tmp_path: Path, header: Any, said: str
+    tmp_path: Path, header: Any, message: str
 ) -> None:
     text = json.dumps(header).encode()
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
-    with pytest.raises(DataError, match=f"not a readable safetensors file .*{said}"):
+    with pytest.raises(DataError, match=f"not a readable safetensors file .*{message}"):
         read(tmp_path / "a.safetensors")
 
 
@@ -362,7 +362,7 @@ def test_tensors_that_lie_about_themselves(tmp_path: Path, elsewhere: type[Net])
     data = (tmp_path / "a.pth").read_bytes()
     size = b"K\x04\x85"  # the tuple (4,)
     assert data.count(size) == 1
-    for broken, said in (
+    for broken, message in (
         (data.replace(size, b"K\x09\x85"), "does not lie in its storage"),
         (data[:-3], "in the middle"),
         (data[: len(data) // 2], "cannot be read"),
@@ -370,7 +370,7 @@ def test_tensors_that_lie_about_themselves(tmp_path: Path, elsewhere: type[Net])
         (data[:-24] + struct.pack("<q", 2**40) + data[-16:], "numbers, not 4"),
     ):
         (tmp_path / "b.pth").write_bytes(broken)
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             read(tmp_path / "b.pth")
 
 

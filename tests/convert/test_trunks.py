@@ -23,15 +23,15 @@ State = dict[str, Tensor]
 
 def random_numbers(state: State) -> State:
     """Plausible weights of these shapes: a trunk that neither dies nor explodes."""
-    found = {}
+    tensors = {}
     for name, t in state.items():
         if t.dim() > 1:
-            found[name] = torch.randn(t.shape) * (2 / t[0].numel()) ** 0.5
+            tensors[name] = torch.randn(t.shape) * (2 / t[0].numel()) ** 0.5
         else:
-            found[name] = torch.tensor(3) if t.dim() == 0 else torch.rand(t.shape) * 0.5 + 0.5
+            tensors[name] = torch.tensor(3) if t.dim() == 0 else torch.rand(t.shape) * 0.5 + 0.5
             if name.endswith(("bias", "mean")):
-                found[name] -= 0.75
-    return found
+                tensors[name] -= 0.75
+    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +110,9 @@ def test_hrnet_keeps_its_numbers(tmp_path: Path) -> None:
     state = {n: torch.full(t.shape, i, dtype=t.dtype) for i, (n, t) in enumerate(names.items())}
     torch.save(state, tmp_path / "hrnetv2_w32.pth")
     trunk = hrnet_w32(pretrained=False, reduce=8)
-    found = trunk_weights(tmp_path / "hrnetv2_w32.pth", trunk)
-    assert len(found.used) == 1926 and len(found.dropped) == 30
-    assert set(found.fresh) == {
+    mapping = trunk_weights(tmp_path / "hrnetv2_w32.pth", trunk)
+    assert len(mapping.used) == 1926 and len(mapping.dropped) == 30
+    assert set(mapping.fresh) == {
         f"trunk.reduce.{n}"
         for n in ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var")
     }
@@ -131,9 +131,9 @@ def test_a_trunk_alone_starts_a_training(tmp_path: Path, net: tuple[Any, State])
     recipe = find("bot/bpbreid-table1/market1501")
     method = build.method(replace(recipe, backbone=recipe.backbone.but(pretrained=False)), 5, None)
     start_from(method, tmp_path / "out" / "trunk.safetensors")
-    own = method.state_dict()
-    assert torch.equal(own["trunk.layer3.5.conv2.weight"], state["layer3.5.conv2.weight"])
-    assert torch.equal(own["trunk.stem.1.running_var"], state["bn1.running_var"])
+    ours = method.state_dict()
+    assert torch.equal(ours["trunk.layer3.5.conv2.weight"], state["layer3.5.conv2.weight"])
+    assert torch.equal(ours["trunk.stem.1.running_var"], state["bn1.running_var"])
     with pytest.raises(DataError, match="not a finished model"):
         load(tmp_path / "out" / "trunk.safetensors")
     with torch.device("meta"), pytest.raises(DataError, match="does not fit layout trunk"):
