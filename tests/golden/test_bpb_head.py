@@ -75,8 +75,8 @@ def built(variant: str) -> BPBreID:
             weights.setdefault("/".join([".".join(fields[:2]), ".".join(fields[3:])]), [])  # type: ignore[arg-type]
             weights["/".join([".".join(fields[:2]), ".".join(fields[3:])])].append(value)  # type: ignore[attr-defined]
         else:
-            own = model.state_dict().get(name)
-            weights[name] = value if own is None or own.dim() != 3 else value[None]
+            parameter = model.state_dict().get(name)
+            weights[name] = value if parameter is None or parameter.dim() != 3 else value[None]
     for name in [n for n in weights if "/" in n]:
         stacked = weights.pop(name)
         joined = (
@@ -85,9 +85,9 @@ def built(variant: str) -> BPBreID:
             else (stacked[0] if "num_batches" in name else torch.cat(list(stacked)))
         )
         weights[name.replace("/", ".")] = joined
-    own = set(model.state_dict())
-    left = {name: w for name, w in weights.items() if name in own}
-    assert own == set(left), own ^ set(left)
+    names = set(model.state_dict())
+    left = {name: w for name, w in weights.items() if name in names}
+    assert names == set(left), names ^ set(left)
     model.load_state_dict(left)
     return model
 

@@ -108,14 +108,14 @@ def test_curves_of_the_same_distances() -> None:
     ]
     relevant, valid = (np.stack(side) for side in zip(*masks))
     far = GOLDEN["dist"]
-    roc, found = Roc.of_masks(far, relevant, valid), Searches.of_masks(far, relevant, valid)
-    own, other = far[relevant], far[valid & ~relevant]
+    roc, searches = Roc.of_masks(far, relevant, valid), Searches.of_masks(far, relevant, valid)
+    mated, other = far[relevant], far[valid & ~relevant]
     for rate in (0.01, 0.1):
         allowed = [t for t in np.sort(far.ravel()) if np.mean(other <= t) <= rate]
-        assert roc.tpr_at(rate) == pytest.approx(np.mean(own <= max(allowed, default=-1)))
-    assert found.mated.sum() == 12 and np.flatnonzero(~found.mated).tolist() == [12, 13]
+        assert roc.tpr_at(rate) == pytest.approx(np.mean(mated <= max(allowed, default=-1)))
+    assert searches.mated.sum() == 12 and np.flatnonzero(~searches.mated).tolist() == [12, 13]
     # Rank-1, told another way
-    assert found.first.sum() == round(12 * float(GOLDEN["market1501/cmc"][0]))
+    assert searches.first.sum() == round(12 * float(GOLDEN["market1501/cmc"][0]))
 
 
 def test_two_queries_by_hand() -> None:

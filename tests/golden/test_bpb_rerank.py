@@ -18,15 +18,15 @@ def test_same_as_the_dense_definition(key: str, rows: int) -> None:
     k1, k2, weight = (float(setting.split("=")[1]) for setting in settings.split(","))
     qq, qg, gg = (GOLDEN[f"{kind}/{side}"] for side in ("qq", "qg", "gg"))
     everyone = np.block([[qq, qg], [qg.T, gg]]).astype(np.float32)
-    asked: list[int] = []
+    sizes: list[int] = []
 
-    def far(at: slice) -> np.ndarray:
-        asked.append(at.stop - at.start)
-        return everyone[at]
+    def far(span: slice) -> np.ndarray:
+        sizes.append(span.stop - span.start)
+        return everyone[span]
 
-    found = list(KReciprocal(int(k1), int(k2), weight).blocks(far, len(qq), len(everyone), rows))
-    assert [at.start for at, _ in found] == list(range(0, len(qq), rows))
+    blocks = list(KReciprocal(int(k1), int(k2), weight).blocks(far, len(qq), len(everyone), rows))
+    assert [span.start for span, _ in blocks] == list(range(0, len(qq), rows))
     np.testing.assert_allclose(
-        np.concatenate([block for _, block in found]), GOLDEN[key], atol=1e-5
+        np.concatenate([block for _, block in blocks]), GOLDEN[key], atol=1e-5
     )
-    assert max(asked) <= rows  # never the whole matrix at once
+    assert max(sizes) <= rows  # never the whole matrix at once

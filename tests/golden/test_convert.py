@@ -121,9 +121,9 @@ def test_isp(tmp_path: Path, given: Callable[[str, int], None], names: str) -> N
         method.id[ours](out.groups[group])
         for ours, group in (("joined", "parts"), ("global", "global"), ("foreground", "foreground"))  # type: ignore[index,operator]
     ]
-    for word, found in zip(("part", "global", "fore"), scores, strict=True):
+    for word, score in zip(("part", "global", "fore"), scores, strict=True):
         neck = e.vectors[:, 0].split((24, 8, 8), 1)[("part", "global", "fore").index(word)]
-        close(found.flatten(1), (neck @ tensor(z[f"fc_{word}_weight"]).T).detach())
+        close(score.flatten(1), (neck @ tensor(z[f"fc_{word}_weight"]).T).detach())
 
 
 def test_isp_on_occluded_data(tmp_path: Path, given: Callable[[str, int], None]) -> None:
@@ -274,8 +274,8 @@ def compare_bpb(method: Method, out: Output, variant: str) -> Embeddings:
         ("id_parts", "parts", "parts"),
     ):
         if ours in method.id:  # type: ignore[operator]
-            found = method.id[ours](out.groups[group])  # type: ignore[index,operator]
-            close(found.flatten(), expected["id_cls_scores"][theirs].flatten(), 2e-3)
+            scores = method.id[ours](out.groups[group])  # type: ignore[index,operator]
+            close(scores.flatten(), expected["id_cls_scores"][theirs].flatten(), 2e-3)
     return method.embed(out)
 
 

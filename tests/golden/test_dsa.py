@@ -64,9 +64,9 @@ def test_table1_s_parameters_and_shapes() -> None:
             assert list(x.shape) == [2, branches * rest[0], *rest[1:]], name
         for name in ("global", "parts"):
             assert list(guide.heads[name](x).shape) == [2, 2048, 8, 8]
-        found = guide(torch.empty(2, *known["shapes"]["input"]))
-    assert list(found["global"].shape) == [2, *known["shapes"]["d_G"]]
-    assert list(found["parts"].flatten(1).shape) == [2, *known["shapes"]["d_L"]]
+        maps = guide(torch.empty(2, *known["shapes"]["input"]))
+    assert list(maps["global"].shape) == [2, *known["shapes"]["d_G"]]
+    assert list(maps["parts"].flatten(1).shape) == [2, *known["shapes"]["d_L"]]
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ class Fixed(nn.Module):
     def __init__(self, losses: list[float], ids: Tensor) -> None:
         super().__init__()
         ahead = -torch.tensor(losses).expm1().log()  # log(1 + e^-x) = loss
-        own = nn.functional.one_hot(ids)[:, None].float()
-        self.logits = own * ahead[None, :, None]
+        one_hot = nn.functional.one_hot(ids)[:, None].float()
+        self.logits = one_hot * ahead[None, :, None]
 
     def forward(self, e: Embeddings) -> Tensor:
         return self.logits

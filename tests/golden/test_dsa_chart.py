@@ -52,9 +52,9 @@ def test_chart_result_and_its_place_in_the_image(tmp_path: Path) -> None:
         ],
         tmp_path / "a.pt",
     )
-    (found,) = read_dump(tmp_path / "a.pt")["a.jpg"]
-    np.testing.assert_array_equal(place(found, height, width).labels, z["full_iuv"][0])
-    np.testing.assert_allclose(place(found, height, width).uv, z["full_iuv"][1:], atol=1e-6)
+    (detection,) = read_dump(tmp_path / "a.pt")["a.jpg"]
+    np.testing.assert_array_equal(place(detection, height, width).labels, z["full_iuv"][0])
+    np.testing.assert_allclose(place(detection, height, width).uv, z["full_iuv"][1:], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,9 @@ def test_pictures_in_either_order(tmp_path: Path, name: str, saved: str) -> None
     z = golden("dsa_warp")
     Image.fromarray(z[saved]).save(tmp_path / name)
     for order in ("auto", "vui" if saved == "iuv_png_pil_order" else "iuv"):
-        found = read_iuv(tmp_path / name, order=order)  # type: ignore[arg-type]
-        np.testing.assert_array_equal(found.labels, z["labels"])
+        surfaces = read_iuv(tmp_path / name, order=order)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(surfaces.labels, z["labels"])
         uv = np.stack([z["u"], z["v"]]).clip(0, 1) * (z["labels"] > 0)
-        np.testing.assert_allclose(found.uv, np.floor(255 * uv + 1e-9) / 255, atol=1e-6)
-    assert found.uv[0, 2, 1] == np.float32(127 / 255)  # u = .50 on file is .498: row 1 of 4, not 2
+        np.testing.assert_allclose(surfaces.uv, np.floor(255 * uv + 1e-9) / 255, atol=1e-6)
+    # u = .50 on file is .498: row 1 of 4, not 2
+    assert surfaces.uv[0, 2, 1] == np.float32(127 / 255)

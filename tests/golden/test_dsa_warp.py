@@ -73,8 +73,8 @@ def test_mirroring() -> None:
 def test_boxes_of_the_coarse_variant() -> None:
     pixels, labels, _ = inputs()
     want = TABLES["warp"]["csa_boxes_y0x0y1x1"]
-    found = boxes(labels)[0]
-    assert {str(p + 1): box.tolist() for p, box in enumerate(found) if box.any()} == want
+    extents = boxes(labels)[0]
+    assert {str(p + 1): box.tolist() for p, box in enumerate(extents) if box.any()} == want
     tiles, count = coarse(pixels, labels, SIZE)
     assert [p + 1 for p in range(24) if count[0, p].any()] == TABLES["warp"]["present_parts"]
     # feet and legs are single pixels here: the whole tile is that pixel
@@ -86,20 +86,20 @@ def test_boxes_of_the_coarse_variant() -> None:
 
 
 def test_tables() -> None:
-    told = TABLES["densepose"]
-    assert [name.replace("_", " ") for name in told["names24"][1:]] == list(CHARTS)
-    assert list(LEFT_RIGHT) == told["sym24"]
-    assert sorted(FLIP_U) == told["hflip_u"] and sorted(FLIP_V) == told["hflip_v"]
-    assert sorted(ALIGN["lr"][0]) == told["lr_flip_u"] and not ALIGN["lr"][1]
-    assert ALIGN["lr_fb"][0] - ALIGN["lr"][0] == {*told["fb_flip_u"], *told["fb_rot180"]}
-    assert sorted(ALIGN["lr_fb"][1]) == told["fb_rot180"]
+    table = TABLES["densepose"]
+    assert [name.replace("_", " ") for name in table["names24"][1:]] == list(CHARTS)
+    assert list(LEFT_RIGHT) == table["sym24"]
+    assert sorted(FLIP_U) == table["hflip_u"] and sorted(FLIP_V) == table["hflip_v"]
+    assert sorted(ALIGN["lr"][0]) == table["lr_flip_u"] and not ALIGN["lr"][1]
+    assert ALIGN["lr_fb"][0] - ALIGN["lr"][0] == {*table["fb_flip_u"], *table["fb_rot180"]}
+    assert sorted(ALIGN["lr_fb"][1]) == table["fb_rot180"]
 
 
 def test_merging_tree() -> None:
-    told = TABLES["merging"]
-    assert [list(group) for group in MERGE_LR] == told["level1_part_ids"]
-    assert [list(group) for group in MERGE_FB] == told["level2_group_ids"]
-    assert list(REGIONS) == told["level2_names"]
-    level1 = [sum(told["input"][p - 1] for p in group) for group in MERGE_LR]
-    assert level1 == told["level1_sum"]
-    assert [sum(level1[g] for g in group) for group in MERGE_FB] == told["level2_sum"]
+    table = TABLES["merging"]
+    assert [list(group) for group in MERGE_LR] == table["level1_part_ids"]
+    assert [list(group) for group in MERGE_FB] == table["level2_group_ids"]
+    assert list(REGIONS) == table["level2_names"]
+    level1 = [sum(table["input"][p - 1] for p in group) for group in MERGE_LR]
+    assert level1 == table["level1_sum"]
+    assert [sum(level1[g] for g in group) for group in MERGE_FB] == table["level2_sum"]

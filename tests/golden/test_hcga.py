@@ -81,8 +81,8 @@ def test_background_loss_on_one_camera(norm: Any) -> None:
     z = golden("hcga_d_hcnet_losses")
     pairs = adjacent(tensor(z["camids"]))
     assert pairs.tolist() == [[0, 1], [2, 3]]
-    found = background_loss(tensor(z["pred"]), pairs, norm).item()
-    assert found == pytest.approx(float(z[f"{norm}_l_img_same_camera_proposed"]), abs=1e-5)
+    loss = background_loss(tensor(z["pred"]), pairs, norm).item()
+    assert loss == pytest.approx(float(z[f"{norm}_l_img_same_camera_proposed"]), abs=1e-5)
 
 
 def test_decoder() -> None:
@@ -118,8 +118,8 @@ def test_label_reassignment() -> None:
     assert background_labels(labels) == z["background_labels_ref"].tolist()
     for name in ("structure_K4", "structure_K6", "mean_K4", "mean_K6"):
         how, C = name.split("_K")
-        found, front = reassign(labels, int(C) - 1, how)  # type: ignore[arg-type]
-        np.testing.assert_array_equal(found, z[name])
+        assignment, front = reassign(labels, int(C) - 1, how)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(assignment, z[name])
         assert front == 9
 
 
@@ -127,15 +127,15 @@ def test_label_reassignment() -> None:
 @pytest.mark.parametrize("how", ["structure", "mean"])
 def test_label_reassignment_of_few(case: str, front: int, how: Any) -> None:
     z = golden("hcga_e_cplr")
-    found, count = reassign(tensor(z[case]), 3, how)
-    np.testing.assert_array_equal(found, z[f"{case}_{how}_K4"])
+    assignment, count = reassign(tensor(z[case]), 3, how)
+    np.testing.assert_array_equal(assignment, z[f"{case}_{how}_K4"])
     assert count == front
 
 
 @pytest.mark.parametrize("how", ["structure", "mean"])
 def test_all_background_is_said_and_not_raised(how: Any) -> None:
-    found, front = reassign(torch.zeros(2, 64, 32, dtype=torch.int64), 3, how)
-    assert front == 0 and not found.any()
+    assignment, front = reassign(torch.zeros(2, 64, 32, dtype=torch.int64), 3, how)
+    assert front == 0 and not assignment.any()
 
 
 class Features(nn.Module):
@@ -194,8 +194,8 @@ def test_description() -> None:
     joined = built(
         z, **options, matching="concat", described=("global", "foreground", "parts")
     ).eval()
-    found = joined.embed(joined(tensor(z["M"]))).vectors.detach()[:, 0]
-    np.testing.assert_allclose(found, z["test_concat_global_fore_part"], atol=1e-5)
+    vectors = joined.embed(joined(tensor(z["M"]))).vectors.detach()[:, 0]
+    np.testing.assert_allclose(vectors, z["test_concat_global_fore_part"], atol=1e-5)
 
 
 def test_matching() -> None:

@@ -228,15 +228,17 @@ def test_released_matching_and_eq10() -> None:
     np.testing.assert_array_equal(full.first[:, None] <= np.arange(1, 81), z["cmc_per_query"])
     np.testing.assert_allclose(list(full.cmc.values()), z["cmc"], atol=1e-6)
     for top, listed, query in zip(full.top, z["ranking"], range(n)):
-        own = (z["pids"][n:] == z["pids"][query]) & (z["camids"][n:] == z["camids"][query])
-        np.testing.assert_array_equal(top[top >= 0], [image for image in listed if not own[image]])
+        excluded = (z["pids"][n:] == z["pids"][query]) & (z["camids"][n:] == z["camids"][query])
+        np.testing.assert_array_equal(
+            top[top >= 0], [image for image in listed if not excluded[image]]
+        )
     two = [
-        Embeddings.single(name, tensor(z["global_fore"])[:, at])
-        for name, at in (("global", slice(0, 8)), ("foreground", slice(8, 16)))
+        Embeddings.single(name, tensor(z["global_fore"])[:, columns])
+        for name, columns in (("global", slice(0, 8)), ("foreground", slice(8, 16)))
     ]
     paper = Embeddings.cat(*two, Embeddings(parts, visible, names))
-    found = PartDistance("cosine")(paper.rows(slice(0, n)), paper.rows(slice(n, None)))
-    np.testing.assert_allclose(found, z["dist_eq10_proposed"], atol=1e-5)
+    distances = PartDistance("cosine")(paper.rows(slice(0, n)), paper.rows(slice(n, None)))
+    np.testing.assert_allclose(distances, z["dist_eq10_proposed"], atol=1e-5)
 
 
 def test_matching_without_visibility() -> None:
@@ -260,9 +262,9 @@ def test_re_ranking_without_visibility() -> None:
     blocks = rerank(
         PartDistance("unit_euclidean"), e.rows(slice(0, n)), e.rows(slice(n, None)), rows=30
     )
-    found = torch.cat([block for _, block in blocks])
+    distances = torch.cat([block for _, block in blocks])
     # made in half precision
-    np.testing.assert_allclose(found, z["rerank_k1_6_k2_3_l03"], atol=5e-3)
+    np.testing.assert_allclose(distances, z["rerank_k1_6_k2_3_l03"], atol=5e-3)
 
 
 def test_activation() -> None:
@@ -364,8 +366,8 @@ def test_learning_rate() -> None:
     stage = find("isp/released/dukemtmc").stages[0]
     expected = golden("isp_i_schedule_aug")["lr_epoch1_to_120"]
     # the released code counts epochs from 1
-    found = [stage.lr * factor(stage, epoch) for epoch in range(1, 121)]
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    rates = [stage.lr * factor(stage, epoch) for epoch in range(1, 121)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-9)
 
 
 def test_erasing_moves_labels_by_the_box_not_by_its_image_coordinates() -> None:

@@ -28,15 +28,15 @@ def test_parts(key: str, parts: str) -> None:
     stays as it is.
     """
     np.testing.assert_array_equal(lookup(SOURCES["lip"].sets[parts])[LIP], GOLDEN[key])
-    found = to_parts(LIP, "lip", parts, allow_missing_parts=parts == "seven")
+    labels = to_parts(LIP, "lip", parts, allow_missing_parts=parts == "seven")
     geometry = {"five_v": SOURCES["lip"].torso, "eight": (3, 8, 9, 12)}.get(parts, ())
     by_table = ~np.isin(LIP, geometry)
-    np.testing.assert_array_equal(found[by_table], GOLDEN[key][by_table])
+    np.testing.assert_array_equal(labels[by_table], GOLDEN[key][by_table])
     if parts == "eight":
         # trousers beside the left leg, one column nearer than the right shoe
-        assert found[1, 1] == 5
+        assert labels[1, 1] == 5
     if parts == "five_v":
-        assert found[0, 3] == 3  # one row of torso: its middle is not above the middle
+        assert labels[0, 3] == 3  # one row of torso: its middle is not above the middle
 
 
 def test_mirror() -> None:

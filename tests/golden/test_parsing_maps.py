@@ -94,10 +94,10 @@ def test_isp_masks(name: str) -> None:
     classes = np.arange(len(SOURCES[name].classes), dtype=np.uint8)[None]
     masks = isp_masks(classes, name)
     assert tuple(masks) == ISP_MASKS
-    assert {mask: np.flatnonzero(found).tolist() for mask, found in masks.items()} == {
+    assert {mask: np.flatnonzero(pixels).tolist() for mask, pixels in masks.items()} == {
         mask: sorted(members) for mask, members in RECORDED[name]["isp"].items()
     }
-    assert [mask for mask, found in masks.items() if not found.any()] == RECORDED[name][
+    assert [mask for mask, pixels in masks.items() if not pixels.any()] == RECORDED[name][
         "empty"
     ].get("isp", [])
 
