@@ -62,7 +62,7 @@ def documented() -> Mapping[str, Any]:
         members = modules.setdefault(getattr(inference, name).__module__, set())
         if members is not None:
             members.add(name)
-    found = {}
+    entries = {}
     for name, members in modules.items():
         for key, value in vars(import_module(name)).items():
             if (
@@ -71,8 +71,8 @@ def documented() -> Mapping[str, Any]:
                 and getattr(value, "__module__", None) == name
                 and _takes(value)
             ):
-                found[f"{name}.{key}"] = value
-    return found
+                entries[f"{name}.{key}"] = value
+    return entries
 
 
 def _takes(value: Any) -> bool:
@@ -97,13 +97,13 @@ def needed(value: Any) -> list[str]:
     ]
 
 
-def called(name: str, junk: str, at: str | None) -> Any:
-    """It, with junk for all that it needs, or for the argument ``at`` alone if there is a good
-    call of it.
+def called(name: str, junk: str, argument: str | None) -> Any:
+    """It, with junk for all that it needs, or for one ``argument`` alone if there is a good call
+    of it.
     """
-    if at is not None:
+    if argument is not None:
         function, given = GOOD[name](material())
-        return function(**{**given, at: JUNK[junk]()})
+        return function(**{**given, argument: JUNK[junk]()})
     value = documented()[name]
     places, words = [], {}
     for p in inspect.signature(value).parameters.values():
@@ -111,8 +111,8 @@ def called(name: str, junk: str, at: str | None) -> Any:
             places.append(JUNK[junk]())
         elif p.default is p.empty and p.kind == p.KEYWORD_ONLY:
             words[p.name] = JUNK[junk]()
-    found = value(*places, **words)
-    return list(found) if isinstance(found, Iterator) else found
+    output = value(*places, **words)
+    return list(output) if isinstance(output, Iterator) else output
 
 
 @dataclass(frozen=True)

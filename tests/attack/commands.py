@@ -57,7 +57,7 @@ def run(arguments: list[str], folder: Path) -> str:
     is_report = "thing(s) to look at" in out.text  # `data check` lists what it finds
     if code != 2 or not (lines or is_report):
         raise Unsound(f"exit status {code}: {err.text[-300:]}")
-    said = [line for line in lines if line.startswith("partreid: ")]
-    if len(said) != 1 and not is_report:
+    sentences = [line for line in lines if line.startswith("partreid: ")]
+    if len(sentences) != 1 and not is_report:
         raise Unsound(f"not one sentence: {err.text[-500:]}")
-    raise DataError(said[0].removeprefix("partreid: ") if said else out.text[-300:])
+    raise DataError(sentences[0].removeprefix("partreid: ") if sentences else out.text[-300:])

@@ -1,7 +1,7 @@
 """One warden for each test worker, and a longer fuzz on demand.
 
-Every test run tries an even share of the bad files and of the strange command lines; ``make attack``
-tries all of them, see ``share.py``.
+Every test run tries an even share of the bad files and of the strange command lines; ``make
+attack`` tries all of them, see ``share.py``.
 """
 
 import os
@@ -16,9 +16,9 @@ from tests.attack.stage import Stage
 
 @pytest.fixture(scope="session")
 def warden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warden]:
-    found = Warden(tmp_path_factory.mktemp("warden"), tmp_path_factory.getbasetemp())
-    yield found
-    found.close()
+    keeper = Warden(tmp_path_factory.mktemp("warden"), tmp_path_factory.getbasetemp())
+    yield keeper
+    keeper.close()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -53,12 +53,12 @@ class Unsound(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one reading ended. said: the sentence, the end of the traceback, or the signal. grown:
-    bytes.
+    """How one reading ended. message: the sentence, the end of the traceback, or the signal.
+    grown: bytes.
     """
 
     kind: Kind
-    said: str = ""
+    message: str = ""
     seconds: float = 0.0
     grown: int = 0
 
@@ -73,11 +73,14 @@ class Outcome:
         """
         ours = [
             line.strip()
-            for line in self.said.splitlines()
+            for line in self.message.splitlines()
             if "/partreid/" in line and line.startswith("  File")
         ]
-        last = self.said.strip().splitlines()[-1:] or [""]
-        return f"{self.kind}: {ours[-1].split('/partreid/')[-1] if ours else ''} {last[0].partition(':')[0]}"
+        last = self.message.strip().splitlines()[-1:] or [""]
+        return (
+            f"{self.kind}: {ours[-1].split('/partreid/')[-1] if ours else ''} "
+            f"{last[0].partition(':')[0]}"
+        )
 
 
 class Warden:
@@ -128,11 +131,11 @@ class Warden:
         """
         return self._do({"what": "door", "name": door, "root": str(root), "warm": warm})
 
-    def call(self, name: str, junk: str, at: str | None = None) -> Outcome:
+    def call(self, name: str, junk: str, argument: str | None = None) -> Outcome:
         """What comes of a documented function if it is given ``junk``, see
         :mod:`tests.attack.calls`.
         """
-        return self._do({"what": "call", "name": name, "junk": junk, "at": at, "warm": False})
+        return self._do({"what": "call", "name": name, "junk": junk, "at": argument, "warm": False})
 
     def command(self, arguments: Sequence[str], folder: Path) -> Outcome:
         """What comes of ``partreid ARGUMENTS`` in a folder: a result if all is well, refused if

@@ -55,8 +55,8 @@ def mutant(valid: bytes, kind: str, number: int, seed: int = 0) -> bytes:
 
 def _flip(data: bytes, draw: Draw) -> bytes:
     out = bytearray(data)
-    for at in draw.integers(0, len(out), int(draw.integers(1, 9))):
-        out[at] ^= 1 << int(draw.integers(8))
+    for position in draw.integers(0, len(out), int(draw.integers(1, 9))):
+        out[position] ^= 1 << int(draw.integers(8))
     return bytes(out)
 
 
@@ -72,13 +72,17 @@ def _cut(data: bytes, draw: Draw) -> bytes:
 
 
 def _drop(data: bytes, draw: Draw) -> bytes:
-    at = int(draw.integers(len(data)))
-    return data[:at] + data[at + int(draw.integers(1, 64)) :]
+    position = int(draw.integers(len(data)))
+    return data[:position] + data[position + int(draw.integers(1, 64)) :]
 
 
 def _double(data: bytes, draw: Draw) -> bytes:
-    at, many = int(draw.integers(len(data))), int(draw.integers(1, 64))
-    return data[:at] + data[at : at + many] * int(draw.integers(2, 9)) + data[at + many :]
+    position, many = int(draw.integers(len(data))), int(draw.integers(1, 64))
+    return (
+        data[:position]
+        + data[position : position + many] * int(draw.integers(2, 9))
+        + data[position + many :]
+    )
 
 
 def _splice(data: bytes, draw: Draw) -> bytes:
@@ -90,18 +94,18 @@ def _splice(data: bytes, draw: Draw) -> bytes:
 def _number(data: bytes, draw: Draw) -> bytes:
     """A length or an offset overwritten, in either byte order."""
     size = int(draw.choice((1, 2, 4, 8)))
-    at = int(draw.integers(max(len(data) - size, 1)))
+    position = int(draw.integers(max(len(data) - size, 1)))
     value = NUMBERS[int(draw.integers(len(NUMBERS)))] & (2 ** (8 * size) - 1)
     return (
-        data[:at]
+        data[:position]
         + value.to_bytes(size, "little" if draw.random() < 0.5 else "big")
-        + data[at + size :]
+        + data[position + size :]
     )
 
 
 def _noise(data: bytes, draw: Draw) -> bytes:
-    at = int(draw.integers(len(data)))
-    return data[:at] + draw.bytes(int(draw.integers(1, 64))) + data[at:]
+    position = int(draw.integers(len(data)))
+    return data[:position] + draw.bytes(int(draw.integers(1, 64))) + data[position:]
 
 
 BYTES: tuple[Callable[[bytes, Draw], bytes], ...] = (
@@ -160,8 +164,8 @@ def _json(valid: bytes, draw: Draw) -> bytes:
 
 def _lines(valid: bytes, draw: Draw) -> bytes:
     lines = valid.decode().splitlines()
-    at = int(draw.integers(len(lines)))
-    lines[at] = text(_changed(json.loads(lines[at]), draw))
+    index = int(draw.integers(len(lines)))
+    lines[index] = text(_changed(json.loads(lines[index]), draw))
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")
 
 
@@ -178,8 +182,8 @@ def _tensors(valid: bytes, draw: Draw) -> bytes:
     if draw.random() < 0.5:
         return closed(_changed(header, draw), body)
     out = bytearray(body)  # numbers, sometimes large ones
-    for at in draw.integers(0, len(out) // 4, 3):
-        out[4 * at : 4 * at + 4] = struct.pack(
+    for index in draw.integers(0, len(out) // 4, 3):
+        out[4 * index : 4 * index + 4] = struct.pack(
             "<f", float(draw.choice((np.nan, np.inf, -1e38, 1e-40, 0.0, 7.0)))
         )
     return closed(header, bytes(out))

@@ -35,7 +35,7 @@ class Door:
     place: str
     lay: Callable[[Path], object]
     read: Callable[[Path], Any]
-    sound: Callable[[Any], object] = lambda found: None
+    sound: Callable[[Any], object] = lambda output: None
     tolerant: bool = False
     fresh: bool = False
     cost: int = 5
@@ -356,12 +356,12 @@ RUNS = {
         for what, make in (("checkpoint", runs.weights), ("module", runs.whole_module))
         for kind in ("zip", "legacy")
     },
-    "model": Door("model", "model.safetensors", runs.run, tries.asked, tries.finite, cost=120),
+    "model": Door("model", "model.safetensors", runs.run, tries.loaded, tries.finite, cost=120),
     "global model": Door(
         "model",
         "model.safetensors",
         partial(runs.run, method="bot"),
-        tries.asked,
+        tries.loaded,
         tries.finite,
         cost=90,
     ),

@@ -39,9 +39,9 @@ def recipe(method: str = "bpbreid") -> Recipe:
 
 @cache
 def scheme() -> PartScheme:
-    found = build.cue(recipe().cues["parts"], Benchmark("crops", Path(), (), {}, ())).scheme
-    assert found is not None
-    return found
+    part_scheme = build.cue(recipe().cues["parts"], Benchmark("crops", Path(), (), {}, ())).scheme
+    assert part_scheme is not None
+    return part_scheme
 
 
 @cache
@@ -75,9 +75,10 @@ def weights(kind: str) -> bytes:
     tensor but its shape.
     """
     with torch.device("meta"):
-        own = BACKBONES["small"](width=8).state_dict()
+        state = BACKBONES["small"](width=8).state_dict()
     tensors = {
-        f"module.{name}": torch.zeros(t.shape, dtype=t.dtype) for name, t in list(own.items())[:12]
+        f"module.{name}": torch.zeros(t.shape, dtype=t.dtype)
+        for name, t in list(state.items())[:12]
     }
     file = io.BytesIO()
     if kind == "safetensors":

@@ -32,9 +32,9 @@ def main() -> None:
     else:
         next(one for one in bad(door.kind, valid) if one.name == which[0]).write(path)
     print(f"reading {path}", flush=True)
-    found = door.read(root)
-    print(f"result: {found!r:.1000}")
-    door.sound(found)
+    output = door.read(root)
+    print(f"result: {output!r:.1000}")
+    door.sound(output)
 
 
 if __name__ == "__main__":

@@ -59,5 +59,5 @@ class Stage:
             and not self.door.tolerant
             and bad.name not in self.door.fine
         ):
-            return Outcome("accepted", outcome.said, outcome.seconds, outcome.grown)
+            return Outcome("accepted", outcome.message, outcome.seconds, outcome.grown)
         return outcome

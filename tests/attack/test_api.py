@@ -14,16 +14,16 @@ def test_a_documented_function_says_what_it_takes(warden: Warden, name: str) -> 
     for junk in JUNK:
         outcome = warden.call(name, junk)
         if not outcome.good:
-            wrong.append(f"{junk}: {outcome.kind}, {outcome.said[-300:]}")
+            wrong.append(f"{junk}: {outcome.kind}, {outcome.message[-300:]}")
     assert not wrong, f"{len(wrong)} of {len(JUNK)}:\n" + "\n".join(wrong[:5])
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_each_argument_alone(warden: Warden, name: str) -> None:
     wrong = []
-    for at in GOOD[name](material())[1]:
+    for argument in GOOD[name](material())[1]:
         for junk in JUNK:
-            outcome = warden.call(name, junk, at)
+            outcome = warden.call(name, junk, argument)
             if not outcome.good:
-                wrong.append(f"{at} is {junk}: {outcome.kind}, {outcome.said[-300:]}")
+                wrong.append(f"{argument} is {junk}: {outcome.kind}, {outcome.message[-300:]}")
     assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:10])

@@ -243,14 +243,14 @@ def _lay(folder: Path) -> None:
 def variants(words: tuple[str, ...], outside: bool) -> Iterator[tuple[str, ...]]:
     """The command with each word in turn replaced by strange ones, and with one more or less."""
     places = (*TEXTS, *PATHS, *(OUTSIDE if outside else ()))
-    for at in range(1, len(words)):
-        is_option, value = words[at].startswith("--"), words[at].replace(".", "").isdigit()
+    for index in range(1, len(words)):
+        is_option, value = words[index].startswith("--"), words[index].replace(".", "").isdigit()
         for strange in NUMBERS if value else () if is_option else places:
-            yield (*words[:at], strange, *words[at + 1 :])
+            yield (*words[:index], strange, *words[index + 1 :])
         if is_option:
-            yield words[: at + 1]
-            yield (*words, words[at])
-            yield (*words[:at], words[at] + "x", *words[at + 1 :])
+            yield words[: index + 1]
+            yield (*words, words[index])
+            yield (*words[:index], words[index] + "x", *words[index + 1 :])
     for more in ("--nonsense", "--device", "-h0", "\udce9", "[/red]", "=", "--=x"):
         yield (*words, more)
 
@@ -270,7 +270,7 @@ def test_strange_words(warden: Warden, folder: Path, command: str) -> None:
     ):
         outcome = warden.command(words, folder)
         if not outcome.good:
-            wrong.append(f"{[w[:60] for w in words]}: {outcome.kind}\n{outcome.said[-500:]}")
+            wrong.append(f"{[w[:60] for w in words]}: {outcome.kind}\n{outcome.message[-500:]}")
     assert not wrong, f"{len(wrong)} of {len(every)} wrong:\n" + "\n".join(wrong[:15])
 
 
@@ -356,5 +356,5 @@ def test_strange_names_of_files(warden: Warden, folder: Path, what: str) -> None
             [f"./{w}" if w == name and w.startswith("-") else w for w in words], folder
         )
         if outcome.kind != "result":
-            wrong.append(f"{name[:40]!r}: {outcome.kind}\n{outcome.said[-500:]}")
+            wrong.append(f"{name[:40]!r}: {outcome.kind}\n{outcome.message[-500:]}")
     assert not wrong, f"{len(wrong)} of {len(STRANGE)} wrong:\n" + "\n".join(wrong[:8])

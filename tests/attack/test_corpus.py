@@ -21,5 +21,5 @@ def test_every_bad_file_is_answered_with_a_sentence(
     for one in share(list(bad(here.door.kind, here.valid)), here.door.cost):
         outcome = here.attack(one)
         if not outcome.good:
-            wrong.append(f"{one.name}: {outcome.kind}\n{outcome.said[-600:]}")
+            wrong.append(f"{one.name}: {outcome.kind}\n{outcome.message[-600:]}")
     assert not wrong, f"{len(wrong)} at the door '{door}':\n" + "\n".join(wrong[:20])

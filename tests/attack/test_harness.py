@@ -20,13 +20,13 @@ ENDS = {
 def test_everything_that_a_reader_must_not_do_is_seen(warden: Warden, act: str) -> None:
     outcome = warden.act(act)
     if act == "outside":
-        assert not warden.fenced or (outcome.said == "'held'" and not OUTSIDE.exists())
+        assert not warden.fenced or (outcome.message == "'held'" and not OUTSIDE.exists())
         OUTSIDE.unlink(missing_ok=True)
     # on a busy machine the clock runs out first
     wanted = {"slow": ("slow", "hang")}.get(act, (ENDS.get(act, act),))
     assert outcome.kind in wanted, outcome
     assert outcome.good == (outcome.kind in ("result", "refused"))
-    assert warden.act("refused").said == "this is no picture; give another"
+    assert warden.act("refused").message == "this is no picture; give another"
 
 
 def test_a_mutant_is_the_same_everywhere_and_no_two_are_alike() -> None:

@@ -42,7 +42,7 @@ def test_random_changes_are_answered_with_a_sentence_or_a_sound_result(
         outcome = here.attack(Bad.of(str(number), data, refused=False))
         if not outcome.good:
             wrong.setdefault(
-                outcome.place, f"mutant {number}: {outcome.kind}\n{outcome.said[-600:]}"
+                outcome.place, f"mutant {number}: {outcome.kind}\n{outcome.message[-600:]}"
             )
     assert not wrong, (
         f"{len(wrong)} faults at the door '{door}'; see one again with python -m tests.attack.show "

@@ -41,9 +41,9 @@ from tests.attack.harness import Unsound
 # Sound
 
 
-def parts(found: Any) -> None:
+def parts(items: Any) -> None:
     """Part labels are uint8 [H, W] of the cue's parts, 0 and 255."""
-    for item, scheme in found:
+    for item, scheme in items:
         if item.dtype != np.uint8 or item.ndim != 2 or item.size == 0:
             raise Unsound(f"labels are {item.dtype} {item.shape}")
         strange = set(np.unique(item).tolist()) - {*range(scheme.K + 1), 255}
@@ -51,8 +51,8 @@ def parts(found: Any) -> None:
             raise Unsound(f"labels hold {sorted(strange)[:5]}, there are {scheme.K} parts")
 
 
-def finite(found: Any) -> None:
-    for value in found:
+def finite(values: Any) -> None:
+    for value in values:
         array = (
             value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         )
@@ -76,8 +76,8 @@ def embedded(root: Path) -> Any:
 
 
 def compared(root: Path) -> Any:
-    found = model().compare(root / "a.jpg", root / "b.jpg")
-    return [[found.distance], np.asarray(found.picture())]
+    comparison = model().compare(root / "a.jpg", root / "b.jpg")
+    return [[comparison.distance], np.asarray(comparison.picture())]
 
 
 def data_checked(root: Path) -> Any:
@@ -145,29 +145,29 @@ def dump_imported(root: Path) -> Any:
 
 
 def converted(root: Path, name: str) -> Any:
-    found = read_checkpoint(root / name)
-    if not found:
+    tensors = read_checkpoint(root / name)
+    if not tensors:
         raise Unsound("no tensors and no word")
-    return [(key, value.shape) for key, value in found.items()][:50]
+    return [(key, value.shape) for key, value in tensors.items()][:50]
 
 
-def asked(root: Path) -> Any:
+def loaded(root: Path) -> Any:
     """A model is loaded and used."""
     one = load(root, "cpu")
-    found = one.compare(root / "a.jpg", root / "b.jpg")
+    comparison = one.compare(root / "a.jpg", root / "b.jpg")
     e = one.embed([root / "a.jpg", root / "b.jpg"])
-    return [[found.distance], e.vectors, e.visibility, np.asarray(found.picture())]
+    return [[comparison.distance], e.vectors, e.visibility, np.asarray(comparison.picture())]
 
 
 def decided(root: Path) -> Any:
-    found = load(root, "cpu").compare(root / "a.jpg", root / "b.jpg")
-    if found.probability is None:
-        if not found.reason or found.same:
-            raise Unsound(f"nothing decided for no reason, or called one person: {found.same}")
-        return found.reason
-    if not 0 <= found.probability <= 1:
-        raise Unsound(f"a probability of {found.probability}")
-    return found.probability, found.same
+    comparison = load(root, "cpu").compare(root / "a.jpg", root / "b.jpg")
+    if comparison.probability is None:
+        if not comparison.reason or comparison.same:
+            raise Unsound(f"nothing decided for no reason, or called one person: {comparison.same}")
+        return comparison.reason
+    if not 0 <= comparison.probability <= 1:
+        raise Unsound(f"a probability of {comparison.probability}")
+    return comparison.probability, comparison.same
 
 
 def resumed(root: Path) -> Any:
@@ -213,16 +213,16 @@ def appended(root: Path) -> Any:
 
 def scored_again(root: Path) -> Any:
     """What ``partreid claims`` left of an earlier time."""
-    found = _outcome(runs.recipe("bot"), Benchmark("x", root, (), {}, ()), root, "cpu")
-    return [*found.ap.values(), *found.first.values()]
+    outcome = _outcome(runs.recipe("bot"), Benchmark("x", root, (), {}, ()), root, "cpu")
+    return [*outcome.ap.values(), *outcome.first.values()]
 
 
 # Data sets
 
 
 def read_set(root: Path, name: str) -> Any:
-    found = build.benchmark(name, root)
-    return len(found.train), len(found.query), len(found.gallery)
+    dataset = build.benchmark(name, root)
+    return len(dataset.train), len(dataset.query), len(dataset.gallery)
 
 
 def unpacked(root: Path) -> Any:

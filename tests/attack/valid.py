@@ -250,7 +250,7 @@ def dump(form: str, write: str) -> bytes:
                 boxes_xywh=torch.tensor([[4.0, 8.0, 20.0, 48.0]]),
             ),
         }[form]()
-        found = [
+        content = [
             {
                 "file_name": f"images/{SPLIT}/{STEM}.jpg",
                 "scores": torch.tensor([0.9]),
@@ -260,7 +260,7 @@ def dump(form: str, write: str) -> bytes:
         ]
         file = io.BytesIO()
         if write == "pickle":
-            pickle.dump(found, file)
+            pickle.dump(content, file)
         else:
-            torch.save(found, file, _use_new_zipfile_serialization=write == "zip")
+            torch.save(content, file, _use_new_zipfile_serialization=write == "zip")
     return file.getvalue()

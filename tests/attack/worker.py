@@ -132,22 +132,22 @@ def attempt(job: Job) -> Outcome:
     before, began = _forget_peak(), time.process_time()
     kind: Kind = "result"
     try:
-        found = act()
-        said = f"{found!r:.200}"
-        sound(found)
+        output = act()
+        message = f"{output!r:.200}"
+        sound(output)
     except PartReidError as error:
-        said = str(error)
+        message = str(error)
         kind = (
             "memory"
             if _greedy(error)
             else "wordy"
-            if len(said) > LONGEST or not said.strip()
+            if len(message) > LONGEST or not message.strip()
             else "refused"
         )
     except Unsound as error:
-        kind, said = "unsound", str(error)
+        kind, message = "unsound", str(error)
     except BaseException as error:  # whatever it is
-        kind, said = "memory" if _greedy(error) else "traceback", _end_of(error)
+        kind, message = "memory" if _greedy(error) else "traceback", _end_of(error)
     seconds, grown = time.process_time() - began, _peak() - before
     _limit(None)
     if mark.exists():
@@ -155,7 +155,7 @@ def attempt(job: Job) -> Outcome:
         kind = "ran"
     elif kind in ("result", "refused") and not job["warm"] and (grown > MEMORY or seconds > cpu):
         kind = "memory" if grown > MEMORY else "slow"
-    return Outcome(kind, said[:4000], seconds, grown)
+    return Outcome(kind, message[:4000], seconds, grown)
 
 
 def action(job: Job) -> tuple[Callable[[], Any], Callable[[Any], object]]:
@@ -166,10 +166,10 @@ def action(job: Job) -> tuple[Callable[[], Any], Callable[[Any], object]]:
         door = readers.DOORS[job["name"]]
         return lambda: door.read(Path(job["root"])), door.sound
     if job["what"] == "call":
-        return lambda: calls.called(job["name"], job["junk"], job["at"]), lambda found: None
+        return lambda: calls.called(job["name"], job["junk"], job["at"]), lambda output: None
     if job["what"] == "act":
-        return acts.ACTS[job["name"]], lambda found: None
-    return lambda: commands.run(job["arguments"], Path(job["root"])), lambda found: None
+        return acts.ACTS[job["name"]], lambda output: None
+    return lambda: commands.run(job["arguments"], Path(job["root"])), lambda output: None
 
 
 def _end_of(error: BaseException) -> str:

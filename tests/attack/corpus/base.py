@@ -101,9 +101,9 @@ def anything(valid: bytes) -> Iterator[Bad]:
         yield Bad.of(f"a pickle that calls {function}", runs(function))
 
 
-def flipped(valid: bytes, at: int, value: int) -> bytes:
+def flipped(valid: bytes, position: int, value: int) -> bytes:
     data = bytearray(valid)
-    data[at] = value
+    data[position] = value
     return bytes(data)
 
 

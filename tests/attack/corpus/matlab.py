@@ -147,10 +147,10 @@ def mat5(valid: bytes) -> Iterator[Bad]:
         yield Bad.of(f"a name {name[:20]!r}", saved(filelist=other))
     draw = np.random.default_rng(0)
     for i in range(60):  # the ones that take scipy down are among such as these
-        at = int(draw.integers(128, len(valid)))
+        position = int(draw.integers(128, len(valid)))
         yield Bad.of(
-            f"byte {at} is {i % 256:#x}",
-            flipped(valid, at, int(draw.integers(0, 256))),
+            f"byte {position} is {i % 256:#x}",
+            flipped(valid, position, int(draw.integers(0, 256))),
             refused=False,
         )
 
@@ -275,7 +275,9 @@ def mat73(valid: bytes) -> Iterator[Bad]:
         )
     draw = np.random.default_rng(0)
     for i in range(40):
-        at = int(draw.integers(512, len(valid)))
+        position = int(draw.integers(512, len(valid)))
         yield Bad.of(
-            f"byte {at}, the {i}th", flipped(valid, at, int(draw.integers(0, 256))), refused=False
+            f"byte {position}, the {i}th",
+            flipped(valid, position, int(draw.integers(0, 256))),
+            refused=False,
         )

@@ -245,9 +245,9 @@ def rezipped(data: bytes, change: Any, kind: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(out, "w", kind) as made:
         for name in archive.namelist():
-            found = change(name, archive.read(name))
-            if found is not None:
-                made.writestr(name, found)
+            content = change(name, archive.read(name))
+            if content is not None:
+                made.writestr(name, content)
     return out.getvalue()
 
 
@@ -314,9 +314,9 @@ def small_bomb() -> bytes:
         archive.writestr("a/data.pkl", pickle.dumps({}, 2))
         archive.writestr("a/data/0", b"abcdefgh")
     data = bytearray(file.getvalue())
-    for mark, at in ((b"PK\x03\x04", 18), (b"PK\x01\x02", 20)):
+    for mark, offset in ((b"PK\x03\x04", 18), (b"PK\x01\x02", 20)):
         place = data.rindex(mark)
-        data[place + at : place + at + 8] = struct.pack("<II", 2**32 - 2, 2**32 - 2)
+        data[place + offset : place + offset + 8] = struct.pack("<II", 2**32 - 2, 2**32 - 2)
     return bytes(data)
 
 

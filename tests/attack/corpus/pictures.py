@@ -14,8 +14,8 @@ from tests.attack.corpus.base import POSTSCRIPT, Bad, sparse, zlib_zeros
 
 def chunk(name: bytes, data: bytes, crc: int | None = None) -> bytes:
     """A chunk of a PNG."""
-    found = zlib.crc32(name + data) if crc is None else crc
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", found)
+    checksum = zlib.crc32(name + data) if crc is None else crc
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
 
 
 def png(
@@ -48,8 +48,8 @@ def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
 def jpeg_of(width: int, height: int) -> bytes:
     """A small JPEG whose header says another size."""
     data = bytearray(saved(Image.new("RGB", (16, 16), (90, 20, 20)), "JPEG"))
-    at = data.index(b"\xff\xc0")
-    data[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    position = data.index(b"\xff\xc0")
+    data[position + 5 : position + 9] = struct.pack(">HH", height, width)
     return bytes(data)
 
 
@@ -96,8 +96,8 @@ def tiff(width: int, height: int, **tags: int) -> bytes:
 def looped_tiff() -> bytes:
     """Whose directory follows itself."""
     data = bytearray(tiff(8, 8))
-    at = 8 + 2 + 12 * struct.unpack_from("<H", data, 8)[0]
-    data[at : at + 4] = struct.pack("<I", 8)
+    position = 8 + 2 + 12 * struct.unpack_from("<H", data, 8)[0]
+    data[position : position + 4] = struct.pack("<I", 8)
     return bytes(data)
 
 

@@ -120,21 +120,23 @@ def tensors(valid: bytes) -> Iterator[Bad]:
     from safetensors.numpy import load, save
 
     header, _ = opened(valid)
-    found = {name: value.copy() for name, value in load(valid).items()}
+    arrays = {name: value.copy() for name, value in load(valid).items()}
     meta = header.get("__metadata__", {})
     # By name, for the order of a file's tensors is nobody's; model/ comes before the optimizers of
     # a checkpoint.
     first = next(
         name
-        for name in sorted(found)
-        if found[name].dtype == np.float32 and found[name].ndim > 1 and min(found[name].shape) > 1
+        for name in sorted(arrays)
+        if arrays[name].dtype == np.float32
+        and arrays[name].ndim > 1
+        and min(arrays[name].shape) > 1
     )
 
     def with_(what: str, refused: bool = True, **changed: Any) -> Bad:
-        return Bad.of(what, save({**found, **changed}, meta), refused)
+        return Bad.of(what, save({**arrays, **changed}, meta), refused)
 
     for number in (np.nan, np.inf, -np.inf):
-        wrong = found[first].copy()
+        wrong = arrays[first].copy()
         wrong.flat[0] = number
         yield with_(f"one weight {number}", **{first: wrong})
     yield Bad.of(
@@ -142,20 +144,20 @@ def tensors(valid: bytes) -> Iterator[Bad]:
         save(
             {
                 name: np.full_like(value, np.nan) if value.dtype == np.float32 else value
-                for name, value in found.items()
+                for name, value in arrays.items()
             },
             meta,
         ),
     )
     for dtype in (np.float64, np.float16, np.int64, np.uint8, np.bool_):
-        yield with_(f"a weight of {np.dtype(dtype)}", **{first: found[first].astype(dtype)})
-    yield with_("a weight of another shape", **{first: found[first][..., :1]})
-    yield with_("a weight of no size", **{first: found[first][:0]})
-    yield with_("a weight that is flat", **{first: found[first].ravel()})
-    yield with_("a weight with one dimension more", **{first: found[first][None]})
-    yield Bad.of("one weight missing", save({n: v for n, v in found.items() if n != first}, meta))
+        yield with_(f"a weight of {np.dtype(dtype)}", **{first: arrays[first].astype(dtype)})
+    yield with_("a weight of another shape", **{first: arrays[first][..., :1]})
+    yield with_("a weight of no size", **{first: arrays[first][:0]})
+    yield with_("a weight that is flat", **{first: arrays[first].ravel()})
+    yield with_("a weight with one dimension more", **{first: arrays[first][None]})
+    yield Bad.of("one weight missing", save({n: v for n, v in arrays.items() if n != first}, meta))
     yield with_("one weight too many", x=np.zeros(3, np.float32))
-    yield Bad.of("all names different", save({f"y.{n}": v for n, v in found.items()}, meta))
+    yield Bad.of("all names different", save({f"y.{n}": v for n, v in arrays.items()}, meta))
 
 
 def edited(
