@@ -224,9 +224,8 @@ def test_names_cannot_be_called_or_changed(tmp_path: Path, code: bytes, message:
 def storage(numel: int) -> bytes:
     """Pushes a float storage of so many numbers."""
     return (
-        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\x8a\x08"
-        + struct.pack("<q", numel)
-        + b"NtQ"
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu\x8a\x08" + struct.pack("<q", numel) + b"NtQ"
     )
 
 
@@ -274,7 +273,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "an endless string": (program(b"\x80\x02X\xff\xff\xff\xff."), "cannot be read"),
     "a module within itself": (
         program(
-            b"\x80\x02csome.project\nNet\n)\x81q\x00}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x00ssb."
+            b"\x80\x02csome.project\nNet\n)\x81q\x00}"
+            b"X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x00ssb."
         ),
         "no named tensors",
     ),
@@ -282,7 +282,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         program(
             b"\x80\x02csome.project\nNet\n)\x81"
             + b"".join(
-                b"q\x010csome.project\nNet\n)\x81}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x01ssb"
+                b"q\x010csome.project\nNet\n)\x81}"
+                b"X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x01ssb"
                 for _ in range(5000)
             )
             + b"."
