@@ -1,8 +1,8 @@
 """Distances -> ranks -> scores: numpy arrays or torch tensors in, ids by keyword.
 
-``evaluate`` takes a matrix of distances, ``evaluate_embeddings`` embeddings and a distance, ``rank``
-distances that stream by. No identity is special unless ``distractor=`` or ``junk=`` says so. The
-names below are imported on first use.
+``evaluate`` takes a matrix of distances, ``evaluate_embeddings`` embeddings and a distance,
+``rank`` distances that stream by. No identity is special unless ``distractor=`` or ``junk=`` says
+so. The names below are imported on first use.
 """
 
 from importlib import import_module

@@ -82,10 +82,10 @@ def bootstrap_ranking(
         >>> draw = np.random.default_rng(0)
         >>> ids = np.repeat(np.arange(10), 2)
         >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
-        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> ranking = evaluate(distances, q_ids=ids, g_ids=ids)
         >>> from partreid.metrics import bootstrap_ranking
-        >>> interval = bootstrap_ranking(found, samples=100)["mAP"]
-        >>> interval.low <= interval.value == found.mAP <= interval.high
+        >>> interval = bootstrap_ranking(ranking, samples=100)["mAP"]
+        >>> interval.low <= interval.value == ranking.mAP <= interval.high
         True
     """
     return bootstrap_values(
@@ -121,19 +121,19 @@ def bootstrap_difference(
         >>> draw = np.random.default_rng(0)
         >>> ids = np.repeat(np.arange(10), 2)
         >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
-        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> ranking = evaluate(distances, q_ids=ids, g_ids=ids)
         >>> from partreid.metrics import bootstrap_difference
         >>> better = evaluate(distances - (ids[:, None] == ids), q_ids=ids, g_ids=ids)
-        >>> change = bootstrap_difference(better, found, samples=100)["mAP"]
+        >>> change = bootstrap_difference(better, ranking, samples=100)["mAP"]
         >>> change.value > 0 and change.p < 0.05
         True
     """
     mine, other = same_queries([a, b])
     change = {name: mine[name] - other[name] for name in mine}
     people = a.identities[a.scored]
-    found = bootstrap_values(change, people, samples, seed, level)
+    intervals = bootstrap_values(change, people, samples, seed, level)
     p = _exchanged(change, people, samples, seed)
-    return {name: Difference(i.value, i.low, i.high, p[name]) for name, i in found.items()}
+    return {name: Difference(i.value, i.low, i.high, p[name]) for name, i in intervals.items()}
 
 
 @door
@@ -184,8 +184,8 @@ def over_seeds(
 
     Two sources of error add: the people who were drawn (by each query's mean over the runs) and the
     few seeds (variance between runs over their number). The range is Student's, so three seeds that
-    differ much make it wide. With one run it is :func:`bootstrap_ranking`: what other seeds do remains
-    unknown.
+    differ much make it wide. With one run it is :func:`bootstrap_ranking`: what other seeds do
+    remains unknown.
 
     Args:
         runs: rankings of the same queries.
@@ -206,10 +206,10 @@ def over_seeds(
         >>> draw = np.random.default_rng(0)
         >>> ids = np.repeat(np.arange(10), 2)
         >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
-        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> ranking = evaluate(distances, q_ids=ids, g_ids=ids)
         >>> from partreid.metrics import over_seeds
         >>> again = evaluate(draw.random((20, 20)), q_ids=ids, g_ids=ids)
-        >>> mean = over_seeds([found, again])["mAP"]
+        >>> mean = over_seeds([ranking, again])["mAP"]
         >>> mean.low < mean.value < mean.high
         True
     """
@@ -220,12 +220,12 @@ def over_seeds(
     each = same_queries(runs)
     mean = {name: np.mean([scores[name] for scores in each], 0) for name in each[0]}
     people = runs[0].identities[runs[0].scored]
-    found = {}
+    intervals = {}
     for name, values in mean.items():
         value, seeds = float(values.mean()), by_seed([scores[name] for scores in each], people)
         half, _ = student_t(value, [by_people(values, people), seeds], level)
-        found[name] = Interval(value, value - half, value + half)
-    return found
+        intervals[name] = Interval(value, value - half, value + half)
+    return intervals
 
 
 @door
@@ -264,9 +264,9 @@ def difference_over_seeds(
         >>> draw = np.random.default_rng(0)
         >>> ids = np.repeat(np.arange(10), 2)
         >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
-        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> ranking = evaluate(distances, q_ids=ids, g_ids=ids)
         >>> from partreid.metrics import difference_over_seeds
-        >>> difference_over_seeds([found, found], [found, found])["mAP"].value
+        >>> difference_over_seeds([ranking, ranking], [ranking, ranking])["mAP"].value
         0.0
     """
     _require_draws(samples, seed, level)
@@ -285,7 +285,7 @@ def difference_over_seeds(
             f"the same runs scored in two ways are as many in both; got {len(a)} and {len(b)}"
         )
     people = a[0].identities[a[0].scored]
-    found = {}
+    differences = {}
     for name in each[0]:
         change = np.mean([s[name] for s in mine], 0) - np.mean([s[name] for s in other], 0)
         sides = (
@@ -296,8 +296,8 @@ def difference_over_seeds(
         seeds = [by_seed(side, people) for side in sides]
         value = float(change.mean())
         half, p = student_t(value, [by_people(change, people), together(seeds)], level)
-        found[name] = Difference(value, value - half, value + half, p)
-    return found
+        differences[name] = Difference(value, value - half, value + half, p)
+    return differences
 
 
 @door
@@ -328,7 +328,7 @@ def bootstrap_roc(
         >>> draw = np.random.default_rng(0)
         >>> ids = np.repeat(np.arange(10), 2)
         >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
-        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> ranking = evaluate(distances, q_ids=ids, g_ids=ids)
         >>> from partreid.metrics import bootstrap_roc, roc_curve
         >>> roc = roc_curve(distances, q_ids=ids, g_ids=ids)
         >>> bootstrap_roc(roc, q_ids=ids, samples=50)["EER"].value == roc.eer
@@ -346,7 +346,7 @@ def bootstrap_roc(
     genuine = _histogram(roc.genuine, person[roc.genuine_query], edges, len(people))
     total = np.bincount(person, roc.impostors_of_query, len(people))
     matches = np.bincount(person[roc.genuine_query], minlength=len(people))
-    found: dict[str, list[float]] = {name: [] for name in roc.scores}
+    values: dict[str, list[float]] = {name: [] for name in roc.scores}
     for drawn in _portions(len(people), samples, seed):
         fmr = np.cumsum(drawn @ impostors, 1) / np.maximum(drawn @ total, 1)[:, None]
         tpr = np.cumsum(drawn @ genuine, 1) / np.maximum(drawn @ matches, 1)[:, None]
@@ -354,12 +354,14 @@ def bootstrap_roc(
             for rate in FMRS:
                 # The grid is read where the last threshold within the rate lies: rates between its
                 # points are kept low.
-                at = int(np.searchsorted(x, rate + 1e-12, "right"))
-                if at < len(x):
-                    found[f"TPR@{rate:.0e}".replace("e-0", "e-")].append(_between(x, y, at, rate))
+                index = int(np.searchsorted(x, rate + 1e-12, "right"))
+                if index < len(x):
+                    values[f"TPR@{rate:.0e}".replace("e-0", "e-")].append(
+                        _between(x, y, index, rate)
+                    )
             crossed = int(np.argmax(x + y >= 1))
             if x[crossed] + y[crossed] >= 1:
-                found["EER"].append(float(x[crossed] + 1 - y[crossed]) / 2)
+                values["EER"].append(float(x[crossed] + 1 - y[crossed]) / 2)
     scores = roc.scores
     return {
         name: _interval(
@@ -370,7 +372,7 @@ def bootstrap_roc(
             level,
             v[0],
         )
-        for name, v in found.items()
+        for name, v in values.items()
         if len(v) == 1 + samples + len(people)
     }
 
@@ -405,7 +407,7 @@ def bootstrap_searches(
         >>> draw = np.random.default_rng(0)
         >>> ids = np.repeat(np.arange(10), 2)
         >>> distances = draw.random((20, 20)) + 0.4 * (ids[:, None] != ids)
-        >>> found = evaluate(distances, q_ids=ids, g_ids=ids)
+        >>> ranking = evaluate(distances, q_ids=ids, g_ids=ids)
         >>> from partreid.metrics import bootstrap_searches, searches
         >>> outcome = searches(distances, q_ids=ids, g_ids=ids, junk={0, 1, 2})
         >>> bootstrap_searches(outcome, q_ids=ids, samples=50)["AUROC"].value == outcome.auroc
@@ -505,7 +507,7 @@ def _portions(people: int, samples: int, seed: int, rows: int = 100) -> Iterator
     every = np.vstack(
         [np.ones((1, people), int), _draws(people, samples, seed), 1 - np.eye(people, dtype=int)]
     )
-    return (every[at : at + rows] for at in range(0, len(every), rows))
+    return (every[start : start + rows] for start in range(0, len(every), rows))
 
 
 def _interval(
@@ -540,12 +542,12 @@ def _exchanged(change: Scores, identities: Integers, samples: int, seed: int) ->
     """Two-sided p of each mean change, from exchanging the two runs person by person."""
     _, person = np.unique(identities, return_inverse=True)
     signs = np.random.default_rng([seed, 1]).choice((-1.0, 1.0), (samples, person.max() + 1))
-    found = {}
+    p_values = {}
     for name, value in change.items():
         sums = np.bincount(person, value)
         chance = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
-        found[name] = float(1 + chance.sum()) / (1 + samples)
-    return found
+        p_values[name] = float(1 + chance.sum()) / (1 + samples)
+    return p_values
 
 
 def _histogram(
@@ -554,13 +556,13 @@ def _histogram(
     """How many values of each person lie at or below each edge and above the one before: float64
     [people, edges].
     """
-    at = np.searchsorted(edges, values, "left")
-    inside = at < len(edges)
-    flat = np.bincount(person[inside] * len(edges) + at[inside], minlength=people * len(edges))
+    bins = np.searchsorted(edges, values, "left")
+    inside = bins < len(edges)
+    flat = np.bincount(person[inside] * len(edges) + bins[inside], minlength=people * len(edges))
     return flat.reshape(people, len(edges)).astype(np.float64)
 
 
-def _between(x: Doubles, y: Doubles, at: int, rate: float) -> float:
-    """y where x reaches the rate, straight between the points before and at ``at``."""
-    x0, y0 = (x[at - 1], y[at - 1]) if at else (0.0, 0.0)
-    return float(y0 + (y[at] - y0) * (rate - x0) / max(x[at] - x0, 1e-300))
+def _between(x: Doubles, y: Doubles, index: int, rate: float) -> float:
+    """y where x reaches the rate, straight between the point at ``index`` and the one before."""
+    x0, y0 = (x[index - 1], y[index - 1]) if index else (0.0, 0.0)
+    return float(y0 + (y[index] - y0) * (rate - x0) / max(x[index] - x0, 1e-300))

@@ -44,8 +44,8 @@ KINDS = ("drawn", "real", "unknown")  # people: of a synthetic world, photograph
 
 @dataclass(frozen=True)
 class Slice:
-    """What was looked at. people: those among the queries. genuine, impostors: pairs of either kind. apart:
-    pairs of both kinds that share no part.
+    """What was looked at. people: those among the queries. genuine, impostors: pairs of either
+    kind. apart: pairs of both kinds that share no part.
     """
 
     images: int
@@ -192,7 +192,9 @@ class Source:
 
     @property
     def made_of(self) -> str:
-        """What a calibration was made of, e.g. 150 drawn people of synthetic-demo, seen by 6 cameras."""
+        """What a calibration was made of, e.g. 150 drawn people of synthetic-demo, seen by 6
+        cameras.
+        """
         return decision.made_of(self.data, self.kind, self.people, self.cameras)
 
 
@@ -207,10 +209,10 @@ class Calibration:
     for. true_rate: FMR on the people fitted, with the 95 % range of the true rate. expected: the
     rate asked for with the wider range in which the rate on as many other people lies. fitted: the
     people that curves and threshold come from; checked: the other people, on whom nothing was
-    fitted. impostors: percentiles 0 to 100 of the distances of all impostor pairs; usual_shift: how far
-    apart those of two halves of the people are in 99 % of draws (Kolmogorov-Smirnov). share, seed:
-    of the people to fit on, and who they were. likeness: what its crops look like; without it nothing
-    says whether others are like them, see :func:`partreid.evaluation.doubt.doubt_about`.
+    fitted. impostors: percentiles 0 to 100 of the distances of all impostor pairs; usual_shift: how
+    far apart those of two halves of the people are in 99 % of draws (Kolmogorov-Smirnov). share,
+    seed: of the people to fit on, and who they were. likeness: what its crops look like; without it
+    nothing says whether others are like them, see :func:`partreid.evaluation.doubt.doubt_about`.
     """
 
     curves: Curves
@@ -303,14 +305,14 @@ class Calibration:
 
 
 def _require_rates(**rates: Interval) -> None:
-    for name, found in rates.items():
-        for end in (found.value, found.low, found.high):
+    for name, interval in rates.items():
+        for end in (interval.value, interval.low, interval.high):
             number(f"{name} of a calibration", end, 0, 1 + 1e-9)
         require(
-            found.low <= found.high,
+            interval.low <= interval.high,
             f"the range of {name}",
             "from low to high",
-            (found.low, found.high),
+            (interval.low, interval.high),
         )
 
 
@@ -472,8 +474,8 @@ def examine(pairs: KnownPairs, odds: Doubles, accepted: Mask, seed: int = 0) -> 
 
 
 def _true_rate(accepted: int, pairs: KnownPairs, drawn: Doubles) -> Interval:
-    """The share accepted of impostor pairs, and the range of the true rate: as far above it as draws
-    fall below.
+    """The share accepted of impostor pairs, and the range of the true rate: as far above it as
+    draws fall below.
     """
     impostors = max(len(pairs) - int(pairs.same.sum()), 1)
     if not accepted:
@@ -526,8 +528,8 @@ def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10
             "probabilities lie between 0 and 1, NaN where unknown, and weights are 0 or more"
         )
     p, truth, weight = (x[~np.isnan(p)] for x in (p, truth, weight))
-    at = np.minimum((p * bins).astype(np.int64), bins - 1)
-    mass, sums, came = (np.bincount(at, x, bins) for x in (weight, weight * p, weight * truth))
+    bin_of = np.minimum((p * bins).astype(np.int64), bins - 1)
+    mass, sums, came = (np.bincount(bin_of, x, bins) for x in (weight, weight * p, weight * truth))
     full = np.flatnonzero(mass > 0)
 
     def listed(values: Doubles) -> tuple[float, ...]:
@@ -539,7 +541,7 @@ def reliability(probability: Any, same: Any, weights: Any = None, bins: int = 10
         listed(mass[full] / mass.sum()),
         listed(sums[full] / mass[full]),
         listed(came[full] / mass[full]),
-        tuple(np.bincount(at, minlength=bins)[full].tolist()),
+        tuple(np.bincount(bin_of, minlength=bins)[full].tolist()),
     )
 
 
@@ -607,8 +609,8 @@ def risk_coverage(confidence: Any, right: Any) -> RiskCoverage:
 def _column(name: str, values: Any) -> Doubles:
     """Numbers as float64 [n]. ArgumentError if they are something else."""
     try:
-        found = np.asarray(values, np.float64)
+        column = np.asarray(values, np.float64)
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"{name} must be a list of numbers, got {quoted(values)}") from None
-    require(found.ndim == 1, name, "a list of numbers", values)
-    return found
+    require(column.ndim == 1, name, "a list of numbers", values)
+    return column

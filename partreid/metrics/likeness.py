@@ -35,12 +35,14 @@ def fit_likeness(fit: Crops, held: Crops, statistics: tuple[str, ...]) -> Likene
 
     Examples:
         >>> draw = np.random.default_rng(0)
-        >>> def some(n, at):
-        ...     vectors, seen = draw.normal(at, 1, (n, 2, 5)), np.ones((n, 2))
-        ...     return Crops(vectors, seen, draw.normal(at, 1, (n, 3)), np.arange(n))
+        >>> def some(n, center):
+        ...     vectors, seen = draw.normal(center, 1, (n, 2, 5)), np.ones((n, 2))
+        ...     return Crops(vectors, seen, draw.normal(center, 1, (n, 3)), np.arange(n))
         >>> made = fit_likeness(some(300, 0), some(300, 0), ("light", "color", "edges"))
-        >>> bool((made.score(some(200, 0)) > 1).mean() < 0.05), bool((made.score(some(9, 9)) > 1).all())
-        (True, True)
+        >>> bool((made.score(some(200, 0)) > 1).mean() < 0.05)
+        True
+        >>> bool((made.score(some(9, 9)) > 1).all())
+        True
     """
     require(
         len(fit) > 1 and len(held) > 0, "crops", "2 to fit on and 1 held out, at least", len(fit)
@@ -50,8 +52,8 @@ def fit_likeness(fit: Crops, held: Crops, statistics: tuple[str, ...]) -> Likene
     f = len(statistics)
     mean = fit.looks.mean(0)
     covariance = np.cov(fit.looks.T, ddof=0).reshape(f, f)
-    own = np.diag(np.diag(covariance))
-    covariance = (1 - _SHRINK) * covariance + _SHRINK * own + LEAST**2 * np.eye(f)
+    diagonal = np.diag(np.diag(covariance))
+    covariance = (1 - _SHRINK) * covariance + _SHRINK * diagonal + LEAST**2 * np.eye(f)
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     directions = np.stack([_basis(fit, m) for m in range(fit.vectors.shape[1])])
     directions = directions.astype("<f2")
@@ -91,7 +93,9 @@ def fit_likeness(fit: Crops, held: Crops, statistics: tuple[str, ...]) -> Likene
 
 
 def _exceeded(scores: Doubles) -> float:
-    """The score that ``ALARMS`` of further crops exceed, by those of the crops held out; above 0."""
+    """The score that ``ALARMS`` of further crops exceed, by those of the crops held out; above
+    0.
+    """
     place = ceil((len(scores) + 1) * (1 - ALARMS))
     return max(float(np.sort(scores)[min(place, len(scores)) - 1]), 1e-9)
 
@@ -102,17 +106,17 @@ def _listed(values: Doubles) -> tuple[float, ...]:
 
 
 def _basis(crops: Crops, m: int) -> Doubles:
-    """Mean and main directions of the vectors of part m where it is seen, [1 + RANK, D]; zeros where
-    there are fewer.
+    """Mean and main directions of the vectors of part m where it is seen, [1 + RANK, D]; zeros
+    where there are fewer.
     """
     length = crops.vectors.shape[2]
-    found = np.zeros((1 + RANK, length))
+    basis = np.zeros((1 + RANK, length))
     seen: Mask = crops.visibility[:, m] > 0
     if not seen.any():
-        return found
+        return basis
     vectors = unit(crops.vectors[seen, m].astype(np.float64))
-    found[0] = vectors.mean(0)
+    basis[0] = vectors.mean(0)
     if len(vectors) > 1:
-        main = np.linalg.svd(vectors - found[0], full_matrices=False)[2][:RANK]
-        found[1 : 1 + len(main)] = main
-    return found
+        main = np.linalg.svd(vectors - basis[0], full_matrices=False)[2][:RANK]
+        basis[1 : 1 + len(main)] = main
+    return basis

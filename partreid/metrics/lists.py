@@ -84,16 +84,16 @@ def nearest_of_rows(ordered: Floats, rows: Floats, valid: Integers, k: int) -> I
     """The same of rows whose removed entries are NaN: int64 [n, k]. ordered: the rows sorted;
     valid: int64 [n], how many entries of each are left.
     """
-    found = np.minimum(k, valid)
+    counts = np.minimum(k, valid)
     best = np.full((len(rows), k), -1, np.int64)
     if not rows.shape[1]:
         return best
-    farthest = np.where(found > 0, ordered[np.arange(len(rows)), found - 1], -np.inf)
+    farthest = np.where(counts > 0, ordered[np.arange(len(rows)), counts - 1], -np.inf)
     which, column = np.divmod(np.flatnonzero(rows <= farthest[:, None]), rows.shape[1])
     order = np.lexsort((column, rows[which, column], which))
     which, column = which[order], column[order]
     place = np.arange(len(which)) - np.searchsorted(which, which)
-    kept = place < found[which]
+    kept = place < counts[which]
     best[which[kept], place[kept]] = column[kept]
     return best
 

@@ -1,5 +1,5 @@
-"""Rules of the official code that differ from the papers or from today's definitions. For comparison
-only.
+"""Rules of the official code that differ from the papers or from today's definitions. For
+comparison only.
 
 Its numbers are shown beside the others, never instead of them: ``partreid eval --rule official``.
 """

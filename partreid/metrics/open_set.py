@@ -156,8 +156,8 @@ def searches(
 
     Examples:
         >>> from partreid.metrics import searches
-        >>> found = searches([[0.1, 0.4], [0.3, 0.5]], q_ids=[1, 9], g_ids=[1, 2])
-        >>> found.mated.tolist(), found.fnir_at(0.0), found.dir_at(0.0)
+        >>> outcome = searches([[0.1, 0.4], [0.3, 0.5]], q_ids=[1, 9], g_ids=[1, 2])
+        >>> outcome.mated.tolist(), outcome.fnir_at(0.0), outcome.dir_at(0.0)
         ([True, False], 0.0, 1.0)
     """
     values = as_matrix(distances)
@@ -188,7 +188,7 @@ class OpenSetAccumulator:
         >>> ids = np.arange(10)
         >>> distances = np.abs(np.subtract.outer(ids, ids)).astype(float)
         >>> open_set = OpenSetAccumulator(q_ids=ids, g_ids=ids)
-        >>> found = evaluate(distances, q_ids=ids, g_ids=ids, accumulators=[open_set])
+        >>> ranking = evaluate(distances, q_ids=ids, g_ids=ids, accumulators=[open_set])
         >>> len(open_set.absent), open_set.result().auroc
         (5, 1.0)
     """
@@ -206,13 +206,13 @@ class OpenSetAccumulator:
     ) -> None:
         number("the share of absent people", absent, 0, 1)
         integer("the seed", seed, 0)
-        asked, present = as_int64("q_ids", q_ids), as_int64("g_ids", g_ids)
+        query_ids, present = as_int64("q_ids", q_ids), as_int64("g_ids", g_ids)
         nobody = special("distractor", distractor) | special("junk", junk)
-        both = np.setdiff1d(np.intersect1d(asked, present), sorted(nobody))
+        both = np.setdiff1d(np.intersect1d(query_ids, present), sorted(nobody))
         self.absent = np.sort(
             np.random.default_rng(seed).permutation(both)[: round(absent * len(both))]
         )
-        self._non_mated = np.isin(asked, self.absent)
+        self._non_mated = np.isin(query_ids, self.absent)
         # added, it removes them
         self._out = np.where(np.isin(present, self.absent), np.nan, 0).astype(np.float32)
         self._summaries: list[tuple[Mask, Singles, Singles, Mask]] = []
@@ -221,7 +221,11 @@ class OpenSetAccumulator:
         self, start: int, part: Singles, ordered: Singles, right: Sequence[Integers]
     ) -> tuple[Mask, Singles, Singles, Mask]:
         mated = np.array(
-            [len(at) > 0 and not self._non_mated[start + i] for i, at in enumerate(right)], np.bool_
+            [
+                len(columns) > 0 and not self._non_mated[start + i]
+                for i, columns in enumerate(right)
+            ],
+            np.bool_,
         )
         near = np.full(len(part), np.inf, np.float32)
         wrong = part + self._out
@@ -230,8 +234,8 @@ class OpenSetAccumulator:
             wrong[i, right[i]] = np.nan
         far = _nearest(wrong)
         first = [
-            bool(m) and _first(row, at, o, w, self._out)
-            for m, row, at, o, w in zip(mated, part, right, near, far, strict=True)
+            bool(m) and _first(row, columns, o, w, self._out)
+            for m, row, columns, o, w in zip(mated, part, right, near, far, strict=True)
         ]
         return mated, near, far, np.array(first, np.bool_)
 

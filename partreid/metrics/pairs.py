@@ -60,8 +60,8 @@ class KnownPairs:
     """n pairs of images whose people are known, each once.
 
     distance: float32 [n], +inf where two images share no part. shared: int64 [n], the number of
-    parts that both show. same: bool [n], genuine. query, gallery: int64 [n] in 0..people - 1, the person in
-    either image. images: int64 [people], how many there are of each person.
+    parts that both show. same: bool [n], genuine. query, gallery: int64 [n] in 0..people - 1, the
+    person in either image. images: int64 [people], how many there are of each person.
     """
 
     distance: Singles
@@ -85,13 +85,13 @@ class KnownPairs:
 
     def among(self, people: Mask) -> "KnownPairs":
         """The pairs of which both images show one of these people: bool [people]."""
-        at = people[self.query] & people[self.gallery]
+        inside = people[self.query] & people[self.gallery]
         return KnownPairs(
-            self.distance[at],
-            self.shared[at],
-            self.same[at],
-            self.query[at],
-            self.gallery[at],
+            self.distance[inside],
+            self.shared[inside],
+            self.same[inside],
+            self.query[inside],
+            self.gallery[inside],
             np.where(people, self.images, 0),
         )
 
@@ -182,11 +182,11 @@ def steps(tally: Tally) -> Curves:
     """
     genuine, impostor = tally.genuine.sum(0), tally.balanced.sum(0)
     full = genuine + impostor > 0
-    genuine, impostor, at = genuine[full], impostor[full], tally.centers[full]
+    genuine, impostor, centers = genuine[full], impostor[full], tally.centers[full]
     sizes = pool(genuine / (genuine + impostor), genuine + impostor)
     first = np.append(0, np.cumsum(sizes)[:-1])
     block_genuine, block_impostor, weighed = (
-        np.add.reduceat(x, first) for x in (genuine, impostor, at * (genuine + impostor))
+        np.add.reduceat(x, first) for x in (genuine, impostor, centers * (genuine + impostor))
     )
     # half a pair of either kind, so that none is certain
     odds = np.log((block_genuine + 0.5) / (block_impostor + 0.5))
@@ -326,9 +326,9 @@ def _falling(tally: Tally, distances: Doubles, odds: Doubles) -> Curve:
     two distances tie.
     """
     order = np.flatnonzero(np.diff(distances, prepend=-1.0) > 0)
-    at, fall = distances[order], distances[order] * (_LEAST_SLOPE / _spread(tally))
+    knots, fall = distances[order], distances[order] * (_LEAST_SLOPE / _spread(tally))
     return Curve(
-        tuple(at.tolist()), tuple((np.minimum.accumulate(odds[order] + fall) - fall).tolist())
+        tuple(knots.tolist()), tuple((np.minimum.accumulate(odds[order] + fall) - fall).tolist())
     )
 
 

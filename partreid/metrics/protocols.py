@@ -143,13 +143,15 @@ class Lists:
                 junk=self._unseen,
             )
             return np.flatnonzero(right), np.flatnonzero(~valid & ~self._out)
-        own = self._images.get(identity, np.empty(0, np.int64))
-        gone = self.protocol.removed(identity, camera, self.identities[own], self.cameras[own])
+        images = self._images.get(identity, np.empty(0, np.int64))
+        gone = self.protocol.removed(
+            identity, camera, self.identities[images], self.cameras[images]
+        )
         if identity in self._unseen:
-            return own[:0], own[:0]
+            return images[:0], images[:0]
         if identity in self._wrong:
-            return own[:0], own[gone]
-        return own[~gone], own[gone]
+            return images[:0], images[gone]
+        return images[~gone], images[gone]
 
 
 def _same_shot(identity: int, camera: int, identities: Integers, cameras: Integers) -> Mask:

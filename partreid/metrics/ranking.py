@@ -220,8 +220,8 @@ def evaluate(
         >>> import numpy as np
         >>> from partreid.metrics import evaluate
         >>> distances = np.array([[0.1, 0.4, 0.3], [0.2, 0.6, 0.5]])
-        >>> found = evaluate(distances, q_ids=[1, 2], g_ids=[1, 1, 2])
-        >>> round(found.mAP, 3), found.cmc[1]
+        >>> ranking = evaluate(distances, q_ids=[1, 2], g_ids=[1, 1, 2])
+        >>> round(ranking.mAP, 3), ranking.cmc[1]
         (0.667, 0.5)
     """
     matrix = as_matrix(distances)
@@ -289,10 +289,10 @@ def evaluate_embeddings(
         >>> from partreid import Embeddings, PartDistance
         >>> from partreid.metrics import evaluate_embeddings
         >>> e = Embeddings.single("global", torch.eye(3))
-        >>> found = evaluate_embeddings(
+        >>> ranking = evaluate_embeddings(
         ...     PartDistance("cosine"), e, e, q_ids=[1, 2, 3], g_ids=[1, 2, 3]
         ... )
-        >>> found.mAP
+        >>> ranking.mAP
         1.0
     """
     if rows is not None:

@@ -70,8 +70,8 @@ def by_camera_pair(
     Examples:
         >>> from partreid.metrics import evaluate
         >>> from partreid.metrics.slices import by_camera_pair
-        >>> found = evaluate([[0.1, 0.4, 0.3]], q_ids=[1], g_ids=[1, 1, 2])
-        >>> [s.name for s in by_camera_pair(found, q_cams=[1], g_cams=[2, 3, 2])]
+        >>> ranking = evaluate([[0.1, 0.4, 0.3]], q_ids=[1], g_ids=[1, 1, 2])
+        >>> [s.name for s in by_camera_pair(ranking, q_cams=[1], g_cams=[2, 3, 2])]
         ['camera 1 -> 2', 'camera 1 -> 3']
     """
     of_query, of_gallery = (
@@ -139,13 +139,13 @@ def by_identity_size(ranking: Ranking, samples: int = SAMPLES) -> tuple[Slice, .
     """
     sizes = np.array([len(ranks) for ranks in ranking.ranks], np.int64)
     least = 2 ** np.floor(np.log2(np.maximum(sizes, 1))).astype(np.int64)
-    found = _grouped(
+    slices = _grouped(
         ranking,
         least,
         lambda n: "1 right image" if n == 1 else f"{n}-{2 * n - 1} right images",
         samples,
     )
-    return tuple(replace(s, key=(s.key[0], 2 * s.key[0] - 1)) for s in found)
+    return tuple(replace(s, key=(s.key[0], 2 * s.key[0] - 1)) for s in slices)
 
 
 @door
@@ -254,14 +254,16 @@ def by_part(
     rows: list[tuple[str, tuple[str, ...], PartDistance]] = [
         (name, (name,), single) for name in query.names
     ]
-    own = parts(query.names)
-    rows += [("parts together", own, distance)] if 1 < len(own) < len(query.names) else []
+    part_names = parts(query.names)
+    rows += (
+        [("parts together", part_names, distance)] if 1 < len(part_names) < len(query.names) else []
+    )
     rows += [("all together", query.names, distance)] if len(query.names) > 1 else []
-    found = []
+    slices = []
     for title, names, how in rows:
-        at = tuple(query.names.index(name) for name in names)
+        indices = tuple(query.names.index(name) for name in names)
         if how.weights is not None:
-            how = replace(how, weights=tuple(how.weights[m] for m in at))
+            how = replace(how, weights=tuple(how.weights[m] for m in indices))
         q, g = query.select(*names), gallery.select(*names)
         ranking = evaluate_embeddings(
             how,
@@ -281,10 +283,10 @@ def by_part(
         shows, shown = ((e.visibility.detach().cpu().numpy() > 0) for e in (q, g))
         both = (shows[pairs.query] & shown[pairs.hit]).any(1)
         asks = np.tile(shows.any(1), ranking.draws) & ranking.scored
-        found.append(
+        slices.append(
             Slice(
                 title,
-                at,
+                indices,
                 int(asks.sum()),
                 int(both.sum()),
                 float(pairs.weight[both].sum()),
@@ -292,7 +294,7 @@ def by_part(
                 bootstrap_ranking(ranking, samples),
             )
         )
-    return tuple(found)
+    return tuple(slices)
 
 
 @door
@@ -340,18 +342,18 @@ def _pairs(ranking: Ranking) -> _Pairs:
 def _sliced(
     pairs: _Pairs, keys: Integers, name: Callable[[list[int]], str], ks: Sequence[int]
 ) -> tuple[Slice, ...]:
-    found = []
-    distinct, at = np.unique(keys, axis=0, return_inverse=True)
-    at = at.reshape(-1)
+    slices = []
+    distinct, group_of = np.unique(keys, axis=0, return_inverse=True)
+    group_of = group_of.reshape(-1)
     for i, key in enumerate(distinct.tolist()):
-        mine = at == i
+        mine = group_of == i
         weight = pairs.weight[mine]
         share = weight / weight.sum()
         scores = {
             "mAP": float(share @ pairs.precision[mine]),
             **{f"found@{k}": float(share @ (pairs.rank[mine] <= k)) for k in ks},
         }
-        found.append(
+        slices.append(
             Slice(
                 name(key),
                 tuple(key),
@@ -361,7 +363,7 @@ def _sliced(
                 scores,
             )
         )
-    return tuple(found)
+    return tuple(slices)
 
 
 def _grouped(
@@ -373,11 +375,11 @@ def _grouped(
         np.array([len(r) for r in ranking.ranks if len(r)], np.int64),
     )
     values, people = ranking.per_query(), ranking.identities[ranking.scored]
-    found = []
+    slices = []
     for key in np.unique(keys).tolist():
         mine = keys == key
         intervals = bootstrap_values({n: v[mine] for n, v in values.items()}, people[mine], samples)
-        found.append(
+        slices.append(
             Slice(
                 name(key),
                 (key,),
@@ -388,7 +390,7 @@ def _grouped(
                 intervals,
             )
         )
-    return tuple(found)
+    return tuple(slices)
 
 
 def _counted(n: int, what: str) -> str:
@@ -410,8 +412,11 @@ def _expected(k: Integers, w: Integers, W: Integers, n: Integers) -> Doubles:
     """E[k / (k + X)] for each row."""
     cases, back = np.unique(np.stack([k, w, W, n], 1), axis=0, return_inverse=True)
     table = _log_factorials(int(W.max(initial=0)))
-    found = [_expected_some(table, *cases[at : at + 4096].T) for at in range(0, len(cases), 4096)]
-    return np.concatenate([np.empty(0), *found])[back.reshape(-1)]
+    blocks = [
+        _expected_some(table, *cases[start : start + 4096].T)
+        for start in range(0, len(cases), 4096)
+    ]
+    return np.concatenate([np.empty(0), *blocks])[back.reshape(-1)]
 
 
 def _expected_some(table: Doubles, k: Integers, w: Integers, W: Integers, n: Integers) -> Doubles:

@@ -46,8 +46,8 @@ class Roc:
     genuine: of genuine pairs, float32 [P], ascending; ``genuine_query``: their query, int64 [P].
     nearest: of the nearest impostor pairs, one by one, float32 [n], ascending; ``nearest_query``:
     their query. Above them ``edges`` float32 [b], ascending, and how many impostor pairs lie above
-    the edge before, up to each: ``counts`` int64 [b]. impostors_of_query: of how many impostor pairs
-    each query is one, int64 [Nq].
+    the edge before, up to each: ``counts`` int64 [b]. impostors_of_query: of how many impostor
+    pairs each query is one, int64 [Nq].
     """
 
     genuine: Singles
@@ -101,10 +101,10 @@ class Roc:
             first = self.nearest[allowed]  # the nearest impostor pair that would be too many
         else:
             upto = len(self.nearest) + np.cumsum(self.counts)
-            at = int(np.searchsorted(upto, allowed, "right"))
-            if at == len(upto):
+            index = int(np.searchsorted(upto, allowed, "right"))
+            if index == len(upto):
                 return float("inf")
-            first = _least(_bin(self.edges[at : at + 1]))[0]  # it lies in this bin
+            first = _least(_bin(self.edges[index : index + 1]))[0]  # it lies in this bin
         return float(np.nextafter(first, np.float32(-np.inf)))
 
     def tpr_at(self, fmr: float) -> float:
@@ -151,9 +151,11 @@ class Roc:
 
         # The two points around the crossing, without working all of them out.
         kinds = [kind for kind in (self.nearest, self._alone, self.edges) if len(kind)]
-        at = [bisect_left(kind, 0.0, key=ahead) for kind in kinds]
-        last = min(kind[i] for kind, i in zip(kinds, at, strict=True) if i < len(kind))
-        before = max((kind[i - 1] for kind, i in zip(kinds, at, strict=True) if i), default=-np.inf)
+        indices = [bisect_left(kind, 0.0, key=ahead) for kind in kinds]
+        last = min(kind[i] for kind, i in zip(kinds, indices, strict=True) if i < len(kind))
+        before = max(
+            (kind[i - 1] for kind, i in zip(kinds, indices, strict=True) if i), default=-np.inf
+        )
         (fmr0, _), (fmr1, _) = (self.rates(float(t)) for t in (before, last))
         low, high = (ahead(np.float32(t)) for t in (before, last))
         return fmr0 + -low / (high - low) * (fmr1 - fmr0)
@@ -242,7 +244,7 @@ class PairAccumulator:
         >>> from partreid.metrics import PairAccumulator, evaluate
         >>> pairs = PairAccumulator()
         >>> distances = np.array([[0.1, 0.4, 0.3], [0.2, 0.6, 0.5]])
-        >>> found = evaluate(distances, q_ids=[1, 2], g_ids=[1, 1, 2], accumulators=[pairs])
+        >>> ranking = evaluate(distances, q_ids=[1, 2], g_ids=[1, 1, 2], accumulators=[pairs])
         >>> pairs.result().impostors
         3
     """
@@ -259,7 +261,7 @@ class PairAccumulator:
     def summarize(
         self, start: int, part: Singles, ordered: Singles, right: Sequence[Integers]
     ) -> tuple[Integers, Integers, Integers, int, Integers]:
-        size = np.array([len(at) for at in right], np.int64)
+        size = np.array([len(columns) for columns in right], np.int64)
         query = np.repeat(np.arange(len(part)), size)
         genuine = _packed(part[query, np.concatenate(right)], start + query)
         # what was removed is NaN, at the end
@@ -306,14 +308,14 @@ class PairAccumulator:
         self._near = [near]
         near, near_query = _unpacked(_without(near, genuine))
         distances, queries = _unpacked(genuine)
-        at = self._first + np.flatnonzero(self._bins[self._first :])
+        bins = self._first + np.flatnonzero(self._bins[self._first :])
         return Roc(
             distances,
             queries,
             near,
             near_query,
-            _largest(at),
-            self._bins[at],
+            _largest(bins),
+            self._bins[bins],
             np.concatenate([np.empty(0, np.int64), *self._impostors]),
         )
 
@@ -360,9 +362,9 @@ def _without(ordered: Integers, removed: Integers) -> Integers:
     if not len(removed) or not len(ordered):
         return ordered
     again = np.arange(len(removed)) - np.searchsorted(removed, removed, "left")
-    at = np.searchsorted(ordered, removed, "left") + again
-    inside = at < len(ordered)
-    at = at[inside]
+    positions = np.searchsorted(ordered, removed, "left") + again
+    inside = positions < len(ordered)
+    positions = positions[inside]
     keep = np.ones(len(ordered), np.bool_)
-    keep[at[ordered[at] == removed[inside]]] = False
+    keep[positions[ordered[positions] == removed[inside]]] = False
     return ordered[keep]

@@ -34,13 +34,13 @@ Q_CAMS, G_CAMS = np.arange(20) % 2, np.arange(60) % 3
 def test_identity_0_is_a_person_like_the_others() -> None:
     """2 of 20 queries are of identity 0, as in a training batch: they once vanished."""
     pairs, open_set = PairAccumulator(), OpenSetAccumulator(q_ids=Q_IDS, g_ids=G_IDS, absent=1.0)
-    found = evaluate(FAR, q_ids=Q_IDS, g_ids=G_IDS, accumulators=[pairs, open_set])
-    assert found.skipped == 0 and found.scored.sum() == 20
+    ranking = evaluate(FAR, q_ids=Q_IDS, g_ids=G_IDS, accumulators=[pairs, open_set])
+    assert ranking.skipped == 0 and ranking.scored.sum() == 20
     assert open_set.absent.tolist() == list(range(10))
     assert len(pairs.result().genuine) == 20 * 5
     moved = evaluate(FAR, q_ids=Q_IDS + 7, g_ids=G_IDS + 7)
     below = evaluate(FAR, q_ids=Q_IDS - 5, g_ids=G_IDS - 5)  # -1 is nobody's sign either
-    assert found.scores == moved.scores == below.scores
+    assert ranking.scores == moved.scores == below.scores
     for other in (roc_curve, searches):
         plain, shifted = (other(FAR, q_ids=Q_IDS - by, g_ids=G_IDS - by).scores for by in (0, 1))
         assert plain == shifted or all(map(np.isnan, plain.values()))
@@ -88,8 +88,8 @@ def test_arrays_tensors_and_lists_score_alike(form: Callable[[Any], Any]) -> Non
 def test_any_type_of_number_keeps_its_value(dtype: torch.dtype) -> None:
     far = (torch.from_numpy(FAR) * 100).to(dtype)
     want = evaluate(far.double(), q_ids=Q_IDS, g_ids=G_IDS)
-    found = evaluate(far, q_ids=Q_IDS, g_ids=G_IDS)
-    assert found.scores == want.scores
+    ranking = evaluate(far, q_ids=Q_IDS, g_ids=G_IDS)
+    assert ranking.scores == want.scores
     exact = as_floats("distances", far)
     assert exact.dtype in (np.float32, np.float64) and (exact == far.double().numpy()).all()
 

@@ -127,9 +127,10 @@ def test_bca_of_the_textbook() -> None:
     n = queries.sum() ** 2 / (queries**2).sum()
     wide = t.ppf(0.95, n - 1) * np.sqrt(n / (n - 1))
     want = [np.quantile(means, norm.cdf(z0 + (z0 + z) / (1 - a * (z0 + z)))) for z in (-wide, wide)]
-    found = bootstrap_values({"x": values}, identities, 900, 3, level=0.9)["x"]
-    assert (found.low, found.high) == pytest.approx(want, abs=1e-6)
-    assert found.high - found.value > 1.05 * (found.value - found.low)  # skewed as the values are
+    interval = bootstrap_values({"x": values}, identities, 900, 3, level=0.9)["x"]
+    assert (interval.low, interval.high) == pytest.approx(want, abs=1e-6)
+    # skewed as the values are
+    assert interval.high - interval.value > 1.05 * (interval.value - interval.low)
 
 
 def queries_of(people: int, even: bool, draw: np.random.Generator) -> np.ndarray:
@@ -164,10 +165,10 @@ def test_intervals_hold_the_truth_as_often_as_they_say(kind: str, people: int) -
     for world in range(20):
         identities = queries_of(people, world % 2 == 0, draw)
         values, truth = worlds(kind, identities, 100, draw)
-        found = bootstrap_values(
+        intervals = bootstrap_values(
             {str(i): v for i, v in enumerate(values)}, identities, samples=500, seed=world
         )
-        held.append(share(found.values(), truth))
+        held.append(share(intervals.values(), truth))
     assert 0.93 <= np.mean(held) <= 0.97
 
 
@@ -178,10 +179,10 @@ def test_drawing_queries_would_not_hold_it() -> None:
     draw = np.random.default_rng(0)
     identities = queries_of(50, False, draw)
     values, truth = worlds("ap", identities, 300, draw)
-    found = bootstrap_values(
+    intervals = bootstrap_values(
         {str(i): v for i, v in enumerate(values)}, np.arange(len(identities)), samples=500
     )
-    assert share(found.values(), truth) < 0.85
+    assert share(intervals.values(), truth) < 0.85
 
 
 def changes(identities: np.ndarray, n: int, gain: float, draw: np.random.Generator) -> np.ndarray:
@@ -244,11 +245,13 @@ def test_ranges_over_seeds_are_student_s() -> None:
     people = draw.normal(0, 0.15, 60)
     a, b = (trained(3, people, 0.05, level, draw) for level in (0.5, 0.7))
     ids = a[0].identities
-    for name, found in over_seeds(a).items():
+    for name, interval in over_seeds(a).items():
         values = [run.per_query()[name] for run in a]
         mean = np.mean(values, 0)
         half, _ = student_t(0, [by_people(mean, ids), by_seed(values, ids)], 0.95)
-        assert (found.value, found.high - found.value) == pytest.approx((mean.mean(), half))
+        assert (interval.value, interval.high - interval.value) == pytest.approx(
+            (mean.mean(), half)
+        )
         others = [run.per_query()[name] for run in b]
         gain = np.mean(others, 0) - mean
         seeds = together([by_seed(others, ids), by_seed(values, ids)])
@@ -303,7 +306,7 @@ def test_one_run_is_one_run_over_seeds() -> None:
 def pairs_of(people: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distances [queries, 3 right + 40 wrong], which are right, and whose the queries are."""
     identities = np.repeat(np.arange(people), 3)
-    own = (
+    right = (
         1
         + draw.normal(0, 0.6, people)[identities, None]
         + draw.normal(0, 0.8, (len(identities), 3))
@@ -311,7 +314,7 @@ def pairs_of(people: int, draw: np.random.Generator) -> tuple[np.ndarray, np.nda
     wrong = (
         4 + draw.normal(0, 0.3, people)[identities, None] + draw.normal(0, 1, (len(identities), 40))
     )
-    far = np.concatenate([own, wrong], 1).astype(np.float32)
+    far = np.concatenate([right, wrong], 1).astype(np.float32)
     return far, np.broadcast_to(np.arange(43) < 3, far.shape), identities
 
 
@@ -322,10 +325,10 @@ def test_intervals_of_verification() -> None:
     draw = np.random.default_rng(0)
     far, right, _ = pairs_of(10_000, draw)
     truth = Roc.of_masks(far, right, np.ones_like(right)).scores
-    found = []
+    intervals = []
     for seed in range(60):
         far, right, identities = pairs_of(50, draw)
-        found.append(
+        intervals.append(
             bootstrap_roc(
                 Roc.of_masks(far, right, np.ones_like(right)),
                 q_ids=identities,
@@ -334,9 +337,9 @@ def test_intervals_of_verification() -> None:
             )
         )
     for name in ("TPR@1e-3", "TPR@1e-2", "EER"):
-        assert 0.87 <= share([i[name] for i in found], truth[name]) <= 1, name
-        assert all(i[name].low <= i[name].value <= i[name].high for i in found)
-    assert 0.05 < np.mean([i["TPR@1e-2"].high - i["TPR@1e-2"].low for i in found]) < 0.3
+        assert 0.87 <= share([i[name] for i in intervals], truth[name]) <= 1, name
+        assert all(i[name].low <= i[name].value <= i[name].high for i in intervals)
+    assert 0.05 < np.mean([i["TPR@1e-2"].high - i["TPR@1e-2"].low for i in intervals]) < 0.3
 
 
 def searched(
@@ -347,10 +350,10 @@ def searched(
     """
     identities = np.repeat(np.arange(people), 3)
     there = (draw.permutation(people) < people // 2)[identities]
-    own = 1 + draw.normal(0, 0.6, people)[identities] + draw.normal(0, 0.8, len(identities))
+    right = 1 + draw.normal(0, 0.6, people)[identities] + draw.normal(0, 0.8, len(identities))
     wrong = 3 + draw.normal(0, 0.3, people)[identities] + draw.normal(0, 0.7, len(identities))
     return (
-        np.stack([own, wrong], 1).astype(np.float32),
+        np.stack([right, wrong], 1).astype(np.float32),
         np.stack([there, ~there & there], 1),
         np.stack([there, np.ones_like(there)], 1),
         identities,
@@ -361,10 +364,10 @@ def test_intervals_of_searches() -> None:
     """1 % of 150 non-mated queries is one query, hence the wider bounds for it."""
     draw = np.random.default_rng(0)
     truth = Searches.of_masks(*searched(50_000, draw)[:3]).scores
-    found = []
+    intervals = []
     for seed in range(100):
         far, relevant, valid, identities = searched(100, draw)
-        found.append(
+        intervals.append(
             bootstrap_searches(
                 Searches.of_masks(far, relevant, valid), q_ids=identities, samples=250, seed=seed
             )
@@ -376,7 +379,7 @@ def test_intervals_of_searches() -> None:
         ("FNIR@1%", 0.85),
         ("DIR@1%", 0.85),
     ):
-        assert least <= share([i[name] for i in found], truth[name]) <= 0.99, name
+        assert least <= share([i[name] for i in intervals], truth[name]) <= 0.99, name
 
 
 def test_intervals_of_thresholds_that_nobody_kept_are_left_out() -> None:
@@ -400,10 +403,10 @@ def test_a_bootstrap_of_thresholds_reads_what_the_scores_say() -> None:
     """With everybody counted once the draws' way of reading a curve gives the scores themselves."""
     draw = np.random.default_rng(1)
     far, relevant, valid, identities = searched(100, draw)
-    found = Searches.of_masks(far, relevant, valid)
-    for name, interval in bootstrap_searches(found, q_ids=identities, samples=100).items():
+    outcome = Searches.of_masks(far, relevant, valid)
+    for name, interval in bootstrap_searches(outcome, q_ids=identities, samples=100).items():
         assert (
-            interval.value == found.scores[name] and interval.low < interval.value < interval.high
+            interval.value == outcome.scores[name] and interval.low < interval.value < interval.high
         )
     far, right, identities = pairs_of(100, draw)
     roc = Roc.of_masks(far, right, np.ones_like(right))

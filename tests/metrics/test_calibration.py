@@ -117,9 +117,11 @@ def test_realised_rates_of_other_people_lie_in_the_range_to_be_expected(
     monkeypatch.setattr("partreid.metrics.calibration.usual_shift", lambda pairs, seed: 0.0)
     inside, errors = 0, []
     for seed in range(60):
-        found = calibrate(world(people=30, images=2, seed=seed), SOURCE, rate=0.02, seed=seed)
-        inside += bool(found.expected.low <= found.checked.fmr.value <= found.expected.high)
-        errors.append(found.checked.ece)
+        calibration = calibrate(world(people=30, images=2, seed=seed), SOURCE, rate=0.02, seed=seed)
+        inside += bool(
+            calibration.expected.low <= calibration.checked.fmr.value <= calibration.expected.high
+        )
+        errors.append(calibration.checked.ece)
     assert 0.88 <= inside / 60 <= 0.999
     assert np.mean(errors) < 0.08 and max(errors) < 0.16
 
@@ -139,11 +141,11 @@ def test_another_world_shows_in_check_and_in_shift(made: Calibration) -> None:
 
 
 def test_a_check_that_finds_no_false_match_says_how_many_there_may_be(made: Calibration) -> None:
-    found = made.check(replace(world(seed=4), distance=world(seed=4).distance + 50))
-    assert found.fmr.value == found.fmr.low == 0 and found.fmr.high == pytest.approx(
+    check = made.check(replace(world(seed=4), distance=world(seed=4).distance + 50))
+    assert check.fmr.value == check.fmr.low == 0 and check.fmr.high == pytest.approx(
         3 / (40 * 39 * 9)
     )
-    assert found.tpr.value == 0
+    assert check.tpr.value == 0
 
 
 def test_the_same_seed_gives_the_same_calibration(pairs: KnownPairs, made: Calibration) -> None:
@@ -202,7 +204,7 @@ def test_reliability_is_a_mean_in_every_bin(
     entries: list[tuple[float, bool, float]], bins: int
 ) -> None:
     p, same, weight = (np.array(x) for x in zip(*entries))
-    found = reliability(p, same, weight, bins)
+    curve = reliability(p, same, weight, bins)
     slow = []
     for i in range(bins):
         inside = [k for k in range(len(p)) if i == min(int(p[k] * bins), bins - 1)]
@@ -218,7 +220,7 @@ def test_reliability_is_a_mean_in_every_bin(
                     len(inside),
                 )
             )
-    got = list(zip(found.low, found.high, found.weight, found.probability, found.same, found.pairs))
+    got = list(zip(curve.low, curve.high, curve.weight, curve.probability, curve.same, curve.pairs))
     np.testing.assert_allclose(np.array(got), np.array(slow), atol=1e-12)
     assert ece(p, same, weight, bins) == pytest.approx(
         sum(s[2] * abs(s[3] - s[4]) for s in slow), abs=1e-12
@@ -240,7 +242,7 @@ def test_risk_and_coverage_are_means_over_all_orders_of_ties(
     entries: list[tuple[int, bool]],
 ) -> None:
     sure, right = (np.array(x) for x in zip(*entries))
-    found = risk_coverage(sure, right)
+    curve = risk_coverage(sure, right)
     orders = [
         list(order)
         for order in permutations(range(len(sure)))
@@ -249,22 +251,22 @@ def test_risk_and_coverage_are_means_over_all_orders_of_ties(
     expected = np.mean(
         [np.cumsum(~right[order]) / np.arange(1, len(sure) + 1) for order in orders], 0
     )
-    np.testing.assert_allclose(found.risk, expected, atol=1e-12)
-    np.testing.assert_allclose(found.coverage, np.arange(1, len(sure) + 1) / len(sure))
-    assert found.aurc == pytest.approx(found.risk.mean()) and found.risk[-1] == pytest.approx(
+    np.testing.assert_allclose(curve.risk, expected, atol=1e-12)
+    np.testing.assert_allclose(curve.coverage, np.arange(1, len(sure) + 1) / len(sure))
+    assert curve.aurc == pytest.approx(curve.risk.mean()) and curve.risk[-1] == pytest.approx(
         1 - right.mean()
     )
 
 
 def test_risk_and_coverage_by_hand() -> None:
-    found = risk_coverage([0.9, np.nan, 0.5, 0.7], [True, False, False, True])
-    assert found.risk.tolist() == [0, 0, 1 / 3, 1 / 2] and found.confidence.tolist() == [
+    curve = risk_coverage([0.9, np.nan, 0.5, 0.7], [True, False, False, True])
+    assert curve.risk.tolist() == [0, 0, 1 / 3, 1 / 2] and curve.confidence.tolist() == [
         0.9,
         0.7,
         0.5,
         -np.inf,
     ]
     assert (
-        found.coverage_at(0) == 0.5 and found.coverage_at(0.4) == 0.75 and found.coverage_at(1) == 1
+        curve.coverage_at(0) == 0.5 and curve.coverage_at(0.4) == 0.75 and curve.coverage_at(1) == 1
     )
     assert np.isnan(risk_coverage([], []).aurc) and risk_coverage([], []).coverage_at(0.5) == 0

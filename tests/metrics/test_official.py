@@ -24,12 +24,12 @@ RANKS = st.sets(st.integers(1, 40), min_size=1, max_size=12).map(lambda r: np.ar
 @settings(max_examples=200, deadline=None)
 @given(RANKS)
 def test_trapezoid_ap_walks_the_list(ranks: np.ndarray) -> None:
-    area = recall = found = 0.0
+    area = recall = hits = 0.0
     precision = 1.0
     for place in range(1, int(ranks[-1]) + 1):
-        found += place in ranks
-        area += (found / len(ranks) - recall) * (precision + found / place) / 2
-        recall, precision = found / len(ranks), found / place
+        hits += place in ranks
+        area += (hits / len(ranks) - recall) * (precision + hits / place) / 2
+        recall, precision = hits / len(ranks), hits / place
     assert trapezoid_ap(ranks) == pytest.approx(area, abs=1e-12)
     assert trapezoid_ap(ranks) <= average_precision(ranks) + 1e-12
 
@@ -66,12 +66,12 @@ def test_isp_counts_global_and_foreground_once_however_they_are_stored() -> None
     apart = Embeddings(vectors, seen, ("global", "foreground", "part1", "part2"))
     both = Embeddings.single("global+foreground", vectors[:, :2].flatten(1))
     joined = Embeddings.cat(both, Embeddings(vectors[:, 2:], seen[:, 2:], apart.names[2:]))
-    found = isp_official(apart, apart)
-    torch.testing.assert_close(found, isp_official(joined, joined))
+    distances = isp_official(apart, apart)
+    torch.testing.assert_close(distances, isp_official(joined, joined))
     # images 1 and 2: the joined vector and part 1, a mean of two
     unit = [torch.nn.functional.normalize(x, dim=1) for x in (both.vectors[:, 0], vectors[:, 2])]
     like = sum((1 + (u[1] * u[2]).sum()) / 2 for u in unit) / 2
-    torch.testing.assert_close(found[1, 2], 1 - like)
+    torch.testing.assert_close(distances[1, 2], 1 - like)
 
 
 def test_single_shot_with_one_image_each_is_the_plain_cmc() -> None:

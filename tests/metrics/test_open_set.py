@@ -22,32 +22,32 @@ class Plain:
     """
 
     def __init__(self, far: np.ndarray, relevant: np.ndarray, valid: np.ndarray) -> None:
-        self.mated, self.own, self.other, self.first = [], [], [], []
+        self.mated, self.right, self.wrong, self.first = [], [], [], []
         for row, right, listed in zip(far.tolist(), relevant.tolist(), valid.tolist()):
             ranked = sorted((d, j) for j, d in enumerate(row) if listed[j])
             mine, others = ([d for d, j in ranked if right[j] is kind] for kind in (True, False))
             self.mated.append(bool(mine))
-            self.own.append(min(mine, default=np.inf))
-            self.other.append(min(others, default=np.inf))
+            self.right.append(min(mine, default=np.inf))
+            self.wrong.append(min(others, default=np.inf))
             self.first.append(bool(mine) and right[ranked[0][1]])
-        self.nearest = [min(pair) for pair in zip(self.own, self.other)]
+        self.nearest = [min(pair) for pair in zip(self.right, self.wrong)]
         self.non_mated = [n for n, mated in zip(self.nearest, self.mated) if not mated]
 
-    def at(self, fpir: float) -> tuple[float, float]:
-        """(FNIR, DIR): the best of all limits under which few enough non-mated queries get an answer
-        nearer than it.
+    def rates(self, fpir: float) -> tuple[float, float]:
+        """(FNIR, DIR): the best of all limits under which few enough non-mated queries get an
+        answer nearer than it.
         """
-        found = []
-        for limit in {*self.own, *self.other, np.inf}:
+        pairs = []
+        for limit in {*self.right, *self.wrong, np.inf}:
             if sum(n < limit for n in self.non_mated) <= fpir * len(self.non_mated) + 1e-9:
-                mated = [(o < limit, f) for o, f, m in zip(self.own, self.first, self.mated) if m]
-                found.append(
+                mated = [(o < limit, f) for o, f, m in zip(self.right, self.first, self.mated) if m]
+                pairs.append(
                     (
                         sum(not hit for hit, _ in mated) / len(mated),
                         sum(hit and f for hit, f in mated) / len(mated),
                     )
                 )
-        return min(f for f, _ in found), max(d for _, d in found)
+        return min(f for f, _ in pairs), max(d for _, d in pairs)
 
     @property
     def auroc(self) -> float:
@@ -60,17 +60,19 @@ class Plain:
         return sum(wins) / len(wins)
 
 
-def agree(found: Searches, plain: Plain) -> None:
-    assert found.mated.tolist() == plain.mated and found.first.tolist() == plain.first
-    assert found.right.tolist() == plain.own and found.wrong.tolist() == plain.other
+def agree(outcome: Searches, plain: Plain) -> None:
+    assert outcome.mated.tolist() == plain.mated and outcome.first.tolist() == plain.first
+    assert outcome.right.tolist() == plain.right and outcome.wrong.tolist() == plain.wrong
     if all(plain.mated) or not any(plain.mated):
-        assert all(np.isnan(value) for value in found.scores.values())
+        assert all(np.isnan(value) for value in outcome.scores.values())
         return
     for fpir in FPIRS:
-        assert (found.fnir_at(fpir), found.dir_at(fpir)) == pytest.approx(plain.at(fpir), abs=1e-12)
-        returned = found.nearest[~found.mated] < found.limit(fpir)
+        assert (outcome.fnir_at(fpir), outcome.dir_at(fpir)) == pytest.approx(
+            plain.rates(fpir), abs=1e-12
+        )
+        returned = outcome.nearest[~outcome.mated] < outcome.limit(fpir)
         assert returned.mean() <= fpir + 1e-12  # never more than allowed
-    assert found.auroc == pytest.approx(plain.auroc, abs=1e-12)
+    assert outcome.auroc == pytest.approx(plain.auroc, abs=1e-12)
 
 
 @settings(max_examples=300)
@@ -103,16 +105,16 @@ def test_a_gallery_that_lacks_people_matches_loops(
     masks = [protocol.masks(i, c, g[:, 0], g[:, 1], **special) for i, c in query]
     who = {"q_ids": q[:, 0], "g_ids": g[:, 0], **special}
     open_set = OpenSetAccumulator(**who, absent=absent, seed=seed)
-    asked = {**who, "q_cams": q[:, 1], "g_cams": g[:, 1], "protocol": protocol}
+    labels = {**who, "q_cams": q[:, 1], "g_cams": g[:, 1], "protocol": protocol}
     blocks = [
-        (slice(at, min(at + rows, len(q))), torch.from_numpy(far[at : at + rows]))
-        for at in range(0, len(q), rows)
+        (slice(start, min(start + rows, len(q))), torch.from_numpy(far[start : start + rows]))
+        for start in range(0, len(q), rows)
     ]
     if not any(relevant.any() for relevant, _ in masks):
         with pytest.raises(DataError):
-            rank(blocks, **asked, accumulators=[open_set])
+            rank(blocks, **labels, accumulators=[open_set])
         return
-    rank(blocks, **asked, accumulators=[open_set])
+    rank(blocks, **labels, accumulators=[open_set])
     left = ~np.isin(g[:, 0], open_set.absent)
     relevant, valid = (np.stack(side) & left for side in zip(*masks))
     agree(open_set.result(), Plain(far + np.float32(0), relevant, valid))
@@ -131,21 +133,25 @@ def test_by_hand() -> None:
         ]
     )
     ids = np.array([1, 5, 2, 2, 3, 0])  # person 3 is taken out, 0 is a distractor
-    found = Searches.of_masks(
+    outcome = Searches.of_masks(
         far, np.array([[1], [2], [3], [9]]) == ids, np.broadcast_to(ids != 3, far.shape)
     )
-    assert found.mated.tolist() == [True, True, False, False]
-    np.testing.assert_allclose(found.right, [0.4, 0.2, np.inf, np.inf])
-    np.testing.assert_allclose(found.wrong, [0.3, 0.5, 0.5, 0.35])
-    assert found.first.tolist() == [False, True, False, False]
-    # no non-mated query may get an answer: nearer than .35, so query 1 (.4) is missed; one of two: nearer
-    # than .5
-    assert (found.limit(0), found.fnir_at(0), found.dir_at(0)) == (pytest.approx(0.35), 0.5, 0.5)
+    assert outcome.mated.tolist() == [True, True, False, False]
+    np.testing.assert_allclose(outcome.right, [0.4, 0.2, np.inf, np.inf])
+    np.testing.assert_allclose(outcome.wrong, [0.3, 0.5, 0.5, 0.35])
+    assert outcome.first.tolist() == [False, True, False, False]
+    # no non-mated query may get an answer: nearer than .35, so query 1 (.4) is missed; one of two:
+    # nearer than .5
+    assert (outcome.limit(0), outcome.fnir_at(0), outcome.dir_at(0)) == (
+        pytest.approx(0.35),
+        0.5,
+        0.5,
+    )
     # 1 is returned, but second
-    assert (found.limit(0.5), found.fnir_at(0.5), found.dir_at(0.5)) == (0.5, 0, 0.5)
-    assert found.limit(1) == np.inf
-    assert found.auroc == 1  # .3 and .2 are nearer than .5 and .35
-    assert found.scores == {
+    assert (outcome.limit(0.5), outcome.fnir_at(0.5), outcome.dir_at(0.5)) == (0.5, 0, 0.5)
+    assert outcome.limit(1) == np.inf
+    assert outcome.auroc == 1  # .3 and .2 are nearer than .5 and .35
+    assert outcome.scores == {
         "FNIR@1%": 0.5,
         "FNIR@10%": 0.5,
         "DIR@1%": 0.5,
@@ -157,8 +163,8 @@ def test_by_hand() -> None:
 def test_the_draw_of_people_depends_on_identities_alone() -> None:
     query, gallery = np.array([5, 3, 1, 1, 8, 0, -1]), np.array([1, 3, 3, 5, 7, 0, 0, -1])
 
-    def absent(asked: np.ndarray, there: np.ndarray, seed: int = 0) -> list[int]:
-        drawn = OpenSetAccumulator(q_ids=asked, g_ids=there, seed=seed, distractor=0, junk=-1)
+    def absent(queries: np.ndarray, there: np.ndarray, seed: int = 0) -> list[int]:
+        drawn = OpenSetAccumulator(q_ids=queries, g_ids=there, seed=seed, distractor=0, junk=-1)
         return drawn.absent.tolist()
 
     one, again = absent(query, gallery), absent(query[::-1].copy(), gallery[[0, 1, 3, 4, 5]])
@@ -174,6 +180,6 @@ def test_nobody_absent_and_nobody_present_have_no_scores() -> None:
     for absent in (0.0, 1.0):
         open_set = OpenSetAccumulator(q_ids=[1, 2], g_ids=[1, 2], absent=absent)
         rank([(slice(0, 2), far)], q_ids=[1, 2], g_ids=[1, 2], accumulators=[open_set])
-        found = open_set.result()
-        assert found.mated.tolist() == [absent == 0] * 2
-        assert all(np.isnan(value) for value in found.scores.values())
+        outcome = open_set.result()
+        assert outcome.mated.tolist() == [absent == 0] * 2
+        assert all(np.isnan(value) for value in outcome.scores.values())

@@ -47,8 +47,8 @@ def made(
     draw = np.random.default_rng(seed)
     who = np.repeat(np.arange(people), images)
     query, gallery = (x.ravel() for x in np.meshgrid(who, who, indexing="ij"))
-    at = ~np.eye(len(who), dtype=bool).ravel()
-    query, gallery = query[at], gallery[at]
+    distinct = ~np.eye(len(who), dtype=bool).ravel()
+    query, gallery = query[distinct], gallery[distinct]
     same, shared = query == gallery, draw.integers(1, parts + 1, len(query))
     typical = draw.normal(0, effect, people)
     far = (
@@ -75,8 +75,8 @@ def test_a_curve_is_straight_between_its_knots_and_flat_outside() -> None:
 
 def test_log_odds_follow_the_number_of_shared_parts_and_are_unknown_without_any() -> None:
     curves = (Curve((0.0, 1.0), (1.0, 0.0)), Curve((0.0, 1.0), (3.0, 0.0)))
-    found = logits(curves, [0.5, 0.5, 0.5, 0.5, np.inf, np.inf], [0, 1, 2, 7, 0, 2])
-    np.testing.assert_allclose(found, [np.nan, 0.5, 1.5, 1.5, np.nan, np.nan])
+    odds = logits(curves, [0.5, 0.5, 0.5, 0.5, np.inf, np.inf], [0, 1, 2, 7, 0, 2])
+    np.testing.assert_allclose(odds, [np.nan, 0.5, 1.5, 1.5, np.nan, np.nan])
     assert float(logits(curves, 0.5, 1)) == 0.5
     assert logits(curves[:1], [0.5, 0.5], [1, 6]).tolist() == [0.5, 0.5]
 
@@ -107,11 +107,11 @@ def test_pooled_blocks_are_the_falling_fit(entries: list[tuple[float, float]]) -
 
 def test_a_line_is_the_logistic_regression_of_weighed_pairs() -> None:
     pairs = made()
-    (found,) = line(tally(pairs))
-    far, own = pairs.distance.astype(np.float64), pairs.same
-    weight = np.where(own, 1.0, own.sum() / (~own).sum())
-    sure = (own.sum() + 1) / (own.sum() + 2)  # Platt's targets
-    target = np.where(own, sure, 1 - sure)
+    (curve,) = line(tally(pairs))
+    far, same = pairs.distance.astype(np.float64), pairs.same
+    weight = np.where(same, 1.0, same.sum() / (~same).sum())
+    sure = (same.sum() + 1) / (same.sum() + 2)  # Platt's targets
+    target = np.where(same, sure, 1 - sure)
 
     def loss(theta: np.ndarray) -> float:
         odds = theta[0] + theta[1] * far
@@ -119,14 +119,14 @@ def test_a_line_is_the_logistic_regression_of_weighed_pairs() -> None:
 
     a, b = minimize(loss, [0.0, 0.0], method="BFGS").x
     np.testing.assert_allclose(
-        found([7.0, 9.0, 11.0]), [a + b * x for x in (7, 9, 11)], atol=0.02
+        curve([7.0, 9.0, 11.0]), [a + b * x for x in (7, 9, 11)], atol=0.02
     )  # cells of 2048
 
 
 def test_lines_of_normal_distances_have_the_true_odds() -> None:
     """Two normals of spread 1 at 8 and 10 have log odds 18 - 2 d."""
-    (found,) = line(tally(made(people=60)))
-    np.testing.assert_allclose(found([8.0, 9.0, 10.0]), [2, 0, -2], atol=0.25)
+    (curve,) = line(tally(made(people=60)))
+    np.testing.assert_allclose(curve([8.0, 9.0, 10.0]), [2, 0, -2], atol=0.25)
 
 
 def test_a_line_of_few_pairs_borrows_from_all() -> None:
@@ -149,11 +149,11 @@ def test_number_of_parts_counts_as_evidence_too() -> None:
     nothing.
     """
     draw = np.random.default_rng(0)
-    own = np.repeat([True, False], 30_000)
-    shared = np.where(draw.random(60_000) < np.where(own, 0.5, 1 / 3), 2, 1)
+    same = np.repeat([True, False], 30_000)
+    shared = np.where(draw.random(60_000) < np.where(same, 0.5, 1 / 3), 2, 1)
     people = np.arange(60_000)
     pairs = KnownPairs(
-        draw.normal(10, 1, 60_000).astype(np.float32), shared, own, people, people, np.ones(60_000)
+        draw.normal(10, 1, 60_000).astype(np.float32), shared, same, people, people, np.ones(60_000)
     )
     one, two = line_by_parts(tally(pairs))
     assert float(one(10.0)) == pytest.approx(np.log(0.5 / (2 / 3)), abs=0.05)
@@ -277,20 +277,20 @@ def test_steps_of_one_distance() -> None:
 def test_a_threshold_lets_as_many_impostors_through_as_it_may(
     odds: list[float], rate: float
 ) -> None:
-    found = np.array(odds)
-    if np.isnan(found).all():
+    values = np.array(odds)
+    if np.isnan(values).all():
         return
-    threshold = threshold_at(found, rate)
-    passed = (found >= threshold).sum()
-    assert passed <= rate * len(found) + 1e-9
-    lower = found[found < threshold]  # to let the next ones through would be too many
-    assert not len(lower) or (found >= lower.max()).sum() > rate * len(found) + 1e-9
+    threshold = threshold_at(values, rate)
+    passed = (values >= threshold).sum()
+    assert passed <= rate * len(values) + 1e-9
+    lower = values[values < threshold]  # to let the next ones through would be too many
+    assert not len(lower) or (values >= lower.max()).sum() > rate * len(values) + 1e-9
 
 
 def test_rounding_does_not_move_a_pair_across_the_threshold() -> None:
-    found = np.array([3.0, 2.0, 1.0, 0.0])
-    assert threshold_at(found, 0.5) == 1.5
-    assert threshold_at(found, 0.1) > 3.0
+    odds = np.array([3.0, 2.0, 1.0, 0.0])
+    assert threshold_at(odds, 0.5) == 1.5
+    assert threshold_at(odds, 0.1) > 3.0
 
 
 def impostor_odds(people: int, images: int, effect: float, draw: np.random.Generator) -> np.ndarray:
@@ -299,24 +299,24 @@ def impostor_odds(people: int, images: int, effect: float, draw: np.random.Gener
     return (typical[:, None] + typical)[:, :, None] + draw.normal(0, 1, (people, people, images))
 
 
-def counts(found: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    away = 1.0 - np.eye(len(found))
-    return (found >= threshold).sum(2) * away, found.shape[2] * away
+def counts(odds: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    away = 1.0 - np.eye(len(odds))
+    return (odds >= threshold).sum(2) * away, odds.shape[2] * away
 
 
 def test_draws_are_those_of_people_on_both_sides() -> None:
     """Before they are brought to another width: one person at a time, in a loop."""
     draw = np.random.default_rng(0)
     accepted, pairs = counts(impostor_odds(12, 5, 0.8, draw), 2.0)
-    found = log_ratios(accepted, pairs, 50, seed=4)
+    ratios = log_ratios(accepted, pairs, 50, seed=4)
     weight = np.random.default_rng([4, 11]).multinomial(12, np.full(12, 1 / 12), 50)
     slow = []
     for w in weight:
         hits = sum(w[i] * w[j] * accepted[i, j] for i in range(12) for j in range(12))
         many = sum(w[i] * w[j] * pairs[i, j] for i in range(12) for j in range(12))
         slow.append(np.log(max(hits / many / (accepted.sum() / pairs.sum()), 0.5 / accepted.sum())))
-    assert np.corrcoef(found, slow)[0, 1] == pytest.approx(1)
-    assert np.ptp(found / slow) < 1e-9
+    assert np.corrcoef(ratios, slow)[0, 1] == pytest.approx(1)
+    assert np.ptp(ratios / slow) < 1e-9
 
 
 def test_without_person_effects_draws_vary_as_single_pairs_do() -> None:
@@ -344,9 +344,9 @@ def test_ranges_hold_for_other_people(people: int, images: int, effect: float, r
     draw = np.random.default_rng(5)
     others_in = true_in = 0
     for world in range(240):
-        found = impostor_odds(people, images, effect, draw)
-        threshold = threshold_at(found[~np.eye(people, dtype=bool)].ravel(), rate)
-        accepted, pairs = counts(found, threshold)
+        odds = impostor_odds(people, images, effect, draw)
+        threshold = threshold_at(odds[~np.eye(people, dtype=bool)].ravel(), rate)
+        accepted, pairs = counts(odds, threshold)
         ratios = log_ratios(accepted, pairs, 400, seed=world)
         again, _ = counts(impostor_odds(people, images, effect, draw), threshold)
         realised = again.sum() / pairs.sum()
@@ -392,12 +392,12 @@ def test_spreads_of_distances_add_up() -> None:
         assert whole == shift(reference, far)
 
 
-def pairs_of(found: np.ndarray) -> KnownPairs:
-    people, _, images = found.shape
-    query, gallery, _ = (x.ravel() for x in np.indices(found.shape))
+def pairs_of(odds: np.ndarray) -> KnownPairs:
+    people, _, images = odds.shape
+    query, gallery, _ = (x.ravel() for x in np.indices(odds.shape))
     return KnownPairs(
-        (10 - found).ravel().astype(np.float32),
-        np.ones(found.size, np.int64),
+        (10 - odds).ravel().astype(np.float32),
+        np.ones(odds.size, np.int64),
         query == gallery,
         query,
         gallery,
@@ -407,13 +407,13 @@ def pairs_of(found: np.ndarray) -> KnownPairs:
 
 def test_usual_shift_grows_with_what_people_have_of_their_own() -> None:
     draw = np.random.default_rng(2)
-    plain, own = (
+    plain, personal = (
         usual_shift(pairs_of(impostor_odds(40, 4, effect, draw))) for effect in (0.0, 1.0)
     )
-    assert plain < 0.1 < own
+    assert plain < 0.1 < personal
     two = impostor_odds(
         80, 4, 1.0, draw
     )  # other people of the same world: no farther apart than usual
-    one, other = (pairs_of(two[at, at]) for at in (slice(40), slice(40, None)))
+    one, other = (pairs_of(two[half, half]) for half in (slice(40), slice(40, None)))
     far = [p.distance[~p.same] for p in (one, other)]
     assert shift(percentiles(far[0]), far[1]) < 2 * usual_shift(one)

@@ -158,10 +158,10 @@ def test_wrong_shapes_and_broken_numbers() -> None:
     one_camera = {"q_cams": [1] * 3, "g_cams": [1] * 3}
     with pytest.raises(DataError, match="one camera"):
         evaluate_embeddings(PartDistance("cosine"), one, one, **ids, **one_camera)
-    found = evaluate_embeddings(
+    ranking = evaluate_embeddings(
         PartDistance("cosine"), one, one, **ids, **one_camera, protocol=ANY_CAMERA
     )
-    assert found.cmc[1] == 1
+    assert ranking.cmc[1] == 1
 
 
 def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() -> None:
@@ -171,7 +171,7 @@ def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() ->
     g_ids[-1] = JUNK
     q_ids, q_cameras = np.array([1, 3, 6, 9]), np.array([1, 2, 1, 1])
     distances = torch.from_numpy(random.random((4, 24)).astype(np.float32))
-    asked = {
+    labels = {
         "q_ids": q_ids,
         "g_ids": g_ids,
         "q_cams": q_cameras,
@@ -179,17 +179,17 @@ def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() ->
         "protocol": SINGLE_SHOT,
         "junk": JUNK,
     }
-    found = rank(
+    ranking = rank(
         [(slice(0, 3), distances[:3]), (slice(3, 4), distances[3:])],
-        **asked,
+        **labels,
         top=3,
     )
     assert (
-        found.draws == 10
-        and len(found.ranks) == 40
-        and found.identities.tolist() == q_ids.tolist() * 10
+        ranking.draws == 10
+        and len(ranking.ranks) == 40
+        and ranking.identities.tolist() == q_ids.tolist() * 10
     )
-    first = found.first.reshape(10, 4)
+    first = ranking.first.reshape(10, 4)
     assert (
         (first[:, 3] == 0).all() and (first[:, :3] > 0).all() and len(set(first[:, 0].tolist())) > 1
     )
@@ -204,13 +204,13 @@ def test_single_shot_draws_one_image_of_every_person_that_the_query_may_see() ->
             nearer = sorted(one, key=lambda i: (float(distances[query, i]), i))
             assert first[draw, query] == 1 + [g_ids[i] for i in nearer].index(q_ids[query])
             if draw == 0:
-                assert found.top[query].tolist() == nearer[:3]
-    np.testing.assert_allclose(found.ap_of_query[:3], (1 / first[:, :3]).mean(0))
-    assert np.isnan(found.ap_of_query[3]) and found.mAP == pytest.approx(
+                assert ranking.top[query].tolist() == nearer[:3]
+    np.testing.assert_allclose(ranking.ap_of_query[:3], (1 / first[:, :3]).mean(0))
+    assert np.isnan(ranking.ap_of_query[3]) and ranking.mAP == pytest.approx(
         float((1 / first[:, :3]).mean())
     )
-    again = rank([(slice(0, 4), distances)], **asked, top=3)
-    assert all(np.array_equal(a, b) for a, b in zip(found.ranks, again.ranks, strict=True))
+    again = rank([(slice(0, 4), distances)], **labels, top=3)
+    assert all(np.array_equal(a, b) for a, b in zip(ranking.ranks, again.ranks, strict=True))
 
 
 def test_right_entries_come_with_their_place_in_the_gallery_and_their_distance() -> None:
@@ -258,7 +258,7 @@ def looked_at(
         g_cams=ids[150:, 1],
         accumulators=[pairs, open_set],
     )
-    roc, found = pairs.result(), open_set.result()
+    roc, outcome = pairs.result(), open_set.result()
     return (
         ranking.scores,
         ranking.top.tolist(),
@@ -267,9 +267,9 @@ def looked_at(
         roc.genuine.tolist(),
         roc.nearest.tolist(),
         roc.counts.tolist(),
-        found.scores,
-        found.right.tolist(),
-        found.first.tolist(),
+        outcome.scores,
+        outcome.right.tolist(),
+        outcome.first.tolist(),
     )
 
 
@@ -282,7 +282,10 @@ def test_neither_threads_nor_blocks_change_anything() -> None:
     far = torch.from_numpy(draw.normal(size=(150, 200)).round(1).astype(np.float32))
 
     def cut(rows: int) -> list[tuple[slice, torch.Tensor]]:
-        return [(slice(at, min(at + rows, 150)), far[at : at + rows]) for at in range(0, 150, rows)]
+        return [
+            (slice(start, min(start + rows, 150)), far[start : start + rows])
+            for start in range(0, 150, rows)
+        ]
 
     want = looked_at(1, cut(150), ids)
     for threads, rows in ((4, 150), (3, 70), (1, 7), (2, 1)):
@@ -322,7 +325,7 @@ def test_cuda_ranks_as_the_cpu_does(metric: str) -> None:
         for n in (40, 300)
     )
     ids = np.random.default_rng(0).integers((0, 1), (20, 5), (340, 2))
-    asked = {
+    labels = {
         "q_ids": ids[:40, 0],
         "g_ids": ids[40:, 0],
         "q_cams": ids[:40, 1],
@@ -330,14 +333,14 @@ def test_cuda_ranks_as_the_cpu_does(metric: str) -> None:
     }
     distance = PartDistance(metric)  # type: ignore[arg-type]
     here, there = (
-        evaluate_embeddings(distance, q.to(d), g.to(d), **asked, rows=16) for d in ("cpu", "cuda")
+        evaluate_embeddings(distance, q.to(d), g.to(d), **labels, rows=16) for d in ("cpu", "cuda")
     )
     assert there.scores == pytest.approx(here.scores, abs=1e-4)
     for a, b in zip(here.distances, there.distances, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
     far = distance(q.to("cuda"), g.to("cuda"))
     again = rank(
-        [(slice(0, 40), far)], **{name: torch.from_numpy(a).cuda() for name, a in asked.items()}
+        [(slice(0, 40), far)], **{name: torch.from_numpy(a).cuda() for name, a in labels.items()}
     )
     assert again.scores == pytest.approx(here.scores, abs=1e-4)
 
@@ -345,7 +348,7 @@ def test_cuda_ranks_as_the_cpu_does(metric: str) -> None:
 def test_short_and_empty_lists_of_single_shot() -> None:
     """The first query may see two people, the second, of the gallery's only camera, nobody."""
     far = torch.tensor([[0.3, 0.1, 0.2], [0.1, 0.2, 0.3]])
-    found = rank(
+    ranking = rank(
         [(slice(0, 2), far)],
         q_ids=[1, 2],
         g_ids=[1, 2, -1],
@@ -355,9 +358,9 @@ def test_short_and_empty_lists_of_single_shot() -> None:
         junk=-1,
         top=4,
     )
-    assert found.top.tolist() == [[1, 0, -1, -1], [-1] * 4]
+    assert ranking.top.tolist() == [[1, 0, -1, -1], [-1] * 4]
     assert (
-        found.size.tolist() == [2, 0] * 10
-        and found.first.tolist() == [2, 0] * 10
-        and found.skipped == 10
+        ranking.size.tolist() == [2, 0] * 10
+        and ranking.first.tolist() == [2, 0] * 10
+        and ranking.skipped == 10
     )

@@ -56,7 +56,7 @@ class World:
         self.q_ids, self.q_cameras = np.array(query, np.int64).T
         self.g_ids, self.g_cameras = np.array(gallery, np.int64).T
         self.q, self.g = described(len(query), draw), described(len(gallery), draw)
-        self.asked = {
+        self.labels = {
             "q_ids": self.q_ids,
             "g_ids": self.g_ids,
             "q_cams": self.q_cameras,
@@ -68,7 +68,7 @@ class World:
         self.ranking: Ranking | None
         try:
             self.ranking = evaluate_embeddings(
-                PartDistance("cosine"), self.q, self.g, **self.asked, ks=(1, 5)
+                PartDistance("cosine"), self.q, self.g, **self.labels, ks=(1, 5)
             )
         except DataError:
             self.ranking = None
@@ -90,12 +90,12 @@ def test_camera_pairs_add_up(world: World) -> None:
     assume(world.ranking is not None)
     ranking = world.ranking
     assert ranking is not None
-    found = by_camera_pair(ranking, q_cams=world.q_cameras, g_cams=world.g_cameras, ks=(1, 5))
-    assert sum(s.weight for s in found) == pytest.approx(1)
-    assert whole(found, "mAP") == pytest.approx(ranking.mAP, abs=1e-12)
-    assert [s.key for s in found] == sorted({s.key for s in found})
+    slices = by_camera_pair(ranking, q_cams=world.q_cameras, g_cams=world.g_cameras, ks=(1, 5))
+    assert sum(s.weight for s in slices) == pytest.approx(1)
+    assert whole(slices, "mAP") == pytest.approx(ranking.mAP, abs=1e-12)
+    assert [s.key for s in slices] == sorted({s.key for s in slices})
     n, scored = len(world.q_ids), int(ranking.scored.sum())
-    for s in found:  # once more, hit by hit
+    for s in slices:  # once more, hit by hit
         weight = precision = first = pairs = 0.0
         for i, (ranks, hits) in enumerate(zip(ranking.ranks, ranking.hits)):
             for k, (place, hit) in enumerate(zip(ranks, hits), 1):
@@ -120,11 +120,11 @@ def test_camera_pairs_add_up(world: World) -> None:
 def test_shared_parts_add_up(world: World) -> None:
     assume(world.ranking is not None)
     assert world.ranking is not None
-    found = by_shared_parts(world.ranking, world.q, world.g)
-    assert whole(found, "mAP") == pytest.approx(world.ranking.mAP, abs=1e-12)
+    slices = by_shared_parts(world.ranking, world.q, world.g)
+    assert whole(slices, "mAP") == pytest.approx(world.ranking.mAP, abs=1e-12)
     both = ((world.q.visibility[:, None] * world.g.visibility[None]) > 0).sum(2).numpy()
     n = len(world.q_ids)
-    for s in found:
+    for s in slices:
         pairs = [
             (i, h)
             for i, hits in enumerate(world.ranking.hits)
@@ -136,7 +136,7 @@ def test_shared_parts_add_up(world: World) -> None:
         world.ranking, world.q.select(*parts(NAMES)), world.g.select(*parts(NAMES))
     )
     assert max(s.key[0] for s in bodies) <= 3 and sum(s.pairs for s in bodies) == sum(
-        s.pairs for s in found
+        s.pairs for s in slices
     )
 
 
@@ -146,15 +146,15 @@ def test_queries_add_up(world: World) -> None:
     """Every score, not only the mAP."""
     assume(world.ranking is not None)
     assert world.ranking is not None
-    for found in (
+    for slices in (
         by_occlusion(world.ranking, world.q.visibility, 20),
         by_identity_size(world.ranking, 20),
     ):
-        assert sum(s.queries for s in found) == world.ranking.scored.sum()
-        assert sum(s.pairs for s in found) == sum(len(r) for r in world.ranking.ranks)
+        assert sum(s.queries for s in slices) == world.ranking.scored.sum()
+        assert sum(s.pairs for s in slices) == sum(len(r) for r in world.ranking.ranks)
         for name, value in world.ranking.scores.items():
-            assert whole(found, name) == pytest.approx(value, abs=1e-12)
-        for s in found:
+            assert whole(slices, name) == pytest.approx(value, abs=1e-12)
+        for s in slices:
             assert all(
                 i.low <= s.scores[name] == i.value <= i.high for name, i in s.intervals.items()
             )
@@ -234,8 +234,8 @@ def thinned(ranking: Ranking, size: int) -> dict[str, float]:
 def test_smaller_galleries_match_every_way_to_draw_them(world: World, size: int) -> None:
     assume(world.ranking is not None)
     assert world.ranking is not None
-    (found,) = by_gallery_size(world.ranking, [size])
-    assert found.scores == pytest.approx(thinned(world.ranking, size), abs=1e-9)
+    (row,) = by_gallery_size(world.ranking, [size])
+    assert row.scores == pytest.approx(thinned(world.ranking, size), abs=1e-9)
     full = by_gallery_size(world.ranking)[-1]
     assert full.scores == pytest.approx(world.ranking.scores, abs=1e-9)
     assert by_gallery_size(world.ranking, [0])[0].scores == pytest.approx(
@@ -250,7 +250,7 @@ def test_expected_precision_of_long_lists() -> None:
     w, n = draw.integers(0, W + 1), draw.integers(0, W + 1)
     w[:20] = np.minimum(w[:20], draw.integers(0, 60, 20))  # near the top, as right entries are
     k = draw.integers(1, 40, 60)
-    for *case, found in zip(k.tolist(), w.tolist(), W.tolist(), n.tolist(), _expected(k, w, W, n)):
+    for *case, value in zip(k.tolist(), w.tolist(), W.tolist(), n.tolist(), _expected(k, w, W, n)):
         nth, before, total, kept = case
         ways = [math.lgamma(a + 1) for a in (before, total - before, total, kept, total - kept)]
         want = chance = 0.0
@@ -268,7 +268,7 @@ def test_expected_precision_of_long_lists() -> None:
             )
             want, chance = want + p * nth / (nth + x), chance + p
         assert chance == pytest.approx(1, abs=1e-7)
-        assert found == pytest.approx(want / chance, abs=1e-10), case
+        assert value == pytest.approx(want / chance, abs=1e-10), case
 
 
 def test_sizes_by_default() -> None:
@@ -277,9 +277,9 @@ def test_sizes_by_default() -> None:
     ids = np.full(2500, 9)
     ids[[3, 70, 900]] = 1, 2, 3
     ranking = rank([(slice(0, 3), far)], q_ids=[1, 2, 3], g_ids=ids)
-    found = by_gallery_size(ranking)
-    assert [s.key[0] for s in found] == [100, 1000, 2499] and found[0].name == "100 wrong images"
-    assert all(a.scores["mAP"] > b.scores["mAP"] for a, b in zip(found, found[1:]))
+    slices = by_gallery_size(ranking)
+    assert [s.key[0] for s in slices] == [100, 1000, 2499] and slices[0].name == "100 wrong images"
+    assert all(a.scores["mAP"] > b.scores["mAP"] for a, b in zip(slices, slices[1:]))
     for first, s in zip(ranking.first, by_gallery_size(ranking, [100])):  # C(W - w, n) / C(W, n)
         assert s.scores["R1"] == pytest.approx(
             np.mean([math.comb(2499 - (r - 1), 100) / math.comb(2499, 100) for r in ranking.first]),
@@ -296,15 +296,15 @@ def test_every_part_alone() -> None:
     gallery = [(1, 2), (2, 2), (3, 1), (1, 3), (0, 2), (2, 3), (-1, 1)]
     world = World([(1, 1), (2, 1), (3, 2), (0, 1)], gallery, 0, MARKET)
     distance = PartDistance("cosine", weights=(1.0, 0.5, 0.5, 0.25))
-    found = by_part(distance, world.q, world.g, **world.asked, ks=(1, 5), samples=50)
-    assert [s.name for s in found] == [*NAMES, "parts together", "all together"]
-    assert [s.key for s in found] == [(0,), (1,), (2,), (3,), (1, 2, 3), (0, 1, 2, 3)]
-    for m, (name, s) in enumerate(zip(NAMES, found)):
+    slices = by_part(distance, world.q, world.g, **world.labels, ks=(1, 5), samples=50)
+    assert [s.name for s in slices] == [*NAMES, "parts together", "all together"]
+    assert [s.key for s in slices] == [(0,), (1,), (2,), (3,), (1, 2, 3), (0, 1, 2, 3)]
+    for m, (name, s) in enumerate(zip(NAMES, slices)):
         plain = evaluate_embeddings(
             PartDistance("cosine"),
             world.q.select(name),
             world.g.select(name),
-            **world.asked,
+            **world.labels,
             ks=(1, 5),
         )
         assert s.scores == plain.scores and s.intervals == bootstrap_ranking(plain, 50)
@@ -321,12 +321,12 @@ def test_every_part_alone() -> None:
         PartDistance("cosine", weights=(0.5, 0.5, 0.25)),
         world.q.select(*NAMES[1:]),
         world.g.select(*NAMES[1:]),
-        **world.asked,
+        **world.labels,
         ks=(1, 5),
     )
-    assert found[4].scores == together.scores
-    everything = evaluate_embeddings(distance, world.q, world.g, **world.asked, ks=(1, 5))
-    assert found[5].scores == everything.scores
+    assert slices[4].scores == together.scores
+    everything = evaluate_embeddings(distance, world.q, world.g, **world.labels, ks=(1, 5))
+    assert slices[5].scores == everything.scores
 
 
 def test_a_hidden_part_ranks_last_in_the_gallery_s_order() -> None:
@@ -340,14 +340,14 @@ def test_a_hidden_part_ranks_last_in_the_gallery_s_order() -> None:
         torch.tensor([[0.0], [1.0], [1.0]]),
         ("head",),
     )
-    (found,) = by_part(
+    (row,) = by_part(
         PartDistance("cosine", shrink=1.0), q, g, q_ids=[1, 2], g_ids=[1, 2, 3], ks=(1, 3)
     )
     # the first finds its image after the two that show the head, the second its own at place 2
-    assert found.scores == pytest.approx(
+    assert row.scores == pytest.approx(
         {"mAP": (1 / 3 + 1 / 2) / 2, "mINP": (1 / 3 + 1 / 2) / 2, "R1": 0, "R3": 1}
     )
-    assert (found.queries, found.pairs, found.weight) == (1, 0, 0)
+    assert (row.queries, row.pairs, row.weight) == (1, 0, 0)
 
 
 def test_parts_are_told_from_the_whole() -> None:

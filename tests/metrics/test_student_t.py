@@ -85,12 +85,12 @@ def test_variance_of_seeds_is_theirs_alone() -> None:
         (0.0, 0, 0.7 * chance),
         (0.1, 0.95 * 0.1**2 / runs, 0.1**2 / runs + chance),
     ):
-        found = []
+        variances = []
         for _ in range(1000):
             values = draw.normal(0, 0.2, people) + draw.normal(0, 0.3, (runs, people))
             values += draw.normal(0, spread, (runs, 1))
-            found.append((by_people(values.mean(0), ids)[0], by_seed(list(values), ids)[0]))
-        of_people, of_seeds = np.mean(found, 0)
+            variances.append((by_people(values.mean(0), ids)[0], by_seed(list(values), ids)[0]))
+        of_people, of_seeds = np.mean(variances, 0)
         assert of_people == pytest.approx(0.2**2 / people + chance, rel=0.03)
         assert least <= of_seeds <= most
     assert by_seed([np.array([0.5, 0.1])] * 3, np.array([1, 2])) == (0, 2)

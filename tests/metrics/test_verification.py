@@ -29,11 +29,11 @@ def case(shape: tuple[int, int], seed: int, coarse: bool = True) -> Case:
 def streamed(pairs: PairAccumulator, made: Case, rows: int) -> Roc:
     """As ``rank`` shows them: removed entries NaN, -0 made 0."""
     far, relevant, valid = made
-    for at in range(0, len(far), rows):
-        part = far[at : at + rows] + np.float32(0)
-        part[~valid[at : at + rows]] = np.nan
-        right = [np.flatnonzero(row) for row in (relevant & valid)[at : at + rows]]
-        pairs.update(pairs.summarize(at, part, np.sort(part, 1), right))
+    for start in range(0, len(far), rows):
+        part = far[start : start + rows] + np.float32(0)
+        part[~valid[start : start + rows]] = np.nan
+        right = [np.flatnonzero(row) for row in (relevant & valid)[start : start + rows]]
+        pairs.update(pairs.summarize(start, part, np.sort(part, 1), right))
     return pairs.result()
 
 
@@ -42,10 +42,14 @@ def plainly(made: Case) -> list[tuple[float, float, float]]:
     matches.
     """
     far, relevant, valid = made
-    own, other = far[relevant & valid].tolist(), far[~relevant & valid].tolist()
+    genuine, impostor = far[relevant & valid].tolist(), far[~relevant & valid].tolist()
     return [
-        (t, sum(d <= t for d in other) / len(other), sum(d <= t for d in own) / len(own))
-        for t in sorted({-np.inf, *own, *other})
+        (
+            t,
+            sum(d <= t for d in impostor) / len(impostor),
+            sum(d <= t for d in genuine) / len(genuine),
+        )
+        for t in sorted({-np.inf, *genuine, *impostor})
     ]
 
 
@@ -105,38 +109,36 @@ def test_streams_are_the_whole(
     lets too many pass.
     """
     made = case(shape, seed, coarse)
-    whole, found = Roc.of_masks(*made), streamed(PairAccumulator(least, 0), made, rows)
-    np.testing.assert_array_equal(found.genuine, whole.genuine)
-    assert sorted(zip(found.genuine, found.genuine_query)) == sorted(
+    whole, roc = Roc.of_masks(*made), streamed(PairAccumulator(least, 0), made, rows)
+    np.testing.assert_array_equal(roc.genuine, whole.genuine)
+    assert sorted(zip(roc.genuine, roc.genuine_query)) == sorted(
         zip(whole.genuine, whole.genuine_query)
     )
-    np.testing.assert_array_equal(found.impostors_of_query, whole.impostors_of_query)
-    assert found.impostors == whole.impostors == found.impostors_of_query.sum()
-    kept = len(found.nearest)
-    np.testing.assert_array_equal(found.nearest, whole.nearest[:kept])
+    np.testing.assert_array_equal(roc.impostors_of_query, whole.impostors_of_query)
+    assert roc.impostors == whole.impostors == roc.impostors_of_query.sum()
+    kept = len(roc.nearest)
+    np.testing.assert_array_equal(roc.nearest, whole.nearest[:kept])
     if least == 1 << 20:
-        assert kept == found.impostors and not len(found.edges)
-        assert sorted(zip(found.nearest, found.nearest_query)) == sorted(
+        assert kept == roc.impostors and not len(roc.edges)
+        assert sorted(zip(roc.nearest, roc.nearest_query)) == sorted(
             zip(whole.nearest, whole.nearest_query)
         )
     else:
-        assert np.all(np.diff(found.edges) > 0) and (found.counts > 0).all()
+        assert np.all(np.diff(roc.edges) > 0) and (roc.counts > 0).all()
     if not both_kinds(made):
         return
     curve = plainly(made)
-    for fmr, tpr, threshold in zip(*found.points):
+    for fmr, tpr, threshold in zip(*roc.points):
         want = max((point for point in curve if point[0] <= threshold), key=lambda point: point[0])
         assert (fmr, tpr) == pytest.approx(want[1:], abs=1e-12)
     for rate in RATES:
-        allowed = int(rate * found.impostors + 1e-9)
+        allowed = int(rate * roc.impostors + 1e-9)
         if allowed < kept or coarse:  # among those kept, or one value to a bin
-            assert found.tpr_at(rate) == whole.tpr_at(rate)
-        threshold = found.threshold_at(rate)
-        assert whole.rates(threshold)[0] <= rate + 1e-12 and found.tpr_at(rate) <= whole.tpr_at(
-            rate
-        )
+            assert roc.tpr_at(rate) == whole.tpr_at(rate)
+        threshold = roc.threshold_at(rate)
+        assert whole.rates(threshold)[0] <= rate + 1e-12 and roc.tpr_at(rate) <= whole.tpr_at(rate)
     if coarse:
-        assert found.eer == pytest.approx(whole.eer, abs=1e-12)
+        assert roc.eer == pytest.approx(whole.eer, abs=1e-12)
 
 
 @settings(max_examples=100)
@@ -161,16 +163,16 @@ def test_the_nearest_are_kept_one_by_one_and_the_rest_counted_narrowly() -> None
     relevant[:, :4] = True
     far[:, :4] -= 2
     made = (far, relevant, np.ones_like(relevant))
-    whole, found = Roc.of_masks(*made), streamed(PairAccumulator(least=100, share=0.01), made, 7)
-    assert 400 <= len(found.nearest) < 1000 and found.impostors == 40_000
+    whole, roc = Roc.of_masks(*made), streamed(PairAccumulator(least=100, share=0.01), made, 7)
+    assert 400 <= len(roc.nearest) < 1000 and roc.impostors == 40_000
     for rate in (1e-4, 1e-3, 1e-2):
-        assert found.threshold_at(rate) == whole.threshold_at(rate) and found.tpr_at(
+        assert roc.threshold_at(rate) == whole.threshold_at(rate) and roc.tpr_at(
             rate
         ) == whole.tpr_at(rate)
-    assert found.eer == pytest.approx(whole.eer, abs=5e-3)
+    assert roc.eer == pytest.approx(whole.eer, abs=5e-3)
     for threshold in (0.5, 1.5, 3.0):
-        assert found.rates(threshold) == pytest.approx(whole.rates(threshold), abs=5e-3)
-        assert found.rates(threshold)[0] <= whole.rates(threshold)[0]
+        assert roc.rates(threshold) == pytest.approx(whole.rates(threshold), abs=5e-3)
+        assert roc.rates(threshold)[0] <= whole.rates(threshold)[0]
 
 
 def four_by_six(protocol: Protocol = MARKET) -> Roc:
