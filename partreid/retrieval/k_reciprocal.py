@@ -121,8 +121,8 @@ class KReciprocal:
         integer("the rows of a block", rows, 1)
         integer("the number of images", n, 1)
         integer("the number of queries", queries, 0, n)
-        for at, block in self._rerank(OfRows(far, queries, n, rows), rows, progress):
-            yield at, block.numpy()
+        for span, block in self._rerank(OfRows(far, queries, n, rows), rows, progress):
+            yield span, block.numpy()
 
     def _rerank(
         self, distances: Distances, rows: int, progress: Progress | None
@@ -136,8 +136,8 @@ class KReciprocal:
         # twice k1 + 1: most members' members are among them as well
         near = Nearest(n, min(2 * self.k1 + 2, n))
         seen = 0
-        for at, columns, tile in distances.tiles():
-            near.update(at, columns, tile)
+        for span, columns, tile in distances.tiles():
+            near.update(span, columns, tile)
             seen += tile.numel()
             tell(seen // n)
         sets = self._expanded(near.index[:, : self.k1 + 1])
@@ -148,21 +148,21 @@ class KReciprocal:
             sets = _averaged(sets, near.index[:, : self.k2])
         holders = _holders(sets, queries)
         tell(n + 3)
-        for at, block in distances.to_gallery(rows):
-            result = self._normal(block.float().cpu(), torch.from_numpy(near.largest[at, None]))
+        for span, block in distances.to_gallery(rows):
+            result = self._normal(block.float().cpu(), torch.from_numpy(near.largest[span, None]))
             result.mul_(self.weight).add_(1 - self.weight)
             for some in slices(len(result), _AT_ONCE):
                 shared = _shared(
                     sets,
                     holders,
-                    np.arange(at.start + some.start, at.start + some.stop),
+                    np.arange(span.start + some.start, span.start + some.stop),
                     n - queries,
                 )
                 # The Jaccard distance is 1 - the shared weight of two sets over their united one;
                 # each weighs 1.
                 result[some].sub_(shared.div_(2 - shared), alpha=1 - self.weight)
-            tell(n + 3 + at.stop)
-            yield at, result
+            tell(n + 3 + span.stop)
+            yield span, result
 
     def _normal(self, far: Tensor, largest: Tensor) -> Tensor:
         """Powers of distances over the largest finite one of their row; what shares no part
@@ -177,18 +177,18 @@ class KReciprocal:
         n = len(near)
         mutual, halves = _mutual(near), _mutual(near[:, : int(np.around(self.k1 / 2)) + 1])
         size = np.diff(halves.starts)
-        found = []
-        for at in slices(n, _AT_ONCE):
-            holds = np.zeros((at.stop - at.start, n), np.bool_)
-            owner, candidate = mutual.of(np.arange(at.start, at.stop))
+        pairs = []
+        for span in slices(n, _AT_ONCE):
+            holds = np.zeros((span.stop - span.start, n), np.bool_)
+            owner, candidate = mutual.of(np.arange(span.start, span.stop))
             holds[owner, candidate] = True
             whose, member = halves.of(candidate)
             common = np.bincount(whose, holds[owner[whose], member], len(candidate))
             joins = (3 * common > 2 * size[candidate])[whose]
             holds[owner[whose[joins]], member[joins]] = True
             owner, member = np.divmod(np.flatnonzero(holds), n)
-            found.append((owner + at.start, member))
-        owner, member = (np.concatenate(side) for side in zip(*found, strict=True))
+            pairs.append((owner + span.start, member))
+        owner, member = (np.concatenate(side) for side in zip(*pairs, strict=True))
         return Sets.of_pairs(owner, member, n)
 
     def _weighted(self, sets: "Sets", near: Nearest, distances: Distances) -> "Sets":
@@ -251,8 +251,8 @@ class Sets:
 def _mutual(near: Integers) -> Sets:
     """R(i): the neighbours of i that have i among theirs."""
     back = [
-        (near[near[at]] == np.arange(at.start, at.stop)[:, None, None]).any(2)
-        for at in slices(len(near), _AT_ONCE)
+        (near[near[span]] == np.arange(span.start, span.stop)[:, None, None]).any(2)
+        for span in slices(len(near), _AT_ONCE)
     ]
     owner, place = np.nonzero(np.concatenate(back))
     return Sets.of_pairs(owner, near[owner, place], len(near))
@@ -261,16 +261,16 @@ def _mutual(near: Integers) -> Sets:
 def _averaged(sets: Sets, near: Integers) -> Sets:
     """Local query expansion: every image takes the mean of the weighted sets of its k2 nearest."""
     n, k2 = near.shape
-    found = []
-    for at in slices(n, _AT_ONCE):
-        which, place = sets.places(near[at].ravel())
+    entries = []
+    for span in slices(n, _AT_ONCE):
+        which, place = sets.places(near[span].ravel())
         key, same = np.unique(
-            (which // k2 + at.start) * n + sets.members[place], return_inverse=True
+            (which // k2 + span.start) * n + sets.members[place], return_inverse=True
         )
-        found.append(
+        entries.append(
             (key, (np.bincount(same, sets.weights[place], len(key)) / k2).astype(np.float32))
         )
-    key, weights = (np.concatenate(side) for side in zip(*found, strict=True))
+    key, weights = (np.concatenate(side) for side in zip(*entries, strict=True))
     return Sets.of_pairs(key // n, key % n, n, weights)
 
 
@@ -291,8 +291,8 @@ def _shared(sets: Sets, holders: Sets, rows: Integers, gallery: int) -> Tensor:
     images' sets.
     """
     shared = np.zeros((len(rows), gallery), np.float32)
-    query, own = sets.places(rows)
-    which, theirs = holders.places(sets.members[own])
-    smaller = np.minimum(sets.weights[own[which]], holders.weights[theirs])
+    query, place = sets.places(rows)
+    which, theirs = holders.places(sets.members[place])
+    smaller = np.minimum(sets.weights[place[which]], holders.weights[theirs])
     np.add.at(shared.reshape(-1), query[which] * gallery + holders.members[theirs], smaller)
     return torch.from_numpy(shared)

@@ -72,9 +72,9 @@ def pooled(
         >>> pooled(e, q_ids=[7, 7, 8], q_cams=[1, 1, 1]).vectors[:, 0].tolist()
         [[0.5, 0.5], [0.5, 0.5], [4.0, 4.0]]
     """
-    asked = _groups("q", query, q_ids, q_cams)
+    groups = _groups("q", query, q_ids, q_cams)
     if multi_query is None:
-        multi_query, given = query, asked
+        multi_query, given = query, groups
     else:
         given = _groups("multi_query", multi_query, multi_query_ids, multi_query_cams)
     if query.names != multi_query.names or query.vectors.shape[2] != multi_query.vectors.shape[2]:
@@ -84,15 +84,15 @@ def pooled(
             f"{', '.join(multi_query.names)}, {multi_query.vectors.shape[2]} wide"
         )
     nobody = special("distractor", distractor) | special("junk", junk)
-    people = np.unique(asked[~np.isin(asked[:, 0], sorted(nobody))], axis=0)
+    people = np.unique(groups[~np.isin(groups[:, 0], sorted(nobody))], axis=0)
     device = query.vectors.device
-    mine, theirs = (torch.from_numpy(_index(people, rows)).to(device) for rows in (asked, given))
+    mine, theirs = (torch.from_numpy(_index(people, rows)).to(device) for rows in (groups, given))
     used = torch.nonzero(theirs >= 0)[:, 0]
     if not len(used):
         return query
     vectors, visibility = query.vectors.detach().clone(), query.visibility.detach().clone()
     dtype = torch.promote_types(vectors.dtype, torch.float32)
-    theirs, at = theirs[used], mine.clamp_min(0)
+    theirs, person = theirs[used], mine.clamp_min(0)
     for m in range(vectors.shape[1]):  # one part at a time, for memory
         e, v = (
             x.detach()[used.to(x.device), m].to(device, dtype)
@@ -111,9 +111,9 @@ def pooled(
             seen = v > 0
             rows = theirs[seen, None].expand(-1, e.shape[1])
             together.scatter_reduce_(0, rows, e[seen], "amax", include_self=False)
-        new = torch.nonzero((mine >= 0) & (best[at] > 0))[:, 0]
-        vectors[new, m] = together[at[new]].to(vectors.dtype)
-        visibility[new, m] = best[at[new]].to(visibility.dtype)
+        new = torch.nonzero((mine >= 0) & (best[person] > 0))[:, 0]
+        vectors[new, m] = together[person[new]].to(vectors.dtype)
+        visibility[new, m] = best[person[new]].to(visibility.dtype)
     return Embeddings(vectors, visibility, query.names)
 
 

@@ -68,9 +68,9 @@ class OfEmbeddings:
         # no side is copied: the embeddings are the larger part
         ends = ((0, self.query), (self.queries, self.gallery))
         sides = [
-            (slice(first + at.start, first + at.stop), e.rows(at))
+            (slice(first + span.start, first + span.stop), e.rows(span))
             for first, e in ends
-            for at in slices(len(e), self.side)
+            for span in slices(len(e), self.side)
         ]
         for i, (rows, left) in enumerate(sides):
             for columns, right in sides[i:]:
@@ -80,18 +80,20 @@ class OfEmbeddings:
                     yield columns, rows, tile.T
 
     def of(self, i: Integers, j: Integers) -> Floats:
-        found = np.empty(len(i), np.float32)
+        distances = np.empty(len(i), np.float32)
         few = max(1, _AT_ONCE // max(1, self.query.vectors[:1].numel()))
         for left, right in product((self.query, self.gallery), repeat=2):
             a, b = (0 if e is self.query else self.queries for e in (left, right))
-            at = np.flatnonzero(((i < self.queries) == (a == 0)) & ((j < self.queries) == (b == 0)))
-            for some in (at[part] for part in slices(len(at), few)):
+            pairs = np.flatnonzero(
+                ((i < self.queries) == (a == 0)) & ((j < self.queries) == (b == 0))
+            )
+            for some in (pairs[part] for part in slices(len(pairs), few)):
                 x, y = (
                     left.rows(torch.from_numpy(i[some] - a)),
                     right.rows(torch.from_numpy(j[some] - b)),
                 )
-                found[some] = self.distance.terms(x, y).sum(1).float().cpu().numpy()
-        return found
+                distances[some] = self.distance.terms(x, y).sum(1).float().cpu().numpy()
+        return distances
 
     def to_gallery(self, rows: int) -> Iterator[tuple[slice, Tensor]]:
         return self.distance.blocks(self.query, self.gallery, rows)
@@ -109,21 +111,21 @@ class OfRows:
     rows: int
 
     def tiles(self) -> Iterator[Tile]:
-        return ((at, slice(0, self.n), self._block(at)) for at in slices(self.n, self.rows))
+        return ((span, slice(0, self.n), self._block(span)) for span in slices(self.n, self.rows))
 
     def of(self, i: Integers, j: Integers) -> Floats:
-        found = np.empty(len(i), np.float32)
-        for at in slices(self.n, self.rows):
-            here = np.flatnonzero((i >= at.start) & (i < at.stop))
+        distances = np.empty(len(i), np.float32)
+        for span in slices(self.n, self.rows):
+            here = np.flatnonzero((i >= span.start) & (i < span.stop))
             if len(here):
-                found[here] = self._block(at).numpy()[i[here] - at.start, j[here]]
-        return found
+                distances[here] = self._block(span).numpy()[i[here] - span.start, j[here]]
+        return distances
 
     def to_gallery(self, rows: int) -> Iterator[tuple[slice, Tensor]]:
-        return ((at, self._block(at)[:, self.queries :]) for at in slices(self.queries, rows))
+        return ((span, self._block(span)[:, self.queries :]) for span in slices(self.queries, rows))
 
-    def _block(self, at: slice) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.far(at), np.float32))
+    def _block(self, span: slice) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.far(span), np.float32))
 
 
 class Nearest:

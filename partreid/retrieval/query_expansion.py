@@ -61,8 +61,8 @@ class Expansion:
         check_fields(self)
         if self.k < 1 or not 0 < self.self_weight < float("inf"):
             raise DataError(
-                "expansion needs k >= 1 images to average with and a finite weight of its own > 0, got "
-                f"{self}"
+                "expansion needs k >= 1 images to average with and a finite weight of its own > 0, "
+                f"got {self}"
             )
 
     @door
@@ -143,8 +143,8 @@ class Expansion:
             others = seen_by != camera
             against = self._averaged(distance, gallery, gallery, index[:, others], far[:, others])
             first, last = np.searchsorted(cameras, [camera, camera + 1]).tolist()
-            for at, block in distance.blocks(expanded.rows(slice(first, last)), against, rows):
-                yield slice(first + at.start, first + at.stop), block
+            for span, block in distance.blocks(expanded.rows(slice(first, last)), against, rows):
+                yield slice(first + span.start, first + span.stop), block
 
     def _averaged(
         self,
@@ -170,20 +170,20 @@ class Expansion:
             )
 
         vectors = torch.empty(e.vectors.shape, device=e.vectors.device)
-        for at in slices(len(e), max(1, _AT_ONCE // max(1, self.k * e.vectors[:1].numel()))):
-            friends = sources.rows(near[at].flatten())
+        for span in slices(len(e), max(1, _AT_ONCE // max(1, self.k * e.vectors[:1].numel()))):
+            friends = sources.rows(near[span].flatten())
             shown = (
-                friends.visibility.float().unflatten(0, near[at].shape)
-                * real[at].to(vectors)[:, :, None]
+                friends.visibility.float().unflatten(0, near[span].shape)
+                * real[span].to(vectors)[:, :, None]
             )
-            itself = self.self_weight * e.visibility[at].float()
+            itself = self.self_weight * e.visibility[span].float()
             mean = (
                 torch.einsum(
-                    "nkm,nkmd->nmd", shown, ready(friends.vectors).unflatten(0, near[at].shape)
+                    "nkm,nkmd->nmd", shown, ready(friends.vectors).unflatten(0, near[span].shape)
                 )
-                + itself[:, :, None] * ready(e.vectors[at])
+                + itself[:, :, None] * ready(e.vectors[span])
             ) / (itself + shown.sum(1)).clamp_min(1e-12)[:, :, None]
-            vectors[at] = torch.where(itself[:, :, None] > 0, mean, ready(e.vectors[at]))
+            vectors[span] = torch.where(itself[:, :, None] > 0, mean, ready(e.vectors[span]))
         return Embeddings(vectors, e.visibility, e.names)
 
 
@@ -212,10 +212,10 @@ def _nearest(
     for c, camera in enumerate(everywhere.tolist()):
         there, rows = np.flatnonzero(other == camera), np.flatnonzero(mine != camera)
         near = Nearest(len(rows), min(k, len(there)))
-        for at, block in distance.blocks(
+        for span, block in distance.blocks(
             e.rows(torch.from_numpy(rows)), sources.rows(torch.from_numpy(there))
         ):
-            near.update(at, slice(0, len(there)), block)
+            near.update(span, slice(0, len(there)), block)
         index[rows, c, : min(k, len(there))] = there[near.index]
         far[rows, c, : min(k, len(there))] = near.distance
     return index, far

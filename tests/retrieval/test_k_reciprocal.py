@@ -70,9 +70,9 @@ def test_any_matrix_of_distances_against_the_dense_definition(seed: int) -> None
             far[draw.integers(n)] = draw.choice([0, np.inf])
         rerank = settings(draw)
         blocks = rerank.blocks(far.__getitem__, queries, n, rows=int(draw.choice([3, 7, 64])))
-        found = np.concatenate([block for _, block in blocks])
+        distances = np.concatenate([block for _, block in blocks])
         np.testing.assert_allclose(
-            found, dense(rerank, far, queries), atol=1e-5, err_msg=str(rerank)
+            distances, dense(rerank, far, queries), atol=1e-5, err_msg=str(rerank)
         )
 
 
@@ -103,9 +103,12 @@ def test_embeddings_with_ties_and_hidden_parts_against_the_dense_definition(
             e.rows(slice(queries, n)),
             int(draw.choice([1, 7, 64])),
         )
-        found = torch.cat([block for _, block in blocks]).numpy()
+        distances = torch.cat([block for _, block in blocks]).numpy()
         np.testing.assert_allclose(
-            found, dense(rerank, distance(e, e).numpy(), queries), atol=1e-5, err_msg=str(rerank)
+            distances,
+            dense(rerank, distance(e, e).numpy(), queries),
+            atol=1e-5,
+            err_msg=str(rerank),
         )
 
 
@@ -121,10 +124,10 @@ def test_progress_tells_of_the_result_as_well_and_blocks_come_as_they_are_asked_
         e.rows(slice(0, 16)),
         e.rows(slice(16, 40)),
         rows=5,
-        progress=lambda *told: done.append(told),
+        progress=lambda *step: done.append(step),
     )
     assert not done  # nothing is computed before it is asked for
-    assert [at for at, _ in blocks] == [slice(0, 5), slice(5, 10), slice(10, 15), slice(15, 16)]
+    assert [span for span, _ in blocks] == [slice(0, 5), slice(5, 10), slice(10, 15), slice(15, 16)]
     assert all(a <= b for a, b in pairwise(done)) and {everything for _, everything in done} == {59}
     assert [d for d, _ in done][-5:] == [43, 48, 53, 58, 59]
 
@@ -157,7 +160,7 @@ def test_on_a_gpu_as_on_a_cpu() -> None:
 def test_what_comes_from_a_function_is_not_changed() -> None:
     far = np.random.default_rng(0).random((12, 12)).astype(np.float32)
     before = far.copy()
-    list(KReciprocal(3, 2).blocks(lambda at: far[at], 4, 12))
+    list(KReciprocal(3, 2).blocks(lambda span: far[span], 4, 12))
     np.testing.assert_array_equal(far, before)
 
 
@@ -176,9 +179,9 @@ def test_images_that_share_nothing_come_last_and_no_number_is_lost() -> None:
         blocks = KReciprocal(k1=3, k2=2, weight=weight)(
             PartDistance("euclidean"), e.rows(slice(0, 4)), e.rows(slice(4, 16))
         )
-        found = torch.cat([block for _, block in blocks])
-        assert found.isfinite().all()
-    assert found[3, 1] == found[3].max() == 1
+        distances = torch.cat([block for _, block in blocks])
+        assert distances.isfinite().all()
+    assert distances[3, 1] == distances[3].max() == 1
 
 
 def test_a_gallery_smaller_than_k1() -> None:

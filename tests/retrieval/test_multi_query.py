@@ -26,10 +26,10 @@ def described(n: int, draw: np.random.Generator) -> Embeddings:
 
 
 def plainly(
-    query: Embeddings, asked: Set, more: Embeddings, given_: Set, how: str, unit: bool
+    query: Embeddings, groups: Set, more: Embeddings, given_: Set, how: str, unit: bool
 ) -> tuple[list, list]:
     vectors, visibility = query.vectors.tolist(), query.visibility.tolist()
-    for i, who in enumerate(asked):
+    for i, who in enumerate(groups):
         for m in range(2):
             looks = [
                 (more.vectors[j, m].numpy().astype(float), float(more.visibility[j, m]))
@@ -50,26 +50,26 @@ def plainly(
 
 @settings(max_examples=200)
 @given(IMAGES, IMAGES, st.sampled_from(["mean", "max"]), st.booleans(), st.integers(0, 999))
-def test_matches_loops(asked: Set, given_: Set, how: How, unit: bool, seed: int) -> None:
+def test_matches_loops(groups: Set, given_: Set, how: How, unit: bool, seed: int) -> None:
     draw = np.random.default_rng(seed)
-    query, more = described(len(asked), draw), described(len(given_), draw)
+    query, more = described(len(groups), draw), described(len(given_), draw)
     before = query.vectors.clone(), query.visibility.clone()
-    (q_ids, q_cams), (ids, cams) = (zip(*images) for images in (asked, given_))
+    (q_ids, q_cams), (ids, cams) = (zip(*images) for images in (groups, given_))
     rule = {"how": how, "unit": unit, "distractor": 0, "junk": -1}
     further = {"multi_query": more, "multi_query_ids": ids, "multi_query_cams": cams}
-    found = pooled(query, q_ids=q_ids, q_cams=q_cams, **further, **rule)
-    vectors, visibility = plainly(query, asked, more, given_, how, unit)
-    np.testing.assert_allclose(found.vectors, vectors, atol=1e-5)
-    np.testing.assert_allclose(found.visibility, visibility, atol=1e-6)
+    embeddings = pooled(query, q_ids=q_ids, q_cams=q_cams, **further, **rule)
+    vectors, visibility = plainly(query, groups, more, given_, how, unit)
+    np.testing.assert_allclose(embeddings.vectors, vectors, atol=1e-5)
+    np.testing.assert_allclose(embeddings.visibility, visibility, atol=1e-6)
     assert (
-        found.names == NAMES
+        embeddings.names == NAMES
         and torch.equal(query.vectors, before[0])
         and torch.equal(query.visibility, before[1])
     )
     # without further images queries are grouped
     alone = pooled(query, q_ids=q_ids, q_cams=q_cams, **rule)
     np.testing.assert_allclose(
-        alone.vectors, plainly(query, asked, query, asked, how, unit)[0], atol=1e-5
+        alone.vectors, plainly(query, groups, query, groups, how, unit)[0], atol=1e-5
     )
 
 
@@ -89,20 +89,20 @@ def test_by_hand() -> None:
         torch.tensor([[1.0, 0.25], [0.0, 0.75], [1.0, 1.0]]),
         NAMES,
     )
-    asked = {
+    labels = {
         "q_ids": [1, 2],
         "q_cams": [1, 1],
         "multi_query": more,
         "multi_query_ids": [1, 1, 1],
         "multi_query_cams": [1, 1, 2],
     }
-    mean = pooled(query, **asked)
+    mean = pooled(query, **labels)
     assert mean.vectors[0].tolist() == [[2, 4], [0.25, 3]] and mean.visibility[0].tolist() == [
         1,
         0.75,
     ]
     assert torch.equal(mean.vectors[1], query.vectors[1])  # nobody of person 2
-    largest = pooled(query, **asked, how="max")
+    largest = pooled(query, **labels, how="max")
     assert largest.vectors[0].tolist() == [[2, 4], [1, 4]] and largest.visibility[0].tolist() == [
         1,
         0.75,
@@ -143,10 +143,10 @@ def test_a_hidden_part_is_found_through_another_image() -> None:
 def test_precision_stays(dtype: torch.dtype) -> None:
     e = Embeddings(torch.full((3, 2, 4), 0.5, dtype=dtype), torch.ones(3, 2, dtype=dtype), NAMES)
     for how in ("mean", "max"):
-        found = pooled(e, q_ids=[1, 1, 1], q_cams=[1, 1, 2], how=how)  # type: ignore[arg-type]
+        embeddings = pooled(e, q_ids=[1, 1, 1], q_cams=[1, 1, 2], how=how)  # type: ignore[arg-type]
         assert (
-            torch.equal(found.vectors, e.vectors)
-            and found.visibility.dtype == found.vectors.dtype == dtype
+            torch.equal(embeddings.vectors, e.vectors)
+            and embeddings.visibility.dtype == embeddings.vectors.dtype == dtype
         )
 
 
@@ -160,10 +160,10 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(ShapeError, match=r"q_ids must be \[2\]"):
         pooled(one, q_ids=[1], q_cams=[1, 1])
     with pytest.raises(ShapeError, match=r"multi_query_cams must be \[2\]"):
-        asked = {"q_ids": [1, 2], "q_cams": [1, 1], "multi_query_ids": [1, 2]}
-        pooled(one, **asked, multi_query=one, multi_query_cams=[1])
+        labels = {"q_ids": [1, 2], "q_cams": [1, 1], "multi_query_ids": [1, 2]}
+        pooled(one, **labels, multi_query=one, multi_query_cams=[1])
     with pytest.raises(ShapeError, match="queries have head, 3 wide; the others legs, 3 wide"):
-        pooled(one, **asked, multi_query=other, multi_query_cams=[1, 1])
+        pooled(one, **labels, multi_query=other, multi_query_cams=[1, 1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -172,13 +172,13 @@ def test_cuda_pools_as_the_cpu_does(how: How) -> None:
     draw = np.random.default_rng(0)
     query, more = described(30, draw), described(200, draw)
     ids = draw.integers(1, 8, 230)
-    asked = {
+    labels = {
         "q_ids": ids[:30],
         "q_cams": ids[:30] % 2,
         "multi_query_ids": ids[30:],
         "multi_query_cams": ids[30:] % 2,
     }
-    here = pooled(query, multi_query=more, **asked, how=how)
-    there = pooled(query.to("cuda"), multi_query=more.to("cuda"), **asked, how=how)
+    here = pooled(query, multi_query=more, **labels, how=how)
+    there = pooled(query.to("cuda"), multi_query=more.to("cuda"), **labels, how=how)
     torch.testing.assert_close(there.vectors.cpu(), here.vectors, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(there.visibility.cpu(), here.visibility)

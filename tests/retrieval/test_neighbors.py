@@ -26,8 +26,8 @@ def test_against_sorting(seed: int) -> None:
     spans = list(slices(n, int(draw.integers(1, 20))))
     tiles = [(rows, columns) for rows in spans for columns in spans]
     near = Nearest(n, k)
-    for at in draw.permutation(len(tiles)):
-        rows, columns = tiles[at]
+    for place in draw.permutation(len(tiles)):
+        rows, columns = tiles[place]
         # also turned round
         whole = torch.from_numpy(far if draw.random() < 0.5 else np.ascontiguousarray(far.T).T)
         near.update(rows, columns, whole[rows, columns])

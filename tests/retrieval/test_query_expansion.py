@@ -40,7 +40,7 @@ def by_loops(
     sources: Embeddings,
     theirs: np.ndarray,
     k: int,
-    own: float = 2.0,
+    self_weight: float = 2.0,
     without: int | None = None,
 ) -> torch.Tensor:
     """Image by image and part by part; ``without``: one more camera that nothing is taken from."""
@@ -49,7 +49,7 @@ def by_loops(
     def ready(vector: torch.Tensor) -> torch.Tensor:
         return vector if distance.metric == "euclidean" else vector / vector.norm()
 
-    found = torch.empty_like(e.vectors)
+    vectors = torch.empty_like(e.vectors)
     for i in range(len(e)):
         friends = [
             j
@@ -63,24 +63,29 @@ def by_loops(
                 for j in friends
                 if sources.visibility[j, m] and e.visibility[i, m]
             ]
-            found[i, m] = (own * ready(e.vectors[i, m]) + sum(shown)) / (own + len(shown))
-    return found
+            vectors[i, m] = (self_weight * ready(e.vectors[i, m]) + sum(shown)) / (
+                self_weight + len(shown)
+            )
+    return vectors
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "unit_euclidean"])
-@pytest.mark.parametrize(("k", "own"), [(1, 2.0), (4, 0.5), (50, 1.0)])
-def test_against_loops(metric: Metric, k: int, own: float) -> None:
+@pytest.mark.parametrize(("k", "self_weight"), [(1, 2.0), (4, 0.5), (50, 1.0)])
+def test_against_loops(metric: Metric, k: int, self_weight: float) -> None:
     distance = PartDistance(metric)
     e, _, cameras = people(15, 4, 1)
     sources, _, theirs = people(20, 4, 2)
     e.visibility[3] = 0  # shares nothing with anybody
-    found = Expansion(k, own)(
+    expanded = Expansion(k, self_weight)(
         distance, e, sources, cams=cameras.tolist(), source_cams=theirs.tolist()
     )
     torch.testing.assert_close(
-        found.vectors, by_loops(distance, e, cameras, sources, theirs, k, own), atol=1e-6, rtol=1e-5
+        expanded.vectors,
+        by_loops(distance, e, cameras, sources, theirs, k, self_weight),
+        atol=1e-6,
+        rtol=1e-5,
     )
-    assert torch.equal(found.visibility, e.visibility) and found.names == e.names
+    assert torch.equal(expanded.visibility, e.visibility) and expanded.names == e.names
 
 
 @pytest.mark.parametrize("rows", [3, 100])
@@ -96,11 +101,10 @@ def test_scores_rest_on_nothing_from_the_queries_camera(rows: int) -> None:
         )
     )
     expanded = by_loops(distance, query, cameras, gallery, theirs, 2)
-    assert [at.start for at, _ in blocks] == [0, *(at.stop for at, _ in blocks)][:-1] and blocks[
-        -1
-    ][0].stop == 12
-    for at, block in blocks:
-        for i, row in zip(range(at.start, at.stop), block, strict=True):
+    assert [span.start for span, _ in blocks] == [0, *(span.stop for span, _ in blocks)][:-1]
+    assert blocks[-1][0].stop == 12
+    for span, block in blocks:
+        for i, row in zip(range(span.start, span.stop), block, strict=True):
             against = by_loops(
                 distance, gallery, theirs, gallery, theirs, 2, without=int(cameras[i])
             )
@@ -124,8 +128,8 @@ def test_it_helps_where_people_have_several_images() -> None:
 
 def test_with_one_camera_nothing_changes() -> None:
     e, _, _ = people(6, 2, 0)
-    found = Expansion()(PartDistance("euclidean"), e, e, cams=[1] * 6, source_cams=[1] * 6)
-    assert torch.equal(found.vectors, e.vectors)
+    expanded = Expansion()(PartDistance("euclidean"), e, e, cams=[1] * 6, source_cams=[1] * 6)
+    assert torch.equal(expanded.vectors, e.vectors)
     ((_, block),) = Expansion().blocks(
         PartDistance("euclidean"), e, e, q_cams=[1] * 6, g_cams=[1] * 6
     )

@@ -87,8 +87,8 @@ def test_many_tiles_of_real_numbers_and_duplicates(
     np.testing.assert_array_equal(index, expected[0])
     np.testing.assert_array_equal(far, expected[1])
     ready = PartDistance(metric).prepare(g)
-    for found, wanted in zip(nearest(PartDistance(metric), q, ready, k), expected, strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for output, wanted in zip(nearest(PartDistance(metric), q, ready, k), expected, strict=True):
+        np.testing.assert_array_equal(output, wanted)
     with pytest.raises(ArgumentError, match="the gallery must be prepared for"):
         nearest(PartDistance(metric, shrink=1.0, far=1.0), q, ready, k)
 
