@@ -108,7 +108,8 @@ def link(
 
     Args:
         tracklets: T of them, with N crops.
-        embeddings: Of the crops, in the order of ``tracklets.paths``, as ``Model.index`` gives them.
+        embeddings: Of the crops, in the order of ``tracklets.paths``, as ``Model.index`` gives
+            them.
         calibration: Of the same model.
         distance: How it compares; None for what ``Model.index`` gave, which knows.
         pairs: Of cameras; None: nothing is known of any two.
@@ -218,11 +219,11 @@ def _belonging(
     if not many:
         return np.zeros(0)
     size = np.bincount(label)[label]
-    own = means[np.arange(many), label]
+    own_mean = means[np.arange(many), label]
     others = np.where(allowed, means, -np.inf)
     others[np.arange(many), label] = -np.inf
     likest = others.max(1, initial=-np.inf)
-    out: Doubles = np.where(size > 1, _chance(own), 1 - _chance(likest))
+    out: Doubles = np.where(size > 1, _chance(own_mean), 1 - _chance(likest))
     return out
 
 
@@ -236,11 +237,11 @@ def _near_misses(
     apart = (of.T @ ~allowed) > 0
     np.fill_diagonal(apart, True)
     between = np.where(apart, -np.inf, between)
-    found: dict[tuple[int, int], Join] = {}
+    joins: dict[tuple[int, int], Join] = {}
     for g in range(groups):
         h = int(between[g].argmax())
         if np.isfinite(between[g, h]):
             one, other = min(g, h), max(g, h)
             sides = [tuple(np.flatnonzero(label == k).tolist()) for k in (one, other)]
-            found[one, other] = Join(sides[0], sides[1], _chance(between[one, other]), False)
-    return list(found.values())
+            joins[one, other] = Join(sides[0], sides[1], _chance(between[one, other]), False)
+    return list(joins.values())

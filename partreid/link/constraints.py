@@ -32,7 +32,8 @@ class CameraPairs:
         DataError: A camera is paired with itself, or a time is negative or not finite.
 
     Examples:
-        >>> CameraPairs.of({("yard", "door"): 12.0, ("door", "hall"): None}).least("hall", "door") is None
+        >>> pairs = CameraPairs.of({("yard", "door"): 12.0, ("door", "hall"): None})
+        >>> pairs.least("hall", "door") is None
         True
     """
 
@@ -57,15 +58,15 @@ class CameraPairs:
         Raises:
             DataError: As of the class, or two pairs are the same one.
         """
-        found: dict[tuple[str, str], float | None] = {}
+        seconds: dict[tuple[str, str], float | None] = {}
         for (a, b), least in pairs.items():
             if a == b:
                 raise DataError(f"camera {a} is paired with itself; take the pair out")
             key = (min(a, b), max(a, b))
-            if key in found:
+            if key in seconds:
                 raise DataError(f"cameras {a} and {b} are paired twice; leave the pair that counts")
-            found[key] = least
-        return cls(found)
+            seconds[key] = least
+        return cls(seconds)
 
     @classmethod
     @door
@@ -112,22 +113,30 @@ def read_cameras(file: str | Path, cameras: Sequence[str]) -> CameraPairs:
             f"{file} must begin with the line first,second,seconds, and then name two cameras and "
             "the least seconds between them, or overlap, a line"
         )
-    found: dict[tuple[str, str], float | None] = {}
-    for at, fields in enumerate(lines[1:], 2):
+    seconds: dict[tuple[str, str], float | None] = {}
+    for line_number, fields in enumerate(lines[1:], 2):
         if not any(field.strip() for field in fields):
             continue
         if len(fields) != 3:
-            raise DataError(f"{file}, line {at}: three fields are expected, got {len(fields)}")
+            raise DataError(
+                f"{file}, line {line_number}: three fields are expected, got {len(fields)}"
+            )
         a, b, text = (field.strip() for field in fields)
         key = (min(a, b), max(a, b))
         if a == b or not a or not b:
-            raise DataError(f"{file}, line {at}: name two different cameras, not '{a}' and '{b}'")
-        if key in found:
-            raise DataError(f"{file}, line {at}: {a} and {b} are there already; leave one line")
-        found[key] = None if text.lower() == OVERLAP else _seconds(text, f"{file}, line {at}")
-    pairs = CameraPairs(found)
+            raise DataError(
+                f"{file}, line {line_number}: name two different cameras, not '{a}' and '{b}'"
+            )
+        if key in seconds:
+            raise DataError(
+                f"{file}, line {line_number}: {a} and {b} are there already; leave one line"
+            )
+        seconds[key] = (
+            None if text.lower() == OVERLAP else _seconds(text, f"{file}, line {line_number}")
+        )
+    pairs = CameraPairs(seconds)
     for pair in combinations(sorted(set(cameras)), 2):
-        if pair not in found:
+        if pair not in seconds:
             raise DataError(
                 f"{file} says nothing of {pair[0]} and {pair[1]}; add the line "
                 f"{pair[0]},{pair[1]},SECONDS, or {pair[0]},{pair[1]},overlap"
@@ -177,7 +186,7 @@ def conflicts(tracklets: Tracklets, pairs: CameraPairs | None = None) -> Mask:
     # Seconds from the end of the one to the start of the other, whichever is earlier; NaN without
     # times, which no comparison holds for.
     gap = np.maximum(start[:, None] - end[None], start[None] - end[:, None])
-    names, at = np.unique(np.array(tracklets.cameras), return_inverse=True)
+    names, camera_of = np.unique(np.array(tracklets.cameras), return_inverse=True)
     # Per pair of cameras: the gap must exceed 0 and reach this; -inf: it need do neither.
     wanted = np.full((len(names), len(names)), -np.inf)
     np.fill_diagonal(wanted, 0.0)
@@ -187,7 +196,7 @@ def conflicts(tracklets: Tracklets, pairs: CameraPairs | None = None) -> Mask:
                 raise DataError(f"nothing is said of the cameras {a} and {b}; add the pair")
             least = pairs.least(a, b)
             wanted[i, j] = wanted[j, i] = -np.inf if least is None else least
-    least_ = wanted[at[:, None], at[None]]
+    least_ = wanted[camera_of[:, None], camera_of[None]]
     out: Mask = ((gap <= 0) & (least_ >= 0)) | (gap < least_)
     np.fill_diagonal(out, False)
     return out

@@ -1,10 +1,10 @@
-"""What two tracklets say about being one person, as log odds: from all pairs of their crops, or from a
-summary of each.
+"""What two tracklets say about being one person, as log odds: from all pairs of their crops, or
+from a summary of each.
 
 The calibration is made on pairs of crops. Under the rule ``pairs`` it is asked about nothing else,
 and the mean of what it says is taken. A summary is less noisy than a crop, so two summaries lie
-nearer to each other than two crops, of one person and of different people alike, and the log odds of
-their distance are too high.
+nearer to each other than two crops, of one person and of different people alike, and the log odds
+of their distance are too high.
 """
 
 from typing import Any, Final, Literal, get_args
@@ -64,27 +64,27 @@ def summarize(
         >>> summarize(e, [0, 0, 0], 1, PartDistance("cosine")).vectors
         tensor([[[0.5000, 0.5000, 0.0000]]])
     """
-    at = _owners(crop_of, many, len(embeddings))
+    owners = _owners(crop_of, many, len(embeddings))
     x, v = embeddings.vectors.float(), embeddings.visibility.float()
     if distance.metric != "euclidean":
         x = torch.nn.functional.normalize(x, dim=-1, eps=1e-12)
     if rule == "best":
-        v = v * _best(v, at)
-    sums = torch.zeros(many, *x.shape[1:]).index_add_(0, at, x * v[..., None])
-    weight = torch.zeros(many, x.shape[1]).index_add_(0, at, v)
+        v = v * _best(v, owners)
+    sums = torch.zeros(many, *x.shape[1:]).index_add_(0, owners, x * v[..., None])
+    weight = torch.zeros(many, x.shape[1]).index_add_(0, owners, v)
     seen = np.zeros((many, x.shape[1]), np.float32)
-    np.maximum.at(seen, at.numpy(), v.numpy())
+    np.maximum.at(seen, owners.numpy(), v.numpy())
     vectors = sums / weight.masked_fill(weight == 0, 1)[..., None]
     return Embeddings(vectors, torch.from_numpy(seen), embeddings.names)
 
 
-def _best(v: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+def _best(v: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
     """1 for the three crops of its tracklet that show a part best, else 0: [N, M]."""
     every = v.sum(1).numpy()
     out = torch.zeros_like(v)
     for part in range(v.shape[1]):
-        order = np.lexsort((np.arange(len(v)), -every, -v[:, part].numpy(), at.numpy()))
-        owner = at.numpy()[order]
+        order = np.lexsort((np.arange(len(v)), -every, -v[:, part].numpy(), owners.numpy()))
+        owner = owners.numpy()[order]
         first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
         place = np.arange(len(v)) - np.repeat(first, np.diff(np.r_[first, len(v)]))
         out[order[place < BEST], part] = 1.0
@@ -117,9 +117,9 @@ def pair_ratios(
     Raises:
         ShapeError: There are not as many tracklets as crops, or one has no crop.
     """
-    at = _owners(crop_of, many, len(embeddings)).numpy()
-    order = np.argsort(at, kind="stable")
-    owner, sorted_ = at[order], embeddings.rows(order.tolist())
+    owners = _owners(crop_of, many, len(embeddings)).numpy()
+    order = np.argsort(owners, kind="stable")
+    owner, sorted_ = owners[order], embeddings.rows(order.tolist())
     sums, counts = np.zeros((many, many)), np.zeros((many, many))
     for rows, columns, tile in distance.tiles(sorted_, sorted_):
         far = tile.double().cpu().numpy()
@@ -150,12 +150,12 @@ def _symmetric(odds: Doubles) -> Doubles:
 
 def _owners(crop_of: Any, many: int, crops: int) -> torch.Tensor:
     """int64 [N]. ShapeError unless each tracklet has a crop."""
-    at = torch.as_tensor(np.asarray(crop_of, np.int64))
-    if at.shape != (crops,):
-        raise ShapeError(f"crop_of must be [{crops}], got {list(at.shape)}")
-    if set(at.tolist()) != set(range(many)):
+    owners = torch.as_tensor(np.asarray(crop_of, np.int64))
+    if owners.shape != (crops,):
+        raise ShapeError(f"crop_of must be [{crops}], got {list(owners.shape)}")
+    if set(owners.tolist()) != set(range(many)):
         raise ShapeError(f"crop_of must name each of the {many} tracklets, from 0, at least once")
-    return at
+    return owners
 
 
 @door
@@ -184,8 +184,8 @@ def log_ratios(calibration: Calibration, distance: PartDistance, summaries: Embe
 
 @door
 def estimate_prior(ratios: Any, conflict: Any) -> float:
-    """The share of pairs of tracklets that are one person, told from the pairs themselves: the prior
-    under which the mean probability is the prior (Saerens et al. 2002, by expectation and
+    """The share of pairs of tracklets that are one person, told from the pairs themselves: the
+    prior under which the mean probability is the prior (Saerens et al. 2002, by expectation and
     maximisation).
 
     Args:
@@ -214,16 +214,18 @@ def estimate_prior(ratios: Any, conflict: Any) -> float:
     prior = 0.5
     for _ in range(_ROUNDS):
         chance = 1 / (1 + np.exp(-np.clip(pairs + np.log(prior / (1 - prior)), -700, 700)))
-        found = float(np.clip(chance.mean(), _LEAST_PRIOR, 0.5))
-        if abs(found - prior) < 1e-9:
+        mean = float(np.clip(chance.mean(), _LEAST_PRIOR, 0.5))
+        if abs(mean - prior) < 1e-9:
             break
-        prior = found
+        prior = mean
     return prior
 
 
 @door
 def require_ratios(ratios: Any, conflict: Any) -> tuple[Doubles, NDArray[np.bool_]]:
-    """Both as arrays. ShapeError unless they are [T, T], ArgumentError unless finite and symmetric."""
+    """Both as arrays. ShapeError unless they are [T, T], ArgumentError unless finite and
+    symmetric.
+    """
     odds, apart = as_floats("log ratios", ratios).astype(np.float64), _mask(conflict)
     if odds.ndim != 2 or odds.shape[0] != odds.shape[1] or odds.shape != apart.shape:
         raise ShapeError(

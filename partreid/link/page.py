@@ -1,5 +1,5 @@
-"""The page of a result: the unsure joins first, then every identity's way over the cameras. One HTML
-file that needs nothing else, in the looks of the reports.
+"""The page of a result: the unsure joins first, then every identity's way over the cameras. One
+HTML file that needs nothing else, in the looks of the reports.
 """
 
 import base64
@@ -78,7 +78,8 @@ def write_page(
 
     Examples:
         >>> from partreid.link import TrackedCrop
-        >>> two = Tracklets.of([TrackedCrop("a.jpg", "1", "c1", 0), TrackedCrop("b.jpg", "1", "c2", 9)])
+        >>> crops = [TrackedCrop("a.jpg", "1", "c1", 0), TrackedCrop("b.jpg", "1", "c2", 9)]
+        >>> two = Tracklets.of(crops)
         >>> page = write_page(two, Linked.alone(2), "link.html")
         >>> "2 tracklets" in page.read_text()
         True
@@ -114,8 +115,8 @@ def write_page(
 def _headline(tracklets: Tracklets, linked: Linked) -> str:
     cameras = len(set(tracklets.cameras))
     return (
-        f"{len(tracklets):,} tracklets of {cameras} camera{'s' if cameras != 1 else ''} are taken for "
-        f"{linked.people:,} {'people' if linked.people != 1 else 'person'}."
+        f"{len(tracklets):,} tracklets of {cameras} camera{'s' if cameras != 1 else ''} are taken "
+        f"for {linked.people:,} {'people' if linked.people != 1 else 'person'}."
     )
 
 
@@ -211,8 +212,8 @@ def _some(tracklets: Tracklets, t: int, most: int) -> list[int]:
     """Crops of a tracklet, evenly over its time."""
     rows = np.flatnonzero(tracklets.crop_of == t)
     rows = rows[np.argsort(tracklets.times[rows], kind="stable")]
-    at = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(np.int64)
-    out: list[int] = rows[at].tolist()
+    places = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(np.int64)
+    out: list[int] = rows[places].tolist()
     return out
 
 

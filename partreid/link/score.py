@@ -89,25 +89,25 @@ def score(
     Examples:
         >>> from partreid.link import TrackedCrop
         >>> crops = [TrackedCrop(f"{i}.jpg", str(i), "c1", i, who) for i, who in enumerate("aab")]
-        >>> found = score(Tracklets.of(crops), [1, 1, 1])
-        >>> round(found.idf1.value, 2), round(found.precision, 2), found.recall
+        >>> scores = score(Tracklets.of(crops), [1, 1, 1])
+        >>> round(scores.idf1.value, 2), round(scores.precision, 2), scores.recall
         (0.67, 0.33, 1.0)
     """
     who = np.asarray(linked.identity if isinstance(linked, Linked) else linked)
-    known, true, found = _labels(tracklets, who)
+    known, true, identity = _labels(tracklets, who)
     of = tracklets.crop_of[known]
-    counts = _counts(true, found)
-    right = (_assigned(counts)[true] == found).astype(np.float64)
+    counts = _counts(true, identity)
+    right = (_assigned(counts)[true] == identity).astype(np.float64)
     interval = bootstrap_values({"idf1": right}, true, samples, seed)["idf1"]
-    size_true, size_found = counts.sum(1), counts.sum(0)
-    both = counts[true, found]
+    size_true, size_identity = counts.sum(1), counts.sum(0)
+    both = counts[true, identity]
     person, rows = _majority(true, of, len(counts), len(tracklets))
     precision, recall = _pairs(person, who[rows])
     return LinkScores(
         interval,
         precision,
         recall,
-        float((both / size_found[found]).mean()),
+        float((both / size_identity[identity]).mean()),
         float((both / size_true[true]).mean()),
         len(counts),
         counts.shape[1],
@@ -138,9 +138,9 @@ def right_crops(tracklets: Tracklets, linked: Linked | Any) -> NDArray[np.bool_]
         array([ True,  True, False])
     """
     who = np.asarray(linked.identity if isinstance(linked, Linked) else linked)
-    known, true, found = _labels(tracklets, who)
+    known, true, identity = _labels(tracklets, who)
     out = np.zeros(len(known), np.bool_)
-    out[known] = _assigned(_counts(true, found))[true] == found
+    out[known] = _assigned(_counts(true, identity))[true] == identity
     return out
 
 
@@ -154,14 +154,14 @@ def _labels(
         raise DataError("nobody says who the crops show; give a table with a column identity")
     known = np.array([bool(name) for name in tracklets.people])
     true = np.unique(np.array(tracklets.people)[known], return_inverse=True)[1]
-    found = np.unique(who[tracklets.crop_of[known]], return_inverse=True)[1]
-    return known, true, found
+    identity = np.unique(who[tracklets.crop_of[known]], return_inverse=True)[1]
+    return known, true, identity
 
 
-def _counts(true: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
+def _counts(true: NDArray[np.int64], identity: NDArray[np.int64]) -> NDArray[np.int64]:
     """Crops of each person with each identity."""
-    out = np.zeros((int(true.max()) + 1, int(found.max()) + 1), np.int64)
-    np.add.at(out, (true, found), 1)
+    out = np.zeros((int(true.max()) + 1, int(identity.max()) + 1), np.int64)
+    np.add.at(out, (true, identity), 1)
     return out
 
 
@@ -189,9 +189,9 @@ def _majority(
 def _pairs(person: NDArray[np.int64], identity: NDArray[Any]) -> tuple[float, float]:
     upper = np.triu_indices(len(person), 1)
     same = (person[:, None] == person[None])[upper]
-    said = (identity[:, None] == identity[None])[upper]
-    hits = int((same & said).sum())
+    joined = (identity[:, None] == identity[None])[upper]
+    hits = int((same & joined).sum())
     return (
-        hits / int(said.sum()) if said.any() else 1.0,
+        hits / int(joined.sum()) if joined.any() else 1.0,
         hits / int(same.sum()) if same.any() else 1.0,
     )

@@ -1,13 +1,15 @@
 """From log odds of pairs to identities.
 
 Average linkage (UPGMA) by scipy: the two groups whose pairs have the highest mean log odds are
-joined, again and again, while that mean is above 0. A pair that cannot be one person gets log odds so
-far below 0 that no mean with it in can be above: constraints hold by arithmetic, and are checked.
+joined, again and again, while that mean is above 0. A pair that cannot be one person gets log odds
+so far below 0 that no mean with it in can be above: constraints hold by arithmetic, and are
+checked.
 
 Why not the sum of log odds (correlation clustering)? Pairs of tracklets of one person are no
-independent evidence: they share the person's clothes, and his double's. A sum takes twenty weak hints
-for certainty, a mean does not. Average linkage also needs no more than scipy, takes a moment for
-thousands of tracklets, always gives the same answer, and its joins come with the mean that made them.
+independent evidence: they share the person's clothes, and his double's. A sum takes twenty weak
+hints for certainty, a mean does not. Average linkage also needs no more than scipy, takes a moment
+for thousands of tracklets, always gives the same answer, and its joins come with the mean that made
+them.
 """
 
 from typing import Any

@@ -168,21 +168,21 @@ class Tracklets:
         times = np.array([crop.time for crop in given], np.float64)
         start, end = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
         known = ~np.isnan(times)
-        at = np.array(crop_of, np.int64)
-        np.minimum.at(start, at[known], times[known])
-        np.maximum.at(end, at[known], times[known])
+        row_of = np.array(crop_of, np.int64)
+        np.minimum.at(start, row_of[known], times[known])
+        np.maximum.at(end, row_of[known], times[known])
         never = np.isinf(start)
         start[never] = end[never] = np.nan
-        said = any(crop.identity for crop in given)
+        named = any(crop.identity for crop in given)
         return cls(
             tuple(name for _, name in rows),
             tuple(camera for camera, _ in rows),
             start,
             end,
-            at,
+            row_of,
             times,
             tuple(Path(crop.path) for crop in given),
-            tuple(crop.identity for crop in given) if said else None,
+            tuple(crop.identity for crop in given) if named else None,
         )
 
 
@@ -251,9 +251,9 @@ def _csv(file: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]]]:
     first = text[: text.find("\n") + 1] or text
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
     try:
-        names, at = _places(file, next(reader, []))
+        names, places = _places(file, next(reader, []))
         lines = [
-            (reader.line_num, [fields[i].strip() if i < len(fields) else "" for i in at])
+            (reader.line_num, [fields[i].strip() if i < len(fields) else "" for i in places])
             for fields in reader
             if any(fields)
         ]
@@ -264,9 +264,9 @@ def _csv(file: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]]]:
 
 def _parquet(file: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]]]:
     """Row by row as they come, so that the first wrong one ends it."""
-    said = read_apart("measured", file, *_COLUMNS, remedy="write it again")
-    names, _ = _places(file, next(said))
-    rows = (row for batch in said for row in batch)
+    batches = read_apart("measured", file, *_COLUMNS, remedy="write it again")
+    names, _ = _places(file, next(batches))
+    rows = (row for batch in batches for row in batch)
     return names, ((i, [cell.strip() for cell in row]) for i, row in enumerate(rows, 1))
 
 
@@ -285,8 +285,8 @@ def _places(file: Path, header: Sequence[str]) -> tuple[list[str], list[int]]:
             raise DataError(
                 f"{file} has {names.count(column)} columns '{column}'; leave the one that counts"
             )
-    found: list[str] = [column for column in _COLUMNS if column in names]
-    return found, [names.index(column) for column in found]
+    columns: list[str] = [column for column in _COLUMNS if column in names]
+    return columns, [names.index(column) for column in columns]
 
 
 @door
@@ -312,7 +312,8 @@ def read_tracks(
         fps: Frames a second; None: what seqinfo.ini in the camera's folder says.
         every: One frame in so many gives crops; a tracklet that would have none gives its first.
         truth: Name of the file of true people in each camera's folder, numbered alike in all
-            cameras, such as gt/gt.txt, see :func:`partreid.link.truth.people_of`; None: nobody says.
+            cameras, such as gt/gt.txt, see :func:`partreid.link.truth.people_of`; None: nobody
+            says.
         progress: Called with (crops written, crops in all).
 
     Returns:
@@ -346,8 +347,8 @@ def read_tracks(
             shown |= {(camera, b.frame, b.id): who for b, who in zip(boxes, people, strict=True)}
         if not (folder / camera / frames).is_dir():
             raise DataError(
-                f"there is no folder {folder / camera / frames}; put the frames of {camera} there, or "
-                "name their folder with --frames"
+                f"there is no folder {folder / camera / frames}; put the frames of {camera} there, "
+                "or name their folder with --frames"
             )
         numbers = {_frame_number(path): path for path in images_in(folder / camera / frames)}
         for frame, members in _sampled(boxes, every).items():
@@ -359,10 +360,10 @@ def read_tracks(
             wanted.append((camera, rate, numbers[frame], members))
     if truth is not None and not any(shown.values()):
         raise DataError(
-            f"no box of {tracks} overlaps one of {truth} by {OVERLAP:.0%} in its frame; both must be "
-            "of the same frames and in their pixels"
+            f"no box of {tracks} overlaps one of {truth} by {OVERLAP:.0%} in its frame; both must "
+            "be of the same frames and in their pixels"
         )
-    total, found = sum(len(members) for *_, members in wanted), []
+    total, tracked = sum(len(members) for *_, members in wanted), []
     for camera, rate, path, members in wanted:
         picture = read_image(path)
         for box in members:
@@ -372,15 +373,17 @@ def read_tracks(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 save_image(cut, target)
                 who = shown.get((camera, box.frame, box.id), "")
-                found.append(TrackedCrop(target, str(box.id), camera, (box.frame - 1) / rate, who))
+                tracked.append(
+                    TrackedCrop(target, str(box.id), camera, (box.frame - 1) / rate, who)
+                )
         if progress is not None:
-            progress(len(found), total)
-    if not found:
+            progress(len(tracked), total)
+    if not tracked:
         raise DataError(
-            f"no {tracks} in {folder} has a box of {_SMALLEST} pixels or more in its frame; give what "
-            "a tracker wrote of these frames"
+            f"no {tracks} in {folder} has a box of {_SMALLEST} pixels or more in its frame; give "
+            "what a tracker wrote of these frames"
         )
-    return Tracklets.of(found)
+    return Tracklets.of(tracked)
 
 
 def _rate(folder: Path, fps: float | None) -> float:

@@ -21,9 +21,9 @@ _PEOPLE: Final = (1, 7, -1)  # categories of MOTChallenge: pedestrian, static pe
 def people_of(boxes: Sequence[MotBox], truth: Sequence[MotBox]) -> list[str]:
     """The person whom each box of a tracker shows.
 
-    Frame by frame, each box goes to one person and each person to one box: of all ways to pair those
-    that overlap by half or more (intersection by union), the one with the largest sum. Of equal
-    sums the lower numbers come together.
+    Frame by frame, each box goes to one person and each person to one box: of all ways to pair
+    those that overlap by half or more (intersection by union), the one with the largest sum. Of
+    equal sums the lower numbers come together.
 
     Args:
         boxes: Of one camera, by tracklet.
@@ -50,8 +50,8 @@ def people_of(boxes: Sequence[MotBox], truth: Sequence[MotBox]) -> list[str]:
         if box.confidence != 0 and box.category in _PEOPLE:
             if box.id < 0:
                 raise DataError(
-                    f"the truth has a box without a person in frame {box.frame}; give each person a "
-                    "number, the same in all cameras"
+                    f"the truth has a box without a person in frame {box.frame}; give each person "
+                    "a number, the same in all cameras"
                 )
             there[box.frame].append(box)
     mine: dict[int, list[int]] = defaultdict(list)
@@ -90,5 +90,5 @@ def overlaps(a: Sequence[MotBox], b: Sequence[MotBox]) -> NDArray[np.float64]:
     high = np.minimum(one[:, None, 2:], other[None, :, 2:])
     both = np.clip(high - low, 0, None).prod(2)
     areas = [(x[:, 2:] - x[:, :2]).prod(1) for x in (one, other)]
-    found: NDArray[np.float64] = both / (areas[0][:, None] + areas[1][None] - both)
-    return found
+    iou: NDArray[np.float64] = both / (areas[0][:, None] + areas[1][None] - both)
+    return iou

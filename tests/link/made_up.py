@@ -19,5 +19,5 @@ def made(
 
 def angles(*degrees: float) -> "np.ndarray":  # type: ignore[type-arg]
     """Unit vectors float32 [n, 2]."""
-    at = np.radians(degrees)
-    return np.stack([np.cos(at), np.sin(at)], 1).astype(np.float32)
+    radians = np.radians(degrees)
+    return np.stack([np.cos(radians), np.sin(radians)], 1).astype(np.float32)

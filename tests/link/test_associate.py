@@ -31,31 +31,31 @@ def odds(a: float, b: float) -> float:
 
 def test_people_are_told_apart_and_numbered_by_time(calibration: Calibration) -> None:
     t = made("abab", [30.0, 20.0, 0.0, 10.0])
-    found = link(t, seen(t, 0, 90, 85, 5), calibration, D, prior=0.5)
-    assert found.identity.tolist() == [2, 1, 1, 2] and found.people == 2 and found.violated == 0
-    assert found.probability[0] == pytest.approx(chance(odds(0, 5)), abs=1e-5)
-    made_ = [join for join in found.joins if join.made]
+    linked = link(t, seen(t, 0, 90, 85, 5), calibration, D, prior=0.5)
+    assert linked.identity.tolist() == [2, 1, 1, 2] and linked.people == 2 and linked.violated == 0
+    assert linked.probability[0] == pytest.approx(chance(odds(0, 5)), abs=1e-5)
+    made_ = [join for join in linked.joins if join.made]
     assert {join.a + join.b for join in made_} == {(0, 3), (1, 2)}
-    nearly = [join for join in found.joins if not join.made]
+    nearly = [join for join in linked.joins if not join.made]
     assert len(nearly) == 1 and nearly[0].probability == pytest.approx(
         chance(np.mean([odds(a, b) for a in (0, 5) for b in (90, 85)])), abs=1e-5
     )
-    doubts = [abs(join.probability - 0.5) for join in found.joins]
+    doubts = [abs(join.probability - 0.5) for join in linked.joins]
     assert doubts == sorted(doubts)
 
 
 def test_one_alone_is_as_sure_as_its_likest_identity_is_unlike(calibration: Calibration) -> None:
     t = made("abc", [0.0, 1.0, 2.0])
-    found = link(t, seen(t, 0, 10, 75), calibration, D, prior=0.5)
-    assert found.identity.tolist() == [1, 1, 2]
+    linked = link(t, seen(t, 0, 10, 75), calibration, D, prior=0.5)
+    assert linked.identity.tolist() == [1, 1, 2]
     mean = (odds(0, 75) + odds(10, 75)) / 2
-    assert found.probability[2] == pytest.approx(1 - chance(mean), abs=1e-5)
+    assert linked.probability[2] == pytest.approx(1 - chance(mean), abs=1e-5)
 
 
 def test_what_is_impossible_is_not_joined_and_no_rival(calibration: Calibration) -> None:
     t = made("aab", [0.0, 0.0, 50.0])
-    found = link(t, seen(t, 0, 0, 0), calibration, D, prior=0.5)
-    assert found.identity[0] != found.identity[1] and found.people == 2
+    linked = link(t, seen(t, 0, 0, 0), calibration, D, prior=0.5)
+    assert linked.identity[0] != linked.identity[1] and linked.people == 2
     far = CameraPairs.of({("a", "b"): 60.0})
     apart = link(t, seen(t, 0, 0, 0), calibration, D, prior=0.5, pairs=far)
     assert apart.people == 3 and apart.probability.tolist() == [1.0, 1.0, 1.0] and not apart.joins
@@ -67,8 +67,9 @@ def test_the_prior_moves_the_probability_and_the_joins(calibration: Calibration)
     likely, rare = (link(t, e, calibration, D, prior=p) for p in (0.5, 0.01))
     assert (likely.people, rare.people) == (1, 2)
     assert likely.prior == 0.5
-    told = link(t, seen(t, 0, 90), calibration, D, prior=None)
-    assert told.prior == pytest.approx(1e-4) and told.people == 2  # no pair looks like one person
+    linked = link(t, seen(t, 0, 90), calibration, D, prior=None)
+    # no pair looks like one person
+    assert linked.prior == pytest.approx(1e-4) and linked.people == 2
 
 
 def test_crops_that_are_not_usable_are_no_evidence(calibration: Calibration) -> None:

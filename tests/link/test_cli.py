@@ -46,7 +46,8 @@ def run(trained: Callable[[str], Path], calibration: Calibration, tmp_path: Path
     model = partreid.load(folder, "cpu")
     shape = model.embed(np.zeros((64, 32, 3), np.uint8)).vectors.shape[1:]
     source = Source(
-        **vars(model.bound), data="made", queries=("q",), images="i", gallery="g", version="0", date="d"
+        **vars(model.bound), data="made", queries=("q",), images="i", gallery="g", version="0",
+        date="d",
     )  # fmt: skip
     decision.save(
         replace(calibration, source=source, likeness=anything(*shape)), folder / decision.FILE
@@ -82,10 +83,10 @@ def test_a_table_becomes_identities_and_a_page(cli: Cli, run: Path, table: Path)
         "--device", "cpu",
     )  # fmt: skip
     assert code == 0, err
-    said = json.loads(out)
+    report = json.loads(out)
     whole = {row["tracklet"]: int(row["identity"]) for row in rows}
-    assert {t["tracklet"]: t["identity"] for t in said["tracklets"]} == whole
-    assert said["violated"] == 0 and said["scores"]["tracklets"] == 6
+    assert {t["tracklet"]: t["identity"] for t in report["tracklets"]} == whole
+    assert report["violated"] == 0 and report["scores"]["tracklets"] == 6
 
 
 def test_what_nobody_said_of_cameras_is_a_note(cli: Cli, run: Path, table: Path) -> None:
@@ -128,7 +129,7 @@ def test_frames_and_tracks_become_identities(cli: Cli, run: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--apart", "--cameras", "cameras.csv"), "leave --apart away"),
         (("--cameras", "gone.csv"), "there is no table of cameras gone.csv"),
@@ -138,12 +139,12 @@ def test_frames_and_tracks_become_identities(cli: Cli, run: Path, tmp_path: Path
     ],
 )
 def test_mistakes_are_one_sentence(
-    cli: Cli, run: Path, table: Path, words: tuple[str, ...], said: str
+    cli: Cli, run: Path, table: Path, words: tuple[str, ...], message: str
 ) -> None:
     code, _, err = cli("link", run, table, "--out", "linked", "--device", "cpu", *words)
     last = err.strip().splitlines()[-1]
     assert code == 2 and last.startswith("partreid: "), err
-    assert said in last or "--rule" in words and "--rule" in last
+    assert message in last or "--rule" in words and "--rule" in last
     assert not Path("linked/identities.csv").exists()
 
 
@@ -191,7 +192,7 @@ def test_embeddings_of_another_model_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("tiny", "w", "--people", "3"), "--people only with scenes"),
         (("demo", "w", "--tiny"), "--tiny only with scenes"),
@@ -201,10 +202,10 @@ def test_embeddings_of_another_model_are_refused(
     ],
 )
 def test_settings_of_scenes_are_refused_in_one_sentence(
-    cli: Cli, words: tuple[str, ...], said: str
+    cli: Cli, words: tuple[str, ...], message: str
 ) -> None:
     code, _, err = cli("data", "synth", *words)
-    assert code == 2 and said in err and not Path("w").exists()
+    assert code == 2 and message in err and not Path("w").exists()
 
 
 def test_scenes_are_written_as_asked(cli: Cli) -> None:

@@ -36,8 +36,8 @@ PAIRS = CameraPairs.of({("a", "b"): None, ("a", "c"): 5.0, ("c", "b"): 0.0})
 def test_two_tracklets(
     cameras: str, one: tuple[float, float], other: tuple[float, float], wanted: bool
 ) -> None:
-    found = conflicts(made(cameras, [one[0], other[0]], [one[1], other[1]]), PAIRS)
-    assert found.tolist() == [[False, wanted], [wanted, False]]
+    mask = conflicts(made(cameras, [one[0], other[0]], [one[1], other[1]]), PAIRS)
+    assert mask.tolist() == [[False, wanted], [wanted, False]]
 
 
 def test_without_pairs_only_one_camera_counts_and_apart_forbids_two() -> None:
@@ -50,7 +50,9 @@ def test_without_pairs_only_one_camera_counts_and_apart_forbids_two() -> None:
 
 @st.composite
 def scenes(draw: st.DrawFn) -> tuple[str, list[float], list[float], np.ndarray]:  # type: ignore[type-arg]
-    """Hostile times: few different ones, equal, reversed, overlapping, missing; odds of any size."""
+    """Hostile times: few different ones, equal, reversed, overlapping, missing; odds of any
+    size.
+    """
     many = draw(st.integers(2, 14))
     moments = st.sampled_from([0.0, 0.0, 1.0, 1.0 + 1e-12, 2.0, 5.0, 1e9, -3.0, NAN])
     cameras = draw(st.text("abc", min_size=many, max_size=many))
@@ -98,7 +100,7 @@ def test_violations_are_counted_once_a_pair() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a,b,3\n", "must begin with the line first,second,seconds"),
         ("first,second,seconds\na,b\n", "line 2: three fields are expected, got 2"),
@@ -110,9 +112,11 @@ def test_violations_are_counted_once_a_pair() -> None:
         ("first,second,seconds\na,c,1\n", "says nothing of a and b; add the line a,b,SECONDS"),
     ],
 )
-def test_a_bad_table_of_cameras_is_one_clear_sentence(tmp_path: Path, text: str, said: str) -> None:
+def test_a_bad_table_of_cameras_is_one_clear_sentence(
+    tmp_path: Path, text: str, message: str
+) -> None:
     (tmp_path / "cameras.csv").write_text(text)
-    with pytest.raises(DataError, match=said) as error:
+    with pytest.raises(DataError, match=message) as error:
         read_cameras(tmp_path / "cameras.csv", ["a", "b"])
     assert "\n" not in str(error.value)
 

@@ -62,15 +62,15 @@ def test_log_ratios_are_the_calibrations(calibration: Calibration) -> None:
 
 def test_pairs_of_crops_are_averaged_one_by_one(calibration: Calibration) -> None:
     e, of, d = embeddings(40, 3), np.arange(40) * 7 % 5, PartDistance("cosine")
-    found = pair_ratios(calibration, d, e, of, 5)
+    ratios = pair_ratios(calibration, d, e, of, 5)
     far = d(e, e).double().numpy()
     assert np.isinf(far).any(), "no pair without a part in common"
     for a in range(5):
         for b in range(5):
             pairs = [far[i, j] for i in np.flatnonzero(of == a) for j in np.flatnonzero(of == b)]
             wanted = np.mean([4 - 8 * x for x in pairs if np.isfinite(x)]) if a != b else 0.0
-            assert found[a, b] == pytest.approx(wanted, abs=1e-5)
-    assert np.array_equal(found, found.T)
+            assert ratios[a, b] == pytest.approx(wanted, abs=1e-5)
+    assert np.array_equal(ratios, ratios.T)
 
 
 def test_pairs_of_crops_are_the_same_in_small_tiles(
@@ -98,10 +98,10 @@ def test_the_prior_is_the_mean_probability_that_it_gives() -> None:
     square[np.triu_indices(100, 1)] = 2 * score
     square += square.T
     none = np.zeros((100, 100), bool)
-    found = estimate_prior(square, none)
-    assert found == pytest.approx(truth.mean(), abs=0.02)
-    odds = square[np.triu_indices(100, 1)] + np.log(found / (1 - found))
-    assert found == pytest.approx((1 / (1 + np.exp(-odds))).mean(), abs=1e-6)
+    prior = estimate_prior(square, none)
+    assert prior == pytest.approx(truth.mean(), abs=0.02)
+    odds = square[np.triu_indices(100, 1)] + np.log(prior / (1 - prior))
+    assert prior == pytest.approx((1 / (1 + np.exp(-odds))).mean(), abs=1e-6)
     assert estimate_prior(square, ~none) == 0.5  # no pair could be one person
     assert estimate_prior(np.full((3, 3), 50.0), none[:3, :3]) == 0.5
     assert estimate_prior(np.full((3, 3), -50.0), none[:3, :3]) == 1e-4

@@ -43,15 +43,15 @@ def result(tmp_path: Path, calibration: Calibration) -> tuple[Tracklets, Linked]
 def test_the_page_holds_every_identity_and_the_unsure_first(
     result: tuple[Tracklets, Linked], tmp_path: Path
 ) -> None:
-    t, found = result
+    t, linked = result
     file = write_page(
-        t, found, tmp_path / "p.html", notes=("a <limit>",), facts={"model": "x"},
-        scores=score(t, found, samples=10),
+        t, linked, tmp_path / "p.html", notes=("a <limit>",), facts={"model": "x"},
+        scores=score(t, linked, samples=10),
     )  # fmt: skip
     html = file.read_text()
-    assert html.count('<article id="identity-') == found.people
+    assert html.count('<article id="identity-') == linked.people
     chances = [float(p) for p in re.findall(r'class="label"><b>([\d.]+) %', html)]
-    assert len(chances) == len(found.joins) > 1
+    assert len(chances) == len(linked.joins) > 1
     assert [abs(p - 50) for p in chances] == sorted(abs(p - 50) for p in chances)
     assert html.count("data:image/jpeg;base64,") >= 2 * len(t) and html.count("<rect") == 3
     assert "&lt;b&gt;4" in html and "<b>4" not in html and "a &lt;limit&gt;" in html
@@ -62,37 +62,37 @@ def test_the_page_holds_every_identity_and_the_unsure_first(
 def test_a_long_page_shows_the_least_sure_and_says_what_it_leaves_out(
     result: tuple[Tracklets, Linked], tmp_path: Path
 ) -> None:
-    t, found = result
-    html = write_page(t, found, tmp_path / "p.html", most=1).read_text()
-    least = int(found.identity[found.probability.argmin()])
+    t, linked = result
+    html = write_page(t, linked, tmp_path / "p.html", most=1).read_text()
+    least = int(linked.identity[linked.probability.argmin()])
     assert re.findall(r'<article id="identity-(\d+)"', html) == [str(least)]
-    assert f"{found.people - 1} surer ones are not shown" in html
+    assert f"{linked.people - 1} surer ones are not shown" in html
 
 
 def test_a_crop_that_is_gone_is_named_and_leaves_no_page(
     result: tuple[Tracklets, Linked], tmp_path: Path
 ) -> None:
-    t, found = result
+    t, linked = result
     t.paths[0].unlink()
     with pytest.raises(DataError, match="0-0.jpg"):
-        write_page(t, found, tmp_path / "p.html")
+        write_page(t, linked, tmp_path / "p.html")
     assert not (tmp_path / "p.html").exists()
 
 
 def test_the_table_has_a_line_for_every_tracklet(
     result: tuple[Tracklets, Linked], tmp_path: Path
 ) -> None:
-    t, found = result
+    t, linked = result
     rows = list(
-        csv.DictReader(write_identities(t, found, tmp_path / "i.csv").read_text().splitlines())
+        csv.DictReader(write_identities(t, linked, tmp_path / "i.csv").read_text().splitlines())
     )
     assert sorted(row["tracklet"] for row in rows) == sorted(t.names)
-    at = {name: k for k, name in enumerate(t.names)}
+    row_of = {name: k for k, name in enumerate(t.names)}
     for row in rows:
-        k = at[row["tracklet"]]
-        assert int(row["identity"]) == found.identity[k] and int(row["crops"]) == 3
-        assert float(row["probability"]) == pytest.approx(found.probability[k], abs=1e-6)
+        k = row_of[row["tracklet"]]
+        assert int(row["identity"]) == linked.identity[k] and int(row["crops"]) == 3
+        assert float(row["probability"]) == pytest.approx(linked.probability[k], abs=1e-6)
         assert row["start"] == ("" if np.isnan(t.start[k]) else str(t.start[k]))
-    again = parquet.read_table(write_identities(t, found, tmp_path / "i.parquet")).to_pylist()
+    again = parquet.read_table(write_identities(t, linked, tmp_path / "i.parquet")).to_pylist()
     assert [str(row["identity"]) for row in again] == [row["identity"] for row in rows]
     assert [row["start"] for row in again if row["tracklet"] == "<b>4"] == [None]

@@ -36,9 +36,9 @@ def test_it_is_what_loops_find() -> None:
             conflict = np.triu(draw.random((many, many)) < 0.25, 1)
             conflict = conflict | conflict.T
             label, steps = agglomerate(odds, conflict)
-            found = {frozenset(np.flatnonzero(label == g).tolist()) for g in set(label.tolist())}
-            assert found == by_loops(odds, conflict)
-            assert len(steps) == many - len(found)
+            groups = {frozenset(np.flatnonzero(label == g).tolist()) for g in set(label.tolist())}
+            assert groups == by_loops(odds, conflict)
+            assert len(steps) == many - len(groups)
             for a, b, mean in steps:
                 assert mean == pytest.approx(np.mean([odds[i, j] for i in a for j in b]))
 

@@ -47,7 +47,7 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is empty; give a table with the columns path, tracklet, camera"),
         ("path,camera\na.jpg,c1\n", "has no column 'tracklet', only path, camera"),
@@ -61,8 +61,8 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
         (f"{HEAD}a.jpg,1,c1,0,\na.jpg,2,c1,0,\n", "a.jpg is a crop of two tracklets, of 2 of c1"),
     ],
 )
-def test_a_bad_table_is_one_clear_sentence(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(DataError, match=said) as error:
+def test_a_bad_table_is_one_clear_sentence(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as error:
         read_crops(written(tmp_path, text))
     assert "\n" not in str(error.value)
 
