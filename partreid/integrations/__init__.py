@@ -1,9 +1,9 @@
 """Trackers of other projects with embeddings of this one. Nothing here depends on them.
 
 Each adapter takes a model and gives what one tracker calls: :class:`BoxMOT`, :class:`Ultralytics`,
-:class:`Supervision` (with Roboflow's ``reid`` and ``trackers``) and :class:`TrackLab`. Trackers take
-one flat vector for each box; :class:`Packing` makes it of parts so that those can be found again in
-it. The names are imported on first use. See docs/trackers.md.
+:class:`Supervision` (with Roboflow's ``reid`` and ``trackers``) and :class:`TrackLab`. Trackers
+take one flat vector for each box; :class:`Packing` makes it of parts so that those can be found
+again in it. The names are imported on first use. See docs/trackers.md.
 """
 
 from importlib import import_module

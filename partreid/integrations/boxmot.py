@@ -17,7 +17,8 @@ _MATCHING = "boxmot.trackers.box.botsort.tracker"
 
 
 class BoxMOT:
-    """What BoxMOT calls an appearance encoder: ``TrackingPipeline(None, tracker, reid=BoxMOT(RUN))``.
+    """What BoxMOT calls an appearance encoder:
+    ``TrackingPipeline(None, tracker, reid=BoxMOT(RUN))``.
 
     It gives flat vectors (:class:`Packing`). A tracker that compares them as they are takes hidden
     parts for unlike ones; BoT-SORT compares them part by part within :meth:`by_parts`.
@@ -51,8 +52,8 @@ class BoxMOT:
 
         images = [np.moveaxis(as_array(frame.image), 0, -1) for frame in frames]
         boxes = [as_array(d.to_aabb_rows())[:, :4] for d in detections]
-        found = self.encoder.many(images, boxes)
-        return [torch.from_numpy(self.encoder.packing(e)) for e in found]
+        embeddings = self.encoder.many(images, boxes)
+        return [torch.from_numpy(self.encoder.packing(e)) for e in embeddings]
 
     @contextmanager
     def by_parts(self) -> Iterator[None]:
@@ -81,8 +82,8 @@ class BoxMOT:
 
 
 def vectors(holders: Sequence[Any], name: str, length: int) -> Any:
-    """Flat vectors [N, length] that tracks or detections hold under a name; zeros for one that holds
-    none yet, which then shares no part with any.
+    """Flat vectors [N, length] that tracks or detections hold under a name; zeros for one that
+    holds none yet, which then shares no part with any.
     """
     held = [getattr(h, name, None) for h in holders]
     rows = [np.zeros(length) if v is None else as_array(v).reshape(-1) for v in held]
@@ -94,6 +95,6 @@ def _module(name: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise DataError(
-            f"this needs BoxMOT, of which {error.name} is not there; it was written for boxmot 25.0 "
-            "(AGPL-3.0): pip install boxmot"
+            f"this needs BoxMOT, of which {error.name} is not there; it was written for boxmot "
+            "25.0 (AGPL-3.0): pip install boxmot"
         ) from None

@@ -17,7 +17,9 @@ from partreid.runtime.types import Embeddings
 
 
 class Describing(Protocol):
-    """What a model is here: :class:`partreid.inference.Model` and :class:`partreid.runtime.Model`."""
+    """What a model is here: :class:`partreid.inference.Model` and
+    :class:`partreid.runtime.Model`.
+    """
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -76,16 +78,16 @@ class Encoder:
         each = [cut(f, as_array(b), self.colors) for f, b in zip(frames, boxes, strict=True)]
         shown = [crop for crops in each for crop in crops if crop is not None]
         p = self.packing
-        found = self._described(shown) if shown else None
-        at, lists = 0, []
+        embeddings = self._described(shown) if shown else None
+        start, lists = 0, []
         for crops in each:
             vectors = np.zeros((len(crops), len(p.names), p.width), np.float32)
             seen = np.zeros((len(crops), len(p.names)), np.float32)
             rows = [i for i, crop in enumerate(crops) if crop is not None]
-            if found is not None and rows:
-                vectors[rows] = found.vectors[at : at + len(rows)]
-                seen[rows] = found.visibility[at : at + len(rows)]
-                at += len(rows)
+            if embeddings is not None and rows:
+                vectors[rows] = embeddings.vectors[start : start + len(rows)]
+                seen[rows] = embeddings.visibility[start : start + len(rows)]
+                start += len(rows)
             lists.append(Embeddings(vectors, seen, p.names))
         return lists
 

@@ -36,27 +36,29 @@ def cut(frame: Any, boxes: Any, colors: Colors = "RGB") -> list[NDArray[np.uint8
         >>> [None if c is None else c.shape for c in cut(frame, [[-5, 10, 20, 50], [90, 0, 99, 9]])]
         [(40, 20, 3), None]
     """
-    image, at = as_array(frame), as_array(boxes)
+    image, corners = as_array(frame), as_array(boxes)
     if image.ndim != 3 or image.shape[2] != 3:
         raise ShapeError(f"a frame must be [H, W, 3], got {list(image.shape)}")
     require(image.dtype == np.uint8, "a frame", "uint8, from 0 to 255", image.dtype)
     require(colors in ("RGB", "BGR"), "colors", "'RGB' or 'BGR'", colors)
-    if at.size == 0:
+    if corners.size == 0:
         return []
-    if at.ndim != 2 or at.shape[1] != 4:
-        raise ShapeError(f"boxes must be [N, 4], left, top, right, bottom, got {list(at.shape)}")
-    at = at.astype(np.float64)
-    if not np.isfinite(at).all():
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        raise ShapeError(
+            f"boxes must be [N, 4], left, top, right, bottom, got {list(corners.shape)}"
+        )
+    corners = corners.astype(np.float64)
+    if not np.isfinite(corners).all():
         raise ArgumentError("boxes must be finite numbers; one holds NaN or infinity")
-    if bool((at[:, 2:] < at[:, :2]).any()):
-        wrong = at[(at[:, 2:] < at[:, :2]).any(1)][0].tolist()
+    if bool((corners[:, 2:] < corners[:, :2]).any()):
+        wrong = corners[(corners[:, 2:] < corners[:, :2]).any(1)][0].tolist()
         raise ArgumentError(
             f"boxes must be left, top, right, bottom, got {wrong}, which ends before it begins; "
             "x, y, width, height becomes x, y, x + width, y + height"
         )
     height, width = image.shape[:2]
     limits = np.array([width, height, width, height])
-    whole = np.clip(np.rint(at), 0, limits).astype(np.int64)
+    whole = np.clip(np.rint(corners), 0, limits).astype(np.int64)
     crops: list[NDArray[np.uint8] | None] = []
     for left, top, right, bottom in whole.tolist():
         crop = image[top:bottom, left:right]

@@ -6,9 +6,9 @@ and a part that was hidden for a while keeps its direction and loses length. So 
 can be taken apart and compared part by part.
 
 What is lost: the visibility of a whole image (only the ratios between parts stay, so shrinkage on
-little evidence sees the most visible part as fully seen), and lengths, which ``euclidean`` compares;
-its rows are compared by ``unit_euclidean``. A tracker that compares the flat vectors takes hidden
-parts for unlike ones.
+little evidence sees the most visible part as fully seen), and lengths, which ``euclidean``
+compares; its rows are compared by ``unit_euclidean``. A tracker that compares the flat vectors
+takes hidden parts for unlike ones.
 """
 
 from dataclasses import replace

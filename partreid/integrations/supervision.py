@@ -1,8 +1,8 @@
 """Roboflow's supervision (0.31), ``trackers`` (2.6) and ``reid`` (0.1): embeddings travel with the
 detections.
 
-``trackers`` compares boxes alone; what stands in ``detections.data`` passes through it, so that each
-tracked box still has its parts when it comes out, for a gallery or ``partreid link``.
+``trackers`` compares boxes alone; what stands in ``detections.data`` passes through it, so that
+each tracked box still has its parts when it comes out, for a gallery or ``partreid link``.
 """
 
 from pathlib import Path

@@ -30,14 +30,14 @@ def TrackLab(
     In a configuration: ``_target_: partreid.integrations.TrackLab`` and ``model: runs/bpbreid``.
 
     Its tracker of parts, ``BPBReIDStrongSORT``, asks a function of its module for distances, which
-    comes from a package that TrackLab does not bring. It gets the model's own distance there, for all
-    trackers of a process; of two models that of the last.
+    comes from a package that TrackLab does not bring. It gets the model's own distance there, for
+    all trackers of a process; of two models that of the last.
 
     Args:
         model: A run folder, a file of ``partreid export``, or a model that is loaded already.
         batch_size: Crops that go through the network together.
-        device: As TrackLab tells its modules; on any but a CUDA device a run folder works on the CPU,
-            and an exported file always.
+        device: As TrackLab tells its modules; on any but a CUDA device a run folder works on the
+            CPU, and an exported file always.
         tracking_dataset: As TrackLab tells its modules; nothing is done with it.
 
     Raises:
@@ -81,8 +81,8 @@ def TrackLab(
 
 
 def by_parts(encoder: Encoder) -> Callable[..., tuple[Singles]]:
-    """What TrackLab's tracker of parts compares by: the model's own distance between parts of length
-    1, at most 2, which is also what two boxes get that share no part.
+    """What TrackLab's tracker of parts compares by: the model's own distance between parts of
+    length 1, at most 2, which is also what two boxes get that share no part.
     """
 
     def distances(
@@ -106,7 +106,7 @@ def described(encoder: Encoder, crops: list[Any]) -> list[tuple[Any, Any]]:
     """(vectors [M, D], visibility [M]) of each crop; of None nothing is visible."""
     pack, shown = encoder.packing, [crop for crop in crops if crop is not None]
     e = encoder.model.embed(shown, encoder.batch) if shown else None
-    rows, at = [], 0
+    rows, row = [], 0
     for crop in crops:
         if crop is None or e is None:
             rows.append(
@@ -116,6 +116,6 @@ def described(encoder: Encoder, crops: list[Any]) -> list[tuple[Any, Any]]:
                 )
             )
         else:
-            rows.append((as_array(e.vectors[at]), as_array(e.visibility[at])))
-            at += 1
+            rows.append((as_array(e.vectors[row]), as_array(e.visibility[row])))
+            row += 1
     return rows

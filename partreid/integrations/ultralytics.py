@@ -47,7 +47,8 @@ class Ultralytics:
         """The same BOTSORT, which now describes its detections by this model.
 
         Args:
-            tracker: A BOTSORT, made with ``with_reid: False``, so that it loads no model of its own.
+            tracker: A BOTSORT, made with ``with_reid: False``, so that it loads no model of its
+                own.
             by_parts: Compare part by part; otherwise as the tracker compares flat vectors.
 
         Raises:
@@ -57,8 +58,8 @@ class Ultralytics:
         missing = [name for name in wanted if not hasattr(tracker, name)]
         if missing:
             raise DataError(
-                f"{type(tracker).__name__} has no {', '.join(missing)}; this was written for BOTSORT "
-                "of ultralytics 8.4"
+                f"{type(tracker).__name__} has no {', '.join(missing)}; this was written for "
+                "BOTSORT of ultralytics 8.4"
             )
         motion, pack = tracker.get_dists, self.encoder.packing
         tracker.encoder, tracker.args = self, copy(tracker.args)  # others may be made of the same

@@ -1,4 +1,6 @@
-"""What trackers call, on stand-ins of their interfaces; ``make integrations`` drives the real ones."""
+"""What trackers call, on stand-ins of their interfaces; ``make integrations`` drives the real
+ones.
+"""
 
 import sys
 from collections.abc import Callable
@@ -90,12 +92,12 @@ def test_boxmot(boxmot: ModuleType) -> None:
     one, none = (
         SimpleNamespace(to_aabb_rows=lambda r=r: torch.from_numpy(r)) for r in (rows, rows[:0])
     )
-    found, empty = encoder.encode([frame, frame], [one, none])
-    assert found.dtype == torch.float32 and found.shape == (3, 6) and empty.shape == (0, 6)
-    assert not found[2].any() and found[0].norm() == pytest.approx(2**0.5)
+    vectors, empty = encoder.encode([frame, frame], [one, none])
+    assert vectors.dtype == torch.float32 and vectors.shape == (3, 6) and empty.shape == (0, 6)
+    assert not vectors[2].any() and vectors[0].norm() == pytest.approx(2**0.5)
 
-    tracks = [SimpleNamespace(smooth_feat=v.numpy()) for v in found[:2]] + [SimpleNamespace()]
-    boxes = [SimpleNamespace(curr_feat=v.numpy()) for v in found]
+    tracks = [SimpleNamespace(smooth_feat=v.numpy()) for v in vectors[:2]] + [SimpleNamespace()]
+    boxes = [SimpleNamespace(curr_feat=v.numpy()) for v in vectors]
     with encoder.by_parts():
         far = boxmot.embedding_distance(tracks, boxes)
         assert far.shape == (3, 3) and far[0, 0] == pytest.approx(0, abs=1e-6)
@@ -150,20 +152,20 @@ def test_ultralytics() -> None:
     assert len(tracker.update(center, FRAME[..., ::-1])) == 3
     assert not args.with_reid and args.model == "auto"  # another tracker may be made of them
 
-    def at(box: Any, name: str, vector: Any) -> Any:
+    def holder(box: Any, name: str, vector: Any) -> Any:
         return SimpleNamespace(xyxy=np.array(box), **{name: vector})
 
-    tracks = [at(BOXES[0], "smooth_feat", one), at(BOXES[1], "smooth_feat", two)]
-    found = [
-        at(BOXES[0] + 2, "curr_feat", one),
-        at(BOXES[0], "curr_feat", two),
-        at(BOXES[1], "curr_feat", None),
+    tracks = [holder(BOXES[0], "smooth_feat", one), holder(BOXES[1], "smooth_feat", two)]
+    detections = [
+        holder(BOXES[0] + 2, "curr_feat", one),
+        holder(BOXES[0], "curr_feat", two),
+        holder(BOXES[1], "curr_feat", None),
     ]
-    far = tracker.get_dists(tracks, found)
+    far = tracker.get_dists(tracks, detections)
     assert far[0, 0] == pytest.approx(0, abs=1e-6)  # near and alike
     assert far[0, 1] == far[1, 0] == 0.7  # near and unlike; alike and elsewhere
     assert far[1, 2] == 0.7 and tracker.args.with_reid  # no vector yet
-    assert tracker.get_dists([], found).shape == (0, 3)
+    assert tracker.get_dists([], detections).shape == (0, 3)
     plain = Botsort()
     before = plain.get_dists
     assert encoder.into(plain, by_parts=False).get_dists == before and plain.args.with_reid

@@ -31,11 +31,11 @@ def test_the_models_own_distance_is_found_again(
 ) -> None:
     rule = PartDistance(metric, weights)  # type: ignore[arg-type]
     pack, a, b = Packing(NAMES, 8, rule), drawn(4, seed, soft), drawn(5, seed + 100, soft)
-    found = pack.compare(scale * pack(a), pack(b))
+    distances = pack.compare(scale * pack(a), pack(b))
     wanted = rule(a, b)
     if metric == "unit_euclidean":
         wanted = np.square(wanted) / 2
-    np.testing.assert_allclose(found, np.minimum(wanted, FAR), atol=1e-4)
+    np.testing.assert_allclose(distances, np.minimum(wanted, FAR), atol=1e-4)
 
 
 def test_a_part_hidden_for_a_while_keeps_its_direction_in_an_average() -> None:

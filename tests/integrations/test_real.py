@@ -34,17 +34,18 @@ def test_it_tracks(
     import_timm()  # they import torchvision, perhaps that of another torch
     pytest.importorskip(name, reason=f"{name} is not installed: make integrations")
     track, _ = WAYS[name]
-    model, asked = partreid.load(trained("bpbreid"), "cpu"), 0
+    model, described = partreid.load(trained("bpbreid"), "cpu"), 0
     embed = partreid.inference.Model.embed
 
     def counted(self: partreid.inference.Model, crops: Any, batch: int = 64) -> Any:
-        nonlocal asked
-        asked += len(crops)
+        nonlocal described
+        described += len(crops)
         return embed(self, crops, batch)
 
     monkeypatch.setattr(partreid.inference.Model, "embed", counted)
     numbers = track(model, way, film(), 0.2 if STRICT in way else None)
-    assert (asked >= 16) == (way != "boxes alone")  # or its vectors would never come to the tracker
+    # or its vectors would never come to the tracker
+    assert (described >= 16) == (way != "boxes alone")
     assert len({tuple(n) for n in numbers[2:]}) == 1 and -1 not in numbers[-1]
     right, total, given, switches = scores([[1, 2]] * 8, numbers)
     assert right == given >= 12 and total == 16 and switches == 0
