@@ -26,17 +26,17 @@ def without_copies(benchmark: Benchmark, protocol: Protocol) -> tuple[Benchmark,
     pairs: list[Pair] = []
     queries = {}
     for name, samples in benchmark.queries.items():
-        found = [pair for pair in same_files(samples, benchmark.gallery) if _seen(pair, protocol)]
-        gone = {id(query) for query, _ in found}
+        copies = [pair for pair in same_files(samples, benchmark.gallery) if _seen(pair, protocol)]
+        gone = {id(query) for query, _ in copies}
         queries[name] = tuple(s for s in samples if id(s) not in gone)
-        pairs += found
+        pairs += copies
     if not pairs:
         return benchmark, None
-    asked = sum(map(len, benchmark.queries.values()))
+    total = sum(map(len, benchmark.queries.values()))
     left = sum(map(len, queries.values()))
     query, copy = pairs[0]
     what = (
-        f"{asked - left} of {asked} queries lie in the gallery as the same file, first "
+        f"{total - left} of {total} queries lie in the gallery as the same file, first "
         f"{brief(query.path, 300)} = {brief(copy.path, 300)}"
     )
     if not left:

@@ -2,8 +2,8 @@
 file.
 
 A calibration holds for the weights, the distance and the parts that it was made with, and for
-images like those that it was made on. The first is checked by a hash and refused. The second is told
-from statistics of its crops: about crops that are unlike them nothing is decided.
+images like those that it was made on. The first is checked by a hash and refused. The second is
+told from statistics of its crops: about crops that are unlike them nothing is decided.
 """
 
 import hashlib
@@ -169,44 +169,45 @@ def known_pairs(
     queries, gallery: embeddings of the data set's images, in their order. DataError if no query has
     a right answer.
     """
-    asked = [s for samples in benchmark.queries.values() for s in samples]
+    query_samples = [s for samples in benchmark.queries.values() for s in samples]
     ids, cameras = (
         np.array([getattr(s, name) for s in benchmark.gallery], np.int64)
         for name in ("identity", "camera")
     )
     own_ids, own_cameras = (
-        np.array([getattr(s, name) for s in asked], np.int64) for name in ("identity", "camera")
+        np.array([getattr(s, name) for s in query_samples], np.int64)
+        for name in ("identity", "camera")
     )
     special = {"distractor": DISTRACTOR, "junk": JUNK}
     require_matches(
         protocol, q_ids=own_ids, g_ids=ids, q_cams=own_cameras, g_cams=cameras, **special
     )
-    people, images = people_of(asked, benchmark.gallery)
+    people, images = people_of(query_samples, benchmark.gallery)
     lists = Lists(protocol, g_ids=ids, g_cams=cameras, **special)
-    found: list[tuple[Any, ...]] = []
+    by_query: list[tuple[Any, ...]] = []
     start = 0
     for e in queries.values():
-        for at, block in distance.blocks(e, gallery):
-            shared = shown_by_both(e.rows(at), gallery)
+        for rows, block in distance.blocks(e, gallery):
+            shared = shown_by_both(e.rows(rows), gallery)
             for row, far, count in zip(
-                range(start + at.start, start + at.stop), block.cpu().numpy(), shared
+                range(start + rows.start, start + rows.stop), block.cpu().numpy(), shared
             ):
                 if own_ids[row] == JUNK:
                     continue
                 right, removed = lists.of(int(own_ids[row]), int(own_cameras[row]))
                 valid, same = ids != JUNK, np.zeros(len(ids), np.bool_)
                 valid[removed], same[right] = False, True
-                found.append(
+                by_query.append(
                     (
                         far[valid],
                         count[valid],
                         same[valid],
                         np.full(int(valid.sum()), people[row]),
-                        people[len(asked) :][valid],
+                        people[len(query_samples) :][valid],
                     )
                 )
         start += len(e)
-    far, count, same, query, other = (np.concatenate(column) for column in zip(*found))
+    far, count, same, query, other = (np.concatenate(column) for column in zip(*by_query))
     if np.isnan(far).any():
         raise DataError(
             "distances are not all numbers; the embeddings hold NaN, so the model has diverged or "
@@ -362,12 +363,12 @@ def parsed(values: Any, file: Path | str) -> Calibration:
     if version != FORMAT:
         values = _without_statistics(values)
     try:
-        found: Calibration = _read(Calibration, values, file, "calibration")
+        calibration: Calibration = _read(Calibration, values, file, "calibration")
     except ArgumentError as error:
         raise DataError(
             f"{file} is damaged ({error}); make the calibration again with partreid calibrate"
         ) from None
-    return found
+    return calibration
 
 
 _FORMER = {"same": "genuine", "strangers": "impostors"}  # as format 2 called them

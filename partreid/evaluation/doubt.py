@@ -1,5 +1,5 @@
-"""What a calibration decides about crops, and about which it decides nothing: :mod:`partreid.runtime.doubt`
-on tensors, and on the crops of a data set.
+"""What a calibration decides about crops, and about which it decides nothing:
+:mod:`partreid.runtime.doubt` on tensors, and on the crops of a data set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,17 +30,17 @@ def matches(
     gallery: Embeddings,
     doubt: Doubt,
 ) -> list[int | None]:
-    """How many crops of the whole gallery are called the same person as each query; None for a query
-    about which nothing is decided. Crops that are unlike the calibration's do not count.
+    """How many crops of the whole gallery are called the same person as each query; None for a
+    query about which nothing is decided. Crops that are unlike the calibration's do not count.
     """
     if doubt.every is not None:
         return [None] * len(query)
-    found = np.zeros(len(query), np.int64)
+    counts = np.zeros(len(query), np.int64)
     for rows, columns, tile in distance.tiles(query, gallery):
         shared = shown_by_both(query.rows(rows), gallery.rows(columns))
         called = calibration.same(tile.cpu().numpy(), shared) & ~doubt.gallery[columns]
-        found[rows] += called.sum(1)
-    return [None if odd else many for odd, many in zip(doubt.query, found.tolist())]
+        counts[rows] += called.sum(1)
+    return [None if odd else many for odd, many in zip(doubt.query, counts.tolist())]
 
 
 @door
@@ -51,12 +51,14 @@ def as_crops(e: Embeddings, looks: Any = None, people: Any = None) -> Crops:
 
 @door
 def looks_of(samples: Sequence[Sample], size: tuple[int, int]) -> Any:
-    """How crops look at a model's size (H, W), float64 [n, F]; see :func:`partreid.utils.looks.looks`."""
-    found = np.empty((len(samples), len(LOOKS)))
-    for row, sample in zip(found, samples):
+    """How crops look at a model's size (H, W), float64 [n, F]; see
+    :func:`partreid.utils.looks.looks`.
+    """
+    values = np.empty((len(samples), len(LOOKS)))
+    for row, sample in zip(values, samples):
         width, height = size_of(sample.path)
         row[:] = looks(read_resized(sample.path, size), height, width)
-    return found
+    return values
 
 
 @door
@@ -69,9 +71,9 @@ def labelled_crops(
     """The crops of a data set, or ``CROPS`` of them, with the people as :func:`known_pairs` numbers
     them. Junk is left out.
     """
-    asked = [s for samples in benchmark.queries.values() for s in samples]
-    samples = [*asked, *benchmark.gallery]
-    people, _ = people_of(asked, benchmark.gallery)
+    query_samples = [s for samples in benchmark.queries.values() for s in samples]
+    samples = [*query_samples, *benchmark.gallery]
+    people, _ = people_of(query_samples, benchmark.gallery)
     known = np.flatnonzero([s.identity != JUNK for s in samples])
     if len(known) > CROPS:
         known = known[np.linspace(0, len(known) - 1, CROPS).astype(np.int64)]
@@ -91,13 +93,13 @@ def doubt_about(
 ) -> Doubt:
     """Which of these crops look like those that a calibration was made of.
 
-    query_looks, gallery_looks: float64 [n, F] of :func:`looks_of`; without them vectors count alone.
-    run: what the remedy calls the model's folder.
+    query_looks, gallery_looks: float64 [n, F] of :func:`looks_of`; without them vectors count
+    alone. run: what the remedy calls the model's folder.
     """
     origin = calibration.origin
     scores = [
-        scored(origin, as_crops(e, at))
-        for e, at in ((query, query_looks), (gallery, gallery_looks))
+        scored(origin, as_crops(e, crop_looks))
+        for e, crop_looks in ((query, query_looks), (gallery, gallery_looks))
     ]
     return weighed(calibration, lambda: unlike(calibration, distance, query, gallery), scores, run)
 
@@ -111,8 +113,8 @@ def weighed(
 ) -> Doubt:
     """The same of crops whose scores of likeness are known.
 
-    apart: says whether the distances between them are unlike, see :func:`unlike`; asked last. scores:
-    float64 [Nq] and [Ng], of the queries and of the whole gallery.
+    apart: says whether the distances between them are unlike, see :func:`unlike`; asked last.
+    scores: float64 [Nq] and [Ng], of the queries and of the whole gallery.
     """
     query, gallery = scores
     return doubted(
@@ -133,10 +135,10 @@ def unlike(calibration: Calibration, distance: PartDistance, *crops: Embeddings)
     crops: one group or several, such as queries and gallery; no more than 1,000 of all of them are
     looked at. With few it says nothing.
     """
-    at = chosen([len(group) for group in crops])
-    if at is None:
+    picks = chosen([len(group) for group in crops])
+    if picks is None:
         return None
-    some = Embeddings.stack([group.rows(rows.tolist()) for group, rows in zip(crops, at)])
+    some = Embeddings.stack([group.rows(rows.tolist()) for group, rows in zip(crops, picks)])
     return calibration.origin.apart(_pairs(distance, some).cpu().numpy(), len(some))
 
 
@@ -144,8 +146,8 @@ class Crowd:
     """Crops among which queries are looked at again and again: what :func:`unlike` says of queries
     and these, with the distances between these computed once.
 
-    calibration, distance: as there. crops: all of a gallery, or an even share of it. queries: how many
-    come at a time.
+    calibration, distance: as there. crops: all of a gallery, or an even share of it. queries: how
+    many come at a time.
     """
 
     @door
@@ -153,9 +155,9 @@ class Crowd:
         self, calibration: Calibration, distance: PartDistance, crops: Embeddings, queries: Count
     ) -> None:
         self.calibration, self._distance = calibration, distance
-        self._at = chosen([queries, len(crops)])
-        if self._at is not None:
-            some = crops.rows(self._at[1].tolist())
+        self._picks = chosen([queries, len(crops)])
+        if self._picks is not None:
+            some = crops.rows(self._picks[1].tolist())
             self._crops = distance.prepare(some)
             self._inside = self._spread(_pairs(distance, some))
 
@@ -164,9 +166,9 @@ class Crowd:
         """A sentence if the distances between these queries and the crops are unlike the
         calibration's, None if all looks well.
         """
-        if self._at is None:
+        if self._picks is None:
             return None
-        some = query.rows(self._at[0].tolist())
+        some = query.rows(self._picks[0].tolist())
         every = (
             self._inside
             + self._spread(self._crops(some))

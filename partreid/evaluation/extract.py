@@ -49,28 +49,30 @@ def extract(
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     # with more processes than samples, some repeat the first
-    own = list(samples[rank::world] or samples[:1])
+    share = list(samples[rank::world] or samples[:1])
     method.eval().to(device)
-    found: list[Embeddings] = []
+    embeddings: list[Embeddings] = []
     done = 0
     with torch.inference_mode():
-        for images in image_batches(own, size, batch, workers):
-            at = slice(done, done + len(images))
+        for images in image_batches(share, size, batch, workers):
+            rows = slice(done, done + len(images))
             given: dict[str, Tensor] = {}
             for name, item in (cues or {}).items():
-                given[name] = torch.from_numpy(np.stack([item(sample) for sample in own[at]])).to(
-                    device
-                )
+                given[name] = torch.from_numpy(
+                    np.stack([item(sample) for sample in share[rows]])
+                ).to(device)
             out = method(images.to(device, memory_format=FORMAT), given)
             e = method.embed(out)
-            require_finite(e, [sample.path for sample in own[at]])
-            found.append(Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names))
+            require_finite(e, [sample.path for sample in share[rows]])
+            embeddings.append(
+                Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names)
+            )
             if see is not None:
-                see(slice(rank + at.start * world, rank + at.stop * world, world), out)
-            done = at.stop
+                see(slice(rank + rows.start * world, rank + rows.stop * world, world), out)
+            done = rows.stop
             if progress is not None:
-                progress(done, len(own))
-    whole = Embeddings.stack(found)
+                progress(done, len(share))
+    whole = Embeddings.stack(embeddings)
     return whole if world == 1 else _gather(whole, len(samples), rank, world)
 
 
@@ -90,10 +92,10 @@ def require_finite(e: Embeddings, crops: Sequence[Path | str]) -> None:
     )
 
 
-def _gather(own: Embeddings, n: int, rank: int, world: int) -> Embeddings:
+def _gather(share: Embeddings, n: int, rank: int, world: int) -> Embeddings:
     """Rows of all processes, put back into the order of the samples they were dealt from."""
     longest = (n + world - 1) // world
-    both = torch.cat([own.vectors.flatten(1), own.visibility], 1)
+    both = torch.cat([share.vectors.flatten(1), share.visibility], 1)
     padded = torch.zeros(longest, both.shape[1])
     padded[: len(both)] = both
     parts = [torch.empty_like(padded) for _ in range(world)]
@@ -101,5 +103,5 @@ def _gather(own: Embeddings, n: int, rank: int, world: int) -> Embeddings:
     whole = torch.empty(n, both.shape[1])
     for r, part in enumerate(parts):
         whole[r::world] = part[: len(range(r, n, world))]
-    m = len(own.names)
-    return Embeddings(whole[:, :-m].reshape(n, m, -1), whole[:, -m:].clone(), own.names)
+    m = len(share.names)
+    return Embeddings(whole[:, :-m].reshape(n, m, -1), whole[:, -m:].clone(), share.names)

@@ -135,8 +135,8 @@ def append(path: Path, new: Iterable[Entry]) -> int:
             os.close(file)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror}) and is as it was; free some space, or name "
-            "another file with --ledger"
+            f"{path} cannot be written ({error.strerror}) and is as it was; free some space, or "
+            "name another file with --ledger"
         ) from None
     return len(fresh)
 
@@ -169,16 +169,16 @@ def _entries(path: Path, data: bytes) -> list[Entry]:
         ) from None
     if not lines[-1]:
         del lines[-1]
-    found = []
+    rows = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(_entry(parse_json(line, "it")))
+            rows.append(_entry(parse_json(line, "it")))
         except ValueError as error:
             raise DataError(
                 f"line {number} of {path} is no entry of a ledger ({error}); mend or remove that "
                 "line"
             ) from None
-    return found
+    return rows
 
 
 def torn(data: bytes) -> bool:
@@ -212,8 +212,8 @@ def ours(recipe: Recipe, ledger: Iterable[Entry]) -> dict[str, list[Entry]]:
     row.
 
     Runs count by what they did, not by their name: rows of two tables with the same settings share
-    them. A row whose published numbers are re-ranked takes re-ranked scores; scores that ignore visibility on
-    request are left out.
+    them. A row whose published numbers are re-ranked takes re-ranked scores; scores that ignore
+    visibility on request are left out.
     """
     reranked = recipe.expect is not None and recipe.expect.reranked
     latest: dict[str, dict[int, Entry]] = {}

@@ -50,11 +50,11 @@ def label_quality(
     )
     names = (*REGIONS, "bags", "rest")
     count = np.zeros((K + 1, len(names) + 1), np.int64)  # [label, exact region], 0 = background
-    for found, sample in zip(labels, samples, strict=True):
+    for label_map, sample in zip(labels, samples, strict=True):
         truth = regions[exact(sample)]
-        own = resize_nearest(found, (truth.shape[0], truth.shape[1]))
-        known = own != UNKNOWN
-        np.add.at(count, (own[known], truth[known]), 1)
+        resized = resize_nearest(label_map, (truth.shape[0], truth.shape[1]))
+        known = resized != UNKNOWN
+        np.add.at(count, (resized[known], truth[known]), 1)
     stands_for = count[1:, 1:].argmax(1) if K else np.zeros(0, int)
     total, own_total = count.sum(0), count.sum(1)
     quality = {"foreground": _ratio(count[1:, 1:].sum(), count.sum() - count[0, 0])}
@@ -62,8 +62,8 @@ def label_quality(
         mine = 1 + np.flatnonzero(stands_for == i)
         hit = count[mine, i + 1].sum()
         quality[name] = _ratio(hit, own_total[mine].sum() + total[i + 1] - hit)
-    at = 1 + names.index("bags")
-    return quality | {"bags kept": _ratio(count[1:, at].sum(), total[at])}
+    bags = 1 + names.index("bags")
+    return quality | {"bags kept": _ratio(count[1:, bags].sum(), total[bags])}
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ class Overlap:
         [H, W] by region.
         """
         height, width = masks[self.regions[0]].shape
-        found = resize_nearest(labels, (height, width))
-        known = found != UNKNOWN
-        self.areas += np.bincount(found[known], minlength=self.K + 1)
+        resized = resize_nearest(labels, (height, width))
+        known = resized != UNKNOWN
+        self.areas += np.bincount(resized[known], minlength=self.K + 1)
         for i, name in enumerate(self.regions):
             there = masks[name] & known
-            self.hits[:, i] += np.bincount(found[there], minlength=self.K + 1)
+            self.hits[:, i] += np.bincount(resized[there], minlength=self.K + 1)
             self.reference[i] += there.sum()
 
     def by_order(self) -> dict[str, tuple[int, ...]]:
@@ -135,20 +135,20 @@ class Overlap:
 
     def agreement(self, stands_for: Mapping[str, Sequence[int]]) -> dict[str, Agreement]:
         """By region; stands_for: the parts of each but the first, which is every part."""
-        found = {}
+        agreements = {}
         for i, name in enumerate(self.regions):
             mine = list(range(1, self.K + 1)) if i == 0 else list(stands_for.get(name, ()))
-            both, own, total = (
+            both, area, total = (
                 int(self.hits[mine, i].sum()),
                 int(self.areas[mine].sum()),
                 int(self.reference[i]),
             )
-            either, pixels = own + total - both, int(self.areas.sum())
-            found[name] = Agreement(
+            either, pixels = area + total - both, int(self.areas.sum())
+            agreements[name] = Agreement(
                 both / either if either else None,
                 (pixels - either) / (pixels - both) if pixels > both else None,
             )
-        return found
+        return agreements
 
 
 def bell(K: int, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -188,8 +188,8 @@ class Truth:
         self.confusion = np.zeros((scheme.K + 1, scheme.K + 1), np.int64)  # [truth, predicted]
         self.visibility = np.zeros((scheme.K, 2, 2), np.int64)  # [part, truth, predicted]
 
-    def see(self, at: slice, out: Output) -> None:
-        """Count one batch of outputs, which stand for ``samples[at]``."""
+    def see(self, rows: slice, out: Output) -> None:
+        """Count one batch of outputs, which stand for ``samples[rows]``."""
         if out.parts is None:
             return
         K = self.scheme.K
@@ -199,7 +199,7 @@ class Truth:
             .numpy()
         )
         shown = (out.groups["parts"].visibility.cpu() > 0).numpy().astype(int)
-        for row, sample in enumerate(self.samples[at]):
+        for row, sample in enumerate(self.samples[rows]):
             truth = resize_nearest(self.labels(sample), self.size).astype(np.uint8)
             self.confusion += np.bincount(
                 truth.ravel().astype(int) * (K + 1) + predicted[row].ravel(), minlength=(K + 1) ** 2

@@ -72,9 +72,9 @@ class Quality:
             "Intersection over union with the reference, in %",
             ("", "IoU", *ISP_MASKS),
             [
-                (what, said, *(_percent(getattr(of[region], name)) for region in ISP_MASKS))
+                (what, measure, *(_percent(getattr(of[region], name)) for region in ISP_MASKS))
                 for what, of in self.agreement.items()
-                for said, name in measures.items()
+                for measure, name in measures.items()
             ],
             left=2,
         )
@@ -83,10 +83,10 @@ class Quality:
             + (f"; {self.left_out:,} without a reference were left out" if self.left_out else "")
         )
         for what, of in self.stands_for.items():
-            told = "; ".join(
+            listing = "; ".join(
                 f"{region}: {', '.join(names) or 'none'}" for region, names in of.items()
             )
-            ui.say(f"{what}, {told} ({self.how})")
+            ui.say(f"{what}, {listing} ({self.how})")
 
 
 def quality(
@@ -176,10 +176,10 @@ def _reference(spec: Spec, root: Path, samples: Sequence[Sample]) -> tuple[Refer
                 f"the reference 'parsing' takes {', '.join(sorted(known))}, not '{argument}'"
             )
     files = class_files(root, samples, **{"source": source, **spec.args})
-    at = {sample.path: file for sample, file in zip(samples, files, strict=True)}
+    file_of = {sample.path: file for sample, file in zip(samples, files, strict=True)}
 
     def masks(sample: Sample) -> Masks:
-        file = at[sample.path]
+        file = file_of[sample.path]
         assert file is not None
         return isp_masks(read_classes(file, source, image=sample.path), source)
 
@@ -203,32 +203,32 @@ def _made(run: Path, images: int) -> NDArray[np.uint8] | None:
     path = (run if run.is_dir() else run.parent) / "checkpoint.safetensors"
     if not path.is_file():
         return None
-    found = load_tensors(path)[0].get("cue/parts/labels")
-    if found is None:
+    tensor = load_tensors(path)[0].get("cue/parts/labels")
+    if tensor is None:
         return None
-    if len(found) != images:
+    if len(tensor) != images:
         raise DataError(
-            f"{path} holds labels of {len(found)} images, the training set has {images}; give the "
+            f"{path} holds labels of {len(tensor)} images, the training set has {images}; give the "
             "data that the run was trained on"
         )
-    labels: NDArray[np.uint8] = found.numpy()
+    labels: NDArray[np.uint8] = tensor.numpy()
     return labels
 
 
 def _predicted(model: Model, samples: Sequence[Sample]) -> list[NDArray[np.uint8]]:
     """The most probable part of each cell, uint8 [h, w] by sample."""
-    found: list[NDArray[np.uint8]] = []
+    labels: list[NDArray[np.uint8]] = []
 
-    def see(at: slice, out: Output) -> None:
+    def see(rows: slice, out: Output) -> None:
         if out.parts is None:
             raise DataError(f"{model.recipe.method.name} gives no part maps of its images")
-        found.extend(out.parts.logits.argmax(1).to("cpu").numpy().astype(np.uint8))
+        labels.extend(out.parts.logits.argmax(1).to("cpu").numpy().astype(np.uint8))
 
     with ui.progress("predicting parts") as step:
         extract(
             model.method, samples, model.recipe.size, device=model.device, progress=step, see=see
         )
-    return found
+    return labels
 
 
 def _percent(value: float | None) -> str:

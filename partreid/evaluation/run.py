@@ -56,12 +56,12 @@ class Options:
 
     visibility: False compares all parts, also hidden ones. rerank, expand, shrink, multi_query:
     further results, re-ranked, after expansion, with ``PartDistance.shrink``, and with all of a
-    person's images from a camera as one query. official: further rows under the rule of the released
-    code. calibration: the file to judge, of the only run;
-    None: that beside a model, if any. details: breakdowns and risks too. embeddings: keep them,
-    since answers will be drawn. described: what a gallery stores instead, of the embeddings that
-    the method makes. row: whose way of storing and comparing is taken, a row that scores this very
-    training. devices: processes that share the images out.
+    person's images from a camera as one query. official: further rows under the rule of the
+    released code. calibration: the file to judge, of the only run; None: that beside a model, if
+    any. details: breakdowns and risks too. embeddings: keep them, since answers will be drawn.
+    described: what a gallery stores instead, of the embeddings that the method makes. row: whose
+    way of storing and comparing is taken, a row that scores this very training. devices: processes
+    that share the images out.
     """
 
     visibility: bool = True

@@ -56,28 +56,32 @@ class Breakdown:
 
 def break_down(result: RunResult) -> dict[str, Breakdown]:
     """Every query set's slices of one result, all but those by occlusion."""
-    found = {}
+    breakdowns = {}
     benchmark, gallery = result.benchmark, result.described.gallery
     for s in result.query_sets:
-        asked, query = benchmark.queries[s.queries], result.described.queries[s.queries]
-        own = parts(query.names)
-        seen = query.select(*own).visibility if len(own) > 1 else None
+        query_samples, query = benchmark.queries[s.queries], result.described.queries[s.queries]
+        part_names = parts(query.names)
+        seen = query.select(*part_names).visibility if len(part_names) > 1 else None
         varies = seen is not None and bool((seen != 1).any())
         slices = {
             "cameras": by_camera_pair(
-                s.ranking, q_cams=cameras(asked), g_cams=cameras(benchmark.gallery)
+                s.ranking, q_cams=cameras(query_samples), g_cams=cameras(benchmark.gallery)
             )
         }
-        if len(own) > 1 and (varies or bool((gallery.select(*own).visibility != 1).any())):
-            slices["shared"] = by_shared_parts(s.ranking, query.select(*own), gallery.select(*own))
+        if len(part_names) > 1 and (
+            varies or bool((gallery.select(*part_names).visibility != 1).any())
+        ):
+            slices["shared"] = by_shared_parts(
+                s.ranking, query.select(*part_names), gallery.select(*part_names)
+            )
         if len(query.names) > 1:
             slices["alone"] = by_part(
                 result.distance,
                 query,
                 gallery,
-                q_ids=identities(asked),
+                q_ids=identities(query_samples),
                 g_ids=identities(benchmark.gallery),
-                q_cams=cameras(asked),
+                q_cams=cameras(query_samples),
                 g_cams=cameras(benchmark.gallery),
                 protocol=result.protocol,
                 distractor=DISTRACTOR,
@@ -85,8 +89,8 @@ def break_down(result: RunResult) -> dict[str, Breakdown]:
             )
         slices["size"] = by_identity_size(s.ranking)
         slices["gallery"] = by_gallery_size(s.ranking, _sizes(s.ranking))
-        found[s.queries] = Breakdown(s.ranking, slices, seen if varies else None)
-    return found
+        breakdowns[s.queries] = Breakdown(s.ranking, slices, seen if varies else None)
+    return breakdowns
 
 
 def by_occlusion_of(

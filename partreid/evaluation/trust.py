@@ -35,7 +35,7 @@ class Trust:
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "sure_by": "distance" if self.check is None else "probability",
             "answers": {
                 queries: {
@@ -47,7 +47,7 @@ class Trust:
         }
         if self.check is not None:
             c, r = self.check, self.check.reliability
-            found["calibration"] = {
+            values["calibration"] = {
                 "rate_asked": self.rate,
                 "own_data": self.own_data,
                 "ece": c.ece,
@@ -60,7 +60,7 @@ class Trust:
                     )
                 ],
             }
-        return found
+        return values
 
 
 def measure_trust(result: RunResult, calibration: Calibration | None) -> Trust:
@@ -109,10 +109,10 @@ def _firsts(
     """
     far, shared = [np.empty(0)], [np.empty(0, np.int64)]
     with torch.inference_mode():
-        for at in range(0, len(rows), _AT_ONCE):
+        for start in range(0, len(rows), _AT_ONCE):
             a, b = (
-                query.rows(rows[at : at + _AT_ONCE].tolist()),
-                gallery.rows(nearest[at : at + _AT_ONCE].tolist()),
+                query.rows(rows[start : start + _AT_ONCE].tolist()),
+                gallery.rows(nearest[start : start + _AT_ONCE].tolist()),
             )
             far.append(distance.terms(a, b).sum(1).double().cpu().numpy())
             shared.append((a.visibility * b.visibility > 0).sum(1).cpu().numpy())
@@ -123,5 +123,5 @@ def _rows(e: Embeddings, whole: Sequence[Sample], some: Sequence[Sample]) -> Emb
     """The rows of some of the samples, in their order."""
     if len(some) == len(whole):
         return e
-    at = {sample: i for i, sample in enumerate(whole)}
-    return e.rows([at[sample] for sample in some])
+    row_of = {sample: i for i, sample in enumerate(whole)}
+    return e.rows([row_of[sample] for sample in some])

@@ -39,13 +39,13 @@ def world(root: Path, *names: str) -> Benchmark:
     ],
 )
 def test_copies_that_the_query_would_see_are_left_out(tmp_path: Path, copy: str, left: int) -> None:
-    found = world(tmp_path, copy)
+    data = world(tmp_path, copy)
     (tmp_path / copy).write_bytes((tmp_path / "query" / "anna" / "1_c1.png").read_bytes())
-    scored, said = without_copies(found, protocol(found))
-    assert len(scored.query) == left and scored.gallery == found.gallery
-    assert (said is None) == (left == 2)
-    assert said is None or (
-        said.startswith("1 of 2 queries lie in the gallery") and Path(copy).name in said
+    scored, sentence = without_copies(data, protocol(data))
+    assert len(scored.query) == left and scored.gallery == data.gallery
+    assert (sentence is None) == (left == 2)
+    assert sentence is None or (
+        sentence.startswith("1 of 2 queries lie in the gallery") and Path(copy).name in sentence
     )
 
 
@@ -54,19 +54,19 @@ def test_without_cameras_every_copy_counts_and_none_may_be_left(tmp_path: Path) 
     (tmp_path / "gallery" / "anna" / "1.png").write_bytes(
         (tmp_path / "query" / "anna" / "1.png").read_bytes()
     )
-    found = benchmark("folders", tmp_path)
+    data = benchmark("folders", tmp_path)
     with pytest.raises(
         DataError,
         match="1 of 1 queries lie in the gallery as the same file.*nothing is left to score",
     ):
-        without_copies(found, protocol(found))
+        without_copies(data, protocol(data))
 
 
 def test_crops_that_ask_and_answer_are_hidden_from_themselves(tmp_path: Path) -> None:
-    found = load(
+    data = load(
         pictures(
             tmp_path,
             *(f"campus/{person:04d}00{n}.png" for person in (1, 2, 3) for n in (1, 2, 3, 4)),
         )
     )
-    assert without_copies(found, protocol(found)) == (found, None)
+    assert without_copies(data, protocol(data)) == (data, None)

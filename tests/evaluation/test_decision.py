@@ -42,7 +42,7 @@ def slice_of(
     noise: float = 0.6,
     hidden: float = 0.2,
     seed: int = 0,
-    at: int = 0,
+    offset: int = 0,
 ) -> tuple[Benchmark, dict[str, Embeddings], Embeddings]:
     """People as places in 8 dimensions, seen with noise from cameras 1 and 2; two parts,
     sometimes hidden.
@@ -59,7 +59,7 @@ def slice_of(
 
     who = np.repeat(np.arange(people), images)
     query, gallery = (
-        tuple(Sample(Path(f"{side}{i}"), int(w) + 1 + at, camera) for i, w in enumerate(who))
+        tuple(Sample(Path(f"{side}{i}"), int(w) + 1 + offset, camera) for i, w in enumerate(who))
         for side, camera in (("q", 1), ("g", 2))
     )
     return (
@@ -102,7 +102,7 @@ def test_pairs_are_those_that_the_protocol_compares() -> None:
     )
     first, e = (Embeddings(v, s.float(), ("a", "b")) for v, s in ((q, seen_q), (g, seen_g)))
     distance = PartDistance("euclidean")
-    found = decision.known_pairs(
+    pairs = decision.known_pairs(
         distance,
         {"one": first.rows(slice(1)), "two": first.rows(slice(1, 4))},
         e,
@@ -114,14 +114,14 @@ def test_pairs_are_those_that_the_protocol_compares() -> None:
         for j, (other, other_camera) in enumerate(others):
             if JUNK in (person, other) or (person == other and camera == other_camera):
                 continue
-            assert found.distance[n] == pytest.approx(float(far[i, j]))
-            assert found.shared[n] == int((seen_q[i] * seen_g[j]).sum())
-            assert found.same[n] == (person == other and person != DISTRACTOR)
+            assert pairs.distance[n] == pytest.approx(float(far[i, j]))
+            assert pairs.shared[n] == int((seen_q[i] * seen_g[j]).sum())
+            assert pairs.same[n] == (person == other and person != DISTRACTOR)
             n += 1
     # three queries see five images, but for one of its own person and camera
-    assert n == len(found) == 3 * 5 - 1
-    assert len(set(found.gallery[-5:])) == 4  # persons 1 (twice), 2 and the two distractors
-    assert found.images.sum() == 3 + 5 and found.query[-1] not in found.gallery
+    assert n == len(pairs) == 3 * 5 - 1
+    assert len(set(pairs.gallery[-5:])) == 4  # persons 1 (twice), 2 and the two distractors
+    assert pairs.images.sum() == 3 + 5 and pairs.query[-1] not in pairs.gallery
 
 
 def test_without_a_right_answer_there_are_no_pairs() -> None:
@@ -266,12 +266,12 @@ def test_a_calibration_of_before_the_renames_is_read(made: Calibration, tmp_path
     for name in ("kind", "people", "cameras"):
         del values["source"][name]
     file.write_text(json.dumps(sealed({"partreid_calibration": 2, **values})))
-    found = decision.read(file)
-    assert replace(found, source=made.source) == made and found.source.kind == "unknown"
-    assert found.source.made_of == "people of made"
+    calibration = decision.read(file)
+    assert replace(calibration, source=made.source) == made and calibration.source.kind == "unknown"
+    assert calibration.source.made_of == "people of made"
     e = Embeddings.of(torch.ones(1, 2, 8))
-    said = doubt_about(found, PartDistance("euclidean"), e, e).of(0, 0)
-    assert said is not None and "keeps no statistics of its crops" in said
+    sentence = doubt_about(calibration, PartDistance("euclidean"), e, e).of(0, 0)
+    assert sentence is not None and "keeps no statistics of its crops" in sentence
 
 
 def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
@@ -367,15 +367,15 @@ def test_images_are_known_again_wherever_they_lie(tmp_path: Path) -> None:
 
 
 def test_a_source_says_what_it_was_made_on(benchmark: Benchmark) -> None:
-    found = decision.source_of(
+    source = decision.source_of(
         BOUND, build.benchmark("synthetic-tiny", benchmark.root), "synthetic-tiny"
     )
     assert (
-        found.data == "synthetic-tiny"
-        and found.queries == tuple(benchmark.queries)
-        and found.model == "model"
+        source.data == "synthetic-tiny"
+        and source.queries == tuple(benchmark.queries)
+        and source.model == "model"
     )
-    assert found.images != found.gallery and len(found.date) == 10
+    assert source.images != source.gallery and len(source.date) == 10
 
 
 # Crops of whoever
@@ -387,8 +387,8 @@ def test_other_people_raise_no_alarm_and_another_world_does(made: Calibration) -
         _, _, crops = slice_of(people=15, images=4, seed=seed)
         assert unlike(made, distance, crops) is None, seed
     _, _, noisy = slice_of(people=15, images=4, noise=2.0, seed=1)
-    said = unlike(made, distance, noisy)
-    assert said is not None and "not like those between crops of people of made" in said
+    sentence = unlike(made, distance, noisy)
+    assert sentence is not None and "not like those between crops of people of made" in sentence
     _, _, hidden = slice_of(people=15, images=4, hidden=0.7, seed=1)  # many pairs share no part
     assert unlike(made, distance, hidden) is not None
     assert unlike(made, distance, noisy.rows(slice(12))) is None  # 66 pairs say too little
@@ -398,16 +398,16 @@ def test_other_people_raise_no_alarm_and_another_world_does(made: Calibration) -
 def test_a_crowd_says_what_all_distances_say(made: Calibration, queries: int, people: int) -> None:
     """Those between the crops of the gallery are computed once, those to a query anew."""
     distance = PartDistance("euclidean")
-    said = set()
+    sentences = set()
     for change in ({}, {"noise": 2.0}, {"hidden": 0.7}):
         _, _, crops = slice_of(people=people, images=4, seed=1, **change)
         crowd = Crowd(made, distance, crops, queries)
         for seed in (2, 3):
             _, _, others = slice_of(people=15, images=4, seed=seed, noise=3.0)
             query = others.rows(slice(queries))
-            said.add(crowd.unlike(query))
+            sentences.add(crowd.unlike(query))
             assert crowd.unlike(query) == unlike(made, distance, query, crops)
-    assert len(said) > 1 or people == 2
+    assert len(sentences) > 1 or people == 2
 
 
 def test_matches_are_counted_over_the_whole_gallery(made: Calibration) -> None:
@@ -418,8 +418,8 @@ def test_matches_are_counted_over_the_whole_gallery(made: Calibration) -> None:
     slow = [sum(bool(made.same(d, int(s))) for d, s in zip(*row)) for row in zip(far, shared)]
     n, m = len(queries["query"]), len(gallery)
     like = Doubt(None, np.zeros(n, bool), np.zeros(m, bool), "made", "calibrate")
-    found = matches(made, distance, queries["query"], gallery, like)
-    assert found == slow and sum(slow) > 0
+    counts = matches(made, distance, queries["query"], gallery, like)
+    assert counts == slow and sum(slow) > 0
     odd = replace(like, query=np.arange(n) == 0, gallery=np.arange(m) == 1)
     assert matches(made, distance, queries["query"], gallery, odd) == [
         None,

@@ -43,11 +43,11 @@ class Mean(Method):
 
 @pytest.fixture()
 def samples(tmp_path: Path) -> list[Sample]:
-    found = []
+    images = []
     for i in range(7):
         Image.new("RGB", (4, 8), (30 * i, 255 - 30 * i, 7 * i)).save(tmp_path / f"{i}.png")
-        found.append(Sample(tmp_path / f"{i}.png", i, 1))
-    return found
+        images.append(Sample(tmp_path / f"{i}.png", i, 1))
+    return images
 
 
 def by_hand(samples: list[Sample]) -> Tensor:
@@ -74,17 +74,17 @@ def test_labels_come_with_their_images_on_the_images_grid(samples: list[Sample])
 
 def test_outputs_are_shown_with_their_rows_and_progress_is_told(samples: list[Sample]) -> None:
     seen: list[tuple[list[Sample], int]] = []
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
     extract(
         Mean(),
         samples,
         SIZE,
         batch=3,
-        see=lambda at, out: seen.append((samples[at], len(out.features))),
-        progress=lambda done, total: told.append((done, total)),
+        see=lambda rows, out: seen.append((samples[rows], len(out.features))),
+        progress=lambda done, total: steps.append((done, total)),
     )
     assert seen == [(samples[:3], 3), (samples[3:6], 3), (samples[6:], 1)]
-    assert told == [(3, 7), (6, 7), (7, 7)]
+    assert steps == [(3, 7), (6, 7), (7, 7)]
 
 
 class Processes:
@@ -104,17 +104,17 @@ class Processes:
     def get_world_size(self) -> int:
         return self.world
 
-    def all_gather(self, parts: list[Tensor], own: Tensor) -> None:
-        self.left[self.rank] = own.clone()
+    def all_gather(self, parts: list[Tensor], tensor: Tensor) -> None:
+        self.left[self.rank] = tensor.clone()
         for rank, part in enumerate(parts):
             part.copy_(self.left.get(rank, torch.zeros_like(part)))
 
     def run(self, call: Callable[[], Embeddings]) -> list[Embeddings]:
-        found: list[Embeddings] = []
+        embeddings: list[Embeddings] = []
         for turn in range(2 * self.world):
             self.rank = turn % self.world
-            found.append(call())
-        return found[self.world :]
+            embeddings.append(call())
+        return embeddings[self.world :]
 
 
 @pytest.mark.parametrize(("n", "world"), [(7, 2), (7, 3), (6, 2), (1, 2), (2, 4)])
@@ -126,8 +126,8 @@ def test_several_processes_all_get_the_whole_in_order(
     monkeypatch.setattr(module, "dist", processes)
     seen: dict[int, list[Sample]] = {rank: [] for rank in range(world)}
 
-    def see(at: slice, out: Output) -> None:
-        shown = samples[:n][at]
+    def see(rows: slice, out: Output) -> None:
+        shown = samples[:n][rows]
         if shown:  # nothing for a process that only repeats the first sample
             torch.testing.assert_close(out.features.mean((2, 3)), by_hand(shown))
         seen[processes.rank] += shown
@@ -152,7 +152,7 @@ def test_images_are_never_held(samples: list[Sample]) -> None:
 
     alive: list[Any] = []
 
-    def see(at: slice, out: Output) -> None:
+    def see(rows: slice, out: Output) -> None:
         gc.collect()
         # at most the batch before, still being replaced
         assert sum(ref() is not None for ref in alive) <= 1

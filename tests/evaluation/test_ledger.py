@@ -80,10 +80,10 @@ def test_an_evaluation_adds_a_line_for_each_set_of_queries(
     run = trained("bpbreid")
     ledger = here / "new" / "ledger.jsonl"
     evaluate(run, "--data", world, "--json", here / "scores.json", "--ledger", ledger)
-    found = read(ledger)
+    lines = read(ledger)
     results = json.loads((here / "scores.json").read_text())["results"]
     recipe = json.loads((run / "recipe.json").read_text())
-    for line, row in zip(found, results, strict=True):
+    for line, row in zip(lines, results, strict=True):
         assert (line.recipe, line.seed, line.data) == (
             recipe["name"],
             recipe["seed"],
@@ -207,13 +207,13 @@ def test_several_writers_tear_no_line(tmp_path: Path) -> None:
                 range(24),
             )
         )
-    found = read(path)
-    assert sorted(e.seed for e in found) == sorted([*range(24)] * 2)
+    lines = read(path)
+    assert sorted(e.seed for e in lines) == sorted([*range(24)] * 2)
     # the two lines of a writer stay together
-    assert all(a.seed == b.seed for a, b in zip(found[::2], found[1::2]))
+    assert all(a.seed == b.seed for a, b in zip(lines[::2], lines[1::2]))
 
 
-@pytest.mark.parametrize(("change", "said"), [
+@pytest.mark.parametrize(("change", "message"), [
     (lambda e: "no json", "Expecting value"),
     (lambda e: "", "Expecting value"),
     (lambda e: json.dumps(e)[:-20], "Unterminated|delimiter|Expecting"),
@@ -232,13 +232,13 @@ def test_several_writers_tear_no_line(tmp_path: Path) -> None:
     (lambda e: "[" * 100_000, "nests more than"),
 ])  # fmt: skip
 def test_a_broken_line_is_named(
-    change: Callable[[dict[str, object]], str], said: str, tmp_path: Path
+    change: Callable[[dict[str, object]], str], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "l.jsonl"
     append(path, [entry(), entry(seed=2)])
     path.write_text(path.read_text() + change(asdict(entry(seed=3))) + "\n")
     with pytest.raises(
-        DataError, match=rf"line 3 of .*l\.jsonl is no entry of a ledger \(.*({said})"
+        DataError, match=rf"line 3 of .*l\.jsonl is no entry of a ledger \(.*({message})"
     ):
         read(path)
 

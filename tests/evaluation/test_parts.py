@@ -28,26 +28,26 @@ def quality(labels: list[list[int]]) -> dict[str, float]:
 
 
 def test_perfect_labels_score_one_everywhere() -> None:
-    found = quality([[0, 1, 1, 0], [0, 2, 2, 2], [0, 3, 3, 0], [0, 4, 4, 0]])
-    assert found == {"foreground": 1, "head": 1, "legs": 1, "shoes": 1, "bags kept": 1}
+    scores = quality([[0, 1, 1, 0], [0, 2, 2, 2], [0, 3, 3, 0], [0, 4, 4, 0]])
+    assert scores == {"foreground": 1, "head": 1, "legs": 1, "shoes": 1, "bags kept": 1}
 
 
 def test_a_part_over_legs_and_shoes_stands_for_one_of_them() -> None:
-    found = quality([[0, 1, 1, 0], [0, 2, 2, 0], [0, 3, 3, 0], [0, 3, 3, 3]])
-    assert found["bags kept"] == 0  # the bag was called background
-    assert found["foreground"] == pytest.approx(8 / 10)  # 8 pixels right, 1 missed, 1 too many
+    scores = quality([[0, 1, 1, 0], [0, 2, 2, 0], [0, 3, 3, 0], [0, 3, 3, 3]])
+    assert scores["bags kept"] == 0  # the bag was called background
+    assert scores["foreground"] == pytest.approx(8 / 10)  # 8 pixels right, 1 missed, 1 too many
     # a tie goes to the upper region
-    assert found["legs"] == pytest.approx(2 / 5) and found["shoes"] == 0
+    assert scores["legs"] == pytest.approx(2 / 5) and scores["shoes"] == 0
 
 
 def test_unknown_pixels_do_not_count() -> None:
-    found = quality([[0, 1, 1, 0], [0, 2, 2, 255], [0, 3, 3, 0], [0, 4, 4, 255]])
-    assert found["foreground"] == 1 and found["bags kept"] == 0  # nothing is known of the bag
+    scores = quality([[0, 1, 1, 0], [0, 2, 2, 255], [0, 3, 3, 0], [0, 4, 4, 255]])
+    assert scores["foreground"] == 1 and scores["bags kept"] == 0  # nothing is known of the bag
 
 
 def test_labels_on_a_coarser_grid_are_spread() -> None:
-    found = label_quality(np.array([[[1], [2]]], np.uint8), [SAMPLE], lambda sample: EXACT)
-    assert found["foreground"] == pytest.approx(9 / 16)
+    scores = label_quality(np.array([[[1], [2]]], np.uint8), [SAMPLE], lambda sample: EXACT)
+    assert scores["foreground"] == pytest.approx(9 / 16)
 
 
 def test_background_alone_scores_zero() -> None:
@@ -66,28 +66,30 @@ def masks(truth: np.ndarray) -> dict[str, np.ndarray]:
 def test_agreement_counts_what_a_loop_counts(unknown: float) -> None:
     random = np.random.default_rng(3)
     truth = random.integers(0, 5, (4, 12, 6)).astype(np.uint8)
-    own = np.where(
+    labels = np.where(
         random.random(truth.shape) < 0.6, truth + (truth == 4), random.integers(0, 6, truth.shape)
     )
-    own = np.where(random.random(truth.shape) < unknown, 255, own).astype(np.uint8)
+    labels = np.where(random.random(truth.shape) < unknown, 255, labels).astype(np.uint8)
     counts = Overlap(5, REGION_NAMES)
-    for a, b in zip(own, truth, strict=True):
+    for a, b in zip(labels, truth, strict=True):
         counts.add(a, masks(b))
     parts = {"foreground": {1, 2, 3, 4, 5}, "head": {1}, "legs": {3, 4}, "shoes": {5}}
-    found = counts.agreement({name: tuple(k) for name, k in parts.items() if name != "foreground"})
+    agreement = counts.agreement(
+        {name: tuple(k) for name, k in parts.items() if name != "foreground"}
+    )
     for name, members in parts.items():
         both = either = neither = inside = 0
         for a, b in zip(
-            own.ravel(), np.stack([masks(t)[name] for t in truth]).ravel(), strict=True
+            labels.ravel(), np.stack([masks(t)[name] for t in truth]).ravel(), strict=True
         ):
             if a != 255:
                 both += int(a in members and b)
                 inside += int(a in members or b)
                 neither += int(a not in members and not b)
                 either += int(not (a in members and b))
-        assert found[name].inside == pytest.approx(both / inside)
-        assert found[name].outside == pytest.approx(neither / either)
-        assert found[name].mean == pytest.approx((both / inside + neither / either) / 2)
+        assert agreement[name].inside == pytest.approx(both / inside)
+        assert agreement[name].outside == pytest.approx(neither / either)
+        assert agreement[name].mean == pytest.approx((both / inside + neither / either) / 2)
 
 
 def test_parts_stand_for_regions_by_their_order_or_by_what_they_cover() -> None:
@@ -106,13 +108,17 @@ def test_parts_stand_for_regions_by_their_order_or_by_what_they_cover() -> None:
 def test_what_nobody_has_agrees_with_nothing() -> None:
     counts = Overlap(1, REGION_NAMES)
     counts.add(np.ones((2, 2), np.uint8), masks(np.full((2, 2), 2, np.uint8)))
-    found = counts.agreement({"head": ()})
-    assert (found["foreground"].inside, found["foreground"].outside, found["foreground"].mean) == (
+    agreement = counts.agreement({"head": ()})
+    assert (
+        agreement["foreground"].inside,
+        agreement["foreground"].outside,
+        agreement["foreground"].mean,
+    ) == (
         1.0,
         None,
         None,
     )
-    assert (found["head"].inside, found["head"].outside) == (None, 1.0)
+    assert (agreement["head"].inside, agreement["head"].outside) == (None, 1.0)
 
 
 def test_baselines_look_at_nothing_and_have_every_part() -> None:

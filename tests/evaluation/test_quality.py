@@ -60,22 +60,22 @@ def with_truth(trained: Trained, benchmark: Benchmark, world: Path, tmp_path: Pa
 def test_exact_labels_agree_fully_and_beat_what_looks_at_nothing(
     with_truth: Path, world: Path
 ) -> None:
-    found = quality(with_truth, world, SURFACES, device="cpu")
+    report = quality(with_truth, world, SURFACES, device="cpu")
     assert (
-        set(found.agreement) == {LABELS, PREDICTED, "bell that looks at nothing", "stripes"}
-        and found.images == 48
+        set(report.agreement) == {LABELS, PREDICTED, "bell that looks at nothing", "stripes"}
+        and report.images == 48
     )
-    assert all(a.inside == a.outside == a.mean == 1 for a in found.agreement[LABELS].values())
-    for what, of in found.agreement.items():
+    assert all(a.inside == a.outside == a.mean == 1 for a in report.agreement[LABELS].values())
+    for what, of in report.agreement.items():
         if what != LABELS:
             assert all(a.inside is not None and a.inside < 1 for a in of.values()), what
     assert (
-        (found.agreement["bell that looks at nothing"]["foreground"].inside or 0)
-        > (found.agreement["stripes"]["foreground"].inside or 0)
+        (report.agreement["bell that looks at nothing"]["foreground"].inside or 0)
+        > (report.agreement["stripes"]["foreground"].inside or 0)
         > 0.2
     )
-    assert found.stands_for[LABELS] == {"head": ["part1"], "legs": ["part4"], "shoes": ["part5"]}
-    assert "as the released code" in found.how
+    assert report.stands_for[LABELS] == {"head": ["part1"], "legs": ["part4"], "shoes": ["part5"]}
+    assert "as the released code" in report.how
 
 
 def test_a_parser_s_classes_are_grouped_as_isp_does(
@@ -88,11 +88,11 @@ def test_a_parser_s_classes_are_grouped_as_isp_does(
         Image.fromarray(LIP[np.asarray(Image.open(label_path(world, sample.path)))]).save(path)
     with pytest.raises(DataError, match="1 of 48 training images have no label in .*parsing"):
         quality(with_truth, own_world, Spec("parsing", source="lip"), device="cpu")
-    found = quality(
+    report = quality(
         with_truth, own_world, Spec("parsing", source="lip", missing="unknown"), device="cpu"
     )
-    assert (found.images, found.left_out) == (47, 1)
-    made = found.agreement[LABELS]
+    assert (report.images, report.left_out) == (47, 1)
+    made = report.agreement[LABELS]
     assert 0.8 < (made["foreground"].inside or 0) < 1 == made["legs"].inside == made["shoes"].inside
     with pytest.raises(DataError, match="holds class 18; source 'atr' has 0 to 17"):
         quality(
@@ -120,10 +120,10 @@ def test_a_run_that_was_taught_is_judged_by_its_predictions_alone(
         ],
         result_action="return_value",
     )
-    found = json.loads(capsys.readouterr().out)
-    assert LABELS not in found["iou"] and found["parts_by"] == "by what a part covers most of"
-    assert set(found["parts"][PREDICTED]) == {"head", "legs", "shoes"}
-    assert set(found["iou"][PREDICTED]["head"]) == {"inside", "outside", "mean"}
+    report = json.loads(capsys.readouterr().out)
+    assert LABELS not in report["iou"] and report["parts_by"] == "by what a part covers most of"
+    assert set(report["parts"][PREDICTED]) == {"head", "legs", "shoes"}
+    assert set(report["iou"][PREDICTED]["head"]) == {"inside", "outside", "mean"}
     app(
         [
             "labels",
@@ -140,12 +140,13 @@ def test_a_run_that_was_taught_is_judged_by_its_predictions_alone(
         ],
         result_action="return_value",
     )
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert (
-        "of the region (the paper)" in said.out and "mean of both (the released code)" in said.out
+        "of the region (the paper)" in output.out
+        and "mean of both (the released code)" in output.out
     )
-    assert "stripes" in said.out and "bell that looks at nothing" in said.out
-    assert "stripes, head: row1; legs: row3, row4; shoes: row5 (by what" in said.err
+    assert "stripes" in output.out and "bell that looks at nothing" in output.out
+    assert "stripes, head: row1; legs: row3, row4; shoes: row5 (by what" in output.err
 
 
 def test_what_cannot_be_compared_is_said(trained: Trained, with_truth: Path, world: Path) -> None:

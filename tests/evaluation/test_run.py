@@ -130,20 +130,20 @@ def test_runs_of_different_parts_are_compared(
         [trained("bot"), trained("pcb"), trained("bpbreid")], world, options=options
     )
     assert methods_of(results) == ["bot", "pcb", "bpbreid"]
-    said = as_json(results)
-    assert said["reference"] == "bot" and {d["method"] for d in said["differences"]} == {
+    record = as_json(results)
+    assert record["reference"] == "bot" and {d["method"] for d in record["differences"]} == {
         "pcb",
         "bpbreid",
     }
-    mean = {(r["method"], r["queries"]): r["mAP"] for r in said["results"]}
-    for d in said["differences"]:
+    mean = {(r["method"], r["queries"]): r["mAP"] for r in record["results"]}
+    for d in record["differences"]:
         if d["score"] == "mAP":
             assert d["value"] == pytest.approx(
                 mean[d["method"], d["queries"]] - mean["bot", d["queries"]]
             )
             assert d["low"] <= d["value"] <= d["high"] and 0 < d["p"] <= 1
-    assert {(b["method"], b["queries"]) for b in said["breakdowns"]} == set(mean)
-    assert set(said["trust"]) == {"bot", "pcb", "bpbreid"}
+    assert {(b["method"], b["queries"]) for b in record["breakdowns"]} == set(mean)
+    assert set(record["trust"]) == {"bot", "pcb", "bpbreid"}
 
     page = results_page(results, rows(results), differences(results))
     assert [s.id for s in page.sections] == [
@@ -185,7 +185,7 @@ def test_runs_of_different_parts_are_compared(
         )
     )
     assert json.loads(files["json"].read_text())["results"] == json.loads(
-        json.dumps(said["results"])
+        json.dumps(record["results"])
     )
     print_results(*of)
     out = capsys.readouterr().out
@@ -312,7 +312,7 @@ def test_one_model_is_scored_under_what_it_can_tell_of_parts(
     model = load(trained("bpbreid"), "cpu")
     seen: list[int] = []
     plain = evaluate_run(
-        model, benchmark, watch=lambda samples: lambda at, out: seen.append(len(out.parts.logits))
+        model, benchmark, watch=lambda samples: lambda span, out: seen.append(len(out.parts.logits))
     )
     assert (plain.name, plain.matching.words, plain.data) == (
         "bpbreid",

@@ -27,12 +27,12 @@ BENCHMARK = Benchmark(
 )
 
 
-def at(places: list[float]) -> Embeddings:
+def points(places: list[float]) -> Embeddings:
     return Embeddings.single("x", torch.tensor(places)[:, None])
 
 
 def described() -> Embedded:
-    return Embedded({"easy": at([0.1, 4.1]), "hard": at([1.2])}, at(PLACES.tolist()))
+    return Embedded({"easy": points([0.1, 4.1]), "hard": points([1.2])}, points(PLACES.tolist()))
 
 
 def test_ranks_by_hand() -> None:
@@ -60,39 +60,43 @@ def test_intervals_hold_the_numbers_and_are_wide_for_few_people() -> None:
 def test_expansion_gives_every_query_its_own_answer_in_whatever_order_they_come() -> None:
     draw = torch.Generator().manual_seed(0)
     gallery = tuple(sample(1 + i % 6, 1 + i % 4) for i in range(48))
-    asked = tuple(sample(1 + i % 6, 1 + i % 3) for i in range(18))
+    queries = tuple(sample(1 + i % 6, 1 + i % 3) for i in range(18))
     places = Embedded(
         {"q": Embeddings.single("x", torch.randn(18, 4, generator=draw))},
         Embeddings.single("x", torch.randn(48, 4, generator=draw)),
     )
-    (found,) = score(
+    (expanded,) = score(
         EUCLID,
         places,
-        Benchmark("made", Path("."), (), {"q": asked}, gallery),
+        Benchmark("made", Path("."), (), {"q": queries}, gallery),
         after=Expansion(k=2),
     )
-    (plain,) = score(EUCLID, places, Benchmark("made", Path("."), (), {"q": asked}, gallery))
-    assert found.roc is None and found.searches is None and found.ranking.mAP != plain.ranking.mAP
+    (plain,) = score(EUCLID, places, Benchmark("made", Path("."), (), {"q": queries}, gallery))
+    assert (
+        expanded.roc is None
+        and expanded.searches is None
+        and expanded.ranking.mAP != plain.ranking.mAP
+    )
     for i in range(18):  # a query alone needs no order
-        alone = Benchmark("made", Path("."), (), {"q": asked[i : i + 1]}, gallery)
+        alone = Benchmark("made", Path("."), (), {"q": queries[i : i + 1]}, gallery)
         (one,) = score(
             EUCLID,
             Embedded({"q": places.queries["q"].rows([i])}, places.gallery),
             alone,
             after=Expansion(k=2),
         )
-        assert one.ranking.top[0].tolist() == found.ranking.top[i].tolist()
+        assert one.ranking.top[0].tolist() == expanded.ranking.top[i].tolist()
         assert (
-            one.ranking.ap[0] == found.ranking.ap[i]
-            and one.ranking.identities[0] == found.ranking.identities[i]
+            one.ranking.ap[0] == expanded.ranking.ap[i]
+            and one.ranking.identities[0] == expanded.ranking.identities[i]
         )
-        assert one.ranking.hits[0].tolist() == found.ranking.hits[i].tolist()
-        assert one.ranking.size[0] == found.ranking.size[i]
+        assert one.ranking.hits[0].tolist() == expanded.ranking.hits[i].tolist()
+        assert one.ranking.size[0] == expanded.ranking.size[i]
 
 
 def test_every_set_of_embeddings_is_changed() -> None:
     hidden = Embedded(
-        {"easy": Embeddings(torch.zeros(2, 1, 1), torch.zeros(2, 1), ("x",))}, at([1.0])
+        {"easy": Embeddings(torch.zeros(2, 1, 1), torch.zeros(2, 1), ("x",))}, points([1.0])
     )
     changed = hidden.change(Embeddings.all_visible)
     assert changed.queries["easy"].visibility.eq(1).all() and changed.gallery.visibility.eq(1).all()
@@ -100,24 +104,28 @@ def test_every_set_of_embeddings_is_changed() -> None:
 
 
 def test_the_gallery_is_described_once() -> None:
-    asked: list[tuple[Sample, ...]] = []
+    calls: list[tuple[Sample, ...]] = []
 
     def extract(samples: object) -> Embeddings:
-        asked.append(tuple(samples))  # type: ignore[arg-type]
-        return at([0.0] * len(asked[-1]))
+        calls.append(tuple(samples))  # type: ignore[arg-type]
+        return points([0.0] * len(calls[-1]))
 
-    found = embed_benchmark(BENCHMARK, extract)
-    assert asked.count(GALLERY) == 1 and len(asked) == 3
-    assert (len(found.queries["easy"]), len(found.queries["hard"]), len(found.gallery)) == (2, 1, 6)
+    embedded = embed_benchmark(BENCHMARK, extract)
+    assert calls.count(GALLERY) == 1 and len(calls) == 3
+    assert (
+        len(embedded.queries["easy"]),
+        len(embedded.queries["hard"]),
+        len(embedded.gallery),
+    ) == (2, 1, 6)
 
 
 def test_nothing_to_find_is_a_sentence() -> None:
     alone = Benchmark("m", Path("."), (), {"q": (sample(7, 1),)}, GALLERY)
     with pytest.raises(DataError, match="query and gallery share no identity"):
-        score(EUCLID, Embedded({"q": at([0.0])}, at(PLACES.tolist())), alone)
+        score(EUCLID, Embedded({"q": points([0.0])}, points(PLACES.tolist())), alone)
     one_camera = Benchmark("m", Path("."), (), {"q": (sample(1, 1),)}, (sample(1, 1), sample(2, 1)))
     with pytest.raises(DataError, match="all images come from one camera"):
-        score(EUCLID, Embedded({"q": at([0.0])}, at([0.0, 1.0])), one_camera)
+        score(EUCLID, Embedded({"q": points([0.0])}, points([0.0, 1.0])), one_camera)
 
 
 def test_identities_and_cameras_in_order() -> None:

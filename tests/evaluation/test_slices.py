@@ -51,9 +51,9 @@ def test_nobody_who_sees_hidden_parts_is_no_slice():
 def test_plain_slices_are_ready_for_json(of):
     import json
 
-    found = json.loads(json.dumps(of[1]["parts"]["occluded"].plain(), allow_nan=False))
-    assert set(found) == {"cameras", "shared", "alone", "size", "gallery", "occlusion"}
-    assert set(found["cameras"][0]) == {
+    values = json.loads(json.dumps(of[1]["parts"]["occluded"].plain(), allow_nan=False))
+    assert set(values) == {"cameras", "shared", "alone", "size", "gallery", "occlusion"}
+    assert set(values["cameras"][0]) == {
         "name",
         "key",
         "queries",

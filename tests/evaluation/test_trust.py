@@ -33,40 +33,40 @@ class Settled:
 
     def __init__(self, images):
         self.source = type("Source", (), {"images": images})
-        self.asked = None
+        self.pairs = None
 
     def probability(self, distance, shared):
         assert (np.asarray(shared) >= 1).all()
         return np.exp(-np.asarray(distance))
 
     def check(self, pairs):
-        self.asked = pairs
+        self.pairs = pairs
         return replace(CHECK, fmr=Interval(0.5, 0.4, 0.6))
 
 
 def test_without_a_calibration_the_distance_of_the_first_answer_is_what_counts():
-    found = measure_trust(RESULT, None)
-    assert found.check is None and set(found.answers) == {"holistic", "occluded"}
+    trust = measure_trust(RESULT, None)
+    assert trust.check is None and set(trust.answers) == {"holistic", "occluded"}
     ranking, q = RESULT.query_sets[0].ranking, RESULT.described.queries["holistic"]
     far = DISTANCE(q, RESULT.described.gallery).numpy()
     sure = [-far[i, ranking.top[i, 0]] for i in range(len(q))]
     expected = risk_coverage(sure, ranking.first == 1)
-    assert found.answers["holistic"].risk == pytest.approx(expected.risk, abs=1e-12)
-    assert found.answers["holistic"].risk[-1] == pytest.approx(1 - ranking.cmc[1])
+    assert trust.answers["holistic"].risk == pytest.approx(expected.risk, abs=1e-12)
+    assert trust.answers["holistic"].risk[-1] == pytest.approx(1 - ranking.cmc[1])
 
 
 def test_a_calibration_is_checked_on_these_data_unless_they_are_its_own(monkeypatch):
     monkeypatch.setattr(module, "hash_of_images", lambda queries, gallery: "these")
-    own = measure_trust(RESULT, Settled("these"))
-    assert own.own_data and own.check is CHECK and own.rate == 0.001
+    own_trust = measure_trust(RESULT, Settled("these"))
+    assert own_trust.own_data and own_trust.check is CHECK and own_trust.rate == 0.001
     other = Settled("others")
-    found = measure_trust(RESULT, other)
-    assert not found.own_data and found.check.fmr.value == 0.5
+    trust = measure_trust(RESULT, other)
+    assert not trust.own_data and trust.check.fmr.value == 0.5
     # all pairs but those of the query's own person and camera
-    assert len(other.asked) == 2 * 36 * (72 - 2)
+    assert len(other.pairs) == 2 * 36 * (72 - 2)
     plain = measure_trust(RESULT, None)
     # it falls with distance
-    assert found.answers["holistic"].risk == pytest.approx(plain.answers["holistic"].risk)
+    assert trust.answers["holistic"].risk == pytest.approx(plain.answers["holistic"].risk)
 
 
 def test_of_many_pairs_the_sampled_people_keep_their_embeddings(monkeypatch):
@@ -95,8 +95,10 @@ def test_of_many_pairs_the_sampled_people_keep_their_embeddings(monkeypatch):
 
 def test_plain_values_are_ready_for_json(monkeypatch):
     monkeypatch.setattr(module, "hash_of_images", lambda queries, gallery: "these")
-    found = measure_trust(RESULT, Settled("these"))
-    said = json.loads(json.dumps(found.plain(), allow_nan=False))
-    assert said["sure_by"] == "probability" and said["calibration"]["ece"] == pytest.approx(0.05)
-    assert len(said["calibration"]["reliability"]) == 2
+    trust = measure_trust(RESULT, Settled("these"))
+    values = json.loads(json.dumps(trust.plain(), allow_nan=False))
+    assert values["sure_by"] == "probability" and values["calibration"]["ece"] == pytest.approx(
+        0.05
+    )
+    assert len(values["calibration"]["reliability"]) == 2
     assert "calibration" not in measure_trust(RESULT, None).plain()

@@ -26,20 +26,20 @@ Trained = Callable[[str], Path]
 
 def test_a_run_is_described_by_what_is_asked_for(trained: Trained, benchmark: Benchmark) -> None:
     run = trained("bpbreid")
-    own = load(run, "cpu")
+    model = load(run, "cpu")
     paths = [sample.path for sample in benchmark.gallery[:3]]
-    whole = own.embed(paths)
+    whole = model.embed(paths)
     for names in (("head",), ("arms", "foreground"), ("foreground", "parts")):
-        other = variant_of(own, run, names)
-        assert other.recipe == override(own.recipe, [f"method.described={json.dumps(names)}"])
-        found = other.embed(paths)
-        assert found.names == (whole.names if "parts" in names else names)
-        torch.testing.assert_close(found.vectors, whole.select(*found.names).vectors)
-    assert variant_of(own, run) is own and own.embed(paths).names == whole.names
+        other = variant_of(model, run, names)
+        assert other.recipe == override(model.recipe, [f"method.described={json.dumps(names)}"])
+        embeddings = other.embed(paths)
+        assert embeddings.names == (whole.names if "parts" in names else names)
+        torch.testing.assert_close(embeddings.vectors, whole.select(*embeddings.names).vectors)
+    assert variant_of(model, run) is model and model.embed(paths).names == whole.names
     with pytest.raises(
         RecipeError, match="bpbreid has no embedding 'tail'; choose of global, foreground"
     ):
-        variant_of(own, run, ("tail",))
+        variant_of(model, run, ("tail",))
     with pytest.raises(RecipeError, match="unknown argument of method 'bot': 'described'"):
         variant_of(load(trained("bot"), "cpu"), trained("bot"), ("global",))
 
@@ -136,9 +136,9 @@ def test_what_a_finished_run_left_away_comes_from_its_checkpoint(
         few,
         run,
     )
-    own = load(run, "cpu")
-    assert not any(name.startswith("guide") for name in own.method.state_dict())
-    other = variant_of(own, run, ("fused_global",))
+    model = load(run, "cpu")
+    assert not any(name.startswith("guide") for name in model.method.state_dict())
+    other = variant_of(model, run, ("fused_global",))
     assert any(name.startswith("guide") for name in other.method.state_dict())
     kept = load_tensors(run / "checkpoint.safetensors")[0]
     for name, tensor in other.method.state_dict().items():
@@ -150,7 +150,7 @@ def test_what_a_finished_run_left_away_comes_from_its_checkpoint(
     with pytest.raises(
         DataError, match="did not keep what this needs .* no checkpoint of its end beside it; train"
     ):
-        variant_of(own, run, ("fused_global",))
+        variant_of(model, run, ("fused_global",))
 
 
 @pytest.mark.parametrize("target", ["soft", "hard"])
@@ -165,11 +165,11 @@ def test_a_model_that_is_told_its_target_is_scored_with_the_masks_of_the_test_im
     save_tensors(
         tmp_path / "run" / "model.safetensors", tensors, meta | {"recipe": to_plain(recipe)}
     )
-    told, plain = (
+    guided, plain = (
         evaluate_runs([run], world, options=Options(device="cpu"))
         for run in (tmp_path / "run", trained("bpbreid"))
     )
-    scores = [[q.scores["mAP"] for q in result.query_sets] for (result,) in (told, plain)]
+    scores = [[q.scores["mAP"] for q in result.query_sets] for (result,) in (guided, plain)]
     assert all(0 < score <= 1 for score in scores[0]) and scores[0] != scores[1]
 
 
@@ -193,12 +193,12 @@ def test_train_of_a_row_that_scores_another_says_what_to_do(
                 ["train", "bpbreid/table3/head", "--data", str(world), *more],
                 result_action="return_value",
             )
-        said = capsys.readouterr().err
+        message = capsys.readouterr().err
         assert (
             f"partreid train bpbreid/table3/foreground+parts{again}, then partreid eval RUN --row"
-            in said
+            in message
         )
-        assert "--set scores=null" in said
+        assert "--set scores=null" in message
     assert (
         find("bpbreid/table3/head").scores
         and override(find("bpbreid/table3/head"), ["scores=null"]).scores is None
