@@ -118,15 +118,15 @@ def embed(engine: list[str], run: Path, shards: Path, out: Path, rest: list[str]
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     )
-    found = {
+    numbers = {
         "seconds": time.perf_counter() - began,
         "cpu": _cpu() - before,
         "status": ended.returncode,
         "told": [line for line in ended.stderr.splitlines() if " crops in " in line],
     }
-    if ended.returncode not in (0, 1, 3) or not found["told"]:
+    if ended.returncode not in (0, 1, 3) or not numbers["told"]:
         raise SystemExit(f"{' '.join(map(str, words))}\n{ended.stderr[-3000:]}")
-    return found
+    return numbers
 
 
 def _cpu() -> float:
@@ -229,14 +229,14 @@ INT8 = 16.0  # crops a second and core, see docs/scale.md
 GPU = 1.0  # ms a crop, assumed
 
 
-def page(found: list[dict[str, Any]]) -> list[str]:
+def page(entries: list[dict[str, Any]]) -> list[str]:
     """The tables of docs/scale.md: what was measured, and what it comes to."""
     lines = [
         "| recipe, size | crops | engine | crops/s | CPU ms a crop | bytes a crop, of as many "
         "without compression | same bytes | exit |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for entry in found:
+    for entry in entries:
         raw = _raw(entry)
         trained = ", trained" if entry["trained"] else ""
         for row in entry["rows"]:
@@ -249,7 +249,7 @@ def page(found: list[dict[str, Any]]) -> list[str]:
                 f"| {row['bytes_per_crop']:,.0f} of {raw:,} "
                 f"| {'yes' if row['same_bytes'] else 'no'} | {row['status']} |"
             )
-    entry, row = found[0], found[0]["rows"][0]
+    entry, row = entries[0], entries[0]["rows"][0]
     cpu, read, (m, d) = row["cpu_ms_per_crop"], entry["read_ms_per_crop"], entry["embeddings"]
     looked = f" + {entry['looks']} x 4" if "looks" in entry else ""
     one, hour = _raw(entry), 3.6e6
@@ -307,10 +307,10 @@ def main() -> None:
         print("\n".join(page(json.loads(arguments.page.read_text(encoding="utf-8")))))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        found = measure(arguments, Path(scratch))
+        numbers = measure(arguments, Path(scratch))
     if arguments.json is not None:
         words = " ".join(sys.argv[1:]).replace(f" --json {arguments.json}", "")
-        entry = about(f"python -m benchmarks.bulk {words}") | found
+        entry = about(f"python -m benchmarks.bulk {words}") | numbers
         every = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
         every = [old for old in every if old["command"] != entry["command"]] + [entry]
         arguments.json.write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")

@@ -40,7 +40,7 @@ def split_often(
         with patch("partreid.metrics.calibration.usual_shift", return_value=0.0):
             return [calibrate(pairs, source, rate, seed=seed) for seed in range(splits)]
 
-    found = every()
+    calibrations = every()
     with patch.dict(curves.CANDIDATES, {"line": curves.line}, clear=True):
         lines = every()
 
@@ -49,14 +49,18 @@ def split_often(
 
     return {
         "rate": rate,
-        "realised": mean([c.checked.fmr.value for c in found]),
-        "in_range": mean([c.expected.low <= c.checked.fmr.value <= c.expected.high for c in found]),
-        "found": mean([c.checked.tpr.value for c in found]),
+        "realised": mean([c.checked.fmr.value for c in calibrations]),
+        "in_range": mean(
+            [c.expected.low <= c.checked.fmr.value <= c.expected.high for c in calibrations]
+        ),
+        "found": mean([c.checked.tpr.value for c in calibrations]),
         "found_by_one_line": mean([c.checked.tpr.value for c in lines]),
-        "ece": mean([c.checked.ece for c in found]),
+        "ece": mean([c.checked.ece for c in calibrations]),
         "ece_of_one_line": mean([c.checked.ece for c in lines]),
-        "log_loss": {name: mean([c.losses[name] for c in found]) for name in curves.CANDIDATES},
-        "chosen": {name: sum(c.kind == name for c in found) for name in curves.CANDIDATES},
+        "log_loss": {
+            name: mean([c.losses[name] for c in calibrations]) for name in curves.CANDIDATES
+        },
+        "chosen": {name: sum(c.kind == name for c in calibrations) for name in curves.CANDIDATES},
     }
 
 

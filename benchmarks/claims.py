@@ -13,13 +13,13 @@ from typing import Any
 SETS = ("holistic", "occluded")
 
 
-def tables(found: dict[str, Any], paper: str) -> list[str]:
+def tables(record: dict[str, Any], paper: str) -> list[str]:
     """Markdown lines: the variants of a paper, mean and half the range over the seeds in
     percent, then its claims.
     """
-    claims = [c for c in found["claims"] if c["better"].startswith(paper)]
+    claims = [c for c in record["claims"] if c["better"].startswith(paper)]
     studied = [
-        name for rows in found["studies"].values() for name in rows if name.startswith(paper)
+        name for rows in record["studies"].values() for name in rows if name.startswith(paper)
     ]
     names = dict.fromkeys([*(n for c in claims for n in (c["worse"], c["better"])), *studied])
     lines = [
@@ -27,15 +27,16 @@ def tables(found: dict[str, Any], paper: str) -> list[str]:
         "|---|" + "---|" * (2 * len(SETS)),
     ]
     for name in names:
-        row = found["variants"][name]
+        row = record["variants"][name]
         lines.append(
             f"| `{name}` | "
-            + " | ".join(said(row[q][s]) for q in SETS for s in ("rank1", "mAP"))
+            + " | ".join(cell(row[q][s]) for q in SETS for s in ("rank1", "mAP"))
             + " |"
         )
     lines += [
         "",
-        "| better | than | paper, mAP | source | queries | gain here, mAP [95 %] | by seed | here it |",
+        "| better | than | paper, mAP | source | queries | gain here, mAP [95 %] | by seed "
+        "| here it |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for c in claims:
@@ -49,7 +50,7 @@ def tables(found: dict[str, Any], paper: str) -> list[str]:
     return lines
 
 
-def said(values: list[float]) -> str:
+def cell(values: list[float]) -> str:
     spread = f" ± {50 * (max(values) - min(values)):.1f}" if len(values) > 1 else ""
     return f"{100 * mean(values):.1f}{spread}"
 

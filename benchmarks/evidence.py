@@ -60,7 +60,7 @@ SIMULATED = (
 Who = tuple[list[int], list[int], list[int], list[int]]
 
 
-class Asked:
+class Comparison:
     """One set of queries and its gallery, and how every amount of shrinkage ranks them."""
 
     def __init__(
@@ -111,13 +111,13 @@ def agreement(
     far = torch.cat(
         [distance.parts(q.rows(i), g.rows(j)) for i, j in zip(one.split(1000), other.split(1000))]
     ).numpy()
-    found = []
+    correlations = []
     for m in range(far.shape[1]):
         for n in range(m):
             both = np.isfinite(far[:, m]) & np.isfinite(far[:, n])
             if both.sum() > 100:
-                found.append(np.corrcoef(far[both, m], far[both, n])[0, 1])
-    return float(np.mean(found)) if found else None
+                correlations.append(np.corrcoef(far[both, m], far[both, n])[0, 1])
+    return float(np.mean(correlations)) if correlations else None
 
 
 def rows(runs: Sequence[dict[float, Ranking]]) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ def rows(runs: Sequence[dict[float, Ranking]]) -> list[dict[str, Any]]:
     Intervals draw the people anew; they hold for these trainings.
     """
     people = runs[0][0.0].identities[runs[0][0.0].scored]
-    found = []
+    by_shrinkage = []
     for a in SHRINK:
         scores, plain = ([run[b].per_query() for run in runs] for b in (a, 0.0))
         gain = {s: np.mean([x[s] - y[s] for x, y in zip(scores, plain)], 0) for s in SCORES}
@@ -146,11 +146,11 @@ def rows(runs: Sequence[dict[float, Ranking]]) -> list[dict[str, Any]]:
                     f"{s}_by_run": [float((x[s] - y[s]).mean()) for x, y in zip(scores, plain)]
                     for s in SCORES
                 }
-        found.append(row)
-    return found
+        by_shrinkage.append(row)
+    return by_shrinkage
 
 
-def study(run: Path, world: Path, device: str) -> tuple[dict[str, Any], dict[str, Asked]]:
+def study(run: Path, world: Path, device: str) -> tuple[dict[str, Any], dict[str, Comparison]]:
     """What a run is, and how it fares on every set of queries, with and without the vectors that
     are always visible.
     """
@@ -161,7 +161,7 @@ def study(run: Path, world: Path, device: str) -> tuple[dict[str, Any], dict[str
     )
     distance, names = model.method.distance, model.names
     assert model.scheme is not None, f"{run} has no parts"
-    asked = {}
+    comparisons = {}
     parts = tuple(n for n in names if n in model.scheme.names)
     for compared, kept in (
         ("all", names),
@@ -185,7 +185,7 @@ def study(run: Path, world: Path, device: str) -> tuple[dict[str, Any], dict[str
                 cameras(benchmark.gallery),
             )
             for far, measure in fars.items():
-                asked[f"{queries}, {compared}, {far}"] = Asked(
+                comparisons[f"{queries}, {compared}, {far}"] = Comparison(
                     measure, chosen.queries[queries], chosen.gallery, who, build.protocol(benchmark)
                 )
     return {
@@ -195,10 +195,10 @@ def study(run: Path, world: Path, device: str) -> tuple[dict[str, Any], dict[str
         "metric": distance.metric,
         "weights": distance.weights,
         "embeddings": names,
-    }, asked
+    }, comparisons
 
 
-def simulate(hidden: float, figure: bool, common: float, seed: int = 0) -> Asked:
+def simulate(hidden: float, figure: bool, common: float, seed: int = 0) -> Comparison:
     """People with a random vector for each part, images with noise on each, parts hidden at
     random.
     """
@@ -217,17 +217,17 @@ def simulate(hidden: float, figure: bool, common: float, seed: int = 0) -> Asked
 
     ids = [i for i in range(1, PEOPLE + 1) for _ in range(SHOTS)]
     who = (list(range(1, PEOPLE + 1)), [1] * PEOPLE, ids, [2] * len(ids))
-    return Asked(PartDistance("cosine"), images(1), images(SHOTS), who, ANY_CAMERA)
+    return Comparison(PartDistance("cosine"), images(1), images(SHOTS), who, ANY_CAMERA)
 
 
-def table(title: str, found: Sequence[dict[str, Any]]) -> list[str]:
+def table(title: str, by_shrinkage: Sequence[dict[str, Any]]) -> list[str]:
     """Markdown: one row for each shrinkage, in percent."""
     lines = [
         f"\n{title}\n",
         "| shrink | mAP | gain [95 %] | Rank-1 | gain [95 %] |",
         "|---|---|---|---|---|",
     ]
-    for row in found:
+    for row in by_shrinkage:
         cells = [f"{row['shrink']:g}"]
         for s in SCORES:
             v, low, high = (100 * x for x in row.get(f"{s}_gain", (0, 0, 0)))
@@ -242,7 +242,7 @@ def table(title: str, found: Sequence[dict[str, Any]]) -> list[str]:
 Rows = Sequence[dict[str, Any]]
 
 
-def page(found: dict[str, Any]) -> list[str]:
+def page(record: dict[str, Any]) -> list[str]:
     """The table of docs/algebra.md: gains of lambda = 1."""
 
     def gain(rows: Rows | None) -> str:
@@ -263,14 +263,14 @@ def page(found: dict[str, Any]) -> list[str]:
         "unrelated vectors | gain, far typical |",
         "|---|---|---|---|---|---|---|",
     ]
-    for case in found["simulation"]["cases"]:
+    for case in record["simulation"]["cases"]:
         what = "figure and parts" if case["figure"] else "parts alone"
         lines.append(
             line(f"simulated, {what}", {**case, "hidden_query": case["hidden"]}, case["rows"], None)
         )
     measured = {
         (m["recipe"].split("/")[-1], m["compared"], m["queries"], m["far"]): m
-        for m in found["measured"]
+        for m in record["measured"]
     }
     for method, compared in (("bpbreid", "all"), ("bpbreid", "parts"), ("hcga", "all")):
         for queries in ("holistic", "occluded"):
@@ -279,17 +279,17 @@ def page(found: dict[str, Any]) -> list[str]:
             )
             each = [
                 run["facts"][f"{queries}, {compared}, unrelated"]
-                for run in found["runs"]
+                for run in record["runs"]
                 if run["recipe"] == m["recipe"]
             ]
             mean = {
                 name: statistics.mean(f[name] for f in each)
                 for name in ("hidden_query", "agreement", "shared_by_first", "shared")
             }
-            said = {"bpbreid": "BPBreID", "hcga": "HCGA"}[method] + (
+            title = {"bpbreid": "BPBreID", "hcga": "HCGA"}[method] + (
                 ", parts alone" if compared == "parts" else ""
             )
-            lines.append(line(f"{said}, {queries} queries", mean, m["rows"], other["rows"]))
+            lines.append(line(f"{title}, {queries} queries", mean, m["rows"], other["rows"]))
     return lines
 
 
@@ -315,35 +315,38 @@ def main() -> None:
     runs: list[dict[str, Any]] = []
     groups: dict[tuple[str, str], list[dict[float, Ranking]]] = {}
     for hidden, figure, common in SIMULATED:
-        asked = simulate(hidden, figure, common)
+        comparison = simulate(hidden, figure, common)
         simulated.append(
             {
                 "hidden": hidden,
                 "figure": figure,
                 "common": common,
-                **asked.facts,
-                "rows": rows([asked.rankings]),
+                **comparison.facts,
+                "rows": rows([comparison.rankings]),
             }
         )
-        title = f"simulated: {PARTS} parts{' and a figure' * figure}, {hidden:.0%} hidden, {common:.0%} in common"
+        title = (
+            f"simulated: {PARTS} parts{' and a figure' * figure}, {hidden:.0%} hidden, "
+            f"{common:.0%} in common"
+        )
         print("\n".join(table(title, simulated[-1]["rows"])), flush=True)
     for run in options.run:
-        about, found = study(run, options.data or run.parent.parent / "world-demo", device)
+        about, comparisons = study(run, options.data or run.parent.parent / "world-demo", device)
         runs.append(
             {
                 **about,
-                "facts": {name: asked.facts for name, asked in found.items()},
+                "facts": {name: comparison.facts for name, comparison in comparisons.items()},
                 "mAP_interval": {
                     name: [
-                        getattr(bootstrap_ranking(asked.rankings[0.0])["mAP"], end)
+                        getattr(bootstrap_ranking(comparison.rankings[0.0])["mAP"], end)
                         for end in ("low", "high")
                     ]
-                    for name, asked in found.items()
+                    for name, comparison in comparisons.items()
                 },
             }
         )
-        for name, asked in found.items():
-            groups.setdefault((about["recipe"], name), []).append(asked.rankings)
+        for name, comparison in comparisons.items():
+            groups.setdefault((about["recipe"], name), []).append(comparison.rankings)
     measured = [
         {
             "recipe": recipe,

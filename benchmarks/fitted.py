@@ -99,7 +99,9 @@ def write(
     place: Callable[[Sample], Path],
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """An IUV picture for every sample that has keypoints; how many there are. What is there stays."""
+    """An IUV picture for every sample that has keypoints; how many there are. What is there
+    stays.
+    """
     done = 0
     for i, sample in enumerate(samples, 1):
         file, out = keypoints(sample), place(sample)

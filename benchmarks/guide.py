@@ -103,8 +103,8 @@ def _learning(module: nn.Module) -> list[Any]:
 def _share_out(grouped: nn.Module, branches: Sequence[nn.Module]) -> None:
     """Branch i gets the i-th share of every weight and running statistic."""
     for i, branch in enumerate(branches):
-        for whole, own in zip(_learning(grouped), _learning(branch), strict=True):
-            for name, value in own.state_dict().items():
+        for whole, layer in zip(_learning(grouped), _learning(branch), strict=True):
+            for name, value in layer.state_dict().items():
                 share = getattr(whole, name)
                 value.copy_(share.chunk(len(branches))[i] if share.ndim else share)
 

@@ -78,10 +78,10 @@ def main() -> None:
             seconds, cpu = [], []
             for _ in range(TIMES):
                 began, busy = time.perf_counter(), time.process_time()
-                found = benchmark(name, Path(scratch) / name)
+                data = benchmark(name, Path(scratch) / name)
                 seconds.append(time.perf_counter() - began)
                 cpu.append(time.process_time() - busy)
-            n = len(found.train) + len(found.query) + len(found.gallery)
+            n = len(data.train) + len(data.query) + len(data.gallery)
             rows.append(
                 {
                     "layout": name,

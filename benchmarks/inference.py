@@ -1,11 +1,13 @@
 """Images a second on one core: PyTorch, the exported file, and the same in 8 bits.
 
-    python -m benchmarks.inference [--json FILE] [--trunks resnet50 hrnet_w32] [--batches 1 16] [--runs N]
+    python -m benchmarks.inference [--json FILE] [--trunks resnet50 hrnet_w32] [--batches 1 16]
+        [--runs N]
 
 BPBreID at 256 x 128 with random weights, so that speed is measured and not recognition; drawn
-people, one thread. All of one table are measured in one run, round after round of every way in turn,
-and the best round of each counts: ratios can then be compared although a machine is shared. Beside
-each the least mean cosine of any embedding with PyTorch's. CPU seconds are counted, not the clock.
+people, one thread. All of one table are measured in one run, round after round of every way in
+turn, and the best round of each counts: ratios can then be compared although a machine is shared.
+Beside each the least mean cosine of any embedding with PyTorch's. CPU seconds are counted, not the
+clock.
 """
 
 import argparse
@@ -119,14 +121,14 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     print(f"{'trunk':10} {'batch':>5} {'way':22} {'images/s':>9} {'ratio':>6} {'cosine':>8}")
     for trunk in options.trunks:
-        found = measure(trunk, options.batches, options.runs)
-        for r in found:
+        measurements = measure(trunk, options.batches, options.runs)
+        for r in measurements:
             print(
                 f"{r['trunk']:10} {r['batch']:5} {r['way']:22} {r['images_per_cpu_second']:9.1f} "
                 f"{r['ratio']:6.2f} {r['cosine']:8.5f}",
                 flush=True,
             )
-        rows += found
+        rows += measurements
     if options.json:
         made = about("python -m benchmarks.inference")
         named = {**made, "onnxruntime": onnxruntime().__version__, "cpu": capability()}

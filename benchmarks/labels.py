@@ -111,14 +111,14 @@ def measure_memory(kind: str, people: int, images: int) -> dict[str, Any]:
     held = f[:images]  # one person's worth, changed in place as a trunk's next output would be
 
     def stream() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for at in range(people):
-            held[:, at % 256].mul_(1.001)
-            yield torch.arange(at * images, (at + 1) * images), cameras[:images], held
+        for number in range(people):
+            held[:, number % 256].mul_(1.001)
+            yield torch.arange(number * images, (number + 1) * images), cameras[:images], held
 
     before = peak_mib()
     start = time.perf_counter()
-    found = cue.refresh(0, stream)
-    assert found is not None and found["people"] == people
+    report = cue.refresh(0, stream)
+    assert report is not None and report["people"] == people
     extra = peak_mib() - before + f.nbytes / 2**20  # one person's features are part of a pass
     return {
         "cue": kind,

@@ -1,13 +1,14 @@
 """Does visibility help to link tracklets over cameras? IDF1 on scenes, with exact truth.
 
-python -m benchmarks.link --part RUN --whole RUN --calibrate SCENES0 --scenes SCENES1 SCENES2 SCENES3 \
+python -m benchmarks.link --part RUN --whole RUN --calibrate SCENES0 --scenes SCENES1 \
+SCENES2 SCENES3 \
     --json results/link.json
 
 RUN: a finished training of BPBreID and one of BoT (partreid demo). SCENES: folders of partreid data
-synth scenes, each of another seed, so that no person, garment or camera is in two of them. Each way of
-matching gets a calibration of its own from the pairs of crops in SCENES0; then every scene is linked
-with its file of cameras. Intervals are 95 %, by drawing people, of all scenes together; differences
-are of the same crops.
+synth scenes, each of another seed, so that no person, garment or camera is in two of them. Each way
+of matching gets a calibration of its own from the pairs of crops in SCENES0; then every scene is
+linked with its file of cameras. Intervals are 95 %, by drawing people, of all scenes together;
+differences are of the same crops.
 
 python -m benchmarks.link --page results/link.json prints the tables of docs/link.md.
 """
@@ -94,16 +95,16 @@ def place(models: dict[str, Model], folder: Path, kept: Path) -> Place:
     return Place(folder.name, tracklets, pairs, seen)
 
 
-def vectors(way: Way, at: Place) -> Embeddings:
-    e = at.seen[way.run].embeddings
+def vectors(way: Way, scene: Place) -> Embeddings:
+    e = scene.seen[way.run].embeddings
     return e.all_visible() if way.flat else e
 
 
-def calibrated(way: Way, model: Model, at: Place, folder: Path) -> Calibration:
+def calibrated(way: Way, model: Model, scene: Place, folder: Path) -> Calibration:
     """From all pairs of crops of the scene: the first crop of each tracklet against the others."""
     benchmark = load_table(folder / "crops.csv")
-    row = {str(path): i for i, path in enumerate(at.tracklets.paths)}
-    e = vectors(way, at)
+    row = {str(path): i for i, path in enumerate(scene.tracklets.paths)}
+    e = vectors(way, scene)
     queries = {
         name: e.rows([row[str(s.path)] for s in samples])
         for name, samples in benchmark.queries.items()
@@ -115,17 +116,17 @@ def calibrated(way: Way, model: Model, at: Place, folder: Path) -> Calibration:
     return calibrate(pairs, decision.source_of(model.bound, benchmark, "table"), RATE)
 
 
-def trusted(at: Place, found: Linked) -> dict[str, Any]:
+def trusted(scene: Place, linked: Linked) -> dict[str, Any]:
     """Is the probability of two tracklets what it says? Both kinds of pairs weighed equally."""
-    assert at.tracklets.people is not None
-    who = np.empty(len(at.tracklets), np.int64)
-    who[at.tracklets.crop_of] = [int(name) for name in at.tracklets.people]
+    assert scene.tracklets.people is not None
+    who = np.empty(len(scene.tracklets), np.int64)
+    who[scene.tracklets.crop_of] = [int(name) for name in scene.tracklets.people]
     upper = np.triu_indices(len(who), 1)
-    possible = ~found.conflict[upper]
+    possible = ~linked.conflict[upper]
     same = (who[upper[0]] == who[upper[1]])[possible]
-    said = 1 / (1 + np.exp(-found.ratios[upper][possible]))
+    probability = 1 / (1 + np.exp(-linked.ratios[upper][possible]))
     weights = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
-    r = reliability(said, same, weights)
+    r = reliability(probability, same, weights)
     return {
         "ece": round(r.ece, 4),
         "said": [round(p, 3) for p in r.probability],
@@ -144,29 +145,29 @@ def measured(
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """A way's row, and which crops carry the right identity, all scenes one after the other."""
     scenes, right = {}, []
-    for at in places:
-        found = link(
-            at.tracklets,
-            vectors(way, at),
+    for scene in places:
+        linked = link(
+            scene.tracklets,
+            vectors(way, scene),
             made,
             model.method.distance,
-            pairs=at.cameras if way.cameras else None,
+            pairs=scene.cameras if way.cameras else None,
             rule=way.rule,  # type: ignore[arg-type]
             prior=way.prior,
         )
-        s = score(at.tracklets, found)
-        right.append(right_crops(at.tracklets, found).astype(np.float64))
-        scenes[at.name] = {
+        s = score(scene.tracklets, linked)
+        right.append(right_crops(scene.tracklets, linked).astype(np.float64))
+        scenes[scene.name] = {
             "idf1": plain(s.idf1),
             "precision": round(s.precision, 4),
             "recall": round(s.recall, 4),
             "bcubed": round(s.bcubed, 4),
             "identities": s.identities,
-            "prior": round(found.prior, 4),
-            "violated": found.violated,
-            "trust": trusted(at, found),
+            "prior": round(linked.prior, 4),
+            "violated": linked.violated,
+            "trust": trusted(scene, linked),
         }
-        print(f"  {way.name:52} {at.name}: IDF1 {100 * s.idf1.value:.1f}", flush=True)
+        print(f"  {way.name:52} {scene.name}: IDF1 {100 * s.idf1.value:.1f}", flush=True)
     row = {
         "crop_pairs_ece": round(made.checked.ece, 4),
         "crop_pairs_found": round(made.checked.tpr.value, 4),
@@ -175,16 +176,16 @@ def measured(
     return row, np.concatenate(right)
 
 
-def page(found: dict[str, Any]) -> list[str]:
+def page(record: dict[str, Any]) -> list[str]:
     """The tables of docs/link.md."""
-    scenes = list(found["scenes"])
+    scenes = list(record["scenes"])
     lines = [
         "| tracklets matched by | IDF1 | against the first | "
         + " | ".join(f"scene {i}" for i in range(1, len(scenes) + 1))
         + " | pairs: precision | recall | B-cubed |",
         "|---|" + "---|" * (5 + len(scenes)),
     ]
-    for name, row in found["ways"].items():
+    for name, row in record["ways"].items():
         value, low, high = (100 * x for x in row["idf1"])
         less = (
             ""
@@ -227,7 +228,7 @@ def main() -> None:
     made: dict[tuple[str, bool], Calibration] = {}
     reference: NDArray[np.float64] | None = None
     people = np.unique(
-        [f"{at.name}/{who}" for at in places for who in at.tracklets.people or ()],
+        [f"{scene.name}/{who}" for scene in places for who in scene.tracklets.people or ()],
         return_inverse=True,
     )[1]
     for way in WAYS:
@@ -243,25 +244,25 @@ def main() -> None:
         )
         reference = right if reference is None else reference
         ways[way.name] = row
-    found = {
+    record = {
         "models": {kind: model.recipe.name for kind, model in models.items()},
         "scenes": {
-            at.name: {
-                "people": len(set(at.tracklets.people or ())),
-                "tracklets": len(at.tracklets),
-                "crops": len(at.tracklets.paths),
+            scene.name: {
+                "people": len(set(scene.tracklets.people or ())),
+                "tracklets": len(scene.tracklets),
+                "crops": len(scene.tracklets.paths),
             }
-            for at in places
+            for scene in places
         },
         "ways": ways,
     }
-    print("\n".join(page(found)))
+    print("\n".join(page(record)))
     if options.json:
         command = (
             "python -m benchmarks.link --part RUN --whole RUN --calibrate SCENES0 --scenes SCENES1 "
             "SCENES2 SCENES3"
         )
-        options.json.write_text(json.dumps({**about(command), **found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**about(command), **record}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

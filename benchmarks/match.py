@@ -164,9 +164,9 @@ class Timed(PartDistance):
         self, q: Embeddings, g: Embeddings, rows: int = 1024
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         start = time.perf_counter()
-        for at, block in super().blocks(q, g, rows):
+        for span, block in super().blocks(q, g, rows):
             Timed.spent += time.perf_counter() - start
-            yield at, block
+            yield span, block
             start = time.perf_counter()
 
 
@@ -194,7 +194,7 @@ def measure_evaluation(
             distractor=DISTRACTOR,
             accumulators=(pairs, open_set),
         )
-        found = {**ranking.scores, **pairs.result().scores, **open_set.result().scores}
+        scores = {**ranking.scores, **pairs.result().scores, **open_set.result().scores}
         best = min(best, (time.perf_counter() - start, Timed.spent))
         memory = memory or peak_mib()  # of one evaluation, without what the one before has left
     total, spent = best
@@ -210,7 +210,7 @@ def measure_evaluation(
         "share": 2 * queries * gallery * parts * width / spent / rate,
         "extra_mib": memory - before,
         "peak_mib": memory,
-        "scores": len(found),
+        "scores": len(scores),
     }
 
 
@@ -359,7 +359,7 @@ def main() -> None:
     if options.json:
         command = "python -m benchmarks.match" + " --full" * options.full
         command += " --device cuda" * (options.device == "cuda")
-        found = {
+        record = {
             **about(command),
             "queries": size[0],
             "gallery": size[1],
@@ -370,7 +370,7 @@ def main() -> None:
             "evaluations": evaluations,
             "devices": devices,
         }
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

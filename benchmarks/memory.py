@@ -85,11 +85,11 @@ def main() -> None:
     )
     for row in rows:
         for what in ("described", "trained"):
-            found: Any = row[what]
+            rates: Any = row[what]
             print(
-                f"{row['trunk']:>9} {what:>9}: {found['contiguous']:7.2f} "
-                f"{found['channels_last']:7.2f}  "
-                f"({found['channels_last'] / found['contiguous']:.2f} times)"
+                f"{row['trunk']:>9} {what:>9}: {rates['contiguous']:7.2f} "
+                f"{rates['channels_last']:7.2f}  "
+                f"({rates['channels_last'] / rates['contiguous']:.2f} times)"
             )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,5 @@
-"""Every method on every trunk as an exported file beside PyTorch: how far apart, at batches of 1, 7, 64.
+"""Every method on every trunk as an exported file beside PyTorch: how far apart, at batches \
+of 1, 7, 64.
 
     python -m benchmarks.parity [--json FILE] [--methods bot ...] [--trunks resnet50 hrnet_w32]
 
@@ -88,11 +89,11 @@ def main() -> None:
     for trunk in options.trunks:
         for name in options.methods:
             try:
-                found = measure(name, trunk, pixels)
+                measurements = measure(name, trunk, pixels)
             except RecipeError as error:  # as of DSA-reID on HRNet, which has no stage to branch at
                 print(f"{name:10} {trunk:10} not built: {error}", flush=True)
                 continue
-            for r in found:
+            for r in measurements:
                 rows.append(r)
                 print(
                     f"{name:10} {trunk:10} {r['batch']:5} {r['difference']:11.1e} {r['flips']:5} "

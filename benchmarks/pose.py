@@ -1,5 +1,5 @@
-"""Keypoints and a person mask for every crop of a folder, by MediaPipe Pose, whose models lie in its
-wheel. It needs an environment of its own; nothing of partreid is imported.
+"""Keypoints and a person mask for every crop of a folder, by MediaPipe Pose, whose models lie in
+its wheel. It needs an environment of its own; nothing of partreid is imported.
 
 python -m venv mp && mp/bin/pip install mediapipe==0.10.21        (Apache-2.0, some 1 GB)
 mp/bin/python benchmarks/pose.py ROOT/labeled/train ROOT/pose/train
@@ -30,11 +30,11 @@ def main(source: Path, out: Path) -> None:
         enable_segmentation=True,
         min_detection_confidence=0.3,
     )
-    found = 0
+    count = 0
     for path in crops:
         mask_file = out / f"{path.stem}_fg.png"
         if mask_file.exists():
-            found += 1
+            count += 1
             continue
         crop = cv2.imread(str(path))
         if crop is None:
@@ -47,7 +47,7 @@ def main(source: Path, out: Path) -> None:
         result = pose.process(cv2.cvtColor(large, cv2.COLOR_BGR2RGB))
         if result.pose_landmarks is None:
             continue
-        found += 1
+        count += 1
         tall, wide = large.shape[:2]
         marks = [result.pose_landmarks.landmark[i] for i in COCO]
         points = [
@@ -58,7 +58,7 @@ def main(source: Path, out: Path) -> None:
         )
         mask = (result.segmentation_mask[:, pad : wide - pad] * 255).astype("uint8")
         cv2.imwrite(str(mask_file), cv2.resize(mask, (width, height)))
-    print(f"somebody was found in {found} of {len(crops)} crops")
+    print(f"somebody was found in {count} of {len(crops)} crops")
 
 
 if __name__ == "__main__":

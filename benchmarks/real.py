@@ -9,12 +9,15 @@ scores. ROOT holds
     pose/train, pose/val            keypoints and person masks of benchmarks/pose.py
     pose/cuhk01                     those of CUHK01, for --finetune
 
-python -m benchmarks.trunk_weights tf_efficientnet_lite0 efficientnet-lite0-57934424.pth lite0.safetensors
-python -m benchmarks.real ROOT --weights lite0.safetensors --out real --json results/real-seed1.json
+python -m benchmarks.trunk_weights tf_efficientnet_lite0 efficientnet-lite0-57934424.pth \
+lite0.safetensors
+python -m benchmarks.real ROOT --weights lite0.safetensors --out real \
+--json results/real-seed1.json
 
 DSA-reID's guide gets surfaces fitted to the keypoints (benchmarks/fitted.py), for there is no
-DensePose of these crops. Finished trainings are used again and interrupted ones go on. Whole queries are CUHK03's own;
-occluded ones are copies of them with an object or another person pasted over (data occlude).
+DensePose of these crops. Finished trainings are used again and interrupted ones go on. Whole
+queries are CUHK03's own; occluded ones are copies of them with an object or another person pasted
+over (data occlude).
 """
 
 import argparse
@@ -210,12 +213,12 @@ def masks_of(root: Path, learn: Benchmark) -> tuple[list[int], Callable[[int], d
     some = [learn.train[i] for i in rows_]
     limbs = keypoint_labels(root, some, parts=PARTS, missing="unknown")
 
-    def masks(at: int) -> dict[str, Any]:
-        sample = some[at]
+    def masks(index: int) -> dict[str, Any]:
+        sample = some[index]
         file = root / "pose" / sample.path.parent.name / f"{sample.path.stem}_fg.png"
         fore = np.asarray(Image.open(file).convert("L")) > 127
         parts = np.asarray(
-            Image.fromarray(limbs[at]).resize(fore.shape[::-1], Image.Resampling.NEAREST)
+            Image.fromarray(limbs[index]).resize(fore.shape[::-1], Image.Resampling.NEAREST)
         )
         return {
             "foreground": fore,
@@ -235,7 +238,7 @@ def label_iou(
     predicted: list[Any] = []
     wins: list[float] = []
 
-    def see(at: slice, out: Output) -> None:
+    def see(span: slice, out: Output) -> None:
         if out.parts is not None:
             best = out.parts.logits.argmax(1)
             predicted.extend(best.cpu().numpy().astype(np.uint8))
@@ -245,28 +248,28 @@ def label_iou(
     if not predicted:
         return {}
     K, size = model.scheme.K, predicted[0].shape
-    judged: dict[str, Callable[[int], Any]] = {"predicted": lambda at: predicted[at]}
+    judged: dict[str, Callable[[int], Any]] = {"predicted": lambda index: predicted[index]}
     file = folder / "checkpoint.safetensors"
     if file.is_file():
         from partreid.train.checkpoint import load_tensors
 
         made = load_tensors(file)[0].get("cue/parts/labels")
         if made is not None:
-            judged["labels it made"] = lambda at: made[rows_[at]].numpy()
-    judged["bell"] = lambda at: bell(K, size)
-    judged["stripes"] = lambda at: stripes(K, size)
-    found: dict[str, dict[str, float | None]] = {}
+            judged["labels it made"] = lambda index: made[rows_[index]].numpy()
+    judged["bell"] = lambda index: bell(K, size)
+    judged["stripes"] = lambda index: stripes(K, size)
+    iou: dict[str, dict[str, float | None]] = {}
     for what, labels in judged.items():
         count = Overlap(K, REGIONS)
-        for at in range(len(rows_)):
-            count.add(labels(at), masks(at))
+        for index in range(len(rows_)):
+            count.add(labels(index), masks(index))
         stands_for = count.by_overlap()
-        found[what] = {
+        iou[what] = {
             region: None if a.inside is None else round(a.inside, 4)
             for region, a in count.agreement(stands_for).items()
         }
-    found["predicted"]["images_in_which_a_part_wins"] = round(statistics.mean(wins), 4)
-    return found
+    iou["predicted"]["images_in_which_a_part_wins"] = round(statistics.mean(wins), 4)
+    return iou
 
 
 def cuhk01(model: Model, root: Path) -> dict[str, Any]:
@@ -275,21 +278,21 @@ def cuhk01(model: Model, root: Path) -> dict[str, Any]:
     samples = sorted({*everyone.train, *everyone.gallery}, key=lambda s: s.path)
     with ui.progress("embedding CUHK01") as step:
         all_ = extract(model.method, samples, model.recipe.size, progress=step)
-    at = {s.path: i for i, s in enumerate(samples)}
+    row_of = {s.path: i for i, s in enumerate(samples)}
 
     def embed(some: Sequence[Sample]) -> Embeddings:
-        return all_.rows([at[s.path] for s in some])
+        return all_.rows([row_of[s.path] for s in some])
 
-    found: dict[str, list[float]] = {"rank1": [], "mAP": []}
+    scores: dict[str, list[float]] = {"rank1": [], "mAP": []}
     for split in range(10):
         of = build.benchmark(f"cuhk01-{split}", root / "CUHK01")
-        asked = {name: embed(q) for name, q in of.queries.items()}
+        queries = {name: embed(q) for name, q in of.queries.items()}
         (scored,) = score(
-            model.method.distance, Embedded(asked, embed(of.gallery)), of, build.protocol(of)
+            model.method.distance, Embedded(queries, embed(of.gallery)), of, build.protocol(of)
         )
-        found["rank1"].append(round(float(scored.ranking.cmc[1]), 4))
-        found["mAP"].append(round(float(scored.ranking.mAP), 4))
-    return found
+        scores["rank1"].append(round(float(scored.ranking.cmc[1]), 4))
+        scores["mAP"].append(round(float(scored.ranking.mAP), 4))
+    return scores
 
 
 def fine_tuned(
@@ -343,12 +346,12 @@ def peer(file: Path, test: Benchmark) -> list[dict[str, Any]]:
     most = takes.shape[0] if isinstance(takes.shape[0], int) else 32
 
     def embed(samples: Sequence[Sample]) -> Embeddings:
-        found = []
-        for at in range(0, len(samples), most):
-            crops = [read_resized(s.path, (256, 128)) for s in samples[at : at + most]]
+        vectors = []
+        for start in range(0, len(samples), most):
+            crops = [read_resized(s.path, (256, 128)) for s in samples[start : start + most]]
             batch = to_batch(crops + crops[-1:] * (most - len(crops))).numpy()
-            found.append(session.run(None, {takes.name: batch})[0][: len(crops)])
-        return Embeddings.single("all", torch.from_numpy(np.concatenate(found)))
+            vectors.append(session.run(None, {takes.name: batch})[0][: len(crops)])
+        return Embeddings.single("all", torch.from_numpy(np.concatenate(vectors)))
 
     queries = {name: embed(samples) for name, samples in test.queries.items()}
     scored = score(
@@ -371,11 +374,11 @@ def bounds(interval: Any) -> tuple[float, float]:
 
 def gains(than: RunResult, other: RunResult) -> dict[str, Any]:
     """mAP over another method by query set, with its interval by people."""
-    found = {}
+    by_queries = {}
     for mine, base in zip(other.query_sets, than.query_sets, strict=True):
         gain = bootstrap_difference(mine.ranking, base.ranking)["mAP"]
-        found[mine.queries] = [round(v, 4) for v in (gain.value, gain.low, gain.high)]
-    return found
+        by_queries[mine.queries] = [round(v, 4) for v in (gain.value, gain.low, gain.high)]
+    return by_queries
 
 
 def main() -> None:
@@ -397,8 +400,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     began = time.perf_counter()
-    learn, test, told = prepared(options.root, options.out)
-    ui.say(f"{told['images']} training images, labels for {100 * told['label_coverage']:.1f} %")
+    learn, test, facts = prepared(options.root, options.out)
+    ui.say(f"{facts['images']} training images, labels for {100 * facts['label_coverage']:.1f} %")
     others = {options.peer.name: peer(options.peer, test)} if options.peer else {}
     results: list[RunResult] = []
     numbers: dict[str, Any] = {}
@@ -456,7 +459,7 @@ def main() -> None:
                     "data": DATA,
                     "trunk": MODEL,
                     "seed": options.seed,
-                    **told,
+                    **facts,
                     "seconds": round(time.perf_counter() - began),
                     "methods": numbers,
                     "others": others,

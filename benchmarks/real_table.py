@@ -30,12 +30,12 @@ def scores(record: dict[str, Any]) -> list[str]:
         "| over BoT on the same map | training |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, found in _best_first(record):
-        for at, (compares, rows) in enumerate(_rules(found)):
-            gain = found.get("gain_over_bot", {}).get("occluded") if at == 0 else None
+    for name, numbers in _best_first(record):
+        for index, (compares, rows) in enumerate(_rules(numbers)):
+            gain = numbers.get("gain_over_bot", {}).get("occluded") if index == 0 else None
             by = {row["queries"]: row for row in rows}
             cells = [
-                TITLES[name] if at == 0 else "",
+                TITLES[name] if index == 0 else "",
                 compares,
                 *(
                     cell
@@ -45,7 +45,7 @@ def scores(record: dict[str, Any]) -> list[str]:
                 ""
                 if gain is None
                 else f"{100 * gain[0]:+.1f} [{100 * gain[1]:+.1f}, {100 * gain[2]:+.1f}]",
-                f"{found['training_seconds'] / 60:.0f} min" if at == 0 else "",
+                f"{numbers['training_seconds'] / 60:.0f} min" if index == 0 else "",
             ]
             lines.append("| " + " | ".join(cells) + " |")
     for name, rows in record.get("others", {}).items():
@@ -71,11 +71,11 @@ def labels(record: dict[str, Any]) -> list[str]:
         "| method | parts | " + " | ".join(REGIONS) + " | pictures in which a part wins |",
         "|---|---|" + "---|" * (len(REGIONS) + 1),
     ]
-    for name, found in _best_first(record):
+    for name, numbers in _best_first(record):
         for source in SOURCES:
-            if source not in found["iou"]:
+            if source not in numbers["iou"]:
                 continue
-            iou = found["iou"][source]
+            iou = numbers["iou"][source]
             wins = iou.get("images_in_which_a_part_wins")
             cells = [
                 TITLES[name],
@@ -93,10 +93,10 @@ def cuhk01(record: dict[str, Any]) -> list[str]:
         "| method | not trained on, Rank-1 | mAP | fine-tuned, Rank-1 | Rank-5 | draws |",
         "|---|---|---|---|---|---|",
     ]
-    for name, found in _best_first(record):
-        if "cuhk01_not_trained_on" not in found:
+    for name, numbers in _best_first(record):
+        if "cuhk01_not_trained_on" not in numbers:
             continue
-        direct, fine = found["cuhk01_not_trained_on"], found.get("cuhk01_fine_tuned")
+        direct, fine = numbers["cuhk01_not_trained_on"], numbers.get("cuhk01_fine_tuned")
         cells = [TITLES[name], *(_spread(direct[score]) for score in ("rank1", "mAP"))]
         cells += (
             [_spread(fine["rank1"]), _spread(fine["rank5"]), str(fine["splits"])]
@@ -114,11 +114,11 @@ def _best_first(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return sorted(record["methods"].items(), key=of)
 
 
-def _rules(found: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
-    rows = found["scores"]
-    yield rows[0]["compares"] if "all_parts" in found else "", rows
-    if "all_parts" in found:
-        yield "all parts", found["all_parts"]
+def _rules(numbers: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
+    rows = numbers["scores"]
+    yield rows[0]["compares"] if "all_parts" in numbers else "", rows
+    if "all_parts" in numbers:
+        yield "all parts", numbers["all_parts"]
 
 
 def _percent(share: float) -> str:
@@ -143,8 +143,8 @@ def main() -> None:
     files = [json.loads(file.read_text(encoding="utf-8")) for file in parser.parse_args().file]
     record = files[0]
     for other in files[1:]:
-        for name, found in other["methods"].items():
-            record["methods"][name] = {**found, **record["methods"].get(name, {})}
+        for name, numbers in other["methods"].items():
+            record["methods"][name] = {**numbers, **record["methods"].get(name, {})}
     print("\n\n".join("\n".join(part(record)) for part in (scores, labels, cuhk01)))
 
 

@@ -80,17 +80,19 @@ def cascade_by_kmeans(features: NDArray[np.float32], parts: int) -> tuple[str, N
         from sklearn.cluster import KMeans
 
         def kmeans(x: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-            found = KMeans(k, n_init=1, random_state=0).fit(x)
-            return found.labels_, found.cluster_centers_
+            model = KMeans(k, n_init=1, random_state=0).fit(x)
+            return model.labels_, model.cluster_centers_
 
         name = "scikit-learn KMeans, n_init 1"
     except ModuleNotFoundError:
         kmeans, name = lloyd, "NumPy Lloyd"
     side, middle = kmeans(energy, 2)
     front = side == middle[:, 0].argmax()
-    found = pixels[front]
+    front_pixels = pixels[front]
     labels = np.zeros(len(pixels), np.uint8)
-    labels[front] = 1 + kmeans(found / np.linalg.norm(found, axis=1, keepdims=True), parts)[0]
+    labels[front] = (
+        1 + kmeans(front_pixels / np.linalg.norm(front_pixels, axis=1, keepdims=True), parts)[0]
+    )
     return name, labels.reshape(n, h, w)
 
 
@@ -197,11 +199,11 @@ def k_reciprocal(
 
     sets = np.zeros((n, n), np.float32)
     for i in range(n):
-        own = mutual(i, k1)
-        grown = own
-        for candidate in own:
+        members = mutual(i, k1)
+        grown = members
+        for candidate in members:
             theirs = mutual(candidate, int(np.around(k1 / 2)))
-            if len(np.intersect1d(own, theirs)) > 2 / 3 * len(theirs):
+            if len(np.intersect1d(members, theirs)) > 2 / 3 * len(theirs):
                 grown = np.append(grown, theirs)
         grown = np.unique(grown)
         kernel = np.exp(-scaled[i, grown])

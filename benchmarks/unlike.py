@@ -1,11 +1,13 @@
 """Does a calibration know its own kind of crops? The share of crops and of single pairs about which
 nothing is decided, for crops like those it was made of, for new cameras, and for another kind.
 
-python -m benchmarks.unlike --drawn RUN WORLD --other WORLD2 --real RUN ROOT --json results/unlike.json
+python -m benchmarks.unlike --drawn RUN WORLD --other WORLD2 --real RUN ROOT \
+--json results/unlike.json
 
 RUN is a finished training on drawn or on real people; WORLD and WORLD2 two synthetic worlds of
-other seeds (partreid data synth demo WORLD2 --seed 99); ROOT the real pictures of benchmarks/real.py
-with CUHK03's pair 1 and CUHK01. Real pictures and weights stay where they are; shares are kept.
+other seeds (partreid data synth demo WORLD2 --seed 99); ROOT the real pictures of
+benchmarks/real.py with CUHK03's pair 1 and CUHK01. Real pictures and weights stay where they are;
+shares are kept.
 """
 
 import argparse
@@ -53,8 +55,8 @@ def place(data: str, root: Path) -> list[Path]:
         {*(s for q in benchmark.queries.values() for s in q), *benchmark.gallery},
         key=lambda s: s.path,
     )
-    at = np.linspace(0, len(every) - 1, min(MOST, len(every))).astype(int)
-    return [every[i].path for i in dict.fromkeys(at.tolist())]
+    rows = np.linspace(0, len(every) - 1, min(MOST, len(every))).astype(int)
+    return [every[i].path for i in dict.fromkeys(rows.tolist())]
 
 
 def judged(model: Model, made: Calibration, crops: SavedEmbeddings) -> dict[str, Any]:
@@ -95,14 +97,14 @@ def main() -> None:
         "real, CUHK03 pair 1": place("cuhk03_pair1", root),
         "real, CUHK01": place("cuhk01", root / "CUHK01"),
     }
-    found: dict[str, Any] = {}
+    record: dict[str, Any] = {}
     for kind, run, data, where in (
         ("drawn", options.drawn[0], "synthetic-demo", options.drawn[1]),
         ("real", options.real[0], "cuhk03_pair1", root),
     ):
         model = partreid.load(run, device="cpu")
         made = calibrated(model, data, where)
-        found[kind] = {
+        record[kind] = {
             "made_of": made.source.made_of,
             "rate": made.rate,
             "expected": [made.expected.low, made.expected.high],
@@ -112,14 +114,14 @@ def main() -> None:
         }
         checked = made.checked.fmr.value
         print(
-            f"calibrated on {made.source.made_of}: {1000 * checked:.2f} false matches in 1,000 pairs "
-            f"of other people, [{1000 * made.expected.low:.2f}, {1000 * made.expected.high:.2f}] "
-            "to be expected",
+            f"calibrated on {made.source.made_of}: {1000 * checked:.2f} false matches in 1,000 "
+            f"pairs of other people, [{1000 * made.expected.low:.2f}, "
+            f"{1000 * made.expected.high:.2f}] to be expected",
             flush=True,
         )
         for name, crops in places.items():
             row = judged(model, made, model.index(crops))
-            found[kind]["places"][name] = row
+            record[kind]["places"][name] = row
             print(
                 f"  {name:24} crops unlike {row['crops_unlike']:6.1%}, pairs withheld "
                 f"{row['pairs_withheld']:6.1%}, all together: "
@@ -130,7 +132,7 @@ def main() -> None:
             )
     if options.json:
         command = "python -m benchmarks.unlike --drawn RUN WORLD --other WORLD2 --real RUN ROOT"
-        options.json.write_text(json.dumps({**about(command), **found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**about(command), **record}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

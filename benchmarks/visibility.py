@@ -73,13 +73,13 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
     for rule, options in RULES:
         add("learned", rule, described(options))
 
-    def told(samples: Any) -> Embeddings:
+    def embedded(samples: Any) -> Embeddings:
         e = extract(model.method, samples, model.recipe.size)
         exact = e.visibility.clone()
         exact[:, -K:] = exact_visibilities(samples, K, labels)
         return replace(e, visibility=exact)
 
-    add("learned", "exact bits", embed_benchmark(benchmark, told))
+    add("learned", "exact bits", embed_benchmark(benchmark, embedded))
     exact = {"attention": "given", "visibility": "threshold"}
     add("exact", "all parts", described(exact | {"visibility": "none"}, labels))
     add("exact", "exact bits", described(exact | {"visible_above": 0.0}, labels))
