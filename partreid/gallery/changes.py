@@ -17,8 +17,8 @@ _KEPT = 8  # entries of a memo
 class Changes:
     """Since a version of the crops.
 
-    version: as they are now. crops: how many there are. gone: int64 [n], ids of those removed since;
-    None where that is not listed any more, so that all must be read anew.
+    version: as they are now. crops: how many there are. gone: int64 [n], ids of those removed
+    since; None where that is not listed any more, so that all must be read anew.
     """
 
     version: int
@@ -46,7 +46,9 @@ class Memo:
     def get(
         self, table: Table, version: int, key: Hashable, make: Callable[[], Any], growth: float
     ) -> Any:
-        """See :meth:`partreid.gallery.Gallery.memo`; inside a transaction that sees this version."""
+        """See :meth:`partreid.gallery.Gallery.memo`; inside a transaction that sees this
+        version.
+        """
         made, value = self._kept.pop(key, (Changes(NEVER, 0, None), None))
         now = made if made.version == version else since(table, made.version)
         if now is not made and (

@@ -21,27 +21,27 @@ _CLOSE = 1e-9  # of an allowance: sums in another order
 
 def faults(table: Table, bound: Bound, progress: Callable[..., None]) -> list[str]:
     """A sentence for each fault of a gallery, inside a transaction that sees one version of it."""
-    found = _columns(table, bound)
-    if found:
-        return found  # rows of another shape cannot be read
+    problems = _columns(table, bound)
+    if problems:
+        return problems  # rows of another shape cannot be read
     total = int(table.rows("SELECT crops FROM gallery")[0][0])
     last, seen, wrong = 0, 0, 0
     # one bytea for all parts: 4 bytes of length before the numbers of each
     halves = " || ".join(f"halfvec_send(p{m})" for m in range(len(table.names)))
     shown = ", ".join(f"v{m}" for m in range(len(table.names)))
     while rows := table.rows(
-        f"SELECT id, vectors, visibility, slack, {halves}, {shown} FROM crops WHERE id > %s ORDER BY "
-        "id LIMIT %s",
+        f"SELECT id, vectors, visibility, slack, {halves}, {shown} FROM crops "
+        "WHERE id > %s ORDER BY id LIMIT %s",
         (last, _AT_ONCE),
     ):
         for number, why in _rows(table, rows):
             wrong += 1
             if wrong <= _MOST:
-                found.append(f"crop {number}: {why}")
+                problems.append(f"crop {number}: {why}")
         last, seen = rows[-1][0], seen + len(rows)
         progress(seen, total)
     if wrong > _MOST:
-        found.append(f"and {wrong - _MOST} more crops")
+        problems.append(f"and {wrong - _MOST} more crops")
     if shares.addresses(table.connection):  # no index sees all servers
         for what in ("id", "digest"):
             twice = table.rows(
@@ -49,29 +49,29 @@ def faults(table: Table, bound: Bound, progress: Callable[..., None]) -> list[st
                 f"{what} HAVING count(*) > 1) AS twice"
             )[0][0]
             if twice:
-                found.append(f"{twice} crops have the {what} of another one")
+                problems.append(f"{twice} crops have the {what} of another one")
     if seen != total:
-        found.append(f"the gallery counts {total} crops and holds {seen}")
+        problems.append(f"the gallery counts {total} crops and holds {seen}")
     lost = table.rows("SELECT count(*) FROM likeness WHERE crop NOT IN (SELECT id FROM crops)")[0][
         0
     ]
     if lost:
-        found.append(f"{lost} scores of likeness belong to no crop")
+        problems.append(f"{lost} scores of likeness belong to no crop")
     gone = forgotten_since(table.connection)
     if gone:
         salt = salt_of(table.connection)
         people = table.rows("SELECT DISTINCT person FROM crops WHERE person IS NOT NULL")
         back = sum(digest(salt, row[0]) in gone for row in people)
         if back:
-            found.append(f"{back} people who were forgotten are in the gallery")
-    return found + _indexes(table)
+            problems.append(f"{back} people who were forgotten are in the gallery")
+    return problems + _indexes(table)
 
 
 def _columns(table: Table, bound: Bound) -> list[str]:
     have = dict(
         table.rows(
-            "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid "
-            "= 'crops'::regclass AND attnum > 0 AND NOT attisdropped"
+            "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute "
+            "WHERE attrelid = 'crops'::regclass AND attnum > 0 AND NOT attisdropped"
         )
     )
     wanted = {f"p{m}": f"halfvec({bound.width})" for m in range(len(bound.names))}
@@ -86,13 +86,16 @@ def _columns(table: Table, bound: Bound) -> list[str]:
 
 def _rows(table: Table, rows: list[Any]) -> list[tuple[int, str]]:
     parts, width = len(table.names), table.width
-    found: list[tuple[int, str]] = []
+    problems: list[tuple[int, str]] = []
     for row in rows:
-        for what, at, size in (("vectors", 1, 4 * parts * width), ("visibilities", 2, 4 * parts)):
-            if len(row[at]) != size:
-                found.append((row[0], f"its {what} have {len(row[at])} bytes, not {size}"))
-    if found:
-        return found
+        for what, column, size in (
+            ("vectors", 1, 4 * parts * width),
+            ("visibilities", 2, 4 * parts),
+        ):
+            if len(row[column]) != size:
+                problems.append((row[0], f"its {what} have {len(row[column])} bytes, not {size}"))
+    if problems:
+        return problems
     try:
         e = decode([r[1] for r in rows], [r[2] for r in rows], table.names, width)
         e.require_visibilities()
@@ -109,14 +112,14 @@ def _rows(table: Table, rows: list[Any]) -> list[tuple[int, str]]:
     allowed = np.isclose(np.array([r[3] for r in rows]), lost, rtol=_CLOSE, atol=0)
     for i, row in enumerate(rows):
         if not good[i]:
-            found.append((row[0], "its vectors are no numbers that a gallery keeps"))
+            problems.append((row[0], "its vectors are no numbers that a gallery keeps"))
         elif not same[i]:
-            found.append((row[0], "half precision and float32 do not agree"))
+            problems.append((row[0], "half precision and float32 do not agree"))
         elif not as_seen[i]:
-            found.append((row[0], "its visibilities stand there twice and differ"))
+            problems.append((row[0], "its visibilities stand there twice and differ"))
         elif not allowed[i]:
-            found.append((row[0], "the allowance for rounding is not that of its vectors"))
-    return found
+            problems.append((row[0], "the allowance for rounding is not that of its vectors"))
+    return problems
 
 
 def _indexes(table: Table) -> list[str]:
@@ -125,16 +128,16 @@ def _indexes(table: Table) -> list[str]:
 
     if not table.rows("SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'")[0][0]:
         return []
-    found: list[str] = []
+    problems: list[str] = []
     for name, oid in table.rows(
-        "SELECT c.relname::text, c.oid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN "
-        "pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'partreid' ORDER BY 1"
+        "SELECT c.relname::text, c.oid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'partreid' ORDER BY 1"
     ):
         try:
             with table.connection.transaction():
                 table.connection.execute("SELECT bt_index_check(%s::oid::regclass, true)", (oid,))
         except psycopg.errors.InsufficientPrivilege:
-            return found
+            return problems
         except psycopg.Error as error:
-            found.append(f"the index {name}: {error.diag.message_primary}")
-    return found
+            problems.append(f"the index {name}: {error.diag.message_primary}")
+    return problems

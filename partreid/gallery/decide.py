@@ -1,7 +1,7 @@
 """What a calibration says about the answers of a gallery, and why.
 
-Whether its crops are like those of the calibration is asked of every crop, once: the scores are kept
-in a table of their own until another calibration comes.
+Whether its crops are like those of the calibration is asked of every crop, once: the scores are
+kept in a table of their own until another calibration comes.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ def decide(
     gallery: Gallery,
     model: Model,
     query: SavedEmbeddings,
-    found: Sequence[Sequence[Found]],
+    results: Sequence[Sequence[Found]],
     prior: float = 0.5,
 ) -> Answers:
     """Evidence and decisions for what :meth:`Gallery.search` found.
@@ -61,7 +61,7 @@ def decide(
         gallery: Where it was found.
         model: The gallery's model, with its calibration.
         query: The queries that were asked.
-        found: What was found for each.
+        results: What was found for each.
         prior: In (0, 1), how likely one person was beforehand; moves the probability, never the
             decision.
 
@@ -81,14 +81,14 @@ def decide(
     calibration = model.calibration
     if calibration is None:
         with gallery.snapshot():
-            return Answers(_hits(gallery, None, query, found, prior), [None] * len(query), None)
+            return Answers(_hits(gallery, None, query, results, prior), [None] * len(query), None)
     # New crops are scored before the snapshot, in which nothing can be written.
     mark, likeness = _mark(calibration), calibration.likeness
     if likeness is None:
-        ids, scores, asked = np.empty(0, np.int64), np.empty(0), np.zeros(len(query))
+        ids, scores, query_scores = np.empty(0, np.int64), np.empty(0), np.zeros(len(query))
     else:
         ids, scores = gallery.likeness(mark, lambda crops: _scores(likeness, crops))
-        asked = _scores(likeness, query)
+        query_scores = _scores(likeness, query)
     odd = set(ids[scores > 1].tolist())
     with gallery.snapshot():
         crowd = gallery.memo(
@@ -98,8 +98,8 @@ def decide(
         )
         run = "RUN" if model.run is None else str(model.run)
         apart = partial(crowd.unlike, query.embeddings)
-        doubt = weighed(calibration, apart, (asked, scores), run)
-        hits = _hits(gallery, calibration, query, found, prior, doubt, odd)
+        doubt = weighed(calibration, apart, (query_scores, scores), run)
+        hits = _hits(gallery, calibration, query, results, prior, doubt, odd)
         if doubt.every is not None:
             return Answers(hits, [None] * len(query), doubt)
         return Answers(hits, _called(gallery, calibration, query, doubt, odd), doubt)
@@ -109,7 +109,7 @@ def _hits(
     gallery: Gallery,
     calibration: Calibration | None,
     query: SavedEmbeddings,
-    found: Sequence[Sequence[Found]],
+    results: Sequence[Sequence[Found]],
     prior: float,
     doubt: Doubt | None = None,
     odd: AbstractSet[int] = frozenset(),
@@ -117,11 +117,11 @@ def _hits(
     """Evidence and decision about each crop that was found; ``odd``: ids of those that are unlike
     the calibration's.
     """
-    ids = list(dict.fromkeys(hit.id for hits in found for hit in hits))
-    e, at = gallery.embeddings(ids), {number: i for i, number in enumerate(ids)}
+    ids = list(dict.fromkeys(hit.id for hits in results for hit in hits))
+    e, index = gallery.embeddings(ids), {number: i for i, number in enumerate(ids)}
     answers = []
-    for i, hits in enumerate(found):
-        rows = [at[hit.id] for hit in hits]
+    for i, hits in enumerate(results):
+        rows = [index[hit.id] for hit in hits]
         reasons = explain_pairs(gallery.distance, query.embeddings, e, [i] * len(rows), rows)
         answers.append(
             [

@@ -101,10 +101,10 @@ def _digest(crops: Sequence[Path] | SavedEmbeddings, path: Path | None, i: int) 
     if path is not None:
         try:
             with path.open("rb") as file:
-                found = hashlib.sha256()
+                hasher = hashlib.sha256()
                 while piece := file.read(_PIECE):
-                    found.update(piece)
-            return found.digest()
+                    hasher.update(piece)
+            return hasher.digest()
         except OSError as error:
             if not isinstance(crops, SavedEmbeddings):
                 raise DataError(f"{path} cannot be read ({error.strerror})") from None

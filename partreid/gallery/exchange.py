@@ -113,7 +113,7 @@ def _twice() -> DataError:
 def read(table: Table, size: int) -> Iterator[tuple[list[Row], Embeddings]]:
     """All crops in the order of their ids, ``size`` at a time."""
     last = -(2**63)
-    while found := table.rows(
+    while batch := table.rows(
         "SELECT id, camera, time, person, source, digest, looks, thumbnail, enrolled, vectors, "
         "visibility FROM crops WHERE id > %s ORDER BY id LIMIT %s",
         (last, size),
@@ -128,10 +128,10 @@ def read(table: Table, size: int) -> Iterator[tuple[list[Row], Embeddings]]:
                 None if r[7] is None else bytes(r[7]),
                 r[8],
             )
-            for r in found
+            for r in batch
         ]
-        yield rows, decode([r[9] for r in found], [r[10] for r in found], table.names, table.width)
-        last = found[-1][0]
+        yield rows, decode([r[9] for r in batch], [r[10] for r in batch], table.names, table.width)
+        last = batch[-1][0]
 
 
 def export(
@@ -191,15 +191,15 @@ def import_(table: Table, bound: Bound, folder: Path, progress: Callable[..., No
         saved, rows = _read(folder / _shard(i), bound, size)
         there = known_digests(table, [row.digest for row in rows if row.digest is not None])
         chosen: list[int] = []
-        for at, row in enumerate(rows):
+        for position, row in enumerate(rows):
             person = row.enrolled.person
             if person is not None and forget.digest(salt, person) in gone:
                 forgotten += 1
             elif row.digest in there:
                 known += 1
             else:
-                chosen.append(at)
-        kept = [rows[at] for at in chosen]
+                chosen.append(position)
+        kept = [rows[position] for position in chosen]
         if not empty:
             ids = next_ids(connection, len(kept))
             kept = [replace(row, id=n) for row, n in zip(kept, ids, strict=True)]
@@ -236,10 +236,10 @@ def _shard(i: int) -> str:
 def _alike(rows: Sequence[Row]) -> Iterator[slice]:
     """Runs of rows that all have looks, or none of them: a file has them for all its crops."""
     start = 0
-    for at in range(1, len(rows) + 1):
-        if at == len(rows) or (rows[at].looks is None) != (rows[start].looks is None):
-            yield slice(start, at)
-            start = at
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or (rows[end].looks is None) != (rows[start].looks is None):
+            yield slice(start, end)
+            start = end
 
 
 def _write(
@@ -314,7 +314,8 @@ def _take_over(connection: Any, index: dict[str, Any]) -> None:
     connection.execute("UPDATE gallery SET salt = %s", (salt,))
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO journal (reason, person, crops, thumbnails, at) VALUES (%s, %s, %s, %s, %s)",
+            "INSERT INTO journal (reason, person, crops, thumbnails, at) "
+            "VALUES (%s, %s, %s, %s, %s)",
             entries,
         )
 

@@ -60,7 +60,7 @@ def forgotten_since(connection: Any) -> dict[bytes, datetime]:
         "SELECT DISTINCT ON (person) person, reason, at FROM journal WHERE person IS NOT NULL "
         "ORDER BY person, id DESC"
     ).fetchall()
-    return {bytes(person): at for person, reason, at in rows if reason == PERSON}
+    return {bytes(person): moment for person, reason, moment in rows if reason == PERSON}
 
 
 def remove(
@@ -89,12 +89,12 @@ def write(
     connection: Any, reason: str, person: bytes | None, crops: int, thumbnails: int
 ) -> Forgotten:
     """A new entry of the journal."""
-    at = connection.execute(
+    moment = connection.execute(
         "INSERT INTO journal (reason, person, crops, thumbnails) VALUES (%s, %s, %s, %s) "
         "RETURNING at",
         (reason, person, crops, thumbnails),
     ).fetchone()[0]
-    return Forgotten(None if person is None else person.hex(), crops, thumbnails, at, reason)
+    return Forgotten(None if person is None else person.hex(), crops, thumbnails, moment, reason)
 
 
 def change(connection: Any) -> int:
@@ -114,11 +114,12 @@ def person(connection: Any, name: str) -> Forgotten:
         one = digest(salt_of(connection), name)
         done = remove(connection, "person = %s", (name,), PERSON, one)
         if done is None:
-            at = forgotten_since(connection).get(one)
+            moment = forgotten_since(connection).get(one)
             raise DataError(
-                f"nobody in this gallery is called '{name}'; see its people with partreid gallery info"
-                if at is None
-                else f"'{name}' was forgotten on {at:%Y-%m-%d} already, and no crop came since"
+                f"nobody in this gallery is called '{name}'; see its people with "
+                "partreid gallery info"
+                if moment is None
+                else f"'{name}' was forgotten on {moment:%Y-%m-%d} already, and no crop came since"
             )
         return done
 
@@ -132,8 +133,8 @@ def purge(connection: Any, folder: Path | None) -> tuple[str, ...]:
         Sentences about what only others can do: end a transaction, or administer the server.
     """
     others = shares.addresses(connection)
-    own = [table for table in TABLES if not (others and table == "crops")]
-    left = _write_anew(connection, own)
+    tables = [table for table in TABLES if not (others and table == "crops")]
+    left = _write_anew(connection, tables)
     with connection.transaction():
         connection.execute("UPDATE gallery SET version = version + 1, floor = version + 1")
         connection.execute("DELETE FROM removed")  # numbers only
@@ -155,15 +156,15 @@ def _counted(connection: Any) -> list[str]:
     """Servers commit one after the other: where the gallery's own fell in between, it counts other
     crops than the shares hold.
     """
-    said, held = connection.execute(
+    count, held = connection.execute(
         "SELECT crops, (SELECT count(*) FROM crops) FROM gallery"
     ).fetchone()
-    if said == held:
+    if count == held:
         return []
     connection.execute("UPDATE gallery SET crops = %s", (held,))
     return [
-        f"the gallery counted {said} crops and its servers hold {held}, as one of them went away in "
-        "the middle of a change; it counts these now: see that they are what should be there"
+        f"the gallery counted {count} crops and its servers hold {held}, as one of them went away "
+        "in the middle of a change; it counts these now: see that they are what should be there"
     ]
 
 
@@ -202,8 +203,8 @@ def _let_go(connection: Any) -> list[str]:
 
 
 _WATCHED = (
-    "another program has had a transaction open since before, which keeps removed rows alive: end it "
-    "and purge again"
+    "another program has had a transaction open since before, which keeps removed rows alive: end "
+    "it and purge again"
 )
 
 
@@ -212,9 +213,9 @@ def _alone(connection: Any) -> bool:
     until = time.monotonic() + _PATIENCE
     while True:
         others = connection.execute(
-            "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> "
-            "pg_backend_pid() AND backend_type = 'client backend' AND datname = current_database()) "
-            "+ (SELECT count(*) FROM pg_prepared_xacts)"
+            "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid "
+            "<> pg_backend_pid() AND backend_type = 'client backend' AND datname = "
+            "current_database()) + (SELECT count(*) FROM pg_prepared_xacts)"
         ).fetchone()[0]
         if not others:
             return True
@@ -232,7 +233,7 @@ def _kept_elsewhere(connection: Any) -> list[str]:
         ).fetchall()
     )
     slots = connection.execute("SELECT count(*) FROM pg_replication_slots").fetchone()[0]
-    said = {
+    sentences = {
         "write-ahead files are kept for later use with what stands in them: have wal_recycle = off "
         "set, or wait until they are overwritten": settings.get("wal_recycle") == "on",
         "write-ahead files are archived: have those of before now removed from the archive": (
@@ -243,4 +244,4 @@ def _kept_elsewhere(connection: Any) -> list[str]:
         ),
         "backups, replicas and the server's own log are out of reach from here": True,
     }
-    return [sentence for sentence, holds in said.items() if holds]
+    return [sentence for sentence, holds in sentences.items() if holds]

@@ -4,8 +4,8 @@ Blocks of rows are read once and prepared as :class:`partreid.distance.PreparedG
 says what has changed since, and only the blocks that it concerns are read again. Products of
 float32 matrices choose the candidates, with an allowance for all that rounding can do to them;
 differences of the same vectors in float64 leave few of these, or are all that is needed where few
-rows pass the filters; and what is left is scored from the table in float64: the answers are those of
-SQL.
+rows pass the filters; and what is left is scored from the table in float64: the answers are those
+of SQL.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ Rows = NDArray[np.int64]  # places in all blocks, one after the other
 class Block:
     """Rows with ids of low <= id <= high: all there are.
 
-    ids, cameras, times (microseconds): int64 [n]. people: n names. longest: norm of a vector. faint:
-    whether a visibility or a vector is too small or too large for products in float32.
+    ids, cameras, times (microseconds): int64 [n]. people: n names. longest: norm of a vector.
+    faint: whether a visibility or a vector is too small or too large for products in float32.
     """
 
     low: int
@@ -61,8 +61,8 @@ class Block:
             good &= self.cameras != _UNKNOWN
         for limit, is_first in ((filters.since, True), (filters.until, False)):
             if limit is not None:
-                at = _micro(limit)
-                good &= (self.times >= at) if is_first else (self.times < at)
+                moment = _micro(limit)
+                good &= (self.times >= moment) if is_first else (self.times < moment)
                 good &= self.times != _UNKNOWN
         if filters.person is not None:
             good &= self.people == filters.person
@@ -85,7 +85,9 @@ class Hot:
         return sum(len(block.ids) for block in self.blocks)
 
     def refresh(self, table: Table, version: int) -> None:
-        """Take over what has changed up to ``version``, inside a transaction that sees just that."""
+        """Take over what has changed up to ``version``, inside a transaction that sees just
+        that.
+        """
         if version == self.version:
             return
         gone = changes.since(table, self.version).gone
@@ -103,7 +105,8 @@ class Hot:
         after = max((block.high for block in self.blocks), default=0)
         while True:
             high = table.rows(
-                "SELECT max(id) FROM (SELECT id FROM crops WHERE id > %s ORDER BY id LIMIT %s) AS next",
+                "SELECT max(id) FROM (SELECT id FROM crops WHERE id > %s ORDER BY id LIMIT %s) "
+                "AS next",
                 (after, BLOCK),
             )[0][0]
             if high is None:
@@ -118,15 +121,15 @@ class Hot:
         if sum(len(block.ids) < BLOCK // 2 for block in self.blocks) <= _SMALL:
             return
         joined: list[Block] = []
-        at = 0
-        while at < len(self.blocks):
-            end, count = at + 1, len(self.blocks[at].ids)
+        start = 0
+        while start < len(self.blocks):
+            end, count = start + 1, len(self.blocks[start].ids)
             while end < len(self.blocks) and count + len(self.blocks[end].ids) <= BLOCK:
                 count += len(self.blocks[end].ids)
                 end += 1
-            first, last = self.blocks[at], self.blocks[end - 1]
-            joined.append(first if end == at + 1 else _read(table, first.low, last.high))
-            at = end
+            first, last = self.blocks[start], self.blocks[end - 1]
+            joined.append(first if end == start + 1 else _read(table, first.low, last.high))
+            start = end
         self.blocks = joined
 
     def nearest(
@@ -170,8 +173,8 @@ class Hot:
         near: NDArray[np.float64],
         off: float,
     ) -> list[Found] | None:
-        """The nearest of some rows whose distances are known but for ``off``: those among which they
-        must be are scored from the table.
+        """The nearest of some rows whose distances are known but for ``off``: those among which
+        they must be are scored from the table.
         """
         finite = np.isfinite(near)
         if finite.sum() < top:  # all that share a part, then the first of the others
@@ -230,8 +233,8 @@ class Hot:
         near, start, off = np.empty(len(rows)), 0, 0.0
         for block in self.blocks:
             mine = np.flatnonzero((rows >= start) & (rows < start + len(block.ids)))
-            for at in range(0, len(mine), _AT_ONCE):
-                some = mine[at : at + _AT_ONCE]
+            for offset in range(0, len(mine), _AT_ONCE):
+                some = mine[offset : offset + _AT_ONCE]
                 near[some] = block.prepared.closely(q, torch.from_numpy(rows[some] - start)).numpy()
             if len(mine):
                 off = max(off, scaling(block.prepared.distance, q, block.longest))
@@ -268,8 +271,8 @@ def scaling(distance: PartDistance, q: Embeddings, longest: float) -> float:
 
 def _read(table: Table, low: int, high: int) -> Block:
     rows = table.rows(
-        "SELECT id, camera, time, person, vectors, visibility FROM crops WHERE id BETWEEN %s AND %s "
-        "ORDER BY id",
+        "SELECT id, camera, time, person, vectors, visibility FROM crops "
+        "WHERE id BETWEEN %s AND %s ORDER BY id",
         (low, high),
     )
     e = decode([row[4] for row in rows], [row[5] for row in rows], table.names, table.width)

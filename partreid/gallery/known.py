@@ -34,19 +34,19 @@ def read_table(file: Path) -> dict[str, Enrolled]:
         DataError: It cannot be read, or names the line that is wrong.
     """
     lines = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
-    found: dict[str, Enrolled] = {}
+    records: dict[str, Enrolled] = {}
     for number, (name, camera, time, person) in lines:
         where = f"{file.name}, line {number}"
         if not name:
             raise DataError(f"{where}: file is empty; fill it in or take the line out")
         path = abspath(file.parent / name.replace("\\", "/"))
-        if path in found:
+        if path in records:
             raise DataError(f"{where}: {brief(name)} stands there twice; take one line out")
         try:
-            found[path] = Enrolled(_camera(camera), as_time(time), person or None)
+            records[path] = Enrolled(_camera(camera), as_time(time), person or None)
         except PartReidError as error:
             raise DataError(f"{where}: {error}") from None
-    return found
+    return records
 
 
 @door
@@ -56,19 +56,19 @@ def from_market_names(paths: Sequence[Path | None]) -> list[Enrolled]:
     Raises:
         DataError: A crop has another name, or none.
     """
-    found = []
+    records = []
     for path in paths:
         match = None if path is None else _MARKET.match(path.name)
         if match is None:
             raise DataError(
-                f"{'a crop without a file' if path is None else path} is not named as in Market-1501 "
-                "(0002_c1s1_000451_03.jpg); say what is known in a table, see: partreid gallery add "
-                "--help"
+                f"{'a crop without a file' if path is None else path} is not named as in "
+                "Market-1501 (0002_c1s1_000451_03.jpg); say what is known in a table, see: "
+                "partreid gallery add --help"
             )
-        found.append(
+        records.append(
             Enrolled(int(match[2]), None, None if match[1] in ("-1", "0000") else match[1])
         )
-    return found
+    return records
 
 
 @door
@@ -104,10 +104,10 @@ def _csv(file: Path) -> Iterable[tuple[int, Sequence[str]]]:
     first = text[: text.find("\n") + 1] or text
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
     try:
-        at = _places(file, next(reader, []))
+        places = _places(file, next(reader, []))
         for fields in reader:
             if any(fields):
-                cells = [fields[i].strip() if 0 <= i < len(fields) else "" for i in at]
+                cells = [fields[i].strip() if 0 <= i < len(fields) else "" for i in places]
                 yield reader.line_num, cells
     except csv.Error as error:
         raise DataError(f"{file} is not a table ({error}); save it as CSV with UTF-8") from None
@@ -115,12 +115,12 @@ def _csv(file: Path) -> Iterable[tuple[int, Sequence[str]]]:
 
 def _parquet(file: Path) -> Iterable[tuple[int, Sequence[str]]]:
     needed("pyarrow", "parquet", f"reading {file.name} (a .csv needs nothing)")
-    said = read_apart("parquet", file, *COLUMNS, remedy="write it again")
-    at = _places(file, next(said))
+    pieces = read_apart("parquet", file, *COLUMNS, remedy="write it again")
+    places = _places(file, next(pieces))
     # the columns come in our order, without those that are not there
-    there = [k for k, i in enumerate(at) if i >= 0]
+    there = [k for k, i in enumerate(places) if i >= 0]
     number = 0
-    for rows in said:
+    for rows in pieces:
         for row in rows:
             number += 1
             cells = [""] * len(COLUMNS)

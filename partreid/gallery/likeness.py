@@ -17,8 +17,8 @@ def unscored(table: Table, mark: str, after: int) -> list[int]:
     with table.connection.transaction():
         _hold(table, mark)
         rows = table.rows(
-            "SELECT id, looks IS NULL FROM crops WHERE id > %s AND NOT EXISTS (SELECT FROM likeness "
-            "WHERE crop = id) ORDER BY id LIMIT %s",
+            "SELECT id, looks IS NULL FROM crops WHERE id > %s AND NOT EXISTS (SELECT FROM "
+            "likeness WHERE crop = id) ORDER BY id LIMIT %s",
             (after, _AT_ONCE),
         )
     return [number for number, blind in rows if blind == rows[0][1]]

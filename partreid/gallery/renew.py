@@ -45,8 +45,8 @@ def reembed(
             for number, path in missing[:_NAMED]
         )
         raise DataError(
-            f"{len(missing)} crops have no file to embed anew, first {first}; put the files back, or "
-            "say drop_missing=True to remove these crops"
+            f"{len(missing)} crops have no file to embed anew, first {first}; put the files back, "
+            "or say drop_missing=True to remove these crops"
         )
     if missing:
         gone = [number for number, _ in missing]
@@ -75,21 +75,22 @@ def reembed(
 
 
 def _missing(table: Table) -> list[tuple[int, Path | None]]:
-    found = []
+    missing = []
     with table.connection.cursor(
         name="sources"
     ) as cursor:  # as many lines as crops, not all at once
         for number, source in cursor.execute("SELECT id, source FROM crops ORDER BY id"):
             path = None if source is None else Path(source)
             if path is None or not path.is_file():
-                found.append((number, path))
-    return found
+                missing.append((number, path))
+    return missing
 
 
 def _swap(connection: Any) -> None:
     connection.execute("DROP TABLE crops")
     connection.execute("ALTER TABLE renewed RENAME TO crops")
     for (name,) in connection.execute(
-        "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'partreid' AND tablename = 'crops'"
+        "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'partreid' "
+        "AND tablename = 'crops'"
     ).fetchall():
         connection.execute(f'ALTER INDEX "{name}" RENAME TO "{name.replace("renewed", "crops")}"')

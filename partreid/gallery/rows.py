@@ -40,7 +40,8 @@ class Enrolled:
         ArgumentError: The name is empty, or too long.
 
     Examples:
-        >>> Enrolled(camera=2, time=datetime(2026, 3, 1, 12, tzinfo=timezone.utc), person="anna").camera
+        >>> noon = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+        >>> Enrolled(camera=2, time=noon, person="anna").camera
         2
     """
 
@@ -169,8 +170,8 @@ def columns(parts: int) -> str:
     """Names of the columns, in the order of :func:`encode`."""
     halves = ", ".join(f"p{m}, v{m}" for m in range(parts))
     return (
-        "id, camera, time, person, source, digest, vectors, visibility, looks, thumbnail, enrolled, "
-        f"slack, {halves}"
+        "id, camera, time, person, source, digest, vectors, visibility, looks, thumbnail, "
+        f"enrolled, slack, {halves}"
     )
 
 
@@ -191,8 +192,8 @@ def encode(
     visibilities as bytes, and half precision for each part.
     """
     yield _START
-    for at in range(0, len(rows), size):
-        some = slice(at, at + size)
+    for start in range(0, len(rows), size):
+        some = slice(start, start + size)
         yield b"".join(_fields(distance, e.rows(some), rows[some]))
     yield _END
 

@@ -23,8 +23,8 @@ _LOCK = 7133041  # one process makes the tables, the others wait
 class Bound:
     """What must be equal for a distance to mean anything.
 
-    weights: SHA-256 of the model's weights. digest: of its recipe. distance: how it compares. names:
-    of the M embeddings. width: D.
+    weights: SHA-256 of the model's weights. digest: of its recipe. distance: how it compares.
+    names: of the M embeddings. width: D.
     """
 
     weights: str
@@ -91,8 +91,8 @@ def named(like: SavedEmbeddings | Model) -> str:
 def opened(
     connection: Any, like: SavedEmbeddings | Model | None, on: Sequence[str] = ()
 ) -> tuple[Bound, str]:
-    """What the gallery of a database is bound to, and its recipe's name; its tables are made first if
-    there are none and ``like`` says for which model: those of crops in the databases ``on``.
+    """What the gallery of a database is bound to, and its recipe's name; its tables are made first
+    if there are none and ``like`` says for which model: those of crops in the databases ``on``.
     """
     import psycopg
 
@@ -149,9 +149,9 @@ _LASTING = (  # tables that do not depend on the model
     "CREATE SCHEMA IF NOT EXISTS partreid",
     # version: of the crops, raised by every change; what was removed up to floor is not listed any
     # more. crops: how many there are. scored_by: the calibration whose scores likeness holds.
-    "CREATE TABLE partreid.gallery (format int NOT NULL, bound text NOT NULL, recipe text NOT NULL, "
-    "salt bytea NOT NULL, version bigint NOT NULL DEFAULT 0, floor bigint NOT NULL DEFAULT 0, "
-    "crops bigint NOT NULL DEFAULT 0, scored_by text)",
+    "CREATE TABLE partreid.gallery (format int NOT NULL, bound text NOT NULL, recipe text NOT "
+    "NULL, salt bytea NOT NULL, version bigint NOT NULL DEFAULT 0, floor bigint NOT NULL DEFAULT "
+    "0, crops bigint NOT NULL DEFAULT 0, scored_by text)",
     # person: a salted digest, never a name
     "CREATE TABLE partreid.journal (id bigserial PRIMARY KEY, reason text NOT NULL, person bytea, "
     "crops bigint NOT NULL, thumbnails bigint NOT NULL, at timestamptz NOT NULL DEFAULT now())",

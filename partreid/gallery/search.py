@@ -39,9 +39,9 @@ class Table:
         limit = 2 * top + 32
         while True:
             rows = self.rows(
-                f"SELECT {FOUND}, vectors, visibility, bound FROM crops JOIN (SELECT id, {bound} AS "
-                f"bound FROM crops WHERE {filters.where} ORDER BY bound, id LIMIT %(limit)s) AS near "
-                "USING (id) ORDER BY bound, id",
+                f"SELECT {FOUND}, vectors, visibility, bound FROM crops JOIN (SELECT id, {bound} "
+                f"AS bound FROM crops WHERE {filters.where} ORDER BY bound, id LIMIT %(limit)s) AS "
+                "near USING (id) ORDER BY bound, id",
                 {**values, "limit": limit},
             )
             hits = self.scored(q, rows)[:top]
@@ -64,12 +64,12 @@ class Table:
     def scored_ids(self, q: Embeddings, ids: Sequence[int]) -> list[Found]:
         """Crops of these ids with their distances to one query, nearest first."""
         hits: list[Found] = []
-        for at in range(0, len(ids), _AT_ONCE):
+        for start in range(0, len(ids), _AT_ONCE):
             hits += self.scored(
                 q,
                 self.rows(
                     f"SELECT {FOUND}, vectors, visibility FROM crops WHERE id = ANY(%s)",
-                    (list(ids[at : at + _AT_ONCE]),),
+                    (list(ids[start : start + _AT_ONCE]),),
                 ),
             )
         return sorted(hits, key=_order)

@@ -88,12 +88,13 @@ def server_errors(what: str = "the gallery") -> Iterator[None]:
     except psycopg.Error as error:
         if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "57P")[:3] in _GONE:
             raise DataError(
-                f"the server of {what} went away ({type(error).__name__}); see that it runs and open "
-                "the gallery again: all that was acknowledged is kept, the last call may be or not"
+                f"the server of {what} went away ({type(error).__name__}); see that it runs and "
+                "open the gallery again: all that was acknowledged is kept, the last call may be "
+                "or not"
             ) from None
-        said = error.diag.message_primary or type(error).__name__
+        message = error.diag.message_primary or type(error).__name__
         raise DataError(
-            f"the server of {what} refused: {said}; nothing of this call was kept"
+            f"the server of {what} refused: {message}; nothing of this call was kept"
         ) from None
 
 

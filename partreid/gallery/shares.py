@@ -1,10 +1,10 @@
 """A gallery whose crops lie on several servers, by PostgreSQL's own means.
 
 The table of crops is partitioned by the hash of the id. Each partition is a foreign table
-(postgres_fdw) that stands for the table ``partreid.share`` in a database of another server; bounds of
-distances are computed there. All else (journal, versions, scores) stays where the gallery was opened.
-Nothing above this file knows of it but what a foreign partition cannot do: be unique in a column over
-all servers, or be written anew from here.
+(postgres_fdw) that stands for the table ``partreid.share`` in a database of another server; bounds
+of distances are computed there. All else (journal, versions, scores) stays where the gallery was
+opened. Nothing above this file knows of it but what a foreign partition cannot do: be unique in a
+column over all servers, or be written anew from here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,10 +60,10 @@ def laid_out(connection: Any, on: Sequence[str], table: Sequence[str]) -> Iterat
             connection.execute("CREATE EXTENSION IF NOT EXISTS postgres_fdw")
     except psycopg.Error as error:
         raise DataError(
-            f"this server has no postgres_fdw ({type(error).__name__}), by which it reaches others, "
-            "as the one in a folder has not; take a server of your own, and have its administrator "
-            "install PostgreSQL's contributed modules and run CREATE EXTENSION postgres_fdw in this "
-            "database"
+            f"this server has no postgres_fdw ({type(error).__name__}), by which it reaches "
+            "others, as the one in a folder has not; take a server of your own, and have its "
+            "administrator install PostgreSQL's contributed modules and run CREATE EXTENSION "
+            "postgres_fdw in this database"
         ) from None
     with ExitStack() as stack:
         for number, url in enumerate(on):
@@ -103,8 +103,8 @@ def _make_share(far: Any, number: int, place: str, table: Sequence[str]) -> None
         ) from None
     if (there := _schema_of_vector(far)) != place:
         raise DataError(
-            f"pgvector lies in the schema {there} in the database of share {number}, and in {place} "
-            "where the gallery is; the names of its operators differ then: have it moved"
+            f"pgvector lies in the schema {there} in the database of share {number}, and in "
+            f"{place} where the gallery is; the names of its operators differ then: have it moved"
         )
     far.execute("CREATE SCHEMA partreid")
     for line in table:
@@ -158,19 +158,19 @@ def addresses(connection: Any) -> list[str]:
 
     rows = connection.execute(
         "SELECT s.srvoptions, u.umoptions FROM pg_foreign_table t JOIN pg_class c ON c.oid = "
-        "t.ftrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_foreign_server s ON s.oid = "
-        "t.ftserver LEFT JOIN pg_user_mappings u ON u.srvid = s.oid AND u.usename = current_user "
+        "t.ftrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_foreign_server s ON s.oid "
+        "= t.ftserver LEFT JOIN pg_user_mappings u ON u.srvid = s.oid AND u.usename = current_user "
         "WHERE n.nspname = 'partreid' ORDER BY c.relname"
     ).fetchall()
-    found = []
+    conninfos = []
     for about, who in rows:
         given = dict(one.split("=", 1) for one in (*(about or ()), *(who or ())))
-        found.append(make_conninfo("", **{k: v for k, v in given.items() if k not in _OPTIONS}))
-    return found
+        conninfos.append(make_conninfo("", **{k: v for k, v in given.items() if k not in _OPTIONS}))
+    return conninfos
 
 
 def _schema_of_vector(connection: Any) -> str:
-    found = connection.execute(
+    row = connection.execute(
         "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"
     ).fetchone()
-    return str(found[0]) if found else "none"
+    return str(row[0]) if row else "none"

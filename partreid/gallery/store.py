@@ -85,8 +85,8 @@ class Gallery(Session):
         Args:
             crops: Of the gallery's model, float32 [N, M, D].
             enrolled: What is known of them: of all the same, or N of them.
-            thumbnails: N small pictures as files (JPEG, PNG), which are kept as they are; None for a
-                crop without one.
+            thumbnails: N small pictures as files (JPEG, PNG), which are kept as they are; None for
+                a crop without one.
             digests: N digests of the pictures; no two crops of a gallery have the same. See
                 :meth:`known`.
 
@@ -148,8 +148,9 @@ class Gallery(Session):
     ) -> list[list[Found]]:
         """The nearest crops of each query, among those that pass the filters.
 
-        Ties go to the crop enrolled first; what shares no part comes last, at infinity. Who searches
-        often has the vectors in memory by and by, if the budget allows; the answers are the same.
+        Ties go to the crop enrolled first; what shares no part comes last, at infinity. Who
+        searches often has the vectors in memory by and by, if the budget allows; the answers are
+        the same.
 
         Args:
             query: Of the gallery's model, float32 [N, M, D].
@@ -254,8 +255,8 @@ class Gallery(Session):
     @door
     @alone
     def saved(self, ids: Sequence[int]) -> SavedEmbeddings:
-        """The same with files, model and looks, as ``partreid embed`` keeps them. There are looks if
-        all of these crops were enrolled with theirs.
+        """The same with files, model and looks, as ``partreid embed`` keeps them. There are looks
+        if all of these crops were enrolled with theirs.
 
         Examples:
             >>> gallery.saved([1]).paths[0].name
@@ -275,8 +276,9 @@ class Gallery(Session):
         total = self._count()
         places = np.unique(np.linspace(1, total, min(most, total)).round().astype(np.int64))
         rows = self._table.rows(
-            "SELECT vectors, visibility FROM crops JOIN (SELECT id, row_number() OVER (ORDER BY id) "
-            "AS place FROM crops) AS numbered USING (id) WHERE place = ANY(%s::bigint[]) ORDER BY id",
+            "SELECT vectors, visibility FROM crops JOIN (SELECT id, row_number() OVER (ORDER BY "
+            "id) AS place FROM crops) AS numbered USING (id) WHERE place = ANY(%s::bigint[]) "
+            "ORDER BY id",
             (places.tolist(),),
         )
         return decode([r[0] for r in rows], [r[1] for r in rows], self.names, self.width)
@@ -296,7 +298,8 @@ class Gallery(Session):
             Ids int64 [N], ascending, and scores float64 [N].
 
         Examples:
-            >>> ids, scores = gallery.likeness("norms", lambda new: new.embeddings.vectors.norm(dim=(1, 2)))
+            >>> norms = lambda new: new.embeddings.vectors.norm(dim=(1, 2))
+            >>> ids, scores = gallery.likeness("norms", norms)
             >>> ids.tolist(), scores.shape
             ([1, 2, 3, 4, 5], (5,))
         """
@@ -309,14 +312,14 @@ class Gallery(Session):
             self._require_no_snapshot()
             ids = likeness.unscored(self._table, mark, self._scores.last)
             if ids:
-                found = np.asarray(score(self._saved(ids)))
-                likeness.keep(self._table, mark, ids, found.tolist())
+                scores = np.asarray(score(self._saved(ids)))
+                likeness.keep(self._table, mark, ids, scores.tolist())
 
     @door
     @alone
     def memo(self, key: Hashable, make: Callable[[], Any], growth: float = 0.0) -> Any:
-        """What ``make`` gives, kept until the crops it was made of have changed, whoever changed them:
-        made anew once any was removed, or once they have grown by more than a share.
+        """What ``make`` gives, kept until the crops it was made of have changed, whoever changed
+        them: made anew once any was removed, or once they have grown by more than a share.
 
         Args:
             key: What it is called.
@@ -397,8 +400,8 @@ class Gallery(Session):
             if done is None or done.crops != len(wanted):
                 have = 0 if done is None else done.crops
                 raise DataError(
-                    f"the gallery has {have} of these {len(wanted)} crops; nothing was removed: give "
-                    "ids that are there"
+                    f"the gallery has {have} of these {len(wanted)} crops; nothing was removed: "
+                    "give ids that are there"
                 )
         return done
 
@@ -406,8 +409,8 @@ class Gallery(Session):
     @alone
     def forget(self, person: str) -> Forgotten:
         """Remove all crops of a person, with their thumbnails, and write that into the journal. The
-        person is not enrolled again, nor imported, see :meth:`readmit`. Traces in the server's files
-        go with :meth:`purge`.
+        person is not enrolled again, nor imported, see :meth:`readmit`. Traces in the server's
+        files go with :meth:`purge`.
 
         Raises:
             DataError: Nobody here is called that.
@@ -558,8 +561,9 @@ class Gallery(Session):
     @door
     @alone
     def verify(self, progress: Callable[..., None] | None = None) -> list[str]:
-        """Hold every row against itself: half-precision vectors against the float32 ones, visibilities,
-        allowances, counts; nobody forgotten; and the indexes, where the server has amcheck.
+        """Hold every row against itself: half-precision vectors against the float32 ones,
+        visibilities, allowances, counts; nobody forgotten; and the indexes, where the server has
+        amcheck.
 
         Args:
             progress: Called with (done, total).
@@ -669,13 +673,13 @@ class Gallery(Session):
     def _require_welcome(self, people: set[str]) -> None:
         for person in sorted(self._gone(people)):
             raise DataError(
-                f"'{person}' was forgotten and is not enrolled again; if that is wanted, say so first "
-                "with Gallery.readmit"
+                f"'{person}' was forgotten and is not enrolled again; if that is wanted, say so "
+                "first with Gallery.readmit"
             )
 
     def _keep(self, version: int) -> None:
-        """Bring the vectors in memory up to date, or there once searching in SQL has taken as long as
-        that would have.
+        """Bring the vectors in memory up to date, or there once searching in SQL has taken as long
+        as that would have.
         """
         parts = len(self.names)
         count = self._count()
@@ -711,10 +715,10 @@ class Gallery(Session):
             "SELECT id, source, vectors, visibility, looks FROM crops WHERE id = ANY(%s::bigint[])",
             (wanted,),
         )
-        at = {row[0]: row for row in rows}
-        if missing := [number for number in wanted if number not in at]:
+        by_id = {row[0]: row for row in rows}
+        if missing := [number for number in wanted if number not in by_id]:
             raise DataError(f"the gallery has no crop {missing[0]}; ids are those that add gave")
-        chosen = [at[number] for number in wanted]
+        chosen = [by_id[number] for number in wanted]
         looks = [row[4] for row in chosen]
         return SavedEmbeddings(
             decode([r[2] for r in chosen], [r[3] for r in chosen], self.names, self.width),

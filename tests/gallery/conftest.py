@@ -88,18 +88,18 @@ def empty(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[list[str]]:
-    """Addresses of three servers with postgres_fdw, which the wheel's lacks: a gallery's, and two for
-    shares of it.
+    """Addresses of three servers with postgres_fdw, which the wheel's lacks: a gallery's, and two
+    for shares of it.
     """
     pytest.importorskip("psycopg", reason=WHY)
     bin_path = _complete_server()
     with ground() as above:
         above.chmod(0o755)
-        found = [_Cluster(bin_path, above / name) for name in ("gallery", "share0", "share1")]
+        clusters = [_Cluster(bin_path, above / name) for name in ("gallery", "share0", "share1")]
         try:
-            yield [cluster.start() for cluster in found]
+            yield [cluster.start() for cluster in clusters]
         finally:
-            for cluster in found:
+            for cluster in clusters:
                 cluster.stop()
 
 

@@ -60,22 +60,22 @@ def test_a_memo_is_made_anew_when_crops_come_or_go(anywhere: Path | str) -> None
 
 
 def test_scores_are_asked_once_and_follow_what_others_change(anywhere: Path | str) -> None:
-    asked = Asked()
+    scorer = Asked()
     with open_gallery(anywhere, CROPS) as one, open_gallery(anywhere) as other:
 
         def both() -> None:
             for gallery in (one, other):
-                ids, scores = gallery.likeness("mark", asked)
+                ids, scores = gallery.likeness("mark", scorer)
                 assert (ids.tolist(), scores.tolist()) == truth(gallery)
 
         both()
         one.add(CROPS)
         both()
-        assert asked.many == [20]
+        assert scorer.many == [20]
         for _ in range(3):
             other.add(saved(DISTANCES[0], 2, 5))
             both()
-        assert asked.many == [20, 2, 2, 2]
+        assert scorer.many == [20, 2, 2, 2]
         other.remove([2, 21])
         both()
         other.purge()
@@ -83,7 +83,7 @@ def test_scores_are_asked_once_and_follow_what_others_change(anywhere: Path | st
         one.remove([26])  # the last one, whose number is not given again
         one.add(CROPS)
         both()
-        assert asked.many == [20, 2, 2, 2, 20]
+        assert scorer.many == [20, 2, 2, 2, 20]
 
 
 def test_two_calibrations_never_get_the_scores_of_each_other(anywhere: Path | str) -> None:
@@ -102,14 +102,14 @@ def test_two_calibrations_never_get_the_scores_of_each_other(anywhere: Path | st
 
 
 def test_an_import_with_numbers_given_before_is_read_anew(empty: Path, tmp_path: Path) -> None:
-    asked = Asked()
+    scorer = Asked()
     with open_gallery(empty, CROPS) as one, open_gallery(empty) as other:
         one.add(CROPS)
         one.export(tmp_path / "out")
-        one.likeness("mark", asked)
+        one.likeness("mark", scorer)
         other.remove(list(range(1, 21)))
         other.import_(tmp_path / "out")
-        ids, scores = one.likeness("mark", asked)
+        ids, scores = one.likeness("mark", scorer)
         assert (ids.tolist(), scores.tolist()) == truth(one)
 
 

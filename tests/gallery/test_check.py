@@ -36,8 +36,8 @@ def test_a_fault_is_found(empty: Path, statement: str, fault: str) -> None:
         steps: list[int] = []
         assert gallery.verify(lambda done, of: steps.append(done)) == [] and steps == [8]
         gallery._connection.execute(statement)
-        (found,) = gallery.verify()
-        assert fault in found
+        (problem,) = gallery.verify()
+        assert fault in problem
 
 
 def test_many_faults_are_counted(empty: Path) -> None:
@@ -45,8 +45,8 @@ def test_many_faults_are_counted(empty: Path) -> None:
     with open_gallery(empty, crops) as gallery:
         gallery.add(crops, Enrolled(1))
         gallery._connection.execute("UPDATE crops SET slack = 0")
-        found = gallery.verify()
-        assert len(found) == 21 and found[-1] == "and 30 more crops"
+        problems = gallery.verify()
+        assert len(problems) == 21 and problems[-1] == "and 30 more crops"
 
 
 def _digest(connection: object, person: str) -> bytes:

@@ -59,17 +59,17 @@ def kill_often(folder: Path, times: int) -> int:
     with open_gallery(folder, saved(DISTANCES[0], 1)):
         pass
     for i in range(times):
-        told = killed(folder, seed, draw.uniform(0, 1.5), bool(i % 2))
-        seed = max(told) + 2  # the one after may have been kept or not
+        acknowledged = killed(folder, seed, draw.uniform(0, 1.5), bool(i % 2))
+        seed = max(acknowledged) + 2  # the one after may have been kept or not
         with open_gallery(folder) as gallery:
-            for number, ids in told.items():
+            for number, ids in acknowledged.items():
                 crops = saved(DISTANCES[0], 1 + number % 7, number)
                 assert gallery.count(cameras=[number]) == len(crops) == len(ids)
-            hits = gallery.search(crops, 1, cameras=[number])
-            assert [found[0].id for found in hits if found[0].distance != float("inf")]
+            results = gallery.search(crops, 1, cameras=[number])
+            assert [hits[0].id for hits in results if hits[0].distance != float("inf")]
             assert gallery.embeddings(ids).vectors.equal(crops.embeddings.vectors)
             assert gallery.verify() == []
-            total += len(told)
+            total += len(acknowledged)
     get_server(folder).stop()
     return total
 

@@ -41,11 +41,11 @@ def test_recall_is_1_and_the_order_that_of_all_distances(
     with open_gallery(empty, crops, budget=0) as gallery, open_gallery(empty) as hot:
         gallery.add(crops)
         assert hot.warm()
-        for asked in (gallery, hot):
-            found = asked.search(query, TOP)
-            assert [[hit.id for hit in hits] for hits in found] == expected
+        for view in (gallery, hot):
+            results = view.search(query, TOP)
+            assert [[hit.id for hit in hits] for hits in results] == expected
         far = crops.distance(query.embeddings, crops.embeddings)  # in float32
-        for hits, row in zip(found, far):
+        for hits, row in zip(results, far):
             assert row[[hit.id - 1 for hit in hits]].tolist() == pytest.approx(
                 [hit.distance for hit in hits], abs=2e-3
             )

@@ -16,14 +16,14 @@ NOW = datetime.now(timezone.utc)
 
 def traces(folder: Path, *needles: bytes) -> list[str]:
     """Files below a folder that hold one of these byte strings."""
-    found = []
+    matches = []
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.stat().st_size:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
-                found += [
+                matches += [
                     f"{path.name}: {needle[:20]!r}" for needle in needles if m.find(needle) >= 0
                 ]
-    return found
+    return matches
 
 
 def test_after_a_purge_no_byte_of_a_forgotten_person_is_left(place: Path) -> None:
@@ -113,8 +113,8 @@ def test_a_transaction_that_sees_removed_rows_is_told_of(
             other._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             other._connection.execute("SELECT count(*) FROM pg_class")  # as a dump of all tables
             gallery.forget("anna")
-            (said,) = gallery.purge()
-            assert "another program has had a transaction open" in said
+            (sentence,) = gallery.purge()
+            assert "another program has had a transaction open" in sentence
         assert gallery.purge() == ()
 
 

@@ -54,8 +54,8 @@ def test_bounds_are_computed_where_the_rows_lie(spread: str, distance: PartDista
         plan = "\n".join(
             row[0]
             for row in gallery._connection.execute(
-                f"EXPLAIN (VERBOSE, COSTS OFF) SELECT id, {table._bound(q)} AS bound FROM crops WHERE "
-                "camera = ANY(%(cameras)s) ORDER BY bound, id LIMIT 5",
+                f"EXPLAIN (VERBOSE, COSTS OFF) SELECT id, {table._bound(q)} AS bound FROM crops "
+                "WHERE camera = ANY(%(cameras)s) ORDER BY bound, id LIMIT 5",
                 table._query(q, Filters(cameras=[1])),
             ).fetchall()
         )
@@ -120,8 +120,8 @@ def test_forgetting_reaches_the_other_servers(spread: str, servers: list[str]) -
         gallery.add(crops, Enrolled(person="Anna"), thumbnails=[b"a-picture" * 50] * 30)
         before = _sizes(servers)
         assert gallery.forget("Anna").crops == 30
-        said = gallery.purge()
-        assert {sentence.split(":")[0] for sentence in said if "share" in sentence} == {
+        sentences = gallery.purge()
+        assert {sentence.split(":")[0] for sentence in sentences if "share" in sentence} == {
             "share 0",
             "share 1",
         }
@@ -131,12 +131,12 @@ def test_forgetting_reaches_the_other_servers(spread: str, servers: list[str]) -
 
 
 def _sizes(servers: list[str]) -> list[int]:
-    found = []
+    sizes = []
     for server in servers:
         with psycopg.connect(server) as connection:
             size = "SELECT coalesce(pg_total_relation_size(to_regclass('partreid.share')), 0)"
-            found.append(connection.execute(size).fetchall()[0][0])
-    return found
+            sizes.append(connection.execute(size).fetchall()[0][0])
+    return sizes
 
 
 def test_a_share_that_is_away_is_told_and_nothing_is_half_done(

@@ -15,8 +15,8 @@ from tests.gallery.drawn import DISTANCES, brute, saved
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
 
-def ids(found: list[list[Found]]) -> list[list[int]]:
-    return [[hit.id for hit in hits] for hits in found]
+def ids(results: list[list[Found]]) -> list[list[int]]:
+    return [[hit.id for hit in hits] for hits in results]
 
 
 @pytest.mark.parametrize("soft", [True, False])
@@ -31,13 +31,13 @@ def test_a_search_gives_the_order_of_the_whole_matrix(
         assert gallery.add(crops) == list(range(1, 301)) and len(gallery) == 300
         assert not gallery.warm() and hot.warm() and hot.is_hot
         for top in (1, 10, 400):
-            found = gallery.search(query, top)
-            assert ids(found) == [row[:top] for row in expected]
-            assert hot.search(query, top) == found
+            results = gallery.search(query, top)
+            assert ids(results) == [row[:top] for row in expected]
+            assert hot.search(query, top) == results
         far = distance(query.embeddings, crops.embeddings)
-        assert found[0][0].distance == pytest.approx(float(far[0].min()), abs=2e-3)
-        limit = found[0][20].distance
-        near = [hit for hit in found[0] if hit.distance <= limit]
+        assert results[0][0].distance == pytest.approx(float(far[0].min()), abs=2e-3)
+        limit = results[0][20].distance
+        near = [hit for hit in results[0] if hit.distance <= limit]
         assert len(near) > 20 and gallery.within(query, limit)[0] == near
         assert hot.within(query, limit) == gallery.within(query, limit)
         assert not gallery.is_hot
@@ -52,10 +52,10 @@ def test_ties_go_to_the_crop_enrolled_first(anywhere: Path | str) -> None:
         gallery.add(hidden)
         gallery.add(same)
         assert hot.warm()
-        for asked in (gallery, hot):
-            assert ids(asked.search(one, 7))[0] == list(range(51, 58))
+        for view in (gallery, hot):
+            assert ids(view.search(one, 7))[0] == list(range(51, 58))
             # what shares no part comes last
-            assert ids(asked.search(one, 52))[0] == [*range(51, 101), 1, 2]
+            assert ids(view.search(one, 52))[0] == [*range(51, 101), 1, 2]
 
 
 def test_filters_are_applied_before_the_nearest_are_taken(anywhere: Path | str) -> None:
@@ -67,12 +67,12 @@ def test_filters_are_applied_before_the_nearest_are_taken(anywhere: Path | str) 
         gallery.add(saved(distance, 1, 3))  # of whom nothing is known
         later = NOON + timedelta(hours=2)
         hot.warm()
-        for asked in (gallery, hot):
-            found = asked.search(query, 99, cameras=[1], since=later)[0]
-            assert {hit.id for hit in found} == set(range(81, 121))
-            assert len(asked.search(query, 99, person="x", until=later)[0]) == 80
-            assert asked.search(query, 99, cameras=[])[0] == []
-            assert asked.count(cameras=[1, 2]) == 120 and asked.count() == 121
+        for view in (gallery, hot):
+            hits = view.search(query, 99, cameras=[1], since=later)[0]
+            assert {hit.id for hit in hits} == set(range(81, 121))
+            assert len(view.search(query, 99, person="x", until=later)[0]) == 80
+            assert view.search(query, 99, cameras=[])[0] == []
+            assert view.count(cameras=[1, 2]) == 120 and view.count() == 121
         assert gallery.get(41).enrolled == Enrolled(2, NOON + timedelta(hours=1), "x")
         assert gallery.people() == {"x": 80} and gallery.cameras() == {1: 80, 2: 40}
         with pytest.raises(DataError, match="time zone"):
@@ -96,12 +96,12 @@ def test_filtered_searches_in_memory_are_those_of_sql(
     with open_gallery(empty, crops, budget=0) as cold, open_gallery(empty) as hot:
         cold.add(crops, known)
         assert hot.warm()
-        for asked in ({}, {"cameras": [1, 4]}, {"cameras": [2], **hour}, {"person": "p1"}, hour):
+        for filters in ({}, {"cameras": [1, 4]}, {"cameras": [2], **hour}, {"person": "p1"}, hour):
             for top in (1, 8, 60, 300):
-                found = cold.search(query, top, **asked)
-                assert hot.search(query, top, **asked) == found
-            limit = found[0][len(found[0]) // 3].distance
-            assert hot.within(query, limit, **asked) == cold.within(query, limit, **asked)
+                results = cold.search(query, top, **filters)
+                assert hot.search(query, top, **filters) == results
+            limit = results[0][len(results[0]) // 3].distance
+            assert hot.within(query, limit, **filters) == cold.within(query, limit, **filters)
 
 
 def test_vectors_in_memory_follow_what_others_change(anywhere: Path | str) -> None:
@@ -137,15 +137,13 @@ def test_what_float32_cannot_tell_is_left_to_sql(empty: Path) -> None:
     crops, query = saved(DISTANCES[0], 60, 1), saved(DISTANCES[0], 3, 2)
     e = crops.embeddings
     faint = replace(crops, embeddings=Embeddings(e.vectors, e.visibility * 1e-25, e.names))
-    asked = query.embeddings
-    query = replace(
-        query, embeddings=Embeddings(asked.vectors, asked.visibility * 1e-25, asked.names)
-    )
+    q = query.embeddings
+    query = replace(query, embeddings=Embeddings(q.vectors, q.visibility * 1e-25, q.names))
     with open_gallery(empty, crops, budget=0) as cold, open_gallery(empty) as hot:
         cold.add(faint)
         assert hot.warm()
-        found = cold.search(query, 60)
-        assert hot.search(query, 60) == found and min(hits[0].distance for hits in found) < 1
+        results = cold.search(query, 60)
+        assert hot.search(query, 60) == results and min(hits[0].distance for hits in results) < 1
 
 
 @pytest.mark.parametrize("size", [1e-24, 1e24])
@@ -158,9 +156,11 @@ def test_vectors_of_any_length_are_compared_as_the_distance_says(empty: Path, si
     with open_gallery(empty, crops, budget=0) as cold, open_gallery(empty) as hot:
         cold.add(scaled)
         assert hot.warm()
-        found = cold.search(query, 60)
-        assert hot.search(query, 60) == found
-        assert ids(found) == [[row + 1 for row in rows] for rows in brute(query, scaled, range(60))]
+        results = cold.search(query, 60)
+        assert hot.search(query, 60) == results
+        assert ids(results) == [
+            [row + 1 for row in rows] for rows in brute(query, scaled, range(60))
+        ]
 
 
 def test_another_model_is_refused_and_a_gallery_reopens(anywhere: Path | str) -> None:
