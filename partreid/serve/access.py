@@ -2,8 +2,8 @@
 
 Without a key a browser on this machine is the way in for others: a page of theirs can send forms to
 127.0.0.1, and a name of theirs can be made to point there (DNS rebinding). Both say who they are,
-in ``Origin``, ``Sec-Fetch-Site`` and ``Host``. With a key neither helps them: it is no cookie, so no
-browser sends it by itself.
+in ``Origin``, ``Sec-Fetch-Site`` and ``Host``. With a key neither helps them: it is no cookie, so
+no browser sends it by itself.
 """
 
 import hmac
@@ -107,14 +107,14 @@ def read_key(file: Path | None, environment: Mapping[str, str] | None = None) ->
     if file is not None:
         key, where = read_text(file, _KEY_FILE, "file of a key").strip(), str(file)
     else:
-        found = (os.environ if environment is None else environment).get(VARIABLE)
-        if found is None:
+        value = (os.environ if environment is None else environment).get(VARIABLE)
+        if value is None:
             return None
-        key, where = found.strip(), VARIABLE
+        key, where = value.strip(), VARIABLE
     if len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
         raise DataError(
-            f"the key in {where} must be one word of {SHORTEST} or more plain characters; make one: "
-            f"{_MAKE_ONE}"
+            f"the key in {where} must be one word of {SHORTEST} or more plain characters; make "
+            f"one: {_MAKE_ONE}"
         )
     return key
 

@@ -88,9 +88,9 @@ class Decides:
 class Searched:
     """The nearest crops of a query.
 
-    crops: how many the gallery has. called_same: how many of all of them are called the same person,
-    null where nothing is decided; withheld says why. expected_false_matches: among all crops of the
-    gallery, were nobody the person of the query.
+    crops: how many the gallery has. called_same: how many of all of them are called the same
+    person, null where nothing is decided; withheld says why. expected_false_matches: among all
+    crops of the gallery, were nobody the person of the query.
     """
 
     crops: int
@@ -115,7 +115,8 @@ class Explained:
     """Why a crop is not the first answer.
 
     rank: its place among all that the search looks at, null if that is beyond 10,000 or it is not
-    looked at; excluded says why it is not. sentence: which parts tell it and the first answer apart.
+    looked at; excluded says why it is not. sentence: which parts tell it and the first answer
+    apart.
     """
 
     rank: int | None
@@ -207,11 +208,11 @@ def pair(desk: Desk, hit: Hit, prior: float, sentence: str) -> Pair:
     )
 
 
-def crop(found: Found, thumbnail: bytes | None) -> Crop:
+def crop(entry: Found, thumbnail: bytes | None) -> Crop:
     """A crop of the gallery."""
-    known, source = found.enrolled, found.source
+    known, source = entry.enrolled, entry.source
     return Crop(
-        found.id,
+        entry.id,
         known.camera,
         known.time,
         known.person,
@@ -256,10 +257,10 @@ def verified(desk: Desk, ranked: Ranked, person: str, prior: float) -> Verified:
     )
 
 
-def compared(desk: Desk, found: Compared, prior: float) -> Pair:
+def compared(desk: Desk, comparison: Compared, prior: float) -> Pair:
     """Two crops."""
-    said = found.hit.evidence.sentence(hidden_in=("the first crop", "the second crop"))
-    return pair(desk, found.hit, prior, said)
+    sentence = comparison.hit.evidence.sentence(hidden_in=("the first crop", "the second crop"))
+    return pair(desk, comparison.hit, prior, sentence)
 
 
 def explained(desk: Desk, why: WhyNot, prior: float) -> Explained:

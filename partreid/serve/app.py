@@ -1,4 +1,4 @@
-"""The service as an application: routes, their arguments, and what each mistake is answered with."""
+"""The service as an application: routes, their arguments, and the answer to each mistake."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -48,7 +48,8 @@ def create(
     app = FastAPI(
         title="partreid",
         version=__version__,
-        description="Search a gallery of person crops by their parts; it decides, explains, forgets.",
+        description="Search a gallery of person crops by their parts; it decides, explains, "
+        "forgets.",
         docs_url=None,  # those pages are fetched from elsewhere
         redoc_url=None,
         lifespan=lifespan,

@@ -271,7 +271,7 @@ class Desk:
         Raises:
             Missing: There is none of this id.
         """
-        found, small = await self.crop(number)
+        crop, small = await self.crop(number)
         if small is None:
             return None
         if number not in self._maps:
@@ -283,7 +283,7 @@ class Desk:
             self._maps[number] = drawn
             while len(self._maps) > _MAPS:
                 self._maps.popitem(last=False)
-        return self._maps[found.id]
+        return self._maps[crop.id]
 
     async def check(self) -> tuple[int, list[str]]:
         """How many crops there are, and a sentence for each fault of the gallery."""
@@ -298,8 +298,8 @@ class Desk:
     def _ranked(
         self, gallery: Gallery, query: Described, filters: Filters, top: int, prior: float
     ) -> Ranked:
-        found = _search(gallery, self._describer, query, filters, top)
-        answers, decided = self._answers(gallery, query, found, prior)
+        nearest = _search(gallery, self._describer, query, filters, top)
+        answers, decided = self._answers(gallery, query, nearest, prior)
         withheld = decision.NONE if self.calibration is None else None
         if withheld is None and decided.called[0] is None and decided.doubt is not None:
             alone = replace(decided.doubt, gallery=np.zeros(1, np.bool_))
@@ -307,13 +307,13 @@ class Desk:
         return Ranked(query, tuple(answers), len(gallery), decided.called[0], withheld)
 
     def _answers(
-        self, gallery: Gallery, query: Described, found: Sequence[Found], prior: float
+        self, gallery: Gallery, query: Described, crops: Sequence[Found], prior: float
     ) -> tuple[list[Answer], Decided]:
         """Crops as answers, their places as they stand in the list."""
-        decided = decide(gallery, self.model, self._describer.saved([query]), [found], prior)
+        decided = decide(gallery, self.model, self._describer.saved([query]), [crops], prior)
         return [
             Answer(f, hit, gallery.thumbnail(f.id) if f.has_thumbnail else None)
-            for f, hit in zip(found, decided.hits[0], strict=True)
+            for f, hit in zip(crops, decided.hits[0], strict=True)
         ], decided
 
     def _why_not(
@@ -323,14 +323,14 @@ class Desk:
         excluded = filters.excludes(expected.enrolled)
         top, place = 100, 0
         while True:
-            found = _search(gallery, self._describer, query, filters, top)
-            ids = [f.id for f in found]
+            nearest = _search(gallery, self._describer, query, filters, top)
+            ids = [f.id for f in nearest]
             if number in ids:
                 place = 1 + ids.index(number)
-            if place or excluded or len(found) < top or top >= FARTHEST:
+            if place or excluded or len(nearest) < top or top >= FARTHEST:
                 break
             top *= 10
-        (answer, *first), _ = self._answers(gallery, query, [expected, *found[:1]], prior)
+        (answer, *first), _ = self._answers(gallery, query, [expected, *nearest[:1]], prior)
         answer = replace(answer, hit=replace(answer.hit, place=place))
         return WhyNot(query, answer, first[0] if first else None, excluded)
 

@@ -35,7 +35,8 @@ class Eyes:
         """Those of several; the sentence counts them."""
         if len(uploads) > self._limits.crops:
             raise DataError(
-                f"a request has at most {self._limits.crops} crops, got {len(uploads)}; send several"
+                f"a request has at most {self._limits.crops} crops, got {len(uploads)}; send "
+                "several"
             )
         if len(uploads) == 1:
             return [await self.one(uploads[0])]

@@ -48,10 +48,10 @@ class Page:
             finalize=lambda value: printable(value) if type(value) is str else value,
         )
         self._env.filters |= {"color": color, "spoken": spoken, "percent": decision.percent}
-        own = files("partreid.serve") / "templates"
+        templates = files("partreid.serve") / "templates"
         report = files("partreid.report") / "templates" / "report.css"
-        self.style = report.read_text("utf-8") + (own / "page.css").read_text("utf-8")
-        self.script = (own / "page.js").read_text("utf-8")
+        self.style = report.read_text("utf-8") + (templates / "page.css").read_text("utf-8")
+        self.script = (templates / "page.js").read_text("utf-8")
 
     def shell(self) -> str:
         """The page before anything is asked; it tells nothing of anybody."""
@@ -135,18 +135,18 @@ class Page:
         after: Evidence | None = None,
         other_is: str = "",
     ) -> dict[str, Any]:
-        hit, found, known = answer.hit, answer.crop, answer.crop.enrolled
+        hit, crop, known = answer.hit, answer.crop, answer.crop.enrolled
         e, made = hit.evidence, self._desk.calibration
         small = answer.thumbnail
         utc = None if known.time is None else known.time.astimezone(timezone.utc)
         return {
-            "id": found.id,
+            "id": crop.id,
             "place": hit.place,
             "person": known.person,
             "camera": known.camera,
             "time": None if utc is None else utc.isoformat(timespec="minutes"),
             "time_said": None if utc is None else f"{utc:%Y-%m-%d %H:%M} UTC",
-            "source": None if found.source is None else str(found.source),
+            "source": None if crop.source is None else str(crop.source),
             "image": None if small is None else _data(small, "jpeg"),
             "distance": number(hit.distance),
             "same": hit.same,
@@ -234,13 +234,13 @@ def _rate(rate: float) -> str:
     while rate * per < 1 - 1e-9:
         per *= 10
     many = rate * per
-    said = "1 false match" if f"{many:.2g}" == "1" else f"{many:.2g} false matches"
-    return f"{said} in {per:,} impostor pairs"
+    matches = "1 false match" if f"{many:.2g}" == "1" else f"{many:.2g} false matches"
+    return f"{matches} in {per:,} impostor pairs"
 
 
 def _place(probability: float) -> str:
-    """Where a chance stands on its bar, in percent: by its odds, as 99 % and 99.9 % are as far apart
-    as 90 % and 99 %.
+    """Where a chance stands on its bar, in percent: by its odds, as 99 % and 99.9 % are as far
+    apart as 90 % and 99 %.
     """
     p = min(max(probability, 1e-9), 1 - 1e-9)
     odds = math.log(p / (1 - p))

@@ -53,5 +53,5 @@ def add(app: Any, desk: Desk, eyes: Eyes, kinds: Kinds, page: Page) -> None:
         until: Annotated[datetime | None, kinds.until] = None,
     ) -> Any:
         filters = filters_of(cameras, since, until, None)
-        found = await desk.why_not(await eyes.one(crop), number, filters, prior)
-        return HTMLResponse(page.why(found, prior))
+        why_not = await desk.why_not(await eyes.one(crop), number, filters, prior)
+        return HTMLResponse(page.why(why_not, prior))

@@ -51,8 +51,8 @@ def picture_of(data: bytes, name: str, size: tuple[int, int], most: int) -> Pict
             raise DataError(f"{name} is a {about.format} picture; send it as {_KINDS}")
         if about.size[0] * about.size[1] > most:
             raise DataError(
-                f"{name} has {about.size[0]:,} x {about.size[1]:,} pixels, and at most {most:,} are "
-                "decoded; cut the person out"
+                f"{name} has {about.size[0]:,} x {about.size[1]:,} pixels, and at most {most:,} "
+                "are decoded; cut the person out"
             )
         if not _ends(data, about.format):
             raise DataError(

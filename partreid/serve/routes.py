@@ -64,8 +64,8 @@ def _questions(app: Any, desk: Desk, eyes: Eyes, kinds: Kinds) -> None:
         until: Annotated[datetime | None, kinds.until] = None,
     ) -> answers.Explained:
         filters = filters_of(cameras, since, until, None)
-        found = await desk.why_not(await eyes.one(crop), number, filters, prior)
-        return answers.explained(desk, found, prior)
+        why_not = await desk.why_not(await eyes.one(crop), number, filters, prior)
+        return answers.explained(desk, why_not, prior)
 
 
 def _changes(app: Any, desk: Desk, eyes: Eyes, kinds: Kinds) -> None:

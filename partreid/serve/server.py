@@ -120,9 +120,9 @@ def serve(
 
 
 def served(run: str | Path, device: str, calibration: str | Path | None) -> Model:
-    """The model of a run: on a CPU the exported one that lies in its folder, if there is one, for it
-    is faster. One that was exported of other weights than the folder now has is left alone, and that
-    is said.
+    """The model of a run: on a CPU the exported one that lies in its folder, if there is one, for
+    it is faster. One that was exported of other weights than the folder now has is left alone, and
+    that is said.
 
     Args:
         run: Run folder, model.safetensors, or a file of ``partreid export``.
@@ -139,8 +139,8 @@ def served(run: str | Path, device: str, calibration: str | Path | None) -> Mode
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if on_gpu or not isdir(run) or not lexists(file):
         return load(run, device, calibration)
-    model, own = load(file, device), load(run, device)
-    if not isinstance(model.method, Exported) or model.method.origin != own.bound.model:
+    model, original = load(file, device), load(run, device)
+    if not isinstance(model.method, Exported) or model.method.origin != original.bound.model:
         ui.say(
             f"{file} was exported of other weights than the run has, so the run itself describes "
             f"crops; export it again: partreid export {run} --out {file}"

@@ -66,8 +66,8 @@ class Shelf:
                 raise
             self._drop()
             raise Unreachable(
-                "the gallery's server was lost meanwhile; ask again, and if this was a change, look "
-                "first whether it was made"
+                "the gallery's server was lost meanwhile; ask again, and if this was a change, "
+                "look first whether it was made"
             ) from None
 
     def _drop(self) -> None:

@@ -40,10 +40,10 @@ class Service:
         assert answer.status_code == 201, answer.text
         return list(answer.json()["ids"])
 
-    def search(self, seed: int, shot: int = 99, **asked: Any) -> Any:
+    def search(self, seed: int, shot: int = 99, **fields: Any) -> Any:
         """The answer to a crop of a made-up person."""
         answer = self.client.post(
-            "/search", files={"crop": encoded(person(seed, shot))}, data=asked
+            "/search", files={"crop": encoded(person(seed, shot))}, data=fields
         )
         assert answer.status_code == 200, answer.text
         return answer.json()

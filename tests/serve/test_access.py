@@ -88,8 +88,8 @@ def test_pages_of_other_addresses_are_refused(headers: dict[str, str]) -> None:
 
 
 def test_the_own_page_may_ask() -> None:
-    own = HOME | {"origin": "http://127.0.0.1:8517", "sec-fetch-site": "same-origin"}
-    assert Access().refusal("POST", "/forget", own) is None
+    headers = HOME | {"origin": "http://127.0.0.1:8517", "sec-fetch-site": "same-origin"}
+    assert Access().refusal("POST", "/forget", headers) is None
 
 
 def test_a_key_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:

@@ -32,11 +32,11 @@ def opened(seed: int, shot: int = 99) -> Image.Image:
 
 
 def test_a_search_says_what_rank_says(full: Service) -> None:
-    found = full.search(31, top=5, prior=0.25)
+    answer = full.search(31, top=5, prior=0.25)
     crops = [opened(seed, shot) for seed in range(30, 38) for shot in range(2)]
     hits = full.model.rank(opened(31), crops, top=5, prior=0.25)[0]
-    assert [hit["crop"]["id"] for hit in found["hits"]] == [hit.row + 1 for hit in hits]
-    for ours, theirs in zip(found["hits"], hits, strict=True):
+    assert [hit["crop"]["id"] for hit in answer["hits"]] == [hit.row + 1 for hit in hits]
+    for ours, theirs in zip(answer["hits"], hits, strict=True):
         pair = ours["pair"]
         assert ours["place"] == theirs.place
         assert pair["distance"] == pytest.approx(theirs.distance, rel=1e-4)
@@ -45,19 +45,19 @@ def test_a_search_says_what_rank_says(full: Service) -> None:
         if theirs.probability is not None:
             assert pair["probability"] == pytest.approx(theirs.probability, abs=1e-3)
             assert pair["same"] == theirs.same
-    assert found["crops"] == 16 and found["expected_false_matches"] == pytest.approx(0.8)
-    assert found["decides"]["rate"] == 0.05
-    assert found["called_same"] is None or found["withheld"] is None
+    assert answer["crops"] == 16 and answer["expected_false_matches"] == pytest.approx(0.8)
+    assert answer["decides"]["rate"] == 0.05
+    assert answer["called_same"] is None or answer["withheld"] is None
 
 
 def test_a_comparison_says_what_compare_says(full: Service) -> None:
     crops = {"a": encoded(person(31, 5)), "b": encoded(person(31, 6))}
-    found = full.client.post("/compare", files=crops, data={"prior": 0.1}).json()
+    answer = full.client.post("/compare", files=crops, data={"prior": 0.1}).json()
     pair = full.model.compare(opened(31, 5), opened(31, 6), 0.1)
-    assert found["distance"] == pytest.approx(pair.distance, rel=1e-4)
-    assert (found["same"], found["reason"]) == (pair.same, pair.reason)
-    assert found["verdict"] == pair.verdict
-    assert [part["name"] for part in found["parts"]] == list(pair.evidence.names)
+    assert answer["distance"] == pytest.approx(pair.distance, rel=1e-4)
+    assert (answer["same"], answer["reason"]) == (pair.same, pair.reason)
+    assert answer["verdict"] == pair.verdict
+    assert [part["name"] for part in answer["parts"]] == list(pair.evidence.names)
 
 
 def test_filters_hold(full: Service) -> None:
@@ -72,8 +72,8 @@ def test_filters_hold(full: Service) -> None:
 
 def test_a_claim_is_looked_at(full: Service) -> None:
     crop = {"crop": encoded(person(33, 9))}
-    found = full.client.post("/verify", files=crop, data={"person": "p33"}).json()
-    assert found["nearest"]["crop"]["person"] == "p33" and found["nearest"]["pair"]["verdict"]
+    answer = full.client.post("/verify", files=crop, data={"person": "p33"}).json()
+    assert answer["nearest"]["crop"]["person"] == "p33" and answer["nearest"]["pair"]["verdict"]
     nobody = full.client.post("/verify", files=crop, data={"person": "Nobody"})
     assert nobody.status_code == 404 and "Nobody is enrolled" in nobody.json()["error"]
 
@@ -82,8 +82,8 @@ def test_why_not_gives_rank_and_terms_beside_the_first(full: Service) -> None:
     order = [hit["crop"]["id"] for hit in full.search(31, top=16)["hits"]]
     crop = {"crop": encoded(person(31, 99))}
 
-    def why(number: int, **asked: Any) -> Any:
-        return full.client.post("/why", files=crop, data={"id": number, **asked}).json()
+    def why(number: int, **fields: Any) -> Any:
+        return full.client.post("/why", files=crop, data={"id": number, **fields}).json()
 
     last = why(order[-1])
     assert last["rank"] == 16 and last["first"]["crop"]["id"] == order[0]
@@ -97,10 +97,10 @@ def test_why_not_gives_rank_and_terms_beside_the_first(full: Service) -> None:
 
 
 def test_the_list_and_one_crop(full: Service) -> None:
-    found = full.client.get("/list").json()
-    assert found["crops"] == 16 and found["parts"] == list(full.model.names)
-    assert {"person": "p34", "crops": 2} in found["people"]
-    assert found["cameras"] == [{"camera": 0, "crops": 8}, {"camera": 1, "crops": 8}]
+    answer = full.client.get("/list").json()
+    assert answer["crops"] == 16 and answer["parts"] == list(full.model.names)
+    assert {"person": "p34", "crops": 2} in answer["people"]
+    assert answer["cameras"] == [{"camera": 0, "crops": 8}, {"camera": 1, "crops": 8}]
     crop = full.client.get("/crops/1").json()
     assert (crop["person"], crop["camera"], crop["thumbnail"]) == ("p30", 0, True)
     assert full.client.get("/check").json() == {"crops": 16, "faults": []}
@@ -201,18 +201,18 @@ def test_enrolled_removed_forgotten(running: Running) -> None:
 def test_without_a_calibration_nothing_is_decided(running: Running) -> None:
     with running(calibration=False) as service:
         service.enrol(50)
-        found = service.search(50)
-        assert found["decides"] is None and found["called_same"] is None
-        assert found["withheld"].startswith("no decision: this run has no calibration")
-        pair = found["hits"][0]["pair"]
+        answer = service.search(50)
+        assert answer["decides"] is None and answer["called_same"] is None
+        assert answer["withheld"].startswith("no decision: this run has no calibration")
+        pair = answer["hits"][0]["pair"]
         assert pair["same"] is None and pair["probability"] is None and pair["reason"]
 
 
 def test_a_query_unlike_the_calibrations_crops_is_not_decided_about(full: Service) -> None:
     grey = encoded(Image.new("L", (300, 60), 3))
-    found = full.client.post("/search", files={"crop": grey}).json()
-    assert found["called_same"] is None and "nothing is decided" in found["withheld"]
-    assert all(hit["pair"]["same"] is None for hit in found["hits"])
+    answer = full.client.post("/search", files={"crop": grey}).json()
+    assert answer["called_same"] is None and "nothing is decided" in answer["withheld"]
+    assert all(hit["pair"]["same"] is None for hit in answer["hits"])
 
 
 def test_a_lost_connection_is_opened_again(running: Running, database: Any) -> None:

@@ -41,8 +41,8 @@ def test_no_request_of_its_own_schema_is_a_fault(service: Service) -> None:
     ]
     schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
     answered: dict[str, set[int]] = {}
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        operation = result.ok()
 
         @settings(
             max_examples=EXAMPLES,

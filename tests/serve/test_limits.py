@@ -42,8 +42,8 @@ class Peak:
         self.grown = self._high() - self._before
 
     def _high(self) -> int:
-        (found,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        return 1024 * int(found)
+        (size,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return 1024 * int(size)
 
 
 def connected(service: Service) -> socket.socket:
@@ -76,8 +76,8 @@ def multipart(data: bytes, name: str = "crop") -> tuple[bytes, str]:
 def test_a_length_that_is_too_long_is_refused_before_a_byte_of_it(small: Service) -> None:
     with Peak() as peak, connected(small) as sock:
         sock.sendall(head(small, f"Content-Length: {100 * MIB}"))
-        status, said = answer(sock)
-    assert status == 413 and "at most 2 MiB" in said["error"] and peak.grown < 4 * MIB
+        status, body = answer(sock)
+    assert status == 413 and "at most 2 MiB" in body["error"] and peak.grown < 4 * MIB
 
 
 def test_a_body_without_an_end_is_cut_off(small: Service) -> None:
@@ -94,8 +94,8 @@ def test_a_body_without_an_end_is_cut_off(small: Service) -> None:
             pass
         else:
             pytest.fail("the service took 125 MiB")
-        status, said = answer(sock)
-    assert status == 413 and "at most 2 MiB" in said["error"]
+        status, body = answer(sock)
+    assert status == 413 and "at most 2 MiB" in body["error"]
     assert peak.grown < 24 * MIB
     small.search(60)
 
@@ -114,8 +114,8 @@ def test_a_body_that_trickles_is_not_waited_for(small: Service) -> None:
     with connected(small) as sock:
         sock.sendall(head(small, "Content-Length: 1000") + b"x")
         start = time.monotonic()
-        status, said = answer(sock)
-        assert status == 408 and "within 1.5 seconds" in said["error"]
+        status, body = answer(sock)
+        assert status == 408 and "within 1.5 seconds" in body["error"]
         assert time.monotonic() - start < 8
 
 
@@ -201,16 +201,16 @@ def test_eight_clients_are_served_without_an_error(small: Service) -> None:
 
     crops = [encoded(person(60 + i)) for i in range(8)]
 
-    def asked(client: Any, i: int) -> tuple[int, float]:
+    def search(client: Any, i: int) -> tuple[int, float]:
         got = client.post("/search", files={"crop": crops[i]})
         return got.status_code, got.json()["hits"][0]["pair"]["distance"]
 
-    alone = [asked(small.client, i) for i in range(8)]
-    found: list[list[tuple[int, float]]] = [[] for _ in range(8)]
+    alone = [search(small.client, i) for i in range(8)]
+    answers: list[list[tuple[int, float]]] = [[] for _ in range(8)]
 
     def run(i: int) -> None:
         with httpx2.Client(base_url=small.url, timeout=60) as client:
-            found[i] = [asked(client, i) for _ in range(6)]
+            answers[i] = [search(client, i) for _ in range(6)]
 
     with Peak() as peak:
         threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]
@@ -219,9 +219,9 @@ def test_eight_clients_are_served_without_an_error(small: Service) -> None:
         for thread in threads:
             thread.join(60)
     for i in range(8):
-        assert len(found[i]) == 6
-        assert {status for status, _ in found[i]} == {200}
-        assert [far for _, far in found[i]] == pytest.approx([alone[i][1]] * 6, abs=1e-4)
+        assert len(answers[i]) == 6
+        assert {status for status, _ in answers[i]} == {200}
+        assert [far for _, far in answers[i]] == pytest.approx([alone[i][1]] * 6, abs=1e-4)
     assert peak.grown < 64 * MIB
 
 

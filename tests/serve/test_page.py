@@ -18,11 +18,11 @@ def browser() -> Iterator[Any]:
     api = pytest.importorskip(
         "playwright.sync_api", reason="needs playwright: pip install playwright"
     )
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with api.sync_playwright() as play:
-        made = play.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        made = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield made
         made.close()
 
@@ -42,13 +42,13 @@ class Visit:
         self.troubles: list[str] = []
         self.page = browser.new_page(viewport={"width": width, "height": 900})
         self.page.set_default_timeout(30_000)
-        self.page.on("console", lambda said: self.troubles.append(said.text))
+        self.page.on("console", lambda message: self.troubles.append(message.text))
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on(
             "request",
-            lambda asked: (
-                asked.url.startswith((url, "data:", "blob:"))
-                or self.troubles.append(f"asks {asked.url}")
+            lambda request: (
+                request.url.startswith((url, "data:", "blob:"))
+                or self.troubles.append(f"asks {request.url}")
             ),
         )
         self.page.goto(url)
@@ -87,11 +87,11 @@ def test_drop_rank_reason_and_why_not(visit: Visit, service: Service) -> None:
     assert "12 crops of 6 named people, seen by 3 cameras" in page.inner_text("#state")
     visit.give(encoded(person(71, 9)))
     page.wait_for_selector("ol.hits > li")
-    told = service.search(71, 9)
+    answer = service.search(71, 9)
     shown = [int(hit.get_attribute("data-id")) for hit in page.query_selector_all("li.hit")]
-    assert shown == [hit["crop"]["id"] for hit in told["hits"]]
+    assert shown == [hit["crop"]["id"] for hit in answer["hits"]]
     first = page.locator("li.hit").first
-    assert f"{told['hits'][0]['pair']['distance']:.3f}" in first.inner_text()
+    assert f"{answer['hits'][0]['pair']['distance']:.3f}" in first.inner_text()
     page.wait_for_selector("li.hit .maps img")  # part maps over the stored crop, and over the query
     assert page.locator(".asked .pics img").count() == 2
     assert (
@@ -191,4 +191,4 @@ def test_the_key_is_asked_for_and_kept_in_the_tab(browser: Any, running: Running
         page.reload()
         page.wait_for_selector("text=Ada")
         page.close()
-        assert [said for said in visit.troubles if "401" not in said] == []
+        assert [message for message in visit.troubles if "401" not in message] == []

@@ -72,13 +72,13 @@ def test_a_stop_loses_nothing_that_was_acknowledged(
     )
     assert process.stderr is not None
     address = None
-    said = []
+    lines = []
     for line in process.stderr:
-        said.append(line)
-        if found := re.search(r"serving (http://127\.0\.0\.1:\d+) ", line):
-            address = found[1]
+        lines.append(line)
+        if match := re.search(r"serving (http://127\.0\.0\.1:\d+) ", line):
+            address = match[1]
             break
-    assert address, "".join(said)
+    assert address, "".join(lines)
     acknowledged: list[int] = []
     enough = threading.Event()
     headers = {"authorization": "Bearer a-key-of-many-letters"}
@@ -154,17 +154,17 @@ def test_the_exported_model_describes_crops(
     from partreid.serve.server import served
 
     run = with_export("bpbreid")
-    model, own = served(run, "cpu", None), load(calibrated, "cpu")
+    model, original = served(run, "cpu", None), load(calibrated, "cpu")
     assert isinstance(model.method, Exported)
     assert f"describing crops with {run / 'model.onnx'}" in capsys.readouterr().err
     crops = [person(seed, shot) for seed in range(3) for shot in range(2)]
-    mine, theirs = model.embed(crops), own.embed(crops)
+    mine, theirs = model.embed(crops), original.embed(crops)
     assert torch.allclose(mine.vectors, theirs.vectors, atol=1e-4)
     assert torch.allclose(mine.visibility, theirs.visibility, atol=1e-4)
     with running(model=model, keep_crops=True) as service:
         ids = [service.enrol(seed, person=f"p{seed}")[0] for seed in range(3)]
         hits = service.search(1, 1)["hits"]
-        far = own.method.distance(theirs.rows([3]), theirs.rows([0, 2, 4]))[0].tolist()
+        far = original.method.distance(theirs.rows([3]), theirs.rows([0, 2, 4]))[0].tolist()
         ranked = sorted(zip(far, ids, strict=True))
         assert [hit["crop"]["id"] for hit in hits] == [number for _, number in ranked]
         assert [hit["pair"]["distance"] for hit in hits] == pytest.approx(
@@ -181,6 +181,6 @@ def test_an_export_of_other_weights_is_left_alone_and_that_is_said(
 
     run = with_export("bot")
     model = served(run, "cpu", None)
-    said = capsys.readouterr().err
-    assert "exported of other weights" in said and f"partreid export {run} --out" in said
+    output = capsys.readouterr().err
+    assert "exported of other weights" in output and f"partreid export {run} --out" in output
     assert not isinstance(model.method, Exported) and model.calibration is not None
