@@ -76,10 +76,10 @@ def logits(curves: Curves, distance: Any, shared: Any) -> Doubles:
     """Log odds of pairs, float64 like ``distance``; NaN where no part is shared."""
     far, count = np.broadcast_arrays(np.asarray(distance, np.float64), np.asarray(shared, np.int64))
     odds = np.full(far.shape, np.nan)
-    at = np.minimum(count, len(curves)) - 1
+    index = np.minimum(count, len(curves)) - 1
     known = np.isfinite(far) & (count > 0)
     for i, curve in enumerate(curves):
-        here = known & (at == i)
+        here = known & (index == i)
         odds[here] = curve(far[here])
     return odds
 
@@ -221,8 +221,8 @@ class Decision:
                 verified,
             )
         except (KeyError, TypeError, ArgumentError) as error:
-            said = error if isinstance(error, ArgumentError) else quoted(str(error))
-            raise DataError(f"{source} is damaged ({said}); {_AGAIN}") from None
+            message = error if isinstance(error, ArgumentError) else quoted(str(error))
+            raise DataError(f"{source} is damaged ({message}); {_AGAIN}") from None
 
     def same(self, distance: Any, shared: Any) -> Mask:
         """Bool like ``distance``: called one person."""
@@ -235,8 +235,8 @@ class Decision:
         """(probability, same) of a pair with this distance and number of shared parts; no
         probability where none is shared.
         """
-        found = float(probability(self.curves, distance, shared, prior))
-        return None if isnan(found) else found, bool(self.same(distance, shared))
+        p = float(probability(self.curves, distance, shared, prior))
+        return None if isnan(p) else p, bool(self.same(distance, shared))
 
 
 def made_of(data: str, kind: str, people: int, cameras: int) -> str:

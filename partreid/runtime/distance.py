@@ -78,9 +78,9 @@ class PartDistance:
         out = np.empty((len(q), len(g)), np.float32)
         x, left = self._side(q)
         for start in range(0, len(g), _COLUMNS):
-            at = slice(start, start + _COLUMNS)
-            y, right = self._side(g.rows(at))
-            out[:, at] = self._tile(x, left, y, right)
+            columns = slice(start, start + _COLUMNS)
+            y, right = self._side(g.rows(columns))
+            out[:, columns] = self._tile(x, left, y, right)
         return out
 
     def nearest(self, q: Embeddings, g: Embeddings, k: int) -> NDArray[np.int64]:
@@ -88,11 +88,11 @@ class PartDistance:
         row is nearer: int64 [Nq, k].
         """
         k, rows = min(k, len(g)), max(1, 2**24 // max(1, len(g)))
-        found = [np.zeros((0, k), np.int64)]
+        nearest = [np.zeros((0, k), np.int64)]
         for start in range(0, len(q), rows):
             far = self(q.rows(slice(start, start + rows)), g)
-            found.append(np.argsort(far, axis=1, kind="stable")[:, :k].astype(np.int64))
-        return np.concatenate(found)
+            nearest.append(np.argsort(far, axis=1, kind="stable")[:, :k].astype(np.int64))
+        return np.concatenate(nearest)
 
     def explain(
         self, q: Embeddings, g: Embeddings, rows_q: Sequence[int], rows_g: Sequence[int]

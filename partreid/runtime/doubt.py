@@ -54,9 +54,9 @@ class Origin:
         """A sentence if distances between crops of whoever lie otherwise than those of the
         calibration's impostor pairs, None if all looks well.
 
-        Most pairs should be of two people. They are unlike if they lie more than ``APART`` and twice
-        the usual from those of the calibration (Kolmogorov-Smirnov). What is usual grows as one over
-        the root of the number of people, who are taken to have ``EACH`` crops.
+        Most pairs should be of two people. They are unlike if they lie more than ``APART`` and
+        twice the usual from those of the calibration (Kolmogorov-Smirnov). What is usual grows as
+        one over the root of the number of people, who are taken to have ``EACH`` crops.
 
         Args:
             distances: Of all pairs of some crops, or how they are spread beside ``impostors``.
@@ -64,14 +64,14 @@ class Origin:
         """
         if not isinstance(distances, Spread):
             distances = np.asarray(distances, np.float64)
-        found = shift(self.impostors, distances)
+        gap = shift(self.impostors, distances)
         usual = self.usual_shift * max(1.0, sqrt(self.people / 2 / (images / EACH)))
-        if found <= max(APART, 2 * usual):
+        if gap <= max(APART, 2 * usual):
             return None
         return (
-            f"the distances between these crops are not like those between crops of {self.made_of}, "
-            f"of which the calibration was made: they lie {found:.2f} apart on a scale from 0 to 1, "
-            f"where {usual:.2f} is usual"
+            "the distances between these crops are not like those between crops of "
+            f"{self.made_of}, of which the calibration was made: they lie {gap:.2f} apart on a "
+            f"scale from 0 to 1, where {usual:.2f} is usual"
         )
 
 
@@ -142,11 +142,11 @@ def doubted(
     elif likeness.many(both):
         every = (
             f"nothing is decided: these crops do not look like those of {origin.made_of}, of which "
-            f"the calibration was made: {likeness.share(both):.0%} lie as far out as {USUAL:.0%} of "
-            f"its own; {remedy}"
+            f"the calibration was made: {likeness.share(both):.0%} lie as far out as {USUAL:.0%} "
+            f"of its own; {remedy}"
         )
-    elif said := apart():
-        every = f"nothing is decided: {said}; {remedy}"
+    elif sentence := apart():
+        every = f"nothing is decided: {sentence}; {remedy}"
     return Doubt(every, query > 1, gallery > 1, origin.made_of, remedy)
 
 
@@ -158,20 +158,20 @@ def chosen(lengths: Sequence[int]) -> list[NDArray[np.int64]] | None:
     n = min(every, _MOST)
     if n * (n - 1) // 2 < FEW:
         return None
-    at, start, found = np.linspace(0, every - 1, n).astype(np.int64), 0, []
+    positions, start, rows = np.linspace(0, every - 1, n).astype(np.int64), 0, []
     for length in lengths:
-        found.append(at[(at >= start) & (at < start + length)] - start)
+        rows.append(positions[(positions >= start) & (positions < start + length)] - start)
         start += length
-    return found
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """How distances lie beside ascending percentiles of others: all that :func:`shift` needs to know
-    of them. Two of them add up, so that a few more distances need no look at the many.
+    """How distances lie beside ascending percentiles of others: all that :func:`shift` needs to
+    know of them. Two of them add up, so that a few more distances need no look at the many.
 
-    below: int64 [K], how many are no larger than each percentile. finite, count: how many are finite,
-    and how many there are.
+    below: int64 [K], how many are no larger than each percentile. finite, count: how many are
+    finite, and how many there are.
     """
 
     below: NDArray[np.int64]
@@ -195,12 +195,14 @@ def shift(reference: tuple[float, ...], distances: Any) -> float:
     """Kolmogorov-Smirnov distance between distances, or their spread, and percentiles of others, in
     [0, 1]; +inf is a value too.
     """
-    found = distances if isinstance(distances, Spread) else spread(reference, distances)
-    at, count = np.asarray(reference), max(found.count, 1)
-    finite = np.isfinite(at)
-    expected = np.searchsorted(at, at, "right") - 1  # of ties, the last
-    gaps = np.abs(found.below / count - expected / (len(at) - 1))[finite]
+    sample = distances if isinstance(distances, Spread) else spread(reference, distances)
+    percentiles, count = np.asarray(reference), max(sample.count, 1)
+    finite = np.isfinite(percentiles)
+    expected = np.searchsorted(percentiles, percentiles, "right") - 1  # of ties, the last
+    gaps = np.abs(sample.below / count - expected / (len(percentiles) - 1))[finite]
     never = (
-        abs(found.finite / count - (finite.sum() - 1) / (len(at) - 1)) if not finite.all() else 0.0
+        abs(sample.finite / count - (finite.sum() - 1) / (len(percentiles) - 1))
+        if not finite.all()
+        else 0.0
     )
     return float(max(gaps.max(initial=0.0), never))

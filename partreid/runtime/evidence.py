@@ -132,8 +132,8 @@ class Evidence:
         if not self.shared.any():
             say = f"; {self.distance:.2f} is what missing evidence counts as" if self.shrink else ""
             return f"The two images show no part in common, so they cannot be compared{say}."
-        said = [self._against(other, other_is) or self._range(), self._hidden(hidden_in)]
-        return " ".join(s for s in said if s)
+        sentences = [self._against(other, other_is) or self._range(), self._hidden(hidden_in)]
+        return " ".join(s for s in sentences if s)
 
     def _range(self) -> str:
         order = [
@@ -147,7 +147,10 @@ class Evidence:
             )
         near, far = order[0], order[-1]
         if near == far:
-            return f"Only the {spoken(self.names[near])} can be compared (distance {self.parts[near]:.2f})."
+            return (
+                f"Only the {spoken(self.names[near])} can be compared (distance "
+                f"{self.parts[near]:.2f})."
+            )
         return (
             f"{_capital(self._named(near))} {_verb(self.names[near], 'match', 'matches')} best "
             f"({self.parts[near]:.2f}), {self._named(far)} least ({self.parts[far]:.2f})."
@@ -157,12 +160,12 @@ class Evidence:
         names = self.deciding(other)
         if other is None or not names:
             return ""
-        at = [self.names.index(name) for name in names]
-        verb = _verb(names[0], "decide", "decides") if len(at) == 1 else "decide"
-        here, there = ([f"{e.parts[m]:.2f}" for m in at] for e in (self, other))
+        indices = [self.names.index(name) for name in names]
+        verb = _verb(names[0], "decide", "decides") if len(indices) == 1 else "decide"
+        here, there = ([f"{e.parts[m]:.2f}" for m in indices] for e in (self, other))
         return (
-            f"{_capital(listed([self._named(m) for m in at]))} {verb}: distance {listed(here)} "
-            f"here, but {listed(there)} to {other_is}."
+            f"{_capital(listed([self._named(m) for m in indices]))} {verb}: distance "
+            f"{listed(here)} here, but {listed(there)} to {other_is}."
         )
 
     def _hidden(self, hidden_in: tuple[str, str]) -> str:
@@ -179,14 +182,14 @@ class Evidence:
             ]
             if gone:
                 groups.setdefault(" and in ".join(gone), []).append(name)
-        said = []
+        sentences = []
         for where, names in groups.items():
             many = len(names) > 1 or is_plural(names[0])
-            said.append(
+            sentences.append(
                 f"{_capital(listed([spoken(n) for n in names]))} {'are' if many else 'is'} hidden "
                 f"in {where} and {'are' if many else 'is'} not compared."
             )
-        return " ".join(said)
+        return " ".join(sentences)
 
     def _named(self, m: int) -> str:
         return f"the {spoken(self.names[m])}" if self.names[m] in _SPOKEN else spoken(self.names[m])

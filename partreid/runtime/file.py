@@ -173,18 +173,18 @@ class Card:
         """A calibration as what decides, after checking that it is of this model. A quantised file
         may carry that of the model it comes from: then it is not verified.
         """
-        found = Decision.of(calibration, source)
-        if found.model == self.model:
-            return found
-        if found.model == self.origin and self.precision != "float32":
+        decision = Decision.of(calibration, source)
+        if decision.model == self.model:
+            return decision
+        if decision.model == self.origin and self.precision != "float32":
             return Decision.of(calibration, source, verified=False)
         what = (
             "other weights"
-            if found.weights != self.weights
+            if decision.weights != self.weights
             else "the same weights with another distance, other parts or another recipe"
         )
         raise DataError(
-            f"{source} was made for another model ({found.model[:12]}, this file is "
+            f"{source} was made for another model ({decision.model[:12]}, this file is "
             f"{self.model[:12]}): {what}. Its threshold means nothing here: make a calibration for "
             "this model and export it again"
         )
@@ -249,11 +249,11 @@ def written(model: bytes, card: Card) -> bytes:
 
 def graph_hash(model: bytes) -> str:
     """SHA-256 of all of a model but its metadata."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for number, start, stop in _fields(model):
         if number != _METADATA:
-            found.update(memoryview(model)[start:stop])
-    return found.hexdigest()
+            hasher.update(memoryview(model)[start:stop])
+    return hasher.hexdigest()
 
 
 def read(path: Path) -> tuple[bytes, Card]:
@@ -332,54 +332,54 @@ class _Broken(Exception):
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(number, start, stop) of every field of a message, its key included."""
-    at = 0
-    while at < len(data):
-        start = at
-        key, at = _varint(data, at)
+    position = 0
+    while position < len(data):
+        start = position
+        key, position = _varint(data, position)
         number, wire = key >> 3, key & 7
         if number == 0 or (start == 0 and key != _IR_VERSION << 3):
             raise _Broken("it does not begin like one")
         if wire == 0:
-            _, at = _varint(data, at)
+            _, position = _varint(data, position)
         elif wire == 2:
-            length, at = _varint(data, at)
-            at += length
+            length, position = _varint(data, position)
+            position += length
         elif wire in _LENGTH:
-            at += _LENGTH[wire]
+            position += _LENGTH[wire]
         else:
             raise _Broken("it holds what no such file does")
-        if at > len(data):
+        if position > len(data):
             raise _Broken("it ends too soon", is_cut=True)
-        yield number, start, at
+        yield number, start, position
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: bytes, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
-        if at >= len(data):
+        if position >= len(data):
             raise _Broken("it ends too soon", is_cut=True)
-        byte = data[at]
-        at += 1
+        byte = data[position]
+        position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
+            return value, position
     raise _Broken("a number in it has no end")
 
 
 def _pair(field: bytes) -> tuple[str, bytes]:
     """Key and value of an entry of the metadata."""
-    _, at = _varint(field, 0)
-    _, at = _varint(field, at)
+    _, position = _varint(field, 0)
+    _, position = _varint(field, position)
     texts = {1: b"", 2: b""}
-    while at < len(field):
-        key, at = _varint(field, at)
+    while position < len(field):
+        key, position = _varint(field, position)
         if key & 7 != 2:
             raise _Broken("its metadata are no texts")
-        length, at = _varint(field, at)
-        if at + length > len(field):
+        length, position = _varint(field, position)
+        if position + length > len(field):
             raise _Broken("its metadata end too soon")
-        texts[key >> 3] = field[at : at + length]
-        at += length
+        texts[key >> 3] = field[position : position + length]
+        position += length
     return texts[1].decode("utf-8", "replace"), texts[2]
 
 
@@ -415,9 +415,9 @@ def _bytes(name: str, text: Any) -> bytes:
 def _floats(name: str, text: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     data = _bytes(name, text)
     require(len(data) == 4 * int(np.prod(shape)), name, f"float32 {list(shape)}", len(data))
-    found = np.frombuffer(data, "<f4").reshape(shape)
-    require(isfinite(float(np.abs(found).sum())), name, "finite numbers", "others")
-    return found
+    numbers = np.frombuffer(data, "<f4").reshape(shape)
+    require(isfinite(float(np.abs(numbers).sum())), name, "finite numbers", "others")
+    return numbers
 
 
 def _tuple(name: str, values: Any) -> tuple[Any, ...]:

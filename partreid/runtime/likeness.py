@@ -1,9 +1,9 @@
 """Are these crops like those that a calibration was made of? A score for one crop, and a test of
 many. :mod:`partreid.metrics.likeness` makes what is held against them here.
 
-A crop is described by its looks (:mod:`partreid.utils.looks`) and by the model's vectors of it. Some
-people are fitted on; on crops of others, who are held out, the scores are counted. A score of 1 is
-reached by ``ALARMS`` of the crops of people held out, and what lies above is *unlike*.
+A crop is described by its looks (:mod:`partreid.utils.looks`) and by the model's vectors of it.
+Some people are fitted on; on crops of others, who are held out, the scores are counted. A score of
+1 is reached by ``ALARMS`` of the crops of people held out, and what lies above is *unlike*.
 
 - Looks: the squared Mahalanobis distance from the mean of the crops fitted on, by number of
   statistics. Their covariance is shrunk towards its diagonal, and no deviation counts as less than
@@ -136,8 +136,8 @@ class Likeness:
 
     @property
     def alarms(self) -> float:
-        """The share of crops of its own kind that it calls unlike. With fewer than 99 crops held out
-        it cannot tell so small a share, and none of them is.
+        """The share of crops of its own kind that it calls unlike. With fewer than 99 crops held
+        out it cannot tell so small a share, and none of them is.
         """
         return max(ALARMS, 1 / (self.crops + 1))
 
@@ -163,10 +163,10 @@ class Likeness:
                 f"the calibration was made of vectors [n, {self.parts}, {self.length}], got "
                 f"{list(crops.vectors.shape)}"
             )
-        found = self.of_vectors(crops) / self.scale_vectors
+        scores = self.of_vectors(crops) / self.scale_vectors
         if crops.looks is not None:
-            found = np.maximum(found, self.of_looks(crops.looks) / self.scale_looks)
-        return found / self.limit
+            scores = np.maximum(scores, self.of_looks(crops.looks) / self.scale_looks)
+        return scores / self.limit
 
     def many(self, scores: Doubles) -> bool:
         """Whether many crops with these scores are unlike, though each may be like."""
@@ -182,16 +182,16 @@ class Likeness:
         if looks.ndim != 2 or looks.shape[1] != f:
             raise ShapeError(f"looks must be [n, {f}], got {list(looks.shape)}")
         white = (looks - np.array(self.mean)) @ np.array(self.whiten).reshape(f, f).T
-        found: Doubles = np.square(white).sum(1) / f
-        return found
+        scores: Doubles = np.square(white).sum(1) / f
+        return scores
 
     def of_vectors(self, crops: Crops) -> Doubles:
         middle, spread = np.array(self.middle), np.array(self.spread)
-        found = [np.empty(0)]
-        for at in range(0, len(crops), _MOST):
-            some = numbers(crops.rows(slice(at, at + _MOST)), self._directions)
-            found.append(np.nanmean(np.square((some - middle) / spread), 1))
-        return np.concatenate(found)
+        scores = [np.empty(0)]
+        for start in range(0, len(crops), _MOST):
+            some = numbers(crops.rows(slice(start, start + _MOST)), self._directions)
+            scores.append(np.nanmean(np.square((some - middle) / spread), 1))
+        return np.concatenate(scores)
 
 
 def unit(vectors: Doubles) -> Doubles:
@@ -212,7 +212,7 @@ def numbers(crops: Crops, directions: Doubles) -> Doubles:
     of_mean = np.matmul(directions, directions[:, 0, :, None])[..., 0]  # [M, 1 + RANK]
     inside = np.square(along[..., 1:] - of_mean[:, 1:]).sum(2)
     whole = np.maximum(np.square(norm * scale) - 2 * along[..., 0] + of_mean[:, 0], 0)
-    found = np.stack(
+    values = np.stack(
         [
             np.log(np.maximum(norm, FLAT)),
             0.5 * np.log(inside + FLAT),
@@ -221,7 +221,7 @@ def numbers(crops: Crops, directions: Doubles) -> Doubles:
         2,
     )
     seen = crops.visibility > 0
-    found = np.where(seen[..., None], found, np.nan)
-    both = np.concatenate([found, crops.visibility[..., None].astype(np.float64)], 2)
+    values = np.where(seen[..., None], values, np.nan)
+    both = np.concatenate([values, crops.visibility[..., None].astype(np.float64)], 2)
     flat: Doubles = both.reshape(len(crops), -1)
     return flat

@@ -238,10 +238,10 @@ class Model:
         )
 
     def _apart(self, *crops: Embeddings) -> str | None:
-        at = chosen([len(e) for e in crops])
-        if at is None or self.calibration is None:
+        samples = chosen([len(e) for e in crops])
+        if samples is None or self.calibration is None:
             return None
-        some = Embeddings.stack([e.rows(rows) for e, rows in zip(crops, at)])
+        some = Embeddings.stack([e.rows(rows) for e, rows in zip(crops, samples)])
         far = self.rule(some, some)[np.triu_indices(len(some), 1)]
         return self.calibration.origin.apart(far, len(some))
 
@@ -252,31 +252,31 @@ class Model:
         checks = self.card.checks
         if not len(checks.pictures):
             return 1.0
-        found = self._embedded(
+        e = self._embedded(
             [Crop(f"check picture {i}", picture=p) for i, p in enumerate(checks.pictures, 1)]
         )
-        return float(mean_cosines(checks.vectors, found.vectors).min())
+        return float(mean_cosines(checks.vectors, e.vectors).min())
 
     def verify(self) -> None:
         """DataError if this machine gives other embeddings than the file promises."""
-        found, promised = self.likeness(), self.card.checks.cosine
-        if not found >= promised:  # NaN is not
+        cosine, promised = self.likeness(), self.card.checks.cosine
+        if not cosine >= promised:  # NaN is not
             raise DataError(
                 f"{self.source} gives other embeddings on this machine than the model that was "
-                f"exported: cosine {found:.4f} on its check pictures, where {promised:g} is "
+                f"exported: cosine {cosine:.4f} on its check pictures, where {promised:g} is "
                 f"promised ({', '.join(self.session.get_providers())}); take another provider, or "
                 "export without --int8"
             )
 
-    def _decided(self, found: Any, prior: float, doubt: str | None) -> Any:
+    def _decided(self, pair: Any, prior: float, doubt: str | None) -> Any:
         if self.calibration is None or doubt is not None:
-            return replace(found, reason=doubt or _NONE)
-        probability, same = self.calibration(found.distance, found.shared_evidence, prior)
+            return replace(pair, reason=doubt or _NONE)
+        probability, same = self.calibration(pair.distance, pair.shared_evidence, prior)
         reason = NOTHING_SHARED if probability is None else None
-        return replace(found, probability=probability, same=same, reason=reason)
+        return replace(pair, probability=probability, same=same, reason=reason)
 
     def _embedded(self, crops: Sequence[Crop], batch: int = 64, workers: int = 1) -> Embeddings:
-        found = []
+        pieces = []
         asks = self.calibration is not None and self.calibration.origin.likeness is not None
         for some, pixels, (vectors, visibility, *_) in self._run(crops, batch, workers):
             good = np.isfinite(vectors).all((1, 2)) & (visibility >= 0).all(1)  # NaN is not
@@ -287,7 +287,7 @@ class Model:
                     "provider, or export the run again"
                 )
             seen = [looks(p, *crop.size) for p, crop in zip(pixels, some)] if asks else None
-            found.append(
+            pieces.append(
                 Embeddings(
                     vectors,
                     np.minimum(visibility, 1),
@@ -295,7 +295,7 @@ class Model:
                     None if seen is None else np.stack(seen),
                 )
             )
-        return Embeddings.stack(found)
+        return Embeddings.stack(pieces)
 
     def _run(
         self, crops: Sequence[Crop], batch: int, workers: int
@@ -310,13 +310,13 @@ class Model:
         the file has them, part maps. DataError if the provider fails.
         """
         try:
-            found: list[NDArray[np.float32]] = self.session.run(None, {"images": pixels})
+            outputs: list[NDArray[np.float32]] = self.session.run(None, {"images": pixels})
         except Exception as error:  # of every provider its own
             raise DataError(
                 f"{self.source} cannot be run on these crops ({reason(error)}); take a smaller "
                 "batch, or another provider"
             ) from None
-        return found
+        return outputs
 
 
 @door
@@ -392,8 +392,9 @@ def mean_cosines(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def onnxruntime() -> Any:
-    """The package, told not to report to its makers: since 1.32 it does from the moment of its import,
-    and leaves a device's number and a database in the user's cache. DataError says how to get it.
+    """The package, told not to report to its makers: since 1.32 it does from the moment of its
+    import, and leaves a device's number and a database in the user's cache. DataError says how to
+    get it.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -445,9 +446,9 @@ def _require_outputs(session: Any, card: Card, path: Path) -> None:
     }
     if K:
         wanted["parts"] = ("tensor(float)", [None, K + 1, None, None])
-    found = {v.name: (v.type, v.shape) for v in (*session.get_inputs(), *session.get_outputs())}
+    tensors = {v.name: (v.type, v.shape) for v in (*session.get_inputs(), *session.get_outputs())}
     for name, (kind, shape) in wanted.items():
-        there, lengths = found.pop(name, ("nothing", []))
+        there, lengths = tensors.pop(name, ("nothing", []))
         fits = len(lengths) == len(shape) and all(
             isinstance(n, str) or n is None if want is None and axis == 0 else want in (None, n)
             for axis, (n, want) in enumerate(zip(lengths, shape))
@@ -457,10 +458,10 @@ def _require_outputs(session: Any, card: Card, path: Path) -> None:
                 f"{path} is damaged: its '{name}' is {there} {lengths}, and its metadata say "
                 f"{kind} {['N' if n is None else n for n in shape]}; export the run again"
             )
-    if found:
+    if tensors:
         raise DataError(
-            f"{path} is damaged: it has {', '.join(found)}, which its metadata do not name; export "
-            "the run again"
+            f"{path} is damaged: it has {', '.join(tensors)}, which its metadata do not name; "
+            "export the run again"
         )
 
 

@@ -25,8 +25,8 @@ class Embeddings:
         vectors: float [N, M, D].
         visibility: float [N, M] from 0 (hidden) to 1 (seen).
         names: M names.
-        looks: How the crops look, float64 [N, F], see :mod:`partreid.utils.looks`; None where nobody
-            asked. They say whether a calibration decides about them.
+        looks: How the crops look, float64 [N, F], see :mod:`partreid.utils.looks`; None where
+            nobody asked. They say whether a calibration decides about them.
 
     Raises:
         ShapeError: They do not fit together, or a visibility lies outside 0..1 or is NaN.
@@ -85,11 +85,12 @@ class Comparison:
 
     Args:
         evidence: Their distance and what each part says about it.
-        probability: That both are one person, in (0, 1); None where nothing is known, see ``reason``.
+        probability: That both are one person, in (0, 1); None where nothing is known, see
+            ``reason``.
         same: Whether they are called one person at the calibrated rate of false matches; None where
             nothing is decided.
-        reason: Why there is no probability: there is no calibration, a crop does not look like those
-            it was made of, or no part is shared.
+        reason: Why there is no probability: there is no calibration, a crop does not look like
+            those it was made of, or no part is shared.
     """
 
     evidence: Evidence

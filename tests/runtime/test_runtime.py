@@ -102,8 +102,8 @@ def test_distances_are_those_on_tensors(metric: str, shrink: float) -> None:
     t = Embeddings(*(torch.from_numpy(x).double() for x in (vectors, visibility)), names)
     np.testing.assert_allclose(mine(e, e), there(t, t).numpy(), rtol=1e-5, atol=1e-5)
     assert bool(np.isinf(mine(e, e)[0, 1])) is (shrink == 0)
-    for at, found in enumerate(mine.explain(e, e, [0, 2], [1, 3])):
-        assert found.distance == pytest.approx(float(mine(e, e)[2 * at, 2 * at + 1]), abs=1e-5)
+    for i, evidence in enumerate(mine.explain(e, e, [0, 2], [1, 3])):
+        assert evidence.distance == pytest.approx(float(mine(e, e)[2 * i, 2 * i + 1]), abs=1e-5)
     with pytest.raises(ShapeError, match="the same embeddings"):
         mine(e, runtime.Embeddings(vectors[:, :2], visibility[:, :2], ("a", "b")))
     with pytest.raises(ShapeError, match="visibilities lie between"):
@@ -147,8 +147,8 @@ def test_damaged_files_are_told_of_in_one_sentence(
     refused(plain, "of another program")
     refused(data.replace(b'"metric": "', b'"metric": "x', 1), "cut short|was changed|no ONNX file")
     refused(data.replace(b'"version": "0', b'"version": "9', 1), "its metadata are not those")
-    at = len(plain) // 2
-    flipped = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    middle = len(plain) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
     refused(flipped, "its weights or layers are not those")
 
     resealed(file, lambda t: t.update(size=[32, 32]), bad)
@@ -182,7 +182,7 @@ def test_commands_take_a_file_in_place_of_a_run(
     file = exported("bpbreid")
     monkeypatch.chdir(tmp_path)
 
-    def said(*arguments: object) -> str:
+    def output(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", ["partreid", *map(str, arguments)])
         capsys.readouterr()
         try:
@@ -191,10 +191,10 @@ def test_commands_take_a_file_in_place_of_a_run(
             assert end.code in (None, 0), capsys.readouterr().err
         return capsys.readouterr().out
 
-    said("embed", file, crops[0].parent, "--out", "e")
+    output("embed", file, crops[0].parent, "--out", "e")
     assert (tmp_path / "e" / "embeddings.safetensors").is_file()
-    assert "distance" in said("compare", file, crops[0], crops[1])
-    assert crops[0].name in said("rank", file, crops[0], crops[0].parent)
+    assert "distance" in output("compare", file, crops[0], crops[1])
+    assert crops[0].name in output("rank", file, crops[0], crops[0].parent)
 
 
 @pytest.fixture(scope="module")
@@ -226,12 +226,12 @@ def test_decisions_and_doubts_are_those_of_the_api(
     assert report["pairs"] == report["decisions"] == 18 * 17 // 2
     model, api = runtime.load(file), partreid.load(run, "cpu")
     assert model.calibration is not None and model.calibration.verified
-    own = sorted(labelled.rglob("*.png"))
+    paths = sorted(labelled.rglob("*.png"))
     for mine, there in (
-        (model.rank(own[:4], own[4:], top=5), api.rank(own[:4], own[4:], top=5)),
+        (model.rank(paths[:4], paths[4:], top=5), api.rank(paths[:4], paths[4:], top=5)),
         (model.rank(crops[:3], crops[3:], top=2), api.rank(crops[:3], crops[3:], top=2)),
-        ([[model.compare(own[0], own[1])]], [[api.compare(own[0], own[1])]]),
-        ([[model.compare(own[0], crops[0])]], [[api.compare(own[0], crops[0])]]),
+        ([[model.compare(paths[0], paths[1])]], [[api.compare(paths[0], paths[1])]]),
+        ([[model.compare(paths[0], crops[0])]], [[api.compare(paths[0], crops[0])]]),
     ):
         for a, b in zip(mine, there, strict=True):
             for x, y in zip(a, b, strict=True):
@@ -242,8 +242,8 @@ def test_decisions_and_doubts_are_those_of_the_api(
                 else:
                     assert x.probability == pytest.approx(y.probability, abs=1e-4)
                     assert x.reason is y.reason is None
-    assert {hit.same for hits in model.rank(own[:4], own[4:], top=20) for hit in hits} >= {True}
-    odd = model.compare(own[0], crops[0])
+    assert {hit.same for hits in model.rank(paths[:4], paths[4:], top=20) for hit in hits} >= {True}
+    odd = model.compare(paths[0], crops[0])
     assert odd.same is None and "do not look like" in str(odd.reason).replace("does", "do")
     assert "partreid export RUN" in str(odd.reason)
 
