@@ -78,9 +78,9 @@ def _ray(address: str | None, actors: int | None) -> Iterator[Any]:
         except Exception as error:  # of many kinds: ConnectionError, RuntimeError, Exception itself
             if given not in (None, "local"):
                 raise DataError(
-                    f"the Ray at {given} does not take this process in ({reason(error)}); check that "
-                    "both are one version of Ray and Python, and set RAY_AUTH_MODE=token here if it "
-                    "was started with a token, as Ray 2.60 does where it finds one"
+                    f"the Ray at {given} does not take this process in ({reason(error)}); check "
+                    "that both are one version of Ray and Python, and set RAY_AUTH_MODE=token here "
+                    "if it was started with a token, as Ray 2.60 does where it finds one"
                 ) from None
             raise DataError(
                 f"Ray does not start ({reason(error)}); check what else runs on this "
@@ -95,11 +95,11 @@ def _ray(address: str | None, actors: int | None) -> Iterator[Any]:
 
 def _require_reachable(address: str | None) -> None:
     """DataError if nobody listens there: Ray itself goes on trying for many minutes."""
-    found = re.fullmatch(r"(?:ray://)?(.+):(\d{1,5})", address or "")
-    if found is None:  # "local", "auto"
+    match = re.fullmatch(r"(?:ray://)?(.+):(\d{1,5})", address or "")
+    if match is None:  # "local", "auto"
         return
     try:
-        socket.create_connection((found[1], int(found[2])), REACHED).close()
+        socket.create_connection((match[1], int(match[2])), REACHED).close()
     except (OSError, OverflowError) as error:
         raise DataError(
             f"no Ray answers at {address} ({reason(error)}); check --address, and that ray start "

@@ -69,16 +69,16 @@ class Head:
 
     def require(self, name: str, kinds: Sequence[str], remedy: str = WRITE) -> None:
         """DataError unless there is one column of this name, and of one of these kinds."""
-        found = [kind for column, kind in self.columns if column == name]
-        if len(found) != 1:
+        matches = [kind for column, kind in self.columns if column == name]
+        if len(matches) != 1:
             raise DataError(
                 f"{self.file} must have one column {name}, and has "
                 f"{brief(', '.join(column for column, _ in self.columns) or 'none', 200)}; {remedy}"
             )
-        if found[0] not in kinds:
+        if matches[0] not in kinds:
             raise DataError(
                 f"{self.file}: the column {name} must be {' or '.join(kinds)}, and is "
-                f"{brief(found[0], 200)}; {remedy}"
+                f"{brief(matches[0], 200)}; {remedy}"
             )
 
     @property
@@ -149,22 +149,22 @@ def shards_of(source: Path) -> list[Path]:
         ['a.parquet', 'b.parquet']
     """
     if isdir(source):
-        found = parquet_in(source)
+        files = parquet_in(source)
     elif source.exists() or not _is_pattern(source):
-        found = [source]
+        files = [source]
     else:
-        found = sorted(Path(name) for name in glob.glob(str(source), recursive=True))
-    if not found:
+        files = sorted(Path(name) for name in glob.glob(str(source), recursive=True))
+    if not files:
         raise DataError(f"{source} names no .parquet file; give a folder or a pattern of shards")
     seen: dict[str, Path] = {}
-    for path in found:
+    for path in files:
         if path.name in seen:
             raise DataError(
                 f"{seen[path.name]} and {path} have one name, and so would their embeddings; "
                 "rename one"
             )
         seen[path.name] = regular(path, "shard")
-    return found
+    return files
 
 
 def heads(files: Sequence[Path], remedy: str = WRITE) -> Iterator[Head]:
@@ -175,17 +175,22 @@ def heads(files: Sequence[Path], remedy: str = WRITE) -> Iterator[Head]:
     for start in range(0, len(files), TOGETHER):
         some, done = files[start : start + TOGETHER], 0
         try:
-            for said in read_apart("heads", some[0], *map(str, some[1:]), remedy=remedy):
-                yield _head(some[done], said)
+            for description in read_apart("heads", some[0], *map(str, some[1:]), remedy=remedy):
+                yield _head(some[done], description)
                 done += 1
         except DataError:  # of whichever file was next; alone it is called by its name
             for file in some[done:]:
-                for said in read_apart("heads", file, remedy=remedy):
-                    yield _head(file, said)
+                for description in read_apart("heads", file, remedy=remedy):
+                    yield _head(file, description)
 
 
-def _head(file: Path, said: Mapping[str, Any]) -> Head:
-    return Head(file, said["rows"], tuple((n, kind) for n, kind in said["columns"]), said["notes"])
+def _head(file: Path, description: Mapping[str, Any]) -> Head:
+    return Head(
+        file,
+        description["rows"],
+        tuple((n, kind) for n, kind in description["columns"]),
+        description["notes"],
+    )
 
 
 def require_crops(head: Head) -> str:
@@ -211,12 +216,12 @@ def tables(head: Head, columns: Sequence[str], remedy: str = WRITE) -> Iterator[
     import pyarrow as arrow
 
     rows = 0
-    for said in read_apart("shard", head.file, *columns, remedy=remedy, most=sys.maxsize):
-        table = arrow.ipc.open_stream(base64.b64decode(said["rows"])).read_all()
+    for piece in read_apart("shard", head.file, *columns, remedy=remedy, most=sys.maxsize):
+        table = arrow.ipc.open_stream(base64.b64decode(piece["rows"])).read_all()
         if table["id"].null_count:
             raise DataError(f"{head.file} has rows without an id; give each crop one")
         rows += len(table)
-        yield table, said["large"]
+        yield table, piece["large"]
     if rows != head.rows:
         raise DataError(f"{head.file} has {rows:,} rows, and claims {head.rows:,}; {remedy}")
 
@@ -230,7 +235,9 @@ def source_of(shard: Path) -> str:
 
 
 def note_of(head: Head, key: str, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A note of the metadata, as it was written; None if there is none with these fields and types."""
+    """A note of the metadata, as it was written; None if there is none with these fields and
+    types.
+    """
     if key not in head.notes:
         return None
     note = parse_json(head.notes[key], f"the metadata of {head.file}")
@@ -272,9 +279,9 @@ def read_shards(source: str | Path, rows: int = ROWS) -> Iterator[Known]:
         >>> [len(known.saved) for known in read_shards("embedded-shards", rows=2)]
         [3, 2]
     """
-    found, _, columns = _of_one_model(Path(source))
+    shards, _, columns = _of_one_model(Path(source))
     held: list[Known] = []
-    for known in _pieces(found, columns):
+    for known in _pieces(shards, columns):
         held.append(known)
         if sum(len(k.ids) for k in held) >= rows:
             yield _joined(held)
@@ -303,8 +310,8 @@ def load_shards(source: str | Path) -> Known:
         >>> known.ids[hits[0].row], hits[0].path.name
         (3, '3.jpg')
     """
-    found, model, columns = _of_one_model(Path(source))
-    n, m, width = sum(head.rows for head in found), len(model["names"]), model["width"]
+    shards, model, columns = _of_one_model(Path(source))
+    n, m, width = sum(head.rows for head in shards), len(model["names"]), model["width"]
     more = len(LOOKS) if LOOKED in columns else 0
     wanted, free = n * (m * (width + 1) + more) * 4, _free()
     if wanted > SPARE * free:
@@ -318,7 +325,7 @@ def load_shards(source: str | Path) -> Known:
     paths: list[Path | None] = []
     cameras: list[Id | None] = []
     times: list[Time | None] = []
-    for known in _pieces(found, columns):
+    for known in _pieces(shards, columns):
         here = slice(len(ids), len(ids) + len(known.ids))
         vectors[here] = known.saved.embeddings.vectors
         visibility[here] = known.saved.embeddings.visibility
@@ -334,7 +341,7 @@ def load_shards(source: str | Path) -> Known:
 
 def _of_one_model(source: Path) -> tuple[list[Head], dict[str, Any], tuple[str, ...]]:
     """The shards, their model, and which of the columns of embeddings all of them have."""
-    found: list[Head] = []
+    shards: list[Head] = []
     first: dict[str, Any] = {}
     for head in heads(shards_of(source), REMOVE):
         note = note_of(head, KEY, MODEL)
@@ -350,21 +357,21 @@ def _of_one_model(source: Path) -> tuple[list[Head], dict[str, Any], tuple[str, 
             if note[what] != first[what]:
                 raise DataError(
                     f"{head.file} is of another model ({note['recipe']}, weights "
-                    f"{note['weights'][:12]}) than {found[0].file} ({first['recipe']}, weights "
+                    f"{note['weights'][:12]}) than {shards[0].file} ({first['recipe']}, weights "
                     f"{first['weights'][:12]}), and no distance between them means anything; embed "
                     "all with one model"
                 )
-        found.append(head)
-    if not all(LOOKED in dict(head.columns) for head in found):
-        return found, first, tuple(OURS)
-    for head in found:
+        shards.append(head)
+    if not all(LOOKED in dict(head.columns) for head in shards):
+        return shards, first, tuple(OURS)
+    for head in shards:
         head.require(LOOKED, ("vectors",), REMOVE)
-    return found, first, (*OURS, LOOKED)
+    return shards, first, (*OURS, LOOKED)
 
 
-def _pieces(found: Sequence[Head], columns: Sequence[str]) -> Iterator[Known]:
+def _pieces(shards: Sequence[Head], columns: Sequence[str]) -> Iterator[Known]:
     """A few embeddings at a time, checked."""
-    for head in found:
+    for head in shards:
         note = note_of(head, KEY, MODEL)
         assert note is not None, "it was there a moment ago"
         for table, _ in tables(head, [*head.kept, *columns], REMOVE):
@@ -402,10 +409,10 @@ def _numbers(table: Any, name: str, size: int) -> torch.Tensor:
             if column.type.list_size == size
             else f"{name} must be {size} numbers of each crop, and are {column.type.list_size}"
         )
-    found = torch.from_numpy(column.flatten().to_numpy(zero_copy_only=False).copy()).float()
-    if not bool(found.isfinite().all()):
+    values = torch.from_numpy(column.flatten().to_numpy(zero_copy_only=False).copy()).float()
+    if not bool(values.isfinite().all()):
         raise DataError(f"{name} must be finite numbers, and are not")
-    return found.reshape(len(column), size)
+    return values.reshape(len(column), size)
 
 
 def _texts(table: Any, name: str) -> list[Any]:

@@ -1,7 +1,7 @@
 """One process's part of a bulk job: a model that embeds shard after shard.
 
-A shard's embeddings get their name when all of them are on the disk, so a killed job goes on where it
-stopped: what has its name is whole.
+A shard's embeddings get their name when all of them are on the disk, so a killed job goes on where
+it stopped: what has its name is whole.
 """
 
 import io
@@ -145,8 +145,8 @@ class Worker:
     def unfinished(self, shards: Sequence[Path]) -> tuple[list[Done], list[Path]]:
         """What is finished, and the shards that are not."""
         there = [shard for shard in shards if (self.job.out / shard.name).exists()]
-        found = heads([self.job.out / shard.name for shard in there], _AGAIN)
-        done = [self.finished(head, shard) for head, shard in zip(found, there, strict=True)]
+        outputs = heads([self.job.out / shard.name for shard in there], _AGAIN)
+        done = [self.finished(head, shard) for head, shard in zip(outputs, there, strict=True)]
         whole = set(there)
         return done, [shard for shard in shards if shard not in whole]
 
@@ -362,9 +362,9 @@ def begun(job: Job, shards: list[Path]) -> tuple[Worker, list[Done], list[Head]]
     for shard in shards:
         if real(job.out / shard.name) == real(shard):
             raise DataError(f"{shard} would be replaced by its embeddings; give another --out")
-    found = {head.file: head for head in heads(shards)}
-    for head in found.values():
+    by_file = {head.file: head for head in heads(shards)}
+    for head in by_file.values():
         require_crops(head)
     worker = Worker(job)
     done, open_ = worker.unfinished(shards)
-    return worker, done, [found[shard] for shard in open_]
+    return worker, done, [by_file[shard] for shard in open_]

@@ -34,8 +34,10 @@ def test_bad_images_are_listed_or_end_the_job(
     for skipped in ("", ", 2 of them finished before"):  # the status stays what it is
         with pytest.raises(SystemExit) as ended:
             app(words, exit_on_error=False, print_error=False)
-        told = f"12 crops in 2 shards{skipped}; 4 images cannot be read, listed in the folder bad"
-        assert ended.value.code == bulk.SOME_BAD and told in capsys.readouterr().err
+        message = (
+            f"12 crops in 2 shards{skipped}; 4 images cannot be read, listed in the folder bad"
+        )
+        assert ended.value.code == bulk.SOME_BAD and message in capsys.readouterr().err
     for number, ids in enumerate(([0, 4], [8, 12])):
         listed = parquet.read_table(tmp_path / "out" / "bad" / f"{number:03}.parquet")
         assert listed["id"].to_pylist() == ids
@@ -56,9 +58,9 @@ def test_a_damaged_shard_leaves_the_others_alone(
     words = ["embed", str(run), str(shards), "--device", "cpu", "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as ended:
         app(words, exit_on_error=False, print_error=False)
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and "4 crops in 1 shards" in told
-    assert "no embeddings of 000.parquet" in told and "rows without an id" in told
+    output = capsys.readouterr().err
+    assert ended.value.code == 2 and "4 crops in 1 shards" in output
+    assert "no embeddings of 000.parquet" in output and "rows without an id" in output
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["002.parquet"]
     with pytest.raises(DataError, match=r"000\.parquet cannot be read"):
         embed_shards(Job(run, tmp_path / "strict", "cpu", strict=True), shards_of(shards))
@@ -71,9 +73,9 @@ def test_processes_share_the_shards_out(
     shards = shards_of(write_shards(tmp_path / "in", benchmark, 3, 2))
     embed_shards(Job(run, tmp_path / "one", "cpu"), shards)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    for rank, own in (("0", 2), ("1", 1)):
+    for rank, count in (("0", 2), ("1", 1)):
         monkeypatch.setenv("RANK", rank)
-        assert len(embed_shards(Job(run, tmp_path / "two", "cpu"), shards)) == own
+        assert len(embed_shards(Job(run, tmp_path / "two", "cpu"), shards)) == count
     assert same(tmp_path / "one", tmp_path / "two")
 
 

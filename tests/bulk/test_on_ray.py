@@ -27,7 +27,7 @@ def test_ray_does_the_same(run: Path, benchmark: Benchmark, tmp_path: Path) -> N
     steps: list[tuple[object, ...]] = []
     one = embed_shards(Job(run, tmp_path / "one", "cpu"), shards)
     job = Job(run, tmp_path / "two", "cpu")
-    two = embed_on_ray(job, shards, actors=2, step=lambda *told: steps.append(told))
+    two = embed_on_ray(job, shards, actors=2, step=lambda *progress: steps.append(progress))
     assert one == two and one[4].error and same(tmp_path / "one", tmp_path / "two")
     assert steps[-1] == (20, 20, "crops")
     import ray
@@ -42,14 +42,14 @@ def test_ray_does_the_same(run: Path, benchmark: Benchmark, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("auto", r"the Ray at auto does not take this process in \(ConnectionError.*=token here"),
         (None, r"Ray does not start \(ConnectionError.* or leave --engine ray away"),
     ],
 )
 def test_a_ray_that_fails_is_one_sentence(
-    address: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+    address: str | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def init(**given: Any) -> None:
         raise ConnectionError("Unauthenticated\n  at core_worker")
@@ -57,6 +57,6 @@ def test_a_ray_that_fails_is_one_sentence(
     stub = SimpleNamespace(is_initialized=lambda: False, init=init)
     monkeypatch.setitem(sys.modules, "ray", stub)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(DataError, match=said) as error, on_ray._ray(address, None):
+    with pytest.raises(DataError, match=message) as error, on_ray._ray(address, None):
         pass
     assert "\n" not in str(error.value)

@@ -123,8 +123,8 @@ def test_what_was_changed_is_refused(out: Path, tmp_path: Path) -> None:
     def lists(table: Any, name: str, value: float) -> Any:
         kind = table.schema.field(name).type
         numbers = [[value] * kind.list_size] * len(table)
-        at = table.schema.get_field_index(name)
-        return table.set_column(at, name, pyarrow.array(numbers, kind))
+        index = table.schema.get_field_index(name)
+        return table.set_column(index, name, pyarrow.array(numbers, kind))
 
     def narrower(table: Any, note: dict[str, Any]) -> Any:
         note["width"] += 1

@@ -27,7 +27,7 @@ def test_embeddings_are_those_of_the_model(run: Path, benchmark: Benchmark, tmp_
     shards = write_shards(tmp_path / "in", benchmark, 2, 5)
     steps: list[tuple[object, ...]] = []
     job = Job(run, tmp_path / "out", "cpu", batch=2)
-    done = embed_shards(job, shards_of(shards), lambda *told: steps.append(told))
+    done = embed_shards(job, shards_of(shards), lambda *progress: steps.append(progress))
     assert done == [Done("000.parquet", 5), Done("001.parquet", 5)]
     assert steps[-1] == (10, 10, "crops, shard 2 of 2")
     table = parquet.read_table(tmp_path / "out" / "001.parquet")
