@@ -102,10 +102,10 @@ def test_an_image_is_no_distance_from_itself(model: Model, crops: Path) -> None:
 
 def test_rank_is_the_order_of_distances(model: Model, crops: Path, benchmark: Benchmark) -> None:
     queries = [s.path for s in benchmark.query[:3]]
-    found = model.rank(queries, crops, top=4)
+    results = model.rank(queries, crops, top=4)
     far = model.method.distance(model.embed(queries), model.embed(crops))
     paths = crop_paths(crops)
-    for row, hits in enumerate(found):
+    for row, hits in enumerate(results):
         assert [hit.place for hit in hits] == [1, 2, 3, 4]
         order = torch.argsort(far[row], stable=True)[:4].tolist()
         assert [hit.path for hit in hits] == [paths[i] for i in order]
@@ -155,7 +155,7 @@ def calibrated(trained: Callable[[str], Path], model: Model, tmp_path: Path) -> 
         version="0",
         date="d",
     )
-    found = reliability([0.5], [True])
+    diagram = reliability([0.5], [True])
     decision.save(
         Calibration(
             curves,
@@ -166,7 +166,7 @@ def calibrated(trained: Callable[[str], Path], model: Model, tmp_path: Path) -> 
             rate,
             rate,
             many,
-            Check(many, rate, rate, found),
+            Check(many, rate, rate, diagram),
             (0.0, 1.0),
             0.05,
             0.5,
@@ -257,7 +257,10 @@ def test_a_calibration_of_another_model_is_refused_where_it_would_decide(
     calibrated: Path, crops: Path, trained: Callable[[str], Path]
 ) -> None:
     file = Path(shutil.copy(calibrated / decision.FILE, calibrated.parent / "other.json"))
-    words = "was made for another model .* not the same weights .* partreid calibrate, or remove the file"
+    words = (
+        "was made for another model .* not the same weights .* partreid calibrate, or remove "
+        "the file"
+    )
     with pytest.raises(DataError, match=r"other\.json " + words):  # named: at once
         partreid.load(trained("bot"), calibration=file)
     tensors, meta = load_tensors(calibrated / "model.safetensors")
@@ -364,11 +367,11 @@ def test_pictures_arrays_and_tensors_are_crops(
     paths = exact[:4]
     e = model.embed(kinds(paths))
     assert torch.equal(e.vectors, model.embed(paths).vectors)
-    hits = model.rank(kinds(paths)[1:], kinds(paths), top=4)
-    for row, found in enumerate(hits, 1):
-        assert [hit.path for hit in found] == [paths[0] if h.row == 0 else None for h in found]
-        assert found[0].row == row and found[0].distance == pytest.approx(0, abs=1e-3)
-    (near,) = (h for h in hits[0] if h.row == 1)
+    results = model.rank(kinds(paths)[1:], kinds(paths), top=4)
+    for row, hits in enumerate(results, 1):
+        assert [hit.path for hit in hits] == [paths[0] if h.row == 0 else None for h in hits]
+        assert hits[0].row == row and hits[0].distance == pytest.approx(0, abs=1e-3)
+    (near,) = (h for h in results[0] if h.row == 1)
     with pytest.raises(DataError, match="row 1 of the gallery is a picture in memory"):
         _ = near.file
     _, picture, array, tensor = kinds(paths)
@@ -405,12 +408,12 @@ def test_what_was_saved_is_read_back_and_ranked(
     assert torch.equal(kept.embeddings.visibility, saved.embeddings.visibility)
     assert partreid.load_embeddings(tmp_path / "e" / "embeddings.safetensors").paths == kept.paths
     want = [[(h.row, h.path, h.distance) for h in hits] for hits in model.search(kept, kept, top=3)]
-    for found in (
+    for results in (
         model.search(kept.embeddings, kept.embeddings, kept.paths, top=3),
         partreid.rank(kept, kept, top=3),
         partreid.rank(kept.embeddings, saved, top=3),
     ):
-        assert [[(h.row, h.path, h.distance) for h in hits] for hits in found] == want
+        assert [[(h.row, h.path, h.distance) for h in hits] for hits in results] == want
     assert [h.path for h in partreid.rank(kept, kept.embeddings, top=2)[0]] == [None, None]
 
 

@@ -58,8 +58,8 @@ class Graph(nn.Module):
         (method,) = self.methods
         out = functional_call(method, weights, (x,))
         e = method.embed(out)
-        found = e.vectors.float(), e.visibility.float()
-        return (*found, out.parts.probs.float()) if self.with_parts else found
+        tensors = e.vectors.float(), e.visibility.float()
+        return (*tensors, out.parts.probs.float()) if self.with_parts else tensors
 
 
 def require_packages() -> None:
@@ -90,7 +90,7 @@ def traced(method: Method, size: tuple[int, int], with_parts: bool = False) -> b
                 dynamic_shapes={INPUT: {0: torch.export.Dim("N")}},
                 strict=False,
             )
-            found: Any = torch.onnx.export(
+            onnx_program: Any = torch.onnx.export(
                 program,
                 (),
                 dynamo=True,
@@ -107,7 +107,7 @@ def traced(method: Method, size: tuple[int, int], with_parts: bool = False) -> b
                 f"({reason(error)}); a trunk or method of your own must be traceable: see "
                 "torch.export"
             ) from error
-    return plain(found.model_proto)
+    return plain(onnx_program.model_proto)
 
 
 def plain(model: Any) -> bytes:

@@ -101,8 +101,8 @@ def export(
         out: The file, whose name ends in .onnx; its report is called the same and ends in .json.
         with_parts: Put part maps in as a third output, so that evidence can be drawn.
         check: Crops to prove it on; None: some drawn people.
-        int8: Crops, like those that it is to see, to quantise its convolutions by; None: it stays in
-            float.
+        int8: Crops, like those that it is to see, to quantise its convolutions by; None: it stays
+            in float.
         labelled: Labelled crops to calibrate the file itself on, and to score it on beside the run.
         calibration: What the file decides by; default calibration.json beside the run.
         progress: Called with a sentence before each step that takes long.

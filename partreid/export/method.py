@@ -42,7 +42,9 @@ class Exported(Method):
 
     @property
     def origin(self) -> str:
-        """SHA-256 of the model that it was exported of, see :class:`partreid.evaluation.decision.Bound`."""
+        """SHA-256 of the model that it was exported of, see
+        :class:`partreid.evaluation.decision.Bound`.
+        """
         return self.model.card.origin
 
     @property
@@ -53,7 +55,7 @@ class Exported(Method):
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         vectors, visibility, *maps = (
-            torch.from_numpy(found) for found in self.model.run(_pixels(images))
+            torch.from_numpy(array) for array in self.model.run(_pixels(images))
         )
         e = Embeddings(vectors, visibility.clamp_max(1), self.model.names)
         parts = None if self.scheme is None else PartMaps.from_probs(maps[0], self.scheme)

@@ -42,7 +42,9 @@ INT8 = Tolerance(None, 0.99, 0.02, 0.8, 0.02)
 
 @dataclass(frozen=True)
 class Row:
-    """One embedding. difference: relative, as in :class:`Tolerance`; cosine: the least of a crop."""
+    """One embedding. difference: relative, as in :class:`Tolerance`; cosine: the least of a
+    crop.
+    """
 
     name: str
     difference: float
@@ -96,22 +98,22 @@ def prove(model: Model, exported: Exported, crops: list[Crop], tolerance: Tolera
     """
     e = model.embed(crops)
     there = Embeddings(e.vectors.numpy(), e.visibility.numpy(), e.names)
-    found = [exported.embed(crops, batch) for batch in BATCHES]
-    rows = tuple(_row(m, name, there, found) for m, name in enumerate(there.names))
-    nearest = min(_nearest(exported, there, here) for here in found)
+    embeddings = [exported.embed(crops, batch) for batch in BATCHES]
+    rows = tuple(_row(m, name, there, embeddings) for m, name in enumerate(there.names))
+    nearest = min(_nearest(exported, there, here) for here in embeddings)
     pairs, decisions = min(
-        (_decisions(exported, there, here) for here in found), key=lambda x: x[1]
+        (_decisions(exported, there, here) for here in embeddings), key=lambda x: x[1]
     )
     missed = _missed(rows, len(crops), nearest, pairs, decisions, tolerance)
     return Proof(len(crops), BATCHES, rows, nearest, pairs, decisions, tolerance, missed)
 
 
-def _row(m: int, name: str, there: Embeddings, found: list[Embeddings]) -> Row:
+def _row(m: int, name: str, there: Embeddings, embeddings: list[Embeddings]) -> Row:
     x = there.vectors[:, m : m + 1]
     scale = max(float(np.abs(x).max()), 1e-12)
-    others = [e.vectors[:, m : m + 1] for e in found]
+    others = [e.vectors[:, m : m + 1] for e in embeddings]
     flips = max(
-        int(((e.visibility[:, m] > 0) != (there.visibility[:, m] > 0)).sum()) for e in found
+        int(((e.visibility[:, m] > 0) != (there.visibility[:, m] > 0)).sum()) for e in embeddings
     )
     cosines = [
         [float(mean_cosines(x[i : i + 1], y[i : i + 1])[0]) for i in range(len(x))] for y in others
@@ -155,19 +157,21 @@ def _decisions(exported: Exported, there: Embeddings, here: Embeddings) -> tuple
 def _missed(
     rows: tuple[Row, ...], crops: int, nearest: int, pairs: int, decisions: int, t: Tolerance
 ) -> tuple[str, ...]:
-    said = []
+    missed = []
     for row in rows:
         if t.difference is not None and not row.difference <= t.difference:
-            said.append(f"{row.name} differs by {row.difference:.1e}, allowed is {t.difference:g}")
+            missed.append(
+                f"{row.name} differs by {row.difference:.1e}, allowed is {t.difference:g}"
+            )
         if not row.mean_cosine >= t.cosine:
-            said.append(f"{row.name} has cosine {row.mean_cosine:.5f}, least is {t.cosine:g}")
+            missed.append(f"{row.name} has cosine {row.mean_cosine:.5f}, least is {t.cosine:g}")
     flips = sum(row.flips for row in rows)
     if flips > t.flips * crops * len(rows):
-        said.append(
+        missed.append(
             f"{flips} of {crops * len(rows)} visibilities change, allowed are {t.flips:.1%}"
         )
     if nearest < t.nearest * crops:
-        said.append(f"{crops - nearest} of {crops} crops have another nearest crop")
+        missed.append(f"{crops - nearest} of {crops} crops have another nearest crop")
     if pairs - decisions > t.decisions * pairs:
-        said.append(f"{pairs - decisions} of {pairs} pairs are decided otherwise")
-    return tuple(said)
+        missed.append(f"{pairs - decisions} of {pairs} pairs are decided otherwise")
+    return tuple(missed)

@@ -98,7 +98,7 @@ def _batches(crops: Sequence[Crop], size: tuple[int, int]) -> Iterator[NDArray[n
 def _of_part_heads(model: Any) -> list[str]:
     """Convolutions that give what a softmax or an arg-max over channels takes: part logits."""
     made = {name: node for node in model.graph.node for name in node.output}
-    found = []
+    names = []
     for node in model.graph.node:
         if node.op_type in ("Softmax", "ArgMax"):
             before = made.get(node.input[0])
@@ -106,5 +106,5 @@ def _of_part_heads(model: Any) -> list[str]:
             while before is not None and before.op_type in ("Transpose", "Reshape", "Flatten"):
                 before = made.get(before.input[0])
             if before is not None and before.op_type == "Conv":
-                found.append(before.name)
-    return sorted(set(found))
+                names.append(before.name)
+    return sorted(set(names))

@@ -52,8 +52,8 @@ def _exported(path: Path, device: str, calibration: str | Path | None) -> Model:
     made = method.calibration if calibration is None else None
     if made is not None and made.source.model != method.bound.model:
         warnings.warn(
-            f"the threshold in {path} is that of the model in float and not verified for its 8 bits; "
-            "export it again with --data and labelled crops to put one for the file",
+            f"the threshold in {path} is that of the model in float and not verified for its 8 "
+            "bits; export it again with --data and labelled crops to put one for the file",
             stacklevel=3,
         )
     file = None if calibration is None else Path(calibration)

@@ -79,9 +79,9 @@ class Model:
         """
         if self.decides_by is None:
             return self.method.calibration if isinstance(self.method, Exported) else None
-        found = decision.read(self.decides_by)
-        decision.require_bound(found, self.bound, self.decides_by)
-        return found
+        calibration = decision.read(self.decides_by)
+        decision.require_bound(calibration, self.bound, self.decides_by)
+        return calibration
 
     @property
     def bound(self) -> decision.Bound:
@@ -173,7 +173,7 @@ class Model:
         workers: int = 1,
     ) -> Embeddings:
         """looked: takes how each crop looks, from the pixels that are at hand."""
-        found = []
+        pieces = []
 
         def read(crop: Crop) -> tuple[Pixels, NDArray[np.float64] | None]:
             pixels = crop.pixels(self.recipe.size)
@@ -187,10 +187,10 @@ class Model:
                 images = to_batch(pixels)
                 e = self.method.embed(self.method(images.to(self.device, memory_format=FORMAT), {}))
                 require_finite(e, [crop.name for crop in some])
-                found.append(
+                pieces.append(
                     Embeddings(e.vectors.float().cpu(), e.visibility.float().cpu(), e.names)
                 )
-        return Embeddings.stack(found)
+        return Embeddings.stack(pieces)
 
     def compare(self, a: AnyCrop, b: AnyCrop, prior: float = 0.5) -> Comparison:
         """The distance between two crops and what each part says about it.
@@ -240,8 +240,8 @@ class Model:
         doubt = self._doubt(calibration, one, other)
         why = doubt.of(0, 0, ("the first crop", "the second crop"))
         probability, same, reason = decided(calibration, evidence, prior, why)
-        said = why or decision.verdict(calibration, probability, same, prior)
-        return Comparison(evidence, probability, same, reason, a=first, b=second, verdict=said)
+        verdict = why or decision.verdict(calibration, probability, same, prior)
+        return Comparison(evidence, probability, same, reason, a=first, b=second, verdict=verdict)
 
     def _doubt(
         self,
@@ -324,9 +324,9 @@ class Model:
     ) -> list[list[Hit]]:
         """The same with crops that are embedded already, just now or saved.
 
-        Memory is that of the result: no row of distances is ever held whole. Embeddings of ``embed``
-        do not say how their crops look: whether these are like those of the calibration is then told
-        from the vectors alone.
+        Memory is that of the result: no row of distances is ever held whole. Embeddings of
+        ``embed`` do not say how their crops look: whether these are like those of the calibration
+        is then told from the vectors alone.
 
         Args:
             query: What ``embed``, :func:`save_embeddings` or :func:`load_embeddings` gave.

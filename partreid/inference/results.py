@@ -19,11 +19,12 @@ class Comparison(types.Comparison):
 
     Args:
         evidence: Their distance and what each part says about it.
-        probability: That both are one person, in (0, 1); None where nothing is known, see ``reason``.
+        probability: That both are one person, in (0, 1); None where nothing is known, see
+            ``reason``.
         same: Whether they are called one person at the calibrated rate of false matches; None where
             nothing is decided.
-        reason: Why there is no probability: there is no calibration, a crop does not look like those
-            it was made of, or no part is shared.
+        reason: Why there is no probability: there is no calibration, a crop does not look like
+            those it was made of, or no part is shared.
         a: The first crop with its part maps.
         b: The second.
         verdict: The decision in words; None without a calibration.
@@ -56,8 +57,8 @@ def decided(
         return None, None, decision.NONE
     if doubt is not None:
         return None, None, doubt
-    asked = (evidence.distance, int(evidence.shared.sum()))
-    probability, same = float(calibration.probability(*asked, prior)), calibration.same(*asked)
+    pair = (evidence.distance, int(evidence.shared.sum()))
+    probability, same = float(calibration.probability(*pair, prior)), calibration.same(*pair)
     if isnan(probability):
         return None, bool(same), decision.verdict(calibration, None, None)
     return probability, bool(same), None

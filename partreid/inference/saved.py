@@ -71,11 +71,11 @@ class SavedEmbeddings:
             >>> saved.of(["b.jpg"]).paths
             (PosixPath('b.jpg'),)
         """
-        at = {realpath(path): row for row, path in enumerate(self.paths) if path is not None}
+        index = {realpath(path): row for row, path in enumerate(self.paths) if path is not None}
         for path in paths:
-            if realpath(path) not in at:
+            if realpath(path) not in index:
                 raise DataError(f"{path} is not among the {len(self)} embeddings; {EMBED_AGAIN}")
-        rows = [at[realpath(path)] for path in paths]
+        rows = [index[realpath(path)] for path in paths]
         return replace(
             self,
             embeddings=self.embeddings.rows(rows),
