@@ -51,9 +51,9 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return run
 
 
-def assert_refused(said: Said, *words: str) -> None:
-    assert said.code == 2 and said.out == ""
-    (line,) = said.err.splitlines()
+def assert_refused(outcome: Said, *words: str) -> None:
+    assert outcome.code == 2 and outcome.out == ""
+    (line,) = outcome.err.splitlines()
     assert line.startswith("partreid: ") and "Traceback" not in line
     for word in words:
         assert word in line, line
@@ -101,26 +101,27 @@ def test_calibrate_says_what_it_found_and_keeps_it(
 ) -> None:
     copy = Path(shutil.copytree(trained("bpbreid"), tmp_path / "run"))
     command = ("calibrate", copy, "--data", labelled, "--dataset", "folders", "--rate", "0.05")
-    said = cli(*command)
-    assert said.code == 0 and f"calibration: {copy / 'calibration.json'}" in said.err
+    outcome = cli(*command)
+    assert outcome.code == 0 and f"calibration: {copy / 'calibration.json'}" in outcome.err
     assert (
-        "fitted on 12 people of folders (query): 72 genuine pairs, 792 impostor pairs" in said.out
+        "fitted on 12 people of folders (query): 72 genuine pairs, 792 impostor pairs"
+        in outcome.out
     )
     assert (
-        "5 false matches in 100 impostor pairs" in said.out
-        and "A threshold is no proof" in said.out
+        "5 false matches in 100 impostor pairs" in outcome.out
+        and "A threshold is no proof" in outcome.out
     )
-    assert "checked on the 12 people that were not fitted" in said.out
+    assert "checked on the 12 people that were not fitted" in outcome.out
     kept = decision.read(copy / "calibration.json")
     assert (
         kept.rate == 0.05 and kept.source.data == "folders" and 0.04 < kept.true_rate.value <= 0.05
     )
     assert kept.expected.low <= kept.checked.fmr.value <= kept.expected.high  # other people
     assert str(tmp_path) not in (copy / "calibration.json").read_text()
-    said = cli(
+    outcome = cli(
         *command, "--json", "--out", tmp_path / "other.json", "--seed", "3", "--device", "cpu"
     )
-    printed = json.loads(said.out)
+    printed = json.loads(outcome.out)
     assert printed["seed"] == 3 and printed["checked"]["slice"]["people"] == 12
     assert decision.read(tmp_path / "other.json").seed == 3
     assert decision.read(copy / "calibration.json") == kept
@@ -132,8 +133,8 @@ def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Pa
         first(labelled, "gallery"),
         first(labelled, "gallery", 5),
     )
-    found = json.loads(cli("compare", run, mine, same, "--json").out)
-    assert set(found) == {
+    pair = json.loads(cli("compare", run, mine, same, "--json").out)
+    assert set(pair) == {
         "a",
         "b",
         "distance",
@@ -143,18 +144,19 @@ def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Pa
         "reason",
         "shared_evidence",
     }
-    said = cli("compare", run, mine, mine)
-    assert said.code == 0 and re.search(
-        r"^called the same person: the chance that it is one is (over )?[\d.]+ %, and [\d.]+ % is asked for, if it was "
-        r"as likely as not beforehand; threshold for 5 false matches in 100 impostor pairs \[[\d.]+, [\d.]+\], "
-        r"calibrated on 24 people of folders, seen by 2 cameras$",
-        said.out,
+    outcome = cli("compare", run, mine, mine)
+    assert outcome.code == 0 and re.search(
+        r"^called the same person: the chance that it is one is (over )?[\d.]+ %, and [\d.]+ % is "
+        r"asked for, if it was as likely as not beforehand; threshold for 5 false matches in 100 "
+        r"impostor pairs \[[\d.]+, [\d.]+\], calibrated on 24 people of folders, seen by 2 "
+        r"cameras$",
+        outcome.out,
         re.M,
-    ), said.out
+    ), outcome.out
 
     def compared(b: Path) -> dict[str, float]:
-        found: dict[str, float] = json.loads(cli("compare", run, mine, b, "--json").out)
-        return found
+        answer: dict[str, float] = json.loads(cli("compare", run, mine, b, "--json").out)
+        return answer
 
     apart = [compared(b) for b in (mine, other)]
     assert apart[0]["same"] and apart[0]["probability"] > apart[1]["probability"]
@@ -172,10 +174,12 @@ def test_compare_says_whether_it_is_one_person(cli: Cli, run: Path, labelled: Pa
 def test_without_a_calibration_one_line_says_how_to_get_one(
     cli: Cli, trained: Callable[[str], Path], labelled: Path
 ) -> None:
-    said = cli("compare", trained("bpbreid"), first(labelled, "query"), first(labelled, "gallery"))
-    (line,) = [x for x in said.out.splitlines() if "partreid calibrate" in x]
-    assert said.code == 0 and line.startswith("no decision: ")
-    found = json.loads(
+    outcome = cli(
+        "compare", trained("bpbreid"), first(labelled, "query"), first(labelled, "gallery")
+    )
+    (line,) = [x for x in outcome.out.splitlines() if "partreid calibrate" in x]
+    assert outcome.code == 0 and line.startswith("no decision: ")
+    pair = json.loads(
         cli(
             "compare",
             trained("bpbreid"),
@@ -184,11 +188,11 @@ def test_without_a_calibration_one_line_says_how_to_get_one(
             "--json",
         ).out
     )
-    assert found["probability"] is None and found["same"] is None
-    said = cli(
+    assert pair["probability"] is None and pair["same"] is None
+    outcome = cli(
         "rank", trained("bpbreid"), first(labelled, "query"), labelled / "gallery", "--top", "3"
     )
-    assert said.code == 0 and "no decision: " in said.out and "nobody" not in said.out
+    assert outcome.code == 0 and "no decision: " in outcome.out and "nobody" not in outcome.out
     assert (
         json.loads(
             cli(
@@ -201,7 +205,7 @@ def test_without_a_calibration_one_line_says_how_to_get_one(
 
 def test_rank_marks_who_is_near_enough(cli: Cli, run: Path, labelled: Path, tmp_path: Path) -> None:
     query = first(labelled, "query")
-    said = cli(
+    outcome = cli(
         "rank",
         run,
         query,
@@ -211,20 +215,21 @@ def test_rank_marks_who_is_near_enough(cli: Cli, run: Path, labelled: Path, tmp_
         "--sheet",
         tmp_path / "new" / "sheet.png",
     )
-    assert said.code == 0 and "warning" not in said.err
+    assert outcome.code == 0 and "warning" not in outcome.err
     assert Image.open(tmp_path / "new" / "sheet.png").width > 200
     assert (
         "72 crops of other people alone would hold 3.6 false matches on average for each query ["
-        in said.out
+        in outcome.out
     )
     hits = json.loads(cli("rank", run, query, labelled / "gallery", "--top", "4", "--json").out)[0]
-    rows = [line.split() for line in said.out.splitlines() if re.match(r"[1-4] ", line)]
+    rows = [line.split() for line in outcome.out.splitlines() if re.match(r"[1-4] ", line)]
     assert [row[-1] for row in rows] == [
         "yes" if hit["same"] else "no" for hit in hits["hits"]
     ] and len(rows) == 4
     assert [row[1] for row in rows] == [hit["path"] for hit in hits["hits"]]
     assert (
-        f"{hits['called_same']} of 72 crops are near enough" in said.out and hits["called_same"] > 0
+        f"{hits['called_same']} of 72 crops are near enough" in outcome.out
+        and hits["called_same"] > 0
     )
 
 
@@ -237,10 +242,10 @@ def test_rank_says_if_nobody_is_near_enough(
     ]["hits"]
     strangers = tmp_path / "strangers.txt"
     strangers.write_text("\n".join(hit["path"] for hit in hits if not hit["same"]))
-    said = cli("rank", run, query, strangers, "--top", "2")
+    outcome = cli("rank", run, query, strangers, "--top", "2")
     assert (
-        said.code == 0
-        and "nobody in this gallery is near enough to be called the same person" in said.out
+        outcome.code == 0
+        and "nobody in this gallery is near enough to be called the same person" in outcome.out
     )
     two = tmp_path / "two.txt"
     two.write_text(f"{query}\n{first(labelled, 'query', 3)}\n")
@@ -252,21 +257,21 @@ def test_nothing_is_decided_about_crops_of_another_kind_and_much_about_other_peo
     cli: Cli, run: Path, tmp_path: Path
 ) -> None:
     others = banded_people(tmp_path / "others", seed=1)
-    found = json.loads(
+    answers = json.loads(
         cli("rank", run, others / "query", others / "gallery", "--json", "--top", "1").out
     )
-    assert sum(a["hits"][0]["same"] is None for a in found) < 5 and len(found) == 48
+    assert sum(a["hits"][0]["same"] is None for a in answers) < 5 and len(answers) == 48
     dark = banded_people(tmp_path / "dark", seed=1, dark=0.15)
-    found = json.loads(
+    answers = json.loads(
         cli("rank", run, dark / "query", dark / "gallery", "--json", "--top", "1").out
     )
-    for answer in found:
+    for answer in answers:
         (hit,) = answer["hits"]
         assert answer["called_same"] is hit["same"] is hit["probability"] is None
         assert hit["reason"].startswith("nothing is decided: these crops do not look like those of")
-    said = cli("rank", run, dark / "query", dark / "gallery", "--top", "1")
-    assert said.out.splitlines()[-1].startswith("nothing is decided: ")
-    assert f"partreid calibrate {run} --data FOLDER" in said.out and " yes" not in said.out
+    outcome = cli("rank", run, dark / "query", dark / "gallery", "--top", "1")
+    assert outcome.out.splitlines()[-1].startswith("nothing is decided: ")
+    assert f"partreid calibrate {run} --data FOLDER" in outcome.out and " yes" not in outcome.out
     one, other = (next((dark / split / "p100").iterdir()) for split in ("query", "gallery"))
     pair = cli("compare", run, one, other, "--picture", tmp_path / "pair.png")  # of a single pair
     assert pair.code == 0 and "%" not in pair.out.splitlines()[-1]
@@ -275,7 +280,7 @@ def test_nothing_is_decided_about_crops_of_another_kind_and_much_about_other_peo
 
 def test_nothing_is_decided_about_shards_of_another_kind_either(run: Path, tmp_path: Path) -> None:
     """From the looks in a shard as from the crops themselves."""
-    model, found = partreid.load(run, "cpu"), []
+    model, reasons = partreid.load(run, "cpu"), []
     for name, dark in (("light", 1.0), ("dark", 0.15)):
         crops = sorted((banded_people(tmp_path / name, seed=1, dark=dark) / "query").rglob("*.*"))
         (tmp_path / f"{name}-in").mkdir()
@@ -286,26 +291,28 @@ def test_nothing_is_decided_about_shards_of_another_kind_either(run: Path, tmp_p
         doubts = [model.doubt(saved, saved) for saved in (shard, whole)]
         assert doubts[0] is not None and doubts[1] is not None
         assert doubts[0].every == doubts[1].every
-        found.append(doubts[0].every)
-    assert found[0] is None and found[1] is not None
-    assert "do not look like those of" in found[1]
+        reasons.append(doubts[0].every)
+    assert reasons[0] is None and reasons[1] is not None
+    assert "do not look like those of" in reasons[1]
 
 
 def test_check_measures_on_other_people(cli: Cli, run: Path, tmp_path: Path) -> None:
     others = banded_people(tmp_path / "others", seed=1)
     before = (run / "calibration.json").read_bytes()
-    said = cli("calibrate", run, "--data", others, "--dataset", "folders", "--check")
-    assert said.code == 0 and "checked on folders, other images than it was made on" in said.out
-    found = json.loads(
+    outcome = cli("calibrate", run, "--data", others, "--dataset", "folders", "--check")
+    assert (
+        outcome.code == 0 and "checked on folders, other images than it was made on" in outcome.out
+    )
+    check = json.loads(
         cli("calibrate", run, "--data", others, "--dataset", "folders", "--check", "--json").out
     )
     assert (
-        found["slice"]["people"] == 24
-        and 0 <= found["fmr"]["low"] <= found["fmr"]["value"] <= found["fmr"]["high"]
+        check["slice"]["people"] == 24
+        and 0 <= check["fmr"]["low"] <= check["fmr"]["value"] <= check["fmr"]["high"]
     )
     dark = banded_people(tmp_path / "dark", seed=1, dark=0.15)
-    said = cli("calibrate", run, "--data", dark, "--dataset", "folders", "--check")
-    assert "ABOVE the range to be expected" in said.out and "calibrate on them" in said.out
+    outcome = cli("calibrate", run, "--data", dark, "--dataset", "folders", "--check")
+    assert "ABOVE the range to be expected" in outcome.out and "calibrate on them" in outcome.out
     assert (run / "calibration.json").read_bytes() == before
 
 
@@ -419,11 +426,11 @@ def test_any_name_of_a_crop_is_ranked_and_printed_and_does_nothing(
         except OSError:  # a file system that takes Unicode alone
             continue
     there = sorted(crops.iterdir())
-    said = cli("rank", run, crops, crops, "--top", "3", "--sheet", tmp_path / "sheet.png")
-    assert said.code == 0, said.err
+    outcome = cli("rank", run, crops, crops, "--top", "3", "--sheet", tmp_path / "sheet.png")
+    assert outcome.code == 0, outcome.err
     for path in there:
-        assert printable(path) in said.out
-    assert "\x1b" not in said.out + said.err and "\u202e" not in said.out + said.err
+        assert printable(path) in outcome.out
+    assert "\x1b" not in outcome.out + outcome.err and "\u202e" not in outcome.out + outcome.err
     assert Image.open(tmp_path / "sheet.png").width > 200
     answers = json.loads(cli("rank", run, crops, crops, "--json", "--top", "1").out)
     assert [Path(a["query"]) for a in answers] == there  # every name comes back whole
@@ -438,7 +445,7 @@ def test_an_output_that_cannot_be_written_is_said_before_any_work(
     (tmp_path / "file").write_text("mine")
     below = tmp_path / "file" / "x.png"
     a, gone = first(labelled, "query"), tmp_path / "no-such-run"
-    for asked in (
+    for command in (
         ("compare", gone, a, a, "--picture", below),
         ("rank", gone, a, a, "--sheet", below),
         ("calibrate", gone, "--data", labelled, "--out", below),
@@ -450,7 +457,7 @@ def test_an_output_that_cannot_be_written_is_said_before_any_work(
         ("labels", "preview", "--data", gone, "--out", below),
         ("data", "sheet", gone, below),
     ):
-        assert_refused(cli(*asked), "cannot be written")
+        assert_refused(cli(*command), "cannot be written")
     same = ("--json", tmp_path / "x", "--csv", tmp_path / "y" / ".." / "x")
     assert_refused(
         cli("eval", gone, "--data", labelled, *same), "two outputs would be written to one file"

@@ -45,51 +45,58 @@ def test_a_gallery_from_the_first_crop_to_the_last(
 ) -> None:
     crops, query = labelled / "gallery", first(labelled, "query", 3)
     table = table_of(crops, tmp_path / "known.csv")
-    said = cli("gallery", "add", where, crops, "--run", run, "--table", table, "--thumbnails")
-    assert said.code == 0, said.err
-    assert f"{CROPS} crops enrolled; the gallery holds {CROPS}" in said.err
-    said = cli("gallery", "add", where, crops, "--run", run, "--table", table)
-    assert f"0 crops enrolled; the gallery holds {CROPS}" in said.err
-    assert f"{CROPS} were there already" in said.err
+    outcome = cli("gallery", "add", where, crops, "--run", run, "--table", table, "--thumbnails")
+    assert outcome.code == 0, outcome.err
+    assert f"{CROPS} crops enrolled; the gallery holds {CROPS}" in outcome.err
+    outcome = cli("gallery", "add", where, crops, "--run", run, "--table", table)
+    assert f"0 crops enrolled; the gallery holds {CROPS}" in outcome.err
+    assert f"{CROPS} were there already" in outcome.err
 
     # the very answers of rank, decision included
     ranked = json.loads(cli("rank", run, query, crops, "--json").out)
-    said = cli("gallery", "search", where, run, query, "--json")
-    (found,) = json.loads(said.out)
-    assert found["called_same"] == ranked[0]["called_same"] > 0
-    for mine, theirs in zip(found["hits"], ranked[0]["hits"], strict=True):
+    outcome = cli("gallery", "search", where, run, query, "--json")
+    (answer,) = json.loads(outcome.out)
+    assert answer["called_same"] == ranked[0]["called_same"] > 0
+    for mine, theirs in zip(answer["hits"], ranked[0]["hits"], strict=True):
         known = [mine.pop(name) for name in ("id", "person", "camera", "time")]
         assert known[1] == Path(theirs["path"]).parent.name and known[2] == 2
         assert mine.pop("distance") == pytest.approx(theirs.pop("distance"), abs=1e-6)
         assert mine.pop("probability") == pytest.approx(theirs.pop("probability"), abs=1e-4)
         assert mine == theirs
-    said = cli(
+    outcome = cli(
         *("gallery", "search", where, run, query, "--since", "2026-11-26T05:00:00+01:00"),
         *("--until", "2026-11-26T06:00:00+01:00", "--cameras", "2", "--sheet", "sheet.png"),
     )
-    assert said.code == 0, said.err
-    assert "2026-11-26T04:00:00+00:00" in said.out and "same person" in said.out
-    assert "A threshold is no proof" in said.out and Image.open("sheet.png").width > 100
+    assert outcome.code == 0, outcome.err
+    assert "2026-11-26T04:00:00+00:00" in outcome.out and "same person" in outcome.out
+    assert "A threshold is no proof" in outcome.out and Image.open("sheet.png").width > 100
 
-    said = cli("gallery", "export", where, "out")
-    assert f"{CROPS} crops in 1 folder(s) of embeddings" in said.err
+    outcome = cli("gallery", "export", where, "out")
+    assert f"{CROPS} crops in 1 folder(s) of embeddings" in outcome.err
     assert cli("gallery", "forget", where, "p099").code == 2
-    said = cli("gallery", "forget", where, "p003")
-    assert "3 crops and 3 thumbnails removed" in said.err and "no byte of them is left" in said.err
-    (found,) = json.loads(cli("gallery", "search", where, run, query, "--json").out)
-    assert "p003" not in {hit["person"] for hit in found["hits"]}
-    said = cli("gallery", "add", where, crops, "--run", run, "--table", table)
-    assert "3 show people who were forgotten" in said.err and "0 crops enrolled" in said.err
-    said = cli("gallery", "import", where, "out")
-    assert "0 crops imported" in said.err and "3 show people who were forgotten here" in said.err
-    said = cli("gallery", "info", where, "--people")
-    assert f"{CROPS - 3} crops" in said.out and "p004" in said.out and "p003" not in said.out
-    told = json.loads(cli("gallery", "info", where, "--json").out)
-    assert told["people"] == 23 and [one["crops"] for one in told["journal"]] == [3]
-    said = cli("gallery", "verify", where)
-    assert said.code == 0 and f"{CROPS - 3} crops, no fault" in said.err
-    said = cli("gallery", "import", where.parent / "other", "out")
-    assert f"{CROPS} crops imported" in said.err
+    outcome = cli("gallery", "forget", where, "p003")
+    assert (
+        "3 crops and 3 thumbnails removed" in outcome.err
+        and "no byte of them is left" in outcome.err
+    )
+    (answer,) = json.loads(cli("gallery", "search", where, run, query, "--json").out)
+    assert "p003" not in {hit["person"] for hit in answer["hits"]}
+    outcome = cli("gallery", "add", where, crops, "--run", run, "--table", table)
+    assert "3 show people who were forgotten" in outcome.err and "0 crops enrolled" in outcome.err
+    outcome = cli("gallery", "import", where, "out")
+    assert (
+        "0 crops imported" in outcome.err and "3 show people who were forgotten here" in outcome.err
+    )
+    outcome = cli("gallery", "info", where, "--people")
+    assert (
+        f"{CROPS - 3} crops" in outcome.out and "p004" in outcome.out and "p003" not in outcome.out
+    )
+    info = json.loads(cli("gallery", "info", where, "--json").out)
+    assert info["people"] == 23 and [one["crops"] for one in info["journal"]] == [3]
+    outcome = cli("gallery", "verify", where)
+    assert outcome.code == 0 and f"{CROPS - 3} crops, no fault" in outcome.err
+    outcome = cli("gallery", "import", where.parent / "other", "out")
+    assert f"{CROPS} crops imported" in outcome.err
 
 
 def test_what_embed_keeps_is_enrolled_too(
@@ -97,14 +104,14 @@ def test_what_embed_keeps_is_enrolled_too(
 ) -> None:
     crops = labelled / "gallery" / "p000"
     assert cli("embed", run, crops, "--out", tmp_path / "embedded").code == 0
-    said = cli("gallery", "add", where, tmp_path / "embedded")
-    assert "3 crops enrolled" in said.err, said.err
-    said = cli("gallery", "add", where, crops, "--run", run)
-    assert "0 crops enrolled; the gallery holds 3" in said.err
-    said = cli("gallery", "search", where, run, crops, "--top", "1")
-    assert said.code == 0 and str(crops) in said.out
-    said = cli("gallery", "forget", where, "--keep-days", "1")
-    assert "nothing is older than 1 days" in said.err
+    outcome = cli("gallery", "add", where, tmp_path / "embedded")
+    assert "3 crops enrolled" in outcome.err, outcome.err
+    outcome = cli("gallery", "add", where, crops, "--run", run)
+    assert "0 crops enrolled; the gallery holds 3" in outcome.err
+    outcome = cli("gallery", "search", where, run, crops, "--top", "1")
+    assert outcome.code == 0 and str(crops) in outcome.out
+    outcome = cli("gallery", "forget", where, "--keep-days", "1")
+    assert "nothing is older than 1 days" in outcome.err
 
 
 def test_decisions_hold_the_whole_gallery_against_the_calibration(
@@ -193,10 +200,10 @@ def test_mistakes_are_one_sentence(
         ("file,person\n,x\n", "line 2: file is empty"),
     ):
         table.write_text(text)
-        said = cli("gallery", "add", where, crops, "--run", run, "--table", table)
-        assert_refused(said, words)
-    said = cli("gallery", "add", where, crops, "--run", run, "--names", "market")
-    assert_refused(said, "is not named as in Market-1501")
+        outcome = cli("gallery", "add", where, crops, "--run", run, "--table", table)
+        assert_refused(outcome, words)
+    outcome = cli("gallery", "add", where, crops, "--run", run, "--names", "market")
+    assert_refused(outcome, "is not named as in Market-1501")
     assert not where.exists()
     assert cli("gallery", "add", where, crops, "--run", run).code == 0
     assert_refused(cli("gallery", "forget", where), "needs PERSON or --keep-days")
@@ -211,8 +218,8 @@ def test_market_names_tell_person_and_camera() -> None:
     from partreid.gallery.known import from_market_names
 
     names = ("0002_c1s1_000451_03.jpg", "-1_c6s4_1_2.jpg", "0000_c3s1_000000_00.jpg")
-    found = from_market_names([Path("x") / name for name in names])
-    assert [(one.person, one.camera) for one in found] == [("0002", 1), (None, 6), (None, 3)]
+    records = from_market_names([Path("x") / name for name in names])
+    assert [(one.person, one.camera) for one in records] == [("0002", 1), (None, 6), (None, 3)]
 
 
 def test_a_parquet_table_says_what_a_csv_does(tmp_path: Path) -> None:
@@ -228,6 +235,6 @@ def test_a_parquet_table_says_what_a_csv_does(tmp_path: Path) -> None:
     }
     parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text("file;camera;person\na.jpg;1;anna\nsub/b.jpg;;\n")
-    found = read_table(tmp_path / "t.parquet")
-    assert found == read_table(tmp_path / "t.csv")
-    assert found[str(tmp_path / "a.jpg")].camera == 1
+    records = read_table(tmp_path / "t.parquet")
+    assert records == read_table(tmp_path / "t.csv")
+    assert records[str(tmp_path / "a.jpg")].camera == 1

@@ -13,7 +13,7 @@ NAMES = "takes three names, RUN, QUERY, GALLERY, and there were 4; 'more' is lef
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("trian", 'Unknown command "trian". Did you mean "train"?'),
         ("data chek", 'Did you mean "check"?'),
@@ -68,13 +68,13 @@ NAMES = "takes three names, RUN, QUERY, GALLERY, and there were 4; 'more' is lef
         ("claims --seeds a", "--seeds must be a whole number, got 'a'"),
     ],
 )
-def test_a_mistake_is_a_sentence_with_the_way_out(words: str, said: str) -> None:
+def test_a_mistake_is_a_sentence_with_the_way_out(words: str, message: str) -> None:
     with pytest.raises(CycloptsError) as caught:
         app.parse_args(shlex.split(words), exit_on_error=False, print_error=False)
     line = sentence(caught.value, app)
-    assert said in line and "Tokens" not in line and "unable to convert" not in line
-    asked = " ".join(caught.value.command_chain or ())
-    assert line.endswith(f"; see: {' '.join(filter(None, ('partreid', asked)))} --help")
+    assert message in line and "Tokens" not in line and "unable to convert" not in line
+    command = " ".join(caught.value.command_chain or ())
+    assert line.endswith(f"; see: {' '.join(filter(None, ('partreid', command)))} --help")
 
 
 def test_names_that_begin_with_a_dash_are_taken_behind_two_dashes() -> None:

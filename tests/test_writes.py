@@ -46,8 +46,8 @@ EVERY: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("train synthetic/tiny/bot --smoke --data {}/world", 0, ()),
     ("eval {}/run --data {}/world", 0, ()),
     (
-        "eval {}/run --data {}/world --rerank --report e.html --json e.json --csv e.csv --latex e.tex "
-        "--ledger made/l.jsonl",
+        "eval {}/run --data {}/world --rerank --report e.html --json e.json --csv e.csv --latex "
+        "e.tex --ledger made/l.jsonl",
         0,
         ("e.html", "e.json", "e.csv", "e.tex", "made/l.jsonl"),
     ),
@@ -92,7 +92,8 @@ EVERY: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("labels check --data {}/world --cue surfaces --dataset synthetic-tiny", 0, ()),
     ("labels stats --data {}/world --cue surfaces --dataset synthetic-tiny", 0, ()),
     (
-        "labels preview --data {}/world --cue surfaces --dataset synthetic-tiny --rows 1 --out l.png",
+        "labels preview --data {}/world --cue surfaces --dataset synthetic-tiny --rows 1 --out "
+        "l.png",
         0,
         ("l.png",),
     ),
@@ -145,11 +146,12 @@ def test_only_what_is_named_is_written(
         env={**environment, **{name: str(place) for name, place in places.items()}},
     )
     assert done.returncode == 0, done.stderr
-    first, *told = json.loads(done.stdout.splitlines()[-1])
-    # what importing the packages and their modules leaves is not ours, and is no result of a command
+    first, *outcomes = json.loads(done.stdout.splitlines()[-1])
+    # what importing the packages and their modules leaves is not ours, and is no result of a
+    # command
     before = set(first[1])
     assert {Path(p) for p in before if Path(p).is_relative_to(here)} == set()
-    for (words, wanted, names), (code, there) in zip(EVERY, told, strict=True):
+    for (words, wanted, names), (code, there) in zip(EVERY, outcomes, strict=True):
         assert code == wanted, f"partreid {words}: {done.stderr[-3000:]}"
         named = [here / name for name in names]
         stray = [
