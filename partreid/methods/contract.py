@@ -1,8 +1,8 @@
-"""What every method promises, as checks that its author can run: :func:`check` takes the record of a
-paper, ours or anybody's.
+"""What every method promises, as checks that its author can run: :func:`check` takes the record of
+a paper, ours or anybody's.
 
-No data set and no GPU is needed: a trunk of a few thousand parameters sees made-up crops with labels
-in which every part appears.
+No data set and no GPU is needed: a trunk of a few thousand parameters sees made-up crops with
+labels in which every part appears.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,7 +49,9 @@ def check(paper: Paper) -> None:
 
 
 def losses_are_the_recipe_s_and_move_every_parameter(recipe: Recipe) -> None:
-    """``losses`` has the terms that the recipe weighs, in its order, and each parameter a gradient."""
+    """``losses`` has the terms that the recipe weighs, in its order, and each parameter a
+    gradient.
+    """
     method, some = built(recipe), batch(recipe)
     terms = method.train().losses(method(some.images, some.cues), some)
     _hold(

@@ -72,7 +72,7 @@ class BoT(Method):
 
     def optimizers(self, optimizer: str, lr: float, weight_decay: float) -> list[Optimizer]:
         rest = [p for name, p in self.named_parameters() if p.requires_grad and name != "centers"]
-        found = [make_optimizer(optimizer, rest, lr, weight_decay)]
+        optimizers = [make_optimizer(optimizer, rest, lr, weight_decay)]
         if self.centers is not None:
-            found.append(center_optimizer([self.centers], self.center_lr))
-        return found
+            optimizers.append(center_optimizer([self.centers], self.center_lr))
+        return optimizers

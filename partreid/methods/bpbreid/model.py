@@ -190,15 +190,15 @@ class BPBreID(Method):
         return {term: terms[term] for term in self.terms if term in terms}
 
     def embed(self, out: Output) -> Embeddings:  # Sec. 3.4: f_f and f_1..f_K
-        found = []
+        embeddings = []
         for name in self.described:
             group = "parts" if name in ("joined", *self.scheme.names) else name
             e = out.groups[group]
             if name in HOLISTIC:
                 e = necked(self.id, f"id_{name}", e) if f"id_{name}" in self.id else e
                 e = e.joined() if name == "joined" else e
-            found.append(e.select(name) if name in self.scheme.names else e)
-        return Embeddings.cat(*found)
+            embeddings.append(e.select(name) if name in self.scheme.names else e)
+        return Embeddings.cat(*embeddings)
 
     @door
     def with_visibility(

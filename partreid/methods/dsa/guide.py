@@ -52,10 +52,10 @@ class Guide(nn.Module):
     def forward(self, tiles: Tensor) -> dict[str, Tensor]:
         d = self.features(tiles)
         # d_G, Eq. 1; d_L,i, Eq. 2
-        found = {name: head(d).mean((2, 3)) for name, head in self.heads.items()}
-        if "parts" in found:
-            found["parts"] = found["parts"].unflatten(1, (8, -1))
-        return found
+        vectors = {name: head(d).mean((2, 3)) for name, head in self.heads.items()}
+        if "parts" in vectors:
+            vectors["parts"] = vectors["parts"].unflatten(1, (8, -1))
+        return vectors
 
     def features(self, tiles: Tensor) -> Tensor:
         """D = [D_1, ..., D_8], float [B, 8 c, S / 4, S / 4], in the order of ``REGIONS``."""

@@ -151,12 +151,12 @@ class DSA(Method):
 
     def forward(self, images: Tensor, cues: Mapping[str, Tensor] = NO_CUES) -> Output:
         f = self.trunk(images)  # F [B, c_A, h, w]
-        own = {name: self._pooled(name, f) for name in self.heads}  # f_G [B, D], f_L [B, 8, P]
-        groups = {name: _embeddings(name, x) for name, x in own.items()}
+        pooled = {name: self._pooled(name, f) for name in self.heads}  # f_G [B, D], f_L [B, 8, P]
+        groups = {name: _embeddings(name, x) for name, x in pooled.items()}
         if self.guide is not None and "uv_tiles" in cues:
             groups |= {
                 f"fused_{name}": _embeddings(f"fused_{name}", z)
-                for name, z in self._fused(own, cues["uv_tiles"], self.guide).items()
+                for name, z in self._fused(pooled, cues["uv_tiles"], self.guide).items()
             }
         return Output(f, None, groups)
 
@@ -176,11 +176,11 @@ class DSA(Method):
         return terms
 
     def embed(self, out: Output) -> Embeddings:  # Sec. 4.4: f_G and f_L end to end
-        found = []
+        embeddings = []
         for name in self.described:
             e = self._laid(name, self._group(out, name))
-            found.append(necked(self.id, name, e) if self.neck and name in self.id else e)
-        return Embeddings.single("all", torch.cat([e.vectors.flatten(1) for e in found], 1))
+            embeddings.append(necked(self.id, name, e) if self.neck and name in self.id else e)
+        return Embeddings.single("all", torch.cat([e.vectors.flatten(1) for e in embeddings], 1))
 
     def strip_for_inference(self) -> "DSA":
         """Without classifiers, save those that hold a neck of what is described, and without
@@ -206,26 +206,26 @@ class DSA(Method):
         heads: Any = self.heads[name]  # a list of them, to mypy a module of any kind
         return torch.stack([head(x).mean((2, 3)) for head, x in zip(heads, maps)], 1)
 
-    def _fused(self, own: Mapping[str, Tensor], cue: Tensor, guide: Guide) -> dict[str, Tensor]:
+    def _fused(self, pooled: Mapping[str, Tensor], cue: Tensor, guide: Guide) -> dict[str, Tensor]:
         """z_G and z_L of Sec. 3.2.3, of the shapes of f_G and f_L."""
         drops = self.training and self.guide_dropout > 0
         if self.missing == "mean" and not drops:
             return {
-                name: self._join(name, own[name], d)
+                name: self._join(name, pooled[name], d)
                 for name, d in guide(as_tiles(cue, self.tile)).items()
             }
-        asked = torch.arange(len(cue), device=cue.device)
+        rows = torch.arange(len(cue), device=cue.device)
         if drops:  # drawn on the CPU: every checkpoint keeps that generator's state
             left = len(cue) - round(self.guide_dropout * len(cue))
-            asked = torch.randperm(len(cue))[:left].to(cue.device)
+            rows = torch.randperm(len(cue))[:left].to(cue.device)
         if self.missing == "skip":
-            asked = asked[covered(cue[asked])]
-        found = {}
-        for name, d in guide(as_tiles(cue[asked], self.tile)).items():
-            z = own[name].clone()
-            z[asked] = self._join(name, own[name][asked], d).to(z.dtype)
-            found[name] = z
-        return found
+            rows = rows[covered(cue[rows])]
+        fused = {}
+        for name, d in guide(as_tiles(cue[rows], self.tile)).items():
+            z = pooled[name].clone()
+            z[rows] = self._join(name, pooled[name][rows], d).to(z.dtype)
+            fused[name] = z
+        return fused
 
     def _join(self, name: str, f: Tensor, d: Tensor) -> Tensor:
         if name in self.fuse:

@@ -36,14 +36,14 @@ def cost(recipe: Recipe, trunk: float) -> float:
     """The branches and the guide that the loss terms need; the guide for the images that it is
     asked about.
     """
-    asked = 1 - recipe.method.args.get("guide_dropout", 0.0)
+    guided = 1 - recipe.method.args.get("guide_dropout", 0.0)
     if recipe.backbone.name == "small":
         share = recipe.method.args.get("part_share", 8)
         branches, guide = _SMALL[min(_SMALL, key=lambda known: abs(known - share))]
-        return trunk * (branches + asked * guide)
+        return trunk * (branches + guided * guide)
     built = [b for b in ("global", "parts") if any(term.endswith(b) for term in recipe.terms)]
     branches, guide = _GMAC[built[0] if len(built) == 1 else "both"]
-    return area(recipe) * branches + asked * guide * any("fused" in term for term in recipe.terms)
+    return area(recipe) * branches + guided * guide * any("fused" in term for term in recipe.terms)
 
 
 PAPER = Paper(

@@ -31,7 +31,10 @@ _SHARED = (
     _CLASSIFIER,
     "milestones are counted from the end of the warm-up: 60, 100, ... (the same code).",
 )
-_SMOOTH = "labels are smoothed by 0.1; the paper says so of the baseline (RE+LS), on which the others are built."
+_SMOOTH = (
+    "labels are smoothed by 0.1; the paper says so of the baseline (RE+LS), on which the others "
+    "are built."
+)
 _ALIGNED = (
     "DensePose lays hands, feet and head out as mirror images; the left ones are turned so that "
     "left and right, which are added up, coincide. Pixels that meet in a cell give their mean, "

@@ -3,7 +3,8 @@ hidden.
 
 From BPBreID it has learned part maps with two kinds of supervision and GiLt; from ISP and HCGA that
 the maps come from more than the pixel itself; from MagnifierNet that training hides regions on
-purpose, here in the image and with exact knowledge of what was hidden (:mod:`partreid.data.pasting`).
+purpose, here in the image and with exact knowledge of what was hidden
+(:mod:`partreid.data.pasting`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -166,13 +167,13 @@ class HalfSeen(Method):
         return {term: terms[term] for term in self.terms}
 
     def embed(self, out: Output) -> Embeddings:
-        found = []
+        embeddings = []
         for name in self.described:
             e = out.groups["parts" if name in self.scheme.names else name]
             if f"id_{name}" in self.id:  # holistic ones leave through their BN-neck
                 e = necked(self.id, f"id_{name}", e)
-            found.append(e.select(name) if name in self.scheme.names else e)
-        return Embeddings.cat(*found)
+            embeddings.append(e.select(name) if name in self.scheme.names else e)
+        return Embeddings.cat(*embeddings)
 
     def _visible(self, parts: PartMaps) -> Tensor:
         if self.visibility == "threshold":

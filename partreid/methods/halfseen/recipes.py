@@ -29,10 +29,11 @@ PLAN = Stage(
 PASTE, ERASE = Spec("paste", p=0.1), Spec("erase")
 
 NOTES = (
-    "no paper: a method of this toolkit, chosen on the synthetic benchmark; nothing is published to "
-    "compare with.",
+    "no paper: a method of this toolkit, chosen on the synthetic benchmark; nothing is published "
+    "to compare with.",
     "plan, trunk and size are BPBreID's; at this size it has not been trained.",
-    "something is pasted in one image of ten: more costs whole queries what it gains on hidden ones.",
+    "something is pasted in one image of ten: more costs whole queries what it gains on hidden "
+    "ones.",
 )
 
 DUKE = Recipe(

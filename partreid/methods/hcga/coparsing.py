@@ -214,10 +214,10 @@ def background_labels(labels: RawLabels, rows: float = 1 / 2, columns: float = 1
     inner = round(3 * h / 64)
     level = torch.cat([labels[:, row].flatten() for row in (0, inner, h - 1 - inner, h - 1)])
     upright = torch.cat([labels[:, :, 0].flatten(), labels[:, :, -1].flatten()])
-    found = (torch.bincount(level, minlength=256) > n * w * rows) | (
+    border = (torch.bincount(level, minlength=256) > n * w * rows) | (
         torch.bincount(upright, minlength=256) > n * h * columns
     )
-    return [int(label) for label in found.nonzero()[:, 0]]
+    return [int(label) for label in border.nonzero()[:, 0]]
 
 
 @door
@@ -238,8 +238,8 @@ def reassign(labels: RawLabels, parts: int, how: Reassign = "structure") -> tupl
     if how == "structure":
         low = min(height.values(), default=0.0)
         segment = (max(height.values(), default=0.0) - low) / parts
-        for label, at in height.items():
-            table[label] = 1 if at < low + segment / 2 else 2 if at < low + 2 * segment else 3
+        for label, y in height.items():
+            table[label] = 1 if y < low + segment / 2 else 2 if y < low + 2 * segment else 3
     else:
         for place, label in enumerate(sorted(front, key=lambda label: height[label])):
             table[label] = next(k for k in range(1, parts + 1) if place < k * len(front) // parts)
@@ -309,10 +309,12 @@ def parse_person(
         return Labelled(best, None, notes | ({"few_labels": 1} if few < parts else {}))
     if state is not None:
         return isp_labels.fallback("no_foreground", features, state)
-    found = isp_labels.parse_person(
+    cascade = isp_labels.parse_person(
         features, cameras, state, parts=parts, central=central, rim=rim, seed=seed
     )
-    return Labelled(found.labels, None, {**notes, **found.notes, "no_foreground": 1, "cascade": 1})
+    return Labelled(
+        cascade.labels, None, {**notes, **cascade.notes, "no_foreground": 1, "cascade": 1}
+    )
 
 
 class CoParser:

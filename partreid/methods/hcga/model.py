@@ -183,13 +183,15 @@ class HCGA(Method):
 
     # Sec. III-D: F_Fore and F_part, behind their BN-necks
     def embed(self, out: Output) -> Embeddings:
-        found = [
+        embeddings = [
             self._neck("joined" if name == "parts" else name, out.groups[name])
             for name in self.described
         ]
         if self.matching == "concat":
-            return Embeddings.single("all", torch.cat([e.vectors.flatten(1) for e in found], 1))
-        return Embeddings.cat(*found)
+            return Embeddings.single(
+                "all", torch.cat([e.vectors.flatten(1) for e in embeddings], 1)
+            )
+        return Embeddings.cat(*embeddings)
 
     def optimizers(self, optimizer: str, lr: float, weight_decay: float) -> list[Optimizer]:
         rest = [
@@ -197,10 +199,10 @@ class HCGA(Method):
             for name, p in self.named_parameters()
             if p.requires_grad and not name.startswith("centers.")
         ]
-        found = [make_optimizer(optimizer, rest, lr, weight_decay)]
+        optimizers = [make_optimizer(optimizer, rest, lr, weight_decay)]
         if self.centers:
-            found.append(center_optimizer(list(self.centers.parameters()), self.center_lr))
-        return found
+            optimizers.append(center_optimizer(list(self.centers.parameters()), self.center_lr))
+        return optimizers
 
     def _neck(self, name: str, e: Embeddings) -> Embeddings:
         if name not in self.id:

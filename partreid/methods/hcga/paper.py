@@ -17,8 +17,8 @@ CLAIMS = (
         "occluded",
     ),
     *(
-        Claim(f"{_TABLE6}/{better}", f"{_TABLE6}/{worse}", said, "HCGA Table VI", "occluded")
-        for better, worse, said in (
+        Claim(f"{_TABLE6}/{better}", f"{_TABLE6}/{worse}", published, "HCGA Table VI", "occluded")
+        for better, worse, published in (
             ("extra-info", "baseline", "50.2 > 49.7"),
             ("coparsing", "extra-info", "56.0 > 50.2"),
             ("coparsing", "isp", "56.0 > 52.3"),
@@ -46,8 +46,8 @@ CLAIMS = (
 
 def cost(recipe: Recipe, trunk: float) -> float:
     """The convolution to ``dim`` channels, unless the trunk reduces its own."""
-    own = not recipe.backbone.args.get("reduce")
-    return reduction(recipe, recipe.method.args.get("dim") or 0) if own else 0.0
+    reduces = not recipe.backbone.args.get("reduce")
+    return reduction(recipe, recipe.method.args.get("dim") or 0) if reduces else 0.0
 
 
 PAPER = Paper(

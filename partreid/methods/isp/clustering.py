@@ -50,12 +50,12 @@ def norms(maps: Tensor) -> Tensor:
     """Euclidean norm of every pixel: [n, C, p] -> float32 [n, p]."""
     if maps.stride(1) == 1 or maps.is_cuda:  # the channels lie side by side
         return torch.linalg.vector_norm(maps, dim=1)
-    found = maps.new_empty(maps.shape[0], maps.shape[2])
+    lengths = maps.new_empty(maps.shape[0], maps.shape[2])
     ones = maps.new_ones(1, maps.shape[1])
     # one image at a time stays in the cache: twice as fast
-    for row, image in zip(found, maps, strict=True):
+    for row, image in zip(lengths, maps, strict=True):
         torch.mm(ones, image.square(), out=row[None])
-    return found.sqrt_()
+    return lengths.sqrt_()
 
 
 def inside(maps: Tensor, rim: int) -> Tensor:
@@ -116,12 +116,12 @@ def kmeans(
     pixels than clusters: its count is 0. ValueError if no pixel takes part.
     """
     if start is not None:
-        found = _lloyd(pixels, start, steps)
-        if bool((found.counts > 0).all()):
-            return found
+        clusters = _lloyd(pixels, start, steps)
+        if bool((clusters.counts > 0).all()):
+            return clusters
     points = _draw(pixels, sample, seed)
-    found = _lloyd(pixels, _best_start(points, k, restarts, seed), steps)
-    return Clusters(found.labels, found.centers, found.counts, True)
+    clusters = _lloyd(pixels, _best_start(points, k, restarts, seed), steps)
+    return Clusters(clusters.labels, clusters.centers, clusters.counts, True)
 
 
 def ranked(labels: Tensor, by: Tensor, k: int) -> Tensor:
@@ -172,12 +172,12 @@ def _means(pixels: Pixels, labels: Tensor, counts: Tensor, centers: Tensor) -> T
 
 def _draw(pixels: Pixels, sample: int, seed: int) -> Tensor:
     """At most ``sample`` of the active pixels as points [m, C], drawn without replacement."""
-    at = pixels.active.flatten().nonzero()[:, 0]
-    if len(at) == 0:
+    index = pixels.active.flatten().nonzero()[:, 0]
+    if len(index) == 0:
         raise ValueError("no pixel takes part in the clustering")
-    order = torch.randperm(len(at), generator=torch.Generator().manual_seed(seed))[:sample]
-    at = at[order.to(at.device)]
-    image, place = at // pixels.maps.shape[2], at % pixels.maps.shape[2]
+    order = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))[:sample]
+    index = index[order.to(index.device)]
+    image, place = index // pixels.maps.shape[2], index % pixels.maps.shape[2]
     return pixels.maps[image, :, place] * pixels.scale[image, place, None]
 
 

@@ -121,29 +121,29 @@ def parse_person(
         maps = torch.cat([maps, place[:, None]], 1)
     if clustering == "one_step":  # Variant 1
         pixels = Pixels(maps, (length > 0) / length.clamp_min(1e-12))
-        found = kmeans(pixels, parts + 1, start, seed=seed)
-        dimmest = int(ranked(found.labels, energy, parts + 1)[0])
-        order = ranked(found.labels, row, parts + 1)
+        clusters = kmeans(pixels, parts + 1, start, seed=seed)
+        dimmest = int(ranked(clusters.labels, energy, parts + 1)[0])
+        order = ranked(clusters.labels, row, parts + 1)
         order = torch.cat([order[order == dimmest], order[order != dimmest]])
         first = 0
     else:
         # Variant 2 | Eq. 4
         scale = front.float() if clustering == "unnormalised" else front / length.clamp_min(1e-12)
-        found = kmeans(Pixels(maps, scale), parts, start, seed=seed)  # second stage
-        order = ranked(found.labels, row, parts)
+        clusters = kmeans(Pixels(maps, scale), parts, start, seed=seed)  # second stage
+        order = ranked(clusters.labels, row, parts)
         first = 1
     new = torch.empty(len(order) + 1, dtype=torch.uint8, device=maps.device)
     new[order] = torch.arange(
         first, first + len(order), dtype=torch.uint8, device=maps.device
     )  # top to bottom
     new[-1] = 0  # what took no part
-    labels = new[found.labels].view(n, h, w)
-    missing = int((found.counts == 0).sum())
+    labels = new[clusters.labels].view(n, h, w)
+    missing = int((clusters.counts == 0).sum())
     if missing:
         notes["missing_parts"] = 1
-    if start is not None and found.cold:
+    if start is not None and clusters.cold:
         notes["restarted"] = 1
-    return Labelled(labels, None if missing else found.centers[order], notes)
+    return Labelled(labels, None if missing else clusters.centers[order], notes)
 
 
 @door

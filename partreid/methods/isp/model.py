@@ -176,10 +176,10 @@ class ISP(Method):
             for name, p in self.named_parameters()
             if p.requires_grad and not name.startswith("centers.")
         ]
-        found = [make_optimizer(optimizer, rest, lr, weight_decay)]
+        optimizers = [make_optimizer(optimizer, rest, lr, weight_decay)]
         if self.centers:
-            found.append(center_optimizer(list(self.centers.parameters()), self.center_lr))
-        return found
+            optimizers.append(center_optimizer(list(self.centers.parameters()), self.center_lr))
+        return optimizers
 
     def _neck(self, name: str, e: Embeddings) -> Embeddings:
         if name not in self.id:

@@ -29,8 +29,8 @@ CLAIMS = (
 
 def cost(recipe: Recipe, trunk: float) -> float:
     """The convolution to ``dim`` channels, unless the trunk reduces its own."""
-    own = not recipe.backbone.args.get("reduce")
-    return reduction(recipe, recipe.method.args.get("dim") or 0) if own else 0.0
+    reduces = not recipe.backbone.args.get("reduce")
+    return reduction(recipe, recipe.method.args.get("dim") or 0) if reduces else 0.0
 
 
 PAPER = Paper(

@@ -179,9 +179,9 @@ class Magnifier(Method):
                 else [range(len(self.names))]
             )
             self.hide = RegionDropout(groups, keep, (0,) if background == "keep" else (), scope)
-        at = [self.names.index(name) for name in order or self.names]
+        places = [self.names.index(name) for name in order or self.names]
         kind = GRUFusion if fusion == "gru" else ConcatFusion
-        self.fusion = kind(wide, hidden, at) if "fusion" in self.branches else None
+        self.fusion = kind(wide, hidden, places) if "fusion" in self.branches else None
         self.id = nn.ModuleDict(
             {b: IdHead(1, width[b], identities) for b in self.branches if f"id_{b}" in terms}
         )
@@ -212,12 +212,12 @@ class Magnifier(Method):
             )  # Eq. 2
             groups["adversarial"] = Embeddings.visible(adversarial, ("adversarial",))
         if self.pools:
-            found = region_max(seen, masks)  # p(x_k), GMP of Eq. 1
+            vectors = region_max(seen, masks)  # p(x_k), GMP of Eq. 1
             groups["parts"] = Embeddings(
-                found, (masks.amax((2, 3)) > 0).to(found.dtype), self.names
+                vectors, (masks.amax((2, 3)) > 0).to(vectors.dtype), self.names
             )
             if self.fusion is not None:
-                groups["fusion"] = Embeddings.single("fusion", self.fusion(found))
+                groups["fusion"] = Embeddings.single("fusion", self.fusion(vectors))
         return Output(seen, parts, groups)
 
     # weighed by the recipe
@@ -246,14 +246,14 @@ class Magnifier(Method):
 
     # Sec. 4.1: "embeddings from all branches are concatenated"
     def embed(self, out: Output) -> Embeddings:
-        found = [
+        embeddings = [
             necked(self.id, name, out.groups[name]) if name in self.id else out.groups[name]
             for name in self.described
         ]
         return (
-            found[0]
-            if len(found) == 1
-            else Embeddings.single("joined", torch.cat([e.vectors[:, 0] for e in found], 1))
+            embeddings[0]
+            if len(embeddings) == 1
+            else Embeddings.single("joined", torch.cat([e.vectors[:, 0] for e in embeddings], 1))
         )
 
     def strip_for_inference(self) -> "Magnifier":

@@ -11,8 +11,8 @@ _MARKET = "magnifier/table1/market1501"  # at small size one training with all o
 _BOT = "bot/bpbreid-table1/market1501"
 CLAIMS = (
     *(
-        Claim(f"{_TABLE2}/{better}", f"{_TABLE2}/{worse}", said, "MagnifierNet Table 2")
-        for better, worse, said in (
+        Claim(f"{_TABLE2}/{better}", f"{_TABLE2}/{worse}", published, "MagnifierNet Table 2")
+        for better, worse, published in (
             ("g+m", "g", "69.0 > 67.4"),
             ("g+m+sab", "g+m", "74.6 > 69.0"),
             ("g+m+sfb", "g+m", "75.9 > 69.0"),

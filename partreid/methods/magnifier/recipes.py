@@ -83,7 +83,10 @@ _TABLE1 = {  # Rank-1 and mAP; the same after re-ranking
     "dukemtmc": ((90.0, 80.7), (91.8, 90.6)),
     "market1501": ((95.8, 89.6), (96.5, 95.1)),
 }
-_RERANKED = "the same training; score it with k-reciprocal re-ranking (eval --rerank: k1 = 20, k2 = 6, lambda = 0.3)."
+_RERANKED = (
+    "the same training; score it with k-reciprocal re-ranking (eval --rerank: k1 = 20, k2 = 6, "
+    "lambda = 0.3)."
+)
 TABLE1 = tuple(
     row(
         CUHK03,

@@ -44,9 +44,9 @@ def _neighbours(n: int, m: int, device: torch.device) -> tuple[Tensor, Tensor, T
     """Of m cell centers on a line of n pixels: the pixel before and after each, and the share of
     the second.
     """
-    at = ((torch.arange(m, device=device) + 0.5) * (n / m) - 0.5).clamp(0, n - 1)
-    before = at.floor().long()
-    return before, (before + 1).clamp_max(n - 1), at - before
+    position = ((torch.arange(m, device=device) + 0.5) * (n / m) - 0.5).clamp(0, n - 1)
+    before = position.floor().long()
+    return before, (before + 1).clamp_max(n - 1), position - before
 
 
 @door
@@ -103,11 +103,11 @@ def region_max(f: Tensor, w: Tensor) -> Tensor:
     if not torch.is_grad_enabled():
         return max_pool(f, w)
     with torch.no_grad():
-        at = torch.stack(
+        index = torch.stack(
             [(f * w[:, m, None]).flatten(2).argmax(2) for m in range(w.shape[1])], 1
         )  # [B, M, C]
-    value = f.flatten(2).gather(2, at.transpose(1, 2)).transpose(1, 2)
-    return value * w.flatten(2).gather(2, at).to(value.dtype)
+    value = f.flatten(2).gather(2, index.transpose(1, 2)).transpose(1, 2)
+    return value * w.flatten(2).gather(2, index).to(value.dtype)
 
 
 def kept_sets(
