@@ -37,8 +37,8 @@ class Renormalize(nn.Module):
                 given,
             )
         # (x s + m - m') / s', x as it comes, m and s ImageNet's
-        scale = [s / own for s, own in zip(STD, std, strict=True)]
-        shift = [(m - own) / s for m, own, s in zip(MEAN, mean, std, strict=True)]
+        scale = [s / spread for s, spread in zip(STD, std, strict=True)]
+        shift = [(m - center) / spread for m, center, spread in zip(MEAN, mean, std, strict=True)]
         self.register_buffer("scale", torch.tensor(scale)[:, None, None])
         self.register_buffer("shift", torch.tensor(shift)[:, None, None])
 

@@ -138,25 +138,25 @@ class TimmTrunk(nn.Module):
             self._try(height, width)
 
     def _resize(self, height: int, width: int) -> None:
-        said = f"size {height} x {width} does not fit timm's {self.model}"
-        own = list(self.net.pretrained_cfg["input_size"][1:])
+        message = f"size {height} x {width} does not fit timm's {self.model}"
+        native = list(self.net.pretrained_cfg["input_size"][1:])
         if not hasattr(self.net, "set_input_size"):
             raise RecipeError(
-                f"{said}: it takes images of {own[0]} x {own[1]} alone; --set "
-                f"size=[{own[0]},{own[1]}], or choose another model"
+                f"{message}: it takes images of {native[0]} x {native[1]} alone; --set "
+                f"size=[{native[0]},{native[1]}], or choose another model"
             )
         patch = getattr(getattr(self.net, "patch_embed", None), "patch_size", (1, 1))
         for side, step in zip((height, width), patch, strict=True):
             if side % step:
                 low = max(side // step, 1) * step
                 raise RecipeError(
-                    f"{said}: its patches are {patch[0]} x {patch[1]} pixels, and {side} does not "
-                    f"divide by {step}; {low} and {low + step} do"
+                    f"{message}: its patches are {patch[0]} x {patch[1]} pixels, and {side} does "
+                    f"not divide by {step}; {low} and {low + step} do"
                 )
         try:
             self.net.set_input_size(img_size=(height, width))
         except Exception as error:  # each family refuses in its own way
-            raise RecipeError(f"{said} ({_reason(error)}); its own size is {own}") from None
+            raise RecipeError(f"{message} ({_reason(error)}); its own size is {native}") from None
 
     def _try(self, height: int, width: int) -> None:
         training, learning = self.training, [p for p in self.parameters() if p.requires_grad]
@@ -353,10 +353,10 @@ def _chosen(model: str, levels: int | Sequence[int] | None, strides: Sequence[in
                 f"timm's {model} has the feature levels 0 to {n - 1}, of strides "
                 f"{', '.join(map(str, strides))}; got {level}"
             )
-    found = sorted({level % n for level in wanted})
-    if not found:
+    chosen = sorted({level % n for level in wanted})
+    if not chosen:
         raise RecipeError(f"levels is empty; name some of 0 to {n - 1}, or leave it out")
-    return found
+    return chosen
 
 
 def _unstride(layers: nn.Module) -> None:
@@ -382,12 +382,12 @@ def _same(compute: Any, expected: Tensor, of_shape: bool = False) -> bool:
     """Whether a computation gives this tensor, or one of this shape; a failure does not."""
     try:
         with torch.no_grad():
-            found = compute()
+            output = compute()
     except Exception:  # layers that were not made for this input fail in as many ways
         return False
-    if found.shape != expected.shape or of_shape:
-        return bool(found.shape == expected.shape)
-    return bool((found - expected).abs().max() <= _NEAR * expected.abs().max())
+    if output.shape != expected.shape or of_shape:
+        return bool(output.shape == expected.shape)
+    return bool((output - expected).abs().max() <= _NEAR * expected.abs().max())
 
 
 def _reason(error: Exception) -> str:

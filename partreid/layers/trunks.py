@@ -75,7 +75,7 @@ def create_timm(name: str, tag: str | None, *, local: str = LOCAL, **options: An
     a file is given instead, for errors.
     """
     timm = import_timm()
-    plain, _, own = name.partition(".")
+    plain, _, suffix = name.partition(".")
     if not plain or not timm.is_model(plain):
         near = get_close_matches(plain, timm.list_models(), 4)
         hint = f"the nearest are {', '.join(near)}" if near else "see timm.list_models()"
@@ -83,8 +83,8 @@ def create_timm(name: str, tag: str | None, *, local: str = LOCAL, **options: An
     if tag is not None:
         return fetched(timm, plain, tag, options, local)
     tags = _tags(timm, plain)
-    if own and own not in tags:
-        raise RecipeError(f"{plain} has no weights '{own}'; known are {', '.join(tags)}")
+    if suffix and suffix not in tags:
+        raise RecipeError(f"{plain} has no weights '{suffix}'; known are {', '.join(tags)}")
     model: nn.Module = timm.create_model(name, pretrained=False, **options)
     return model
 
@@ -93,11 +93,11 @@ def create_timm(name: str, tag: str | None, *, local: str = LOCAL, **options: An
 def timm_tag(name: str, weights: str) -> str:
     """The tag of timm's weights that a model's name and a recipe's ``weights`` mean together."""
     timm = import_timm()
-    plain, _, own = name.partition(".")
+    plain, _, suffix = name.partition(".")
     if weights != DEFAULT:
-        if own and own != weights:
+        if suffix and suffix != weights:
             raise RecipeError(
-                f"backbone.model asks for the weights {own} and backbone.weights for {weights}; "
+                f"backbone.model asks for the weights {suffix} and backbone.weights for {weights}; "
                 "name them once"
             )
         return weights
@@ -107,8 +107,8 @@ def timm_tag(name: str, weights: str) -> str:
             f"timm has no weights of {plain}; {timm_local(plain)}. Or train from nothing: --set "
             "backbone.weights=none"
         )
-    if own or not tags[0]:
-        return own
+    if suffix or not tags[0]:
+        return suffix
     tag: str = timm.get_pretrained_cfg(plain).tag
     return tag
 

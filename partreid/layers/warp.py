@@ -200,15 +200,15 @@ def coarse(
     weight = total.new_zeros(len(image), size, size, 1)
     for y, y_share in lines[0]:
         for x, x_share in lines[1]:
-            at = (image[:, None, None] * labels.shape[1] + y[:, :, None]) * labels.shape[2] + x[
+            index = (image[:, None, None] * labels.shape[1] + y[:, :, None]) * labels.shape[2] + x[
                 :, None
             ]
-            found = seen.index_select(0, at.flatten()).view(*at.shape, 4)
+            values = seen.index_select(0, index.flatten()).view(*index.shape, 4)
             share = (y_share[:, :, None] * x_share[:, None])[..., None].to(dtype)
             if mask_outside:
-                share = share * (found[..., 3:] == (chart + 1)[:, None, None, None])
+                share = share * (values[..., 3:] == (chart + 1)[:, None, None, None])
             weight += share
-            total += share * found[..., :3]
+            total += share * values[..., :3]
     known = weight > 0.4999  # half, whatever way it was rounded
     tiles[image, chart] = torch.where(known, total / weight.clamp_min(0.4999), 0.0).permute(
         0, 3, 1, 2
@@ -245,10 +245,10 @@ def _lines(seen: Tensor, size: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor
     """
     start, stop = (m[:, None] for m in _extent(seen))
     length = (stop - start).double()
-    at = (torch.arange(size, device=seen.device) + 0.5) * (length / size) - 0.5
-    at = at.clamp_min(0).minimum(length - 1)
-    low, high = at.floor(), (at.floor() + 1).minimum(length - 1)
-    return ((low.long() + start, 1 - (at - low)), (high.long() + start, at - low))
+    position = (torch.arange(size, device=seen.device) + 0.5) * (length / size) - 0.5
+    position = position.clamp_min(0).minimum(length - 1)
+    low, high = position.floor(), (position.floor() + 1).minimum(length - 1)
+    return ((low.long() + start, 1 - (position - low)), (high.long() + start, position - low))
 
 
 def align_tiles(tiles: Tensor, align: Align) -> Tensor:
@@ -304,9 +304,9 @@ def _turned(
         raise ShapeError(f"tiles must be [..., 24, C, S, S], got {list(tiles.shape)}")
     out = tiles[..., [p - 1 for p in source[1:]], :, :, :]
     for flips, dim in ((flip_u, -2), (flip_v, -1)):
-        at = [p - 1 for p in sorted(flips)]
-        if at:
-            out[..., at, :, :, :] = out[..., at, :, :, :].flip(dim)
+        index = [p - 1 for p in sorted(flips)]
+        if index:
+            out[..., index, :, :, :] = out[..., index, :, :, :].flip(dim)
     return out
 
 

@@ -79,8 +79,8 @@ def _cached(timm: Any, name: str) -> str | None:
     import huggingface_hub as hub
 
     file = timm.get_pretrained_cfg(name).hf_hub_filename or "model.safetensors"
-    found = hub.try_to_load_from_cache(_home(timm, name), file)
-    return found if isinstance(found, str) else None
+    path = hub.try_to_load_from_cache(_home(timm, name), file)
+    return path if isinstance(path, str) else None
 
 
 def _home(timm: Any, name: str) -> str:
@@ -97,20 +97,20 @@ def _answer(timm: Any, name: str, local: str) -> None:
 
     if hub.constants.HF_HUB_OFFLINE:
         raise RecipeError(_unreachable(timm, name, OSError("HF_HUB_OFFLINE is set"), local))
-    found: list[Exception | None] = []
+    outcomes: list[Exception | None] = []
 
     def ask() -> None:
         try:
             hub.get_session().head(hub.constants.ENDPOINT, timeout=PATIENCE)
-            found.append(None)
+            outcomes.append(None)
         except Exception as error:  # whatever the client of the day raises
-            found.append(error)
+            outcomes.append(error)
 
     # of a name server that does not answer no time limit knows
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(PATIENCE)
-    error = found[0] if found else TimeoutError()
+    error = outcomes[0] if outcomes else TimeoutError()
     if error is not None:
         raise RecipeError(_unreachable(timm, name, error, local))
 
@@ -121,7 +121,8 @@ def _unreachable(timm: Any, name: str, error: Exception, local: str) -> str:
         f"the ImageNet weights of {what} ({tag}) could not be fetched ({type(error).__name__}) and "
         "are not in the Hugging Face cache. There are two ways. If you have the weights as a file, "
         f"{local}. If not, on a machine with network: hf download {_home(timm, name)}, and copy "
-        "its folder ~/.cache/huggingface here. Or train from nothing: --set backbone.pretrained=false"
+        "its folder ~/.cache/huggingface here. Or train from nothing: --set "
+        "backbone.pretrained=false"
     )
 
 
@@ -153,40 +154,46 @@ def fill(
     }
     if not tensors and below is not None:
         tensors = {below + name: t for name, t in held.items()}
-    own = {
+    needed = {
         name: t
         for name, t in trunk.state_dict().items()
         if not name.startswith(("reduce.", "before.")) and not name.endswith("num_batches_tracked")
     }
     wrong = [
-        name for name, t in own.items() if name not in tensors or tensors[name].shape != t.shape
+        name for name, t in needed.items() if name not in tensors or tensors[name].shape != t.shape
     ]
-    wrong += [name for name in own if name in tensors and not bool(tensors[name].isfinite().all())]
+    wrong += [
+        name for name in needed if name in tensors and not bool(tensors[name].isfinite().all())
+    ]
     if wrong or not tensors:
         raise DataError(
-            f"{path} does not hold the weights of this trunk: {len(wrong)} of {len(own)} tensors "
-            f"are missing, of another shape or not finite ({', '.join(wrong[:3])}); {local}"
+            f"{path} does not hold the weights of this trunk: {len(wrong)} of {len(needed)} "
+            f"tensors are missing, of another shape or not finite ({', '.join(wrong[:3])}); {local}"
         )
-    others = [] if known is None else _foreign(tensors, own, {f"{below}{name}" for name in known})
+    others = (
+        [] if known is None else _foreign(tensors, needed, {f"{below}{name}" for name in known})
+    )
     if others:
         raise DataError(
             f"{path} is of another model than this trunk: it holds {len(others)} tensors more in "
             f"the same modules ({', '.join(others[:3])}); say which with --set backbone.model=..."
         )
     with torch.no_grad():
-        trunk.load_state_dict({name: tensors[name] for name in own}, strict=False)
+        trunk.load_state_dict({name: tensors[name] for name in needed}, strict=False)
 
 
-def _foreign(tensors: Collection[str], own: Collection[str], known: Collection[str]) -> list[str]:
+def _foreign(
+    tensors: Collection[str], needed: Collection[str], known: Collection[str]
+) -> list[str]:
     """Names of layers that the whole network does not have, in modules that the trunk has: not its
     head, which no trunk keeps.
     """
-    modules = {name.split(".")[1] for name in own}
+    modules = {name.split(".")[1] for name in needed}
     layers = {name[:i] for name in known for i, letter in enumerate(name) if letter == "."}
     return [
         name
         for name in tensors
-        if name not in own
+        if name not in needed
         and name.split(".")[1] in modules
         and name.rpartition(".")[0] not in layers
     ]

@@ -60,12 +60,13 @@ def test_joint_and_shared_forms() -> None:
 def test_necks_of_parts_keep_separate_statistics_and_a_shared_one_does_not() -> None:
     e = parts(64)
     shifted = Embeddings(e.vectors + torch.tensor([0.0, 10.0, -10.0])[:, None], e.visibility, NAMES)
-    own, shared = IdHead(3, 5, 4).train(), IdHead(3, 5, 4, shared=True).train()
+    separate, shared = IdHead(3, 5, 4).train(), IdHead(3, 5, 4, shared=True).train()
     torch.testing.assert_close(
-        own.neck(shifted).vectors.mean(0), torch.zeros(3, 5), atol=1e-5, rtol=0
+        separate.neck(shifted).vectors.mean(0), torch.zeros(3, 5), atol=1e-5, rtol=0
     )
     assert shared.neck(shifted).vectors.mean(0).abs().max() > 1
-    assert torch.equal(own.neck(shifted).visibility, e.visibility)  # visibility passes untouched
+    # visibility passes untouched
+    assert torch.equal(separate.neck(shifted).visibility, e.visibility)
 
 
 def test_reduce_treats_every_embedding_alike() -> None:

@@ -68,10 +68,10 @@ def test_gradients_are_those_of_contiguous_memory(name: str, options: dict[str, 
         plain.set_size(64, 32)
     x = torch.randn(2, 3, 64, 32)
     arranged = arrange(deepcopy(plain))
-    found, expected = gradients(arranged, last(x)), gradients(deepcopy(plain).double(), x.double())
+    ours, expected = gradients(arranged, last(x)), gradients(deepcopy(plain).double(), x.double())
     contiguous = gradients(plain, x)
-    assert len(found) == len(expected)
-    for a, b, c in zip(found, contiguous, expected, strict=True):
+    assert len(ours) == len(expected)
+    for a, b, c in zip(ours, contiguous, expected, strict=True):
         assert (a - c).abs().max() <= 2 * (b - c).abs().max() + 1e-4 * c.abs().max()
 
 
@@ -101,9 +101,9 @@ def test_a_narrow_strided_layer_sees_contiguous_memory_only(
         guard(deepcopy(layer)).to(memory_format=FORMAT),
         deepcopy(arrange(deepcopy(layer))),
     ):
-        found = gradients(module, layout(x))
+        result = gradients(module, layout(x))
         assert not any(lies_last(t) for t in seen.pop())
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_other_layers_lie_channels_last() -> None:

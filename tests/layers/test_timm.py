@@ -1,4 +1,6 @@
-"""Any model of timm under any method: maps, strides, statistics, weights and where branches begin."""
+"""Any model of timm under any method: maps, strides, statistics, weights and where branches
+begin.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -293,8 +295,8 @@ def test_a_file_in_timm_s_names_fills_the_trunk(tmp_path: Path) -> None:
     converted = tmp_path / "out" / "trunk.safetensors"
     assert f"backbone.model=convnext_atto --set backbone.weights={converted}" in done.notes[0]
     for path in (file, converted):
-        own = timm_trunk("convnext_atto", str(path), reduce=8).state_dict()
-        assert torch.equal(own["net.stages.3.blocks.1.gamma"], state["stages.3.blocks.1.gamma"])
+        filled = timm_trunk("convnext_atto", str(path), reduce=8).state_dict()
+        assert torch.equal(filled["net.stages.3.blocks.1.gamma"], state["stages.3.blocks.1.gamma"])
     bare = timm_trunk("convnext_atto", None, levels=2)
     assert trunk_weights(pickled, bare).share_of_ours == 1
     assert torch.equal(
@@ -346,15 +348,15 @@ class TestOwnTrunk:
     def test_a_network_becomes_a_trunk_of_any_method_that_does_not_branch(self) -> None:
         for method in sorted(set(METHODS) - set(BRANCHING)):
             plain, made = find(f"synthetic/tiny/{method}"), METHODS[method]
-            own = as_trunk(nn.Conv2d(3, 16, 8, stride=8), channels=16, stride=8)
+            trunk = as_trunk(nn.Conv2d(3, 16, 8, stride=8), channels=16, stride=8)
             given: dict[str, Any] = dict(plain.method.args)
             if "parts" in plain.cues:
                 given["scheme"] = PARTS
-            one = made(own, 2, terms=plain.terms, **given).train()  # type: ignore[call-arg]
+            one = made(trunk, 2, terms=plain.terms, **given).train()  # type: ignore[call-arg]
             some = batch(plain)
             losses = one.losses(one(some.images, some.cues), some)
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-            assert own.net.weight.grad.any()  # type: ignore[union-attr, operator]
+            assert trunk.net.weight.grad.any()  # type: ignore[union-attr, operator]
 
     def test_what_is_no_map_is_said(self) -> None:
         images = torch.zeros(1, 3, 16, 16)

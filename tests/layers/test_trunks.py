@@ -56,14 +56,14 @@ def test_the_last_stride_is_removed_without_dilation(name: str) -> None:
 
 
 def test_resnet_is_timm_s_but_for_that_stride(resnet: Any) -> None:
-    own = {n: p.shape for n, p in resnet.named_parameters()}
+    ours = {n: p.shape for n, p in resnet.named_parameters()}
     theirs: Any = backbones.import_timm().create_model("resnet50", num_classes=0, global_pool="")
     assert sum(p.numel() for p in resnet.parameters()) == sum(
         p.numel() for p in theirs.parameters()
     )
     assert {
         n: p.shape for n, p in theirs.named_parameters() if n.startswith("layer")
-    }.items() <= own.items()
+    }.items() <= ours.items()
     theirs.load_state_dict(
         {
             n.replace("stem.0", "conv1").replace("stem.1", "bn1"): t

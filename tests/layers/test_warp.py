@@ -50,7 +50,7 @@ def loops(
 ) -> tuple[Tensor, Tensor]:
     """Sec. 3.1, a pixel at a time."""
     b, _, h, w = pixels.shape
-    found: dict[tuple[int, ...], list[Tensor]] = {}
+    cells: dict[tuple[int, ...], list[Tensor]] = {}
     for k, y, x in itertools.product(range(b), range(h), range(w)):
         u, v, chart = float(uv[k, 0, y, x]), float(uv[k, 1, y, x]), int(labels[k, y, x])
         if not 1 <= chart <= 24 or np.isnan(u) or np.isnan(v):
@@ -58,9 +58,9 @@ def loops(
         row, column = (
             int(np.clip(np.floor(np.clip(m, -9, 9) * size), 0, size - 1)) for m in (u, v)
         )
-        found.setdefault((k, chart - 1, row, column), []).append(pixels[k, :, y, x].double())
+        cells.setdefault((k, chart - 1, row, column), []).append(pixels[k, :, y, x].double())
     tiles, count = torch.zeros(b, 24, 3, size, size).double(), torch.zeros(b, 24, size, size).int()
-    for (k, p, row, column), colors in found.items():
+    for (k, p, row, column), colors in cells.items():
         count[k, p, row, column] = len(colors)
         tiles[k, p, :, row, column] = {
             "mean": torch.stack(colors).mean(0),
@@ -83,8 +83,8 @@ def test_warp_is_the_loop(collision: Any, size: int) -> None:
     )
     want, count = loops(pixels, labels, uv, size, collision)
     for kind in (torch.uint8, torch.float32, torch.float64, torch.bfloat16):
-        tiles, found = warp(pixels.to(kind), labels, uv, size, collision)
-        assert found.dtype == torch.int32 and torch.equal(found, count)
+        tiles, hits = warp(pixels.to(kind), labels, uv, size, collision)
+        assert hits.dtype == torch.int32 and torch.equal(hits, count)
         assert tiles.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
         exact = (
             want
@@ -92,7 +92,7 @@ def test_warp_is_the_loop(collision: Any, size: int) -> None:
             else loops(pixels.bfloat16(), labels, uv, size, collision)[0]
         )
         torch.testing.assert_close(tiles.double(), exact, atol=3e-5, rtol=0)
-        assert not tiles[(found == 0)[:, :, None].expand_as(tiles)].any()
+        assert not tiles[(hits == 0)[:, :, None].expand_as(tiles)].any()
 
 
 def test_order_of_pixels_does_not_matter_to_the_mean() -> None:

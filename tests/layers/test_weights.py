@@ -56,7 +56,8 @@ def published(kind: str) -> State:
 
 
 @pytest.mark.parametrize(("kind", "trunk"), [
-    ("resnet50_ibn_a", "resnet50_ibn_a"), ("seresnet50", "seresnet50"), ("pretrainedmodels", "seresnet50"),
+    ("resnet50_ibn_a", "resnet50_ibn_a"), ("seresnet50", "seresnet50"),
+    ("pretrainedmodels", "seresnet50"),
 ])  # fmt: skip
 def test_a_published_file_becomes_the_trunk(kind: str, trunk: str, tmp_path: Path) -> None:
     state = published(kind)
@@ -68,12 +69,12 @@ def test_a_published_file_becomes_the_trunk(kind: str, trunk: str, tmp_path: Pat
     )
     assert f"--set backbone={trunk} --set backbone.weights={file}" in done.notes[0]
     assert len(done.notes) == (2 if kind == "pretrainedmodels" else 1)
-    own = BACKBONES[trunk](weights=str(file)).state_dict()
+    filled = BACKBONES[trunk](weights=str(file)).state_dict()
     stem = "layer0.conv1.weight" if kind == "pretrainedmodels" else "conv1.weight"
-    assert torch.equal(own["stem.0.weight"], state[stem])
-    assert torch.equal(own["layer4.2.bn3.running_var"], state["layer4.2.bn3.running_var"])
+    assert torch.equal(filled["stem.0.weight"], state[stem])
+    assert torch.equal(filled["layer4.2.bn3.running_var"], state["layer4.2.bn3.running_var"])
     if trunk == "resnet50_ibn_a":
-        assert torch.equal(own["layer2.1.bn1.instance.weight"], state["layer2.1.bn1.IN.weight"])
+        assert torch.equal(filled["layer2.1.bn1.instance.weight"], state["layer2.1.bn1.IN.weight"])
     with pytest.raises(
         DataError, match="does not hold the weights of this trunk: .*partreid convert"
     ):
@@ -85,9 +86,9 @@ def test_a_recipe_takes_a_file(tmp_path: Path) -> None:
     file = tmp_path / "trunk.safetensors"
     save_file({f"trunk.{n}": t for n, t in trunk.state_dict().items()}, file)
     recipe = override(find("bot/bpbreid-table1/market1501"), [f"backbone.weights={file}"])
-    own = build.method(recipe, 5, None).state_dict()
+    state = build.method(recipe, 5, None).state_dict()
     assert torch.equal(
-        own["trunk.layer4.0.conv1.weight"], trunk.state_dict()["layer4.0.conv1.weight"]
+        state["trunk.layer4.0.conv1.weight"], trunk.state_dict()["layer4.0.conv1.weight"]
     )
     file.unlink()
     # a finished model needs it not

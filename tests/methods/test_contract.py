@@ -57,7 +57,7 @@ class Forgetful(BoT):
 
 
 @pytest.mark.parametrize(
-    ("promise", "said"),
+    ("promise", "message"),
     [
         (contract.losses_are_the_recipe_s_and_move_every_parameter, "must be named id_global, tri"),
         (contract.description_is_repeatable, "alike whatever else is in its batch"),
@@ -66,10 +66,10 @@ class Forgetful(BoT):
     ],
 )
 def test_a_broken_promise_is_found(
-    promise: contract.Check, said: str, monkeypatch: pytest.MonkeyPatch
+    promise: contract.Check, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("partreid.methods.bot.model.BoT", Forgetful)
-    with pytest.raises(AssertionError, match=f"bot/bpbreid-table1/market1501: .*{said}"):
+    with pytest.raises(AssertionError, match=f"bot/bpbreid-table1/market1501: .*{message}"):
         promise(PAPERS["bot"].main)
 
 

@@ -53,12 +53,12 @@ def test_figures_without_numbers_expect_none() -> None:
     assert len(figures) == 8 and all(
         r.expect is None and "diversity" not in r.terms for r in figures
     )
-    found = {
+    settings = {
         (r.method.args.get("sampling", "random_torso"), r.method.args.get("keep", 4))
         for r in figures
         if r.name.startswith("magnifier/figure5")
     }
-    assert found == {(s, k) for s in ("random_torso", "random_baseline") for k in (2, 4, 6)}
+    assert settings == {(s, k) for s in ("random_torso", "random_baseline") for k in (2, 4, 6)}
 
 
 def test_the_synthetic_rows_train_as_they_test_and_one_row_does_as_the_paper() -> None:

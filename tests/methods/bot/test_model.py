@@ -56,9 +56,9 @@ def test_centers_have_their_own_sgd() -> None:
         Trunk(), 3, ("id_global", "triplet_global", "center"), center_lr=0.5, center_weight=5e-4
     )
     assert method.centers is not None
-    main, own = method.optimizers("adam", 1e-3, 5e-4)
-    assert isinstance(own, torch.optim.SGD) and own.param_groups[0]["lr"] == 0.5
-    assert own.param_groups[0]["weight_decay"] == 0 and own.param_groups[0]["params"] == [
+    main, sgd = method.optimizers("adam", 1e-3, 5e-4)
+    assert isinstance(sgd, torch.optim.SGD) and sgd.param_groups[0]["lr"] == 0.5
+    assert sgd.param_groups[0]["weight_decay"] == 0 and sgd.param_groups[0]["params"] == [
         method.centers
     ]
     assert not any(p is method.centers for g in main.param_groups for p in g["params"])
@@ -68,10 +68,10 @@ def test_centers_move_towards_their_people_at_full_strength() -> None:
     method, some = BoT(Trunk(), 3, ("center",), center_weight=5e-4).train(), batch()
     assert method.centers is not None
     before = method.centers.detach().clone()
-    (_, own) = method.optimizers("adam", 1e-3, 0.0)
+    (_, sgd) = method.optimizers("adam", 1e-3, 0.0)
     out = method(some.images)
     sum(method.losses(out, some).values()).backward()  # type: ignore[union-attr]
-    own.step()
+    sgd.step()
     f = out.groups["global"].vectors[:, 0].detach()
     for c in range(3):
         pull = (before[c] - f[some.ids == c]).sum(0) / 6

@@ -106,38 +106,39 @@ def test_learned_attention_needs_no_cue_and_is_taught_twice() -> None:
     labels = torch.randint(0, 4, (6, 6, 4)).to(torch.uint8)
     batch = Batch(images(), IDS, IDS * 0, {"parts": labels})
     for terms in (("parsing",), ("triplet_parts",), ("id_foreground",)):
-        own = method(terms).train()
-        sum(own.losses(own(batch.images), batch).values()).backward()  # type: ignore[union-attr]
-        assert own.part_head is not None and own.part_head.classifier.weight.grad is not None
-        assert own.part_head.classifier.weight.grad.any()
+        model = method(terms).train()
+        sum(model.losses(model(batch.images), batch).values()).backward()  # type: ignore[union-attr]
+        assert model.part_head is not None and model.part_head.classifier.weight.grad is not None
+        assert model.part_head.classifier.weight.grad.any()
 
 
 @pytest.mark.parametrize(("name", "D"), [
-    ("global", 5), ("foreground", 5), ("joined", 15), ("head", 5), ("torso", 5), ("legs", 5)])  # fmt: skip
+    ("global", 5), ("foreground", 5), ("joined", 15), ("head", 5), ("torso", 5), ("legs", 5),
+])  # fmt: skip
 def test_each_embedding_of_table_3_alone(name: str, D: int) -> None:
-    own = method(described=(name,))
-    out = own(images())
-    e = own.embed(out)
+    model = method(described=(name,))
+    out = model(images())
+    e = model.embed(out)
     assert e.vectors.shape == (6, 1, D)
     if name in SCHEME.names:
-        at = SCHEME.names.index(name)
+        k = SCHEME.names.index(name)
         assert e.names == (name,) and torch.equal(
-            e.vectors[:, 0], out.groups["parts"].vectors[:, at]
+            e.vectors[:, 0], out.groups["parts"].vectors[:, k]
         )
-        assert torch.equal(e.visibility[:, 0], out.groups["parts"].visibility[:, at])
+        assert torch.equal(e.visibility[:, 0], out.groups["parts"].visibility[:, k])
     else:
         group = "parts" if name == "joined" else name
-        necked = own.id[f"id_{name}"].neck(out.groups[group]).vectors.flatten(1)  # type: ignore[operator]
+        necked = model.id[f"id_{name}"].neck(out.groups[group]).vectors.flatten(1)  # type: ignore[operator]
         assert torch.equal(e.vectors[:, 0], necked) and e.visibility.eq(1).all()
 
 
 def test_the_paper_s_description_is_the_necked_foreground_and_raw_parts() -> None:
-    own = method()
-    out = own(images())
-    e = own.embed(out)
+    model = method()
+    out = model(images())
+    e = model.embed(out)
     assert e.names == ("foreground", "head", "torso", "legs")
     assert torch.equal(
-        e.vectors[:, :1], own.id["id_foreground"].neck(out.groups["foreground"]).vectors
+        e.vectors[:, :1], model.id["id_foreground"].neck(out.groups["foreground"]).vectors
     )  # type: ignore[operator]
     assert torch.equal(e.vectors[:, 1:], out.groups["parts"].vectors)
     untaught = method(("triplet_parts",))  # no identity loss there, so no neck
@@ -164,14 +165,14 @@ def test_hidden_parts_count_in_training_only_where_the_recipe_says() -> None:
     terms = ("id_parts", "triplet_parts")
     batch = Batch(images(), IDS, IDS * 0, {})
     for in_training in (False, True):
-        own = method(
+        model = method(
             terms, attention="given", visible_above=0.9, visibility_in_training=in_training
         )
-        out = own(batch.images, {"masks": p})
+        out = model(batch.images, {"masks": p})
         e = out.groups["parts"]
         assert 0 < e.visibility.mean() < 1
-        got = own.losses(out, batch)
-        logits = own.id["id_parts"](e)
+        got = model.losses(out, batch)
+        logits = model.id["id_parts"](e)
         seen = e.visibility if in_training else None
         torch.testing.assert_close(got["id_parts"], id_loss(logits, IDS, 0.1, seen))
         torch.testing.assert_close(
@@ -180,10 +181,10 @@ def test_hidden_parts_count_in_training_only_where_the_recipe_says() -> None:
 
 
 def test_seeing_otherwise_shares_the_weights_and_leaves_the_method_alone() -> None:
-    own = method()
-    exact = own.with_visibility(attention="given", visibility="threshold", visible_above=0.0)
-    assert (own.attention, own.visibility, own.visible_above) == ("learned", "threshold", 0.4)
-    assert all(a is b for a, b in zip(own.parameters(), exact.parameters(), strict=True))
+    model = method()
+    exact = model.with_visibility(attention="given", visibility="threshold", visible_above=0.0)
+    assert (model.attention, model.visibility, model.visible_above) == ("learned", "threshold", 0.4)
+    assert all(a is b for a, b in zip(model.parameters(), exact.parameters(), strict=True))
     labels = torch.zeros(6, 6, 4, dtype=torch.uint8)
     labels[1, 0, 0], labels[2, 3:] = 1, 3  # one pixel of head; legs over half the image
     out = exact(images(), {"parts": labels})
@@ -193,10 +194,10 @@ def test_seeing_otherwise_shares_the_weights_and_leaves_the_method_alone() -> No
         [0, 0, 1],
         *[[0, 0, 0]] * 3,
     ]
-    plain = own.with_visibility(visibility="none")
+    plain = model.with_visibility(visibility="none")
     assert plain(images()).groups["parts"].visibility.eq(1).all()
     assert torch.equal(
-        plain(images()).groups["parts"].vectors, own(images()).groups["parts"].vectors
+        plain(images()).groups["parts"].vectors, model(images()).groups["parts"].vectors
     )
 
 
@@ -210,22 +211,22 @@ def test_part_maps_sum_to_one_and_have_the_scheme_s_names() -> None:
 def test_a_target_may_be_given_as_labels_and_leaves_alone_what_is_unknown(
     target: Literal["soft", "hard"],
 ) -> None:
-    own = method(TERMS, target=target).eval()
+    model = method(TERMS, target=target).eval()
     f, labels = images(n=2), torch.full((2, 6, 4), 255, dtype=torch.uint8)
     labels[0] = 1
     with torch.no_grad():
         plain = method(TERMS).eval()
-        plain.load_state_dict(own.state_dict())
+        plain.load_state_dict(model.state_dict())
         confined, free = (
-            own(f, {"masks": labels}).groups["parts"].vectors,
+            model(f, {"masks": labels}).groups["parts"].vectors,
             plain(f).groups["parts"].vectors,
         )
         soft = (
-            own(f[:1], {"masks": torch.eye(4)[1].view(1, 4, 1, 1).expand(1, 4, 6, 4)})
+            model(f[:1], {"masks": torch.eye(4)[1].view(1, 4, 1, 1).expand(1, 4, 6, 4)})
             .groups["parts"]
             .vectors
         )
     torch.testing.assert_close(confined[1], free[1])  # nothing is known of the second image
     torch.testing.assert_close(confined[:1], soft)  # labels are masks of 0 and 1
     with pytest.raises(ShapeError, match="masks of 7 parts were given, the model has 3"):
-        own(f, {"masks": torch.rand(2, 8, 6, 4)})
+        model(f, {"masks": torch.rand(2, 8, 6, 4)})

@@ -88,8 +88,8 @@ def test_heads_are_means_over_the_map() -> None:
             guide(x)["global"], guide.heads["global"](d).flatten(2).sum(2) / 4
         )  # Eq. 1
         # the second region's four channels
-        own = guide.heads["parts"](d)[:, 4:8].flatten(2).sum(2) / 4
-        torch.testing.assert_close(guide(x)["parts"][:, 1], own)  # Eq. 2
+        mean = guide.heads["parts"](d)[:, 4:8].flatten(2).sum(2) / 4
+        torch.testing.assert_close(guide(x)["parts"][:, 1], mean)  # Eq. 2
 
 
 def test_only_the_heads_asked_for_are_built() -> None:

@@ -55,10 +55,10 @@ def test_streams_pool_and_add_up() -> None:
         assert method.guide is not None
         guided = method.guide(as_tiles(some.cues["uv_tiles"]))
         f = method.trunk(some.images)
-        own = method.heads["global"](f).flatten(2).sum(2) / (f.shape[2] * f.shape[3])
-        torch.testing.assert_close(out.groups["global"].vectors[:, 0], own)  # f_G
+        whole = method.heads["global"](f).flatten(2).sum(2) / (f.shape[2] * f.shape[3])
+        torch.testing.assert_close(out.groups["global"].vectors[:, 0], whole)  # f_G
         torch.testing.assert_close(
-            out.groups["fused_global"].vectors[:, 0], own + guided["global"]
+            out.groups["fused_global"].vectors[:, 0], whole + guided["global"]
         )  # z_G
         for i, head in enumerate(method.heads["parts"]):
             local = head(f).flatten(2).mean(2)
@@ -132,12 +132,12 @@ def test_described_vectors_are_compared_end_to_end_at_length_one() -> None:
 def test_the_guide_is_not_asked_at_test_time() -> None:
     method, some = dsa().eval(), batch(3)
     with torch.no_grad():
-        bare, asked = method(some.images), method(some.images, some.cues)
-        assert set(bare.groups) == {"global", "parts"} and set(asked.groups) - set(bare.groups) == {
+        bare, full = method(some.images), method(some.images, some.cues)
+        assert set(bare.groups) == {"global", "parts"} and set(full.groups) - set(bare.groups) == {
             "fused_global",
             "fused_parts",
         }
-        assert torch.equal(method.embed(bare).vectors, method.embed(asked).vectors)
+        assert torch.equal(method.embed(bare).vectors, method.embed(full).vectors)
 
 
 @pytest.mark.parametrize(

@@ -52,10 +52,10 @@ def probs(n: int = 6) -> Tensor:
 
 def labels() -> Tensor:
     """Head, torso and legs in two rows each; image 0 has no legs, image 1 is not known."""
-    found = torch.tensor([1, 1, 2, 2, 3, 3], dtype=torch.uint8)[None, :, None].repeat(6, 1, 4)
-    found[0, 4:] = 0
-    found[1] = UNKNOWN
-    return found
+    maps = torch.tensor([1, 1, 2, 2, 3, 3], dtype=torch.uint8)[None, :, None].repeat(6, 1, 4)
+    maps[0, 4:] = 0
+    maps[1] = UNKNOWN
+    return maps
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 3.5])

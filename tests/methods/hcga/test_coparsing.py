@@ -24,9 +24,9 @@ def test_labels_find_the_people() -> None:
 @pytest.mark.parametrize("case", list(oddities()))
 def test_hcga_labels_whoever_comes(case: str) -> None:
     f, cameras = oddities()[case]
-    found = parse_person(f, cameras, None, parts=3)
-    assert found.labels.shape == (len(f), *f.shape[2:])
-    assert set(found.labels.unique().tolist()) <= {0, 1, 2, 3, 255}
+    labelled = parse_person(f, cameras, None, parts=3)
+    assert labelled.labels.shape == (len(f), *f.shape[2:])
+    assert set(labelled.labels.unique().tolist()) <= {0, 1, 2, 3, 255}
     named = {
         "one image": "one_image",
         "camera each": "one_image_per_camera",
@@ -34,10 +34,10 @@ def test_hcga_labels_whoever_comes(case: str) -> None:
         "not finite": "not_finite",
     }
     if case in named:
-        assert named[case] in found.notes
-    again = parse_person(f, cameras, found.state, parts=3)
+        assert named[case] in labelled.notes
+    again = parse_person(f, cameras, labelled.state, parts=3)
     if case in ("all blank", "not finite"):
-        assert "kept" in again.notes and torch.equal(again.labels, found.labels)
+        assert "kept" in again.notes and torch.equal(again.labels, labelled.labels)
 
 
 def test_hcga_falls_back_on_an_earlier_step_then_on_isp() -> None:

@@ -75,23 +75,23 @@ def naive_lloyd(x: Tensor, centers: Tensor, steps: int) -> tuple[Tensor, Tensor]
 def test_passes_are_lloyd_s() -> None:
     pixels, _ = blobs(spread=0.6)
     start = torch.nn.functional.normalize(torch.randn(4, 6), dim=1)
-    found = kmeans(pixels, 4, start, steps=3)
+    clusters = kmeans(pixels, 4, start, steps=3)
     labels, _ = naive_lloyd(points(pixels), start, 3)
-    assert not found.cold
-    assert torch.equal(found.labels[pixels.active], labels)
-    assert found.counts.tolist() == torch.bincount(labels, minlength=4).tolist()
+    assert not clusters.cold
+    assert torch.equal(clusters.labels[pixels.active], labels)
+    assert clusters.counts.tolist() == torch.bincount(labels, minlength=4).tolist()
     members = [points(pixels)[labels == j].mean(0) for j in range(4)]
-    torch.testing.assert_close(found.centers, torch.stack(members))
+    torch.testing.assert_close(clusters.centers, torch.stack(members))
 
 
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
 def test_finds_what_is_there_and_leaves_out_what_takes_no_part(form: torch.memory_format) -> None:
     pixels, truth = blobs()
     maps = pixels.maps.unflatten(2, (5, 10)).contiguous(memory_format=form).flatten(2)
-    found = kmeans(Pixels(maps, pixels.scale), 4)
-    assert found.cold and int(found.counts.sum()) == int(pixels.active.sum())
-    assert (found.labels[~pixels.active] == -1).all()
-    pairs = {(int(a), int(b)) for a, b in zip(found.labels.flatten(), truth.flatten())}
+    clusters = kmeans(Pixels(maps, pixels.scale), 4)
+    assert clusters.cold and int(clusters.counts.sum()) == int(pixels.active.sum())
+    assert (clusters.labels[~pixels.active] == -1).all()
+    pairs = {(int(a), int(b)) for a, b in zip(clusters.labels.flatten(), truth.flatten())}
     assert len(pairs) == 5  # one name for each direction, and -1 for -1
 
 
@@ -108,15 +108,15 @@ def test_a_start_that_loses_a_cluster_is_given_up() -> None:
     pixels, _ = blobs()
     start = torch.eye(6)[[0, 1, 2, 5]].clone()
     start[3] = -100  # nobody's nearest
-    found = kmeans(pixels, 4, start)
-    assert found.cold and (found.counts > 0).all()
+    clusters = kmeans(pixels, 4, start)
+    assert clusters.cold and (clusters.counts > 0).all()
 
 
 def test_fewer_different_pixels_than_clusters() -> None:
     maps = torch.eye(3)[torch.tensor([[0, 0, 0, 1, 1, 1]])].permute(0, 2, 1)
-    found = kmeans(Pixels(maps, torch.ones(1, 6)), 4)
-    assert sorted(found.counts.tolist()) == [0, 0, 3, 3]
-    assert found.centers.isfinite().all()
+    clusters = kmeans(Pixels(maps, torch.ones(1, 6)), 4)
+    assert sorted(clusters.counts.tolist()) == [0, 0, 3, 3]
+    assert clusters.centers.isfinite().all()
     with pytest.raises(ValueError, match="no pixel takes part"):
         kmeans(Pixels(maps, torch.zeros(1, 6)), 2)
 

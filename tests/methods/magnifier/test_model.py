@@ -244,7 +244,9 @@ def test_the_masks_learn_by_their_own_loss_alone_and_what_they_cut_out_by_the_ot
     rest = torch.stack([term for name, term in terms.items() if name != "mask"]).sum()
     assert method.part_head is not None
     head, tail = list(method.part_head.parameters()), list(method.tails["semantic"].parameters())
-    assert all(g is None for g in torch.autograd.grad(rest, head, retain_graph=True, allow_unused=True))  # fmt: skip
+    assert all(
+        g is None for g in torch.autograd.grad(rest, head, retain_graph=True, allow_unused=True)
+    )
     assert all(g.any() for g in torch.autograd.grad(rest, tail, retain_graph=True))
     assert all(g.any() for g in torch.autograd.grad(terms["mask"], [*head, *tail]))
 
@@ -367,7 +369,7 @@ def test_works_with_other_parts_and_under_autocast() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"terms": ("id_global", "id_fusion")}, "regions need the loss term 'mask'"),
         ({"terms": ("id_global", "diversity")}, "regions need the loss term 'mask'"),
@@ -390,6 +392,6 @@ def test_works_with_other_parts_and_under_autocast() -> None:
         ({"fusion": "ablation", "hidden": 20}, "shares 20 numbers out among 8 regions"),
     ],
 )
-def test_refuses_what_cannot_work(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
+def test_refuses_what_cannot_work(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         net(**options)

@@ -159,7 +159,7 @@ class TestRegionDropout:
         assert len(counts) == 18 and counts.min() > 400 and counts.max() < 600
 
     @pytest.mark.parametrize(
-        ("groups", "keep", "said"),
+        ("groups", "keep", "message"),
         [
             (
                 GROUPS,
@@ -172,9 +172,9 @@ class TestRegionDropout:
         ],
     )
     def test_refuses_what_cannot_be_shared_out(
-        self, groups: tuple[tuple[int, ...], ...], keep: int, said: str
+        self, groups: tuple[tuple[int, ...], ...], keep: int, message: str
     ) -> None:
-        with pytest.raises(RecipeError, match=said):
+        with pytest.raises(RecipeError, match=message):
             RegionDropout(groups, keep)
 
     def test_kept_sets_hold_what_is_always_kept(self) -> None:
@@ -193,9 +193,9 @@ class TestRegionDropout:
 )
 def test_names_tell_upper_from_lower(groups: Groups, upper: tuple[str, ...]) -> None:
     scheme = scheme_of(groups)
-    found = upper_and_lower(scheme)
-    assert tuple(scheme.names[k - 1] for k in found[0]) == upper
-    assert sorted(found[0] + found[1]) == list(range(1, scheme.K + 1))
+    halves = upper_and_lower(scheme)
+    assert tuple(scheme.names[k - 1] for k in halves[0]) == upper
+    assert sorted(halves[0] + halves[1]) == list(range(1, scheme.K + 1))
 
 
 def test_names_that_do_not_tell_must_be_told() -> None:
