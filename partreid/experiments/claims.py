@@ -74,8 +74,8 @@ def run(
     device: str = "auto",
     where: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train what the claims of the ``chosen`` papers (all if empty) need, check and print them; the numbers go
-    to ``results``.
+    """Train what the claims of the ``chosen`` papers (all if empty) need, check and print them;
+    the numbers go to ``results``.
 
     where: only claims whose source, or one of whose rows, contains one of these, e.g. "Table 2".
 
@@ -86,9 +86,9 @@ def run(
     for name in chosen:
         if name not in having:
             raise DataError(f"there are no claims of '{name}'; choose of {', '.join(having)}")
-    asked = [paper for name, paper in having.items() if not chosen or name in chosen]
+    selected = [paper for name, paper in having.items() if not chosen or name in chosen]
     require(not isinstance(where, str), "where", "a list of words", where)
-    every = [claim for paper in asked for claim in paper.claims]
+    every = [claim for paper in selected for claim in paper.claims]
     for word in where:
         if not any(_has(claim, word) for claim in every):
             raise DataError(
@@ -96,7 +96,7 @@ def run(
                 "rows; leave it out of --where"
             )
     claims = [c for c in every if not where or any(_has(c, word) for word in where)]
-    studies = {title: rows for paper in asked for title, rows in paper.studies.items()}
+    studies = {title: rows for paper in selected for title, rows in paper.studies.items()}
     names = list(
         dict.fromkeys(
             [
@@ -125,7 +125,7 @@ def run(
     trained: dict[str, Recipe] = {}  # and some only score, each in its way, what one row trains
     for recipe in first.values():
         trained.setdefault(recipe.training, recipe)
-    found = {
+    by_digest = {
         (digest, seed): _outcome(
             replace(recipe, seed=seed),
             benchmark,
@@ -136,7 +136,9 @@ def run(
         for seed in seeds
         for digest, recipe in first.items()
     }
-    outcomes = {(name, seed): found[recipes[name].digest, seed] for name in names for seed in seeds}
+    outcomes = {
+        (name, seed): by_digest[recipes[name].digest, seed] for name in names for seed in seeds
+    }
     checked = [
         check(claim, [(outcomes[claim.better, s], outcomes[claim.worse, s]) for s in seeds])
         for claim in claims
@@ -222,13 +224,13 @@ def _outcome(
     folder = _folder(recipe, runs)
     scores = folder / "claims.json"
     if scores.is_file():
-        found = read_json(scores)
-        if not isinstance(found, dict) or found.get("digest") != recipe.digest:
+        stored = read_json(scores)
+        if not isinstance(stored, dict) or stored.get("digest") != recipe.digest:
             raise DataError(
                 f"{folder} holds a run with other settings; delete it, or choose another folder "
                 "with --out"
             )
-        return _read(found.get("queries"), scores)
+        return _read(stored.get("queries"), scores)
     if not (folder / "model.safetensors").is_file():
         folder = _folder(trained, runs)
     if not (folder / "model.safetensors").is_file():
@@ -298,10 +300,10 @@ def _print(
     studies: Mapping[str, Sequence[str]],
     seeds: Sequence[int],
 ) -> None:
-    told = [name for c in checked for name in (c.claim.worse, c.claim.better)]
+    compared = [name for c in checked for name in (c.claim.worse, c.claim.better)]
     for title, rows in (studies or {}).items():
         _print_scores(title, rows, table)
-    _print_scores("All variants", dict.fromkeys([*told, *table]), table)
+    _print_scores("All variants", dict.fromkeys([*compared, *table]), table)
     lines = [
         (
             c.claim.better,

@@ -92,10 +92,10 @@ def smoke_on(recipe: Recipe, root: Path, folder: Path) -> Smoked:
     lie_in_files = {  # which only real data have, and here they are
         name for name in recipe.cues if sources[recipe.cues[name].name].stand_in is not None
     }
-    own = {
+    cues = {
         name: recipe.cues[name] if name in lie_in_files else small.cues[name] for name in small.cues
     }
-    small = replace(small, train=recipe.train, test=recipe.test, cues=Frozen(own))
+    small = replace(small, train=recipe.train, test=recipe.test, cues=Frozen(cues))
     return _learn(recipe, small, replace(benchmark, train=few(benchmark)), folder, recipe.train)
 
 
@@ -140,7 +140,8 @@ def built(recipe: Recipe) -> Built:
             replace(recipe, backbone=build.unfetched(recipe.backbone)), people, scheme
         ).train()
         for module in method.modules():
-            # it keeps the shape, and takes longer than all else on this device; mypy dislikes a method changed
+            # it keeps the shape, and takes longer than all else on this device; mypy dislikes a
+            # method changed
             if isinstance(module, nn.BatchNorm2d):
                 module.forward = same  # type: ignore[method-assign]
         given = {name: torch.empty_like(items, device="meta") for name, items in made.items()}

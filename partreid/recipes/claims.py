@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Claim:
-    """``better`` beats ``worse``, which are names of recipes: ``published`` are the published mAPs in
-    percent, ``where`` their table.
+    """``better`` beats ``worse``, which are names of recipes: ``published`` are the published mAPs
+    in percent, ``where`` their table.
 
     queries: the synthetic queries that are nearest to the paper's data, holistic or occluded.
     """

@@ -70,10 +70,10 @@ def trunk_gmac(recipe: Recipe) -> float | None:
     spec = recipe.backbone
     if spec.name not in TRUNKS:
         return None
-    own = TRUNKS[spec.name] * area(recipe)
+    gmac = TRUNKS[spec.name] * area(recipe)
     if spec.name in _CHANNELS:
-        return own + reduction(recipe, spec.args.get("reduce") or 0)
-    return own * (spec.args.get("width", 28) / 24) ** 2
+        return gmac + reduction(recipe, spec.args.get("reduce") or 0)
+    return gmac * (spec.args.get("width", 28) / 24) ** 2
 
 
 def area(recipe: Recipe) -> float:

@@ -38,8 +38,8 @@ class Paper:
     what its trunk takes; None counts the trunk alone. lesson: what the demo's report shows of its
     training: the "surfaces" of its cue "uv_tiles" unwrapped, or the "regions" that its ``hide``
     draws. core: the demo trains it unless told otherwise. official: the distances of the released
-    code, a function (query, gallery) -> [Nq, Ng] or where it is, for ``eval --rule official``; None:
-    the method's own. trapezoid: that code takes AP by trapezoids.
+    code, a function (query, gallery) -> [Nq, Ng] or where it is, for ``eval --rule official``;
+    None: the method's own. trapezoid: that code takes AP by trapezoids.
 
     RecipeError for a record that does not hold together.
     """
@@ -97,9 +97,9 @@ def _shipped() -> dict[str, Paper | str]:
     spec = find_spec(_HOME)
     places = spec.submodule_search_locations if spec is not None else None
     return {
-        found.name: f"{_HOME}.{found.name}.paper:PAPER"
-        for found in pkgutil.iter_modules(places)
-        if found.ispkg
+        module.name: f"{_HOME}.{module.name}.paper:PAPER"
+        for module in pkgutil.iter_modules(places)
+        if module.ispkg
     }
 
 
@@ -124,29 +124,29 @@ def paper(name: str) -> Paper:
     """The record of one paper. RecipeError with the nearest name if there is none."""
     if name not in PAPERS:
         raise RecipeError(unknown("paper", name, PAPERS))
-    found = PAPERS[name]
-    if not isinstance(found, Paper) or found.name != name:
+    record = PAPERS[name]
+    if not isinstance(record, Paper) or record.name != name:
         raise RecipeError(
             f"'{name}' of the entry points {_HOME} must name a Paper called '{name}', got "
-            f"{found.name if isinstance(found, Paper) else type(found).__name__!r}; repair or "
+            f"{record.name if isinstance(record, Paper) else type(record).__name__!r}; repair or "
             "remove the package that brings it"
         )
-    return found
+    return record
 
 
 def papers() -> tuple[Paper, ...]:
     """All papers, the oldest first. One that an installed package brings and that cannot be loaded
     is left out with a warning: it is nobody else's fault.
     """
-    found = []
+    records = []
     for name in PAPERS:
         try:
-            found.append(paper(name))
+            records.append(paper(name))
         except RecipeError as error:
             if name not in _BROKEN:
                 _BROKEN.add(name)
                 warnings.warn(f"{error}. Its rows are left out", stacklevel=2)
-    return tuple(sorted(found, key=lambda p: (p.year, p.name)))
+    return tuple(sorted(records, key=lambda p: (p.year, p.name)))
 
 
 _BROKEN: set[str] = set()  # papers that have been warned of
@@ -154,5 +154,5 @@ _BROKEN: set[str] = set()  # papers that have been warned of
 
 def label_sources() -> dict[str, LabelSource]:
     """Every source of labels by name, those of papers last."""
-    own = {name: source for paper in papers() for name, source in paper.labels.items()}
-    return {name: as_source(name, LABEL_SOURCES[name]) for name in LABEL_SOURCES} | own
+    of_papers = {name: source for paper in papers() for name, source in paper.labels.items()}
+    return {name: as_source(name, LABEL_SOURCES[name]) for name in LABEL_SOURCES} | of_papers

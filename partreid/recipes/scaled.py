@@ -50,7 +50,7 @@ def scaled(recipe: Recipe, main: Recipe, base: Recipe) -> Recipe:
 
 def _merged(recipe: Recipe, main: Recipe, small: Recipe, base: Recipe) -> tuple[str, ...]:
     """What sets the row apart from the main one and is not seen at this size."""
-    own = [
+    notes = [
         f"{what} {name} = {value} is what {base.name} has anyway"
         for what, row, usual, made in (
             ("the method's", recipe.method, main.method, base.method),
@@ -65,7 +65,7 @@ def _merged(recipe: Recipe, main: Recipe, small: Recipe, base: Recipe) -> tuple[
     ]
     for cue, spec in recipe.cues.items():
         here = small.cues[cue].args
-        own += [
+        notes += [
             f"the cue's {cue}: {name} is {here[name]} at this size, not {value}"
             for name, value in spec.args.items()
             if name in here and here[name] != value
@@ -76,10 +76,10 @@ def _merged(recipe: Recipe, main: Recipe, small: Recipe, base: Recipe) -> tuple[
         if getattr(recipe, field) != getattr(main, field)
     ]
     if lost:
-        own.append(f"{' and '.join(lost)} of the row do not survive")
+        notes.append(f"{' and '.join(lost)} of the row do not survive")
     if small.digest == base.digest and recipe.digest != main.digest:
-        own.append(f"so this row and {main.name} are one and the same at this size")
-    return tuple(own)
+        notes.append(f"so this row and {main.name} are one and the same at this size")
+    return tuple(notes)
 
 
 def _augmented(row: Recipe, main: Recipe, base: Recipe) -> tuple[Spec, ...]:
@@ -166,7 +166,7 @@ def split_size(name: str) -> tuple[str, str | None]:
     """``dsa/table4/csa@demo`` -> (``dsa/table4/csa``, ``demo``). RecipeError for a size that
     there is not.
     """
-    plain, at, size = name.partition("@")
-    if at and size not in SIZES:
+    plain, mark, size = name.partition("@")
+    if mark and size not in SIZES:
         raise RecipeError(unknown("size", size, SIZES))
     return plain, size or None

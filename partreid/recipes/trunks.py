@@ -34,8 +34,8 @@ _FROM = "the trunk starts from the weights "
 
 
 def quarter(trunk: Spec) -> Spec:
-    """A trunk whose map has a quarter of the image's height and width, as HRNet's has: labels that a
-    network finds in its features need it. One that is not known stays as it is.
+    """A trunk whose map has a quarter of the image's height and width, as HRNet's has: labels that
+    a network finds in its features need it. One that is not known stays as it is.
     """
     return trunk.but(**_QUARTER.get(trunk.name, {}))
 

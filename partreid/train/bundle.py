@@ -127,9 +127,12 @@ def _described(meta: Mapping[str, Any]) -> tuple[Recipe, PartScheme | None, int]
     return recipe, PartScheme(tuple(parts["names"]), tuple(parts["flip"])), identities
 
 
-def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
+def _require_same(
+    expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]
+) -> None:
     """RecipeError unless tensors have the names, shapes and kinds that the recipe's method has."""
-    lost, more = [n for n in expected if n not in found], [n for n in found if n not in expected]
+    lost = [n for n in expected if n not in tensors]
+    more = [n for n in tensors if n not in expected]
     if lost or more:
         raise RecipeError(
             "; ".join(
@@ -143,7 +146,7 @@ def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torc
             )
         )
     for name, like in expected.items():
-        mine = found[name]
+        mine = tensors[name]
         if mine.shape != like.shape or mine.dtype != like.dtype:
             raise RecipeError(
                 f"{name} is {mine.dtype} {list(mine.shape)}, and its recipe needs {like.dtype} "

@@ -153,13 +153,13 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
         for epoch in range(place.epoch, stage.epochs):
             if place.within == 0:  # an epoch that is taken up again keeps the labels it began with
                 for name, cue in cues.items():
-                    found = cue.refresh(
+                    report = cue.refresh(
                         epoch,
                         lambda: features_by_identity(
                             method, benchmark.train, ids, recipe.size, fabric.device
                         ),
                     )
-                    run.note_labels(name, cue, place, epoch, found)
+                    run.note_labels(name, cue, place, epoch, report)
             step.train()
             sampler.enter(epoch, place.within)
             # workers prepare batches ahead themselves
@@ -259,22 +259,26 @@ def features_by_identity(
     training = method.training
     method.eval()
     for indices in [rows[identity] for identity in sorted(rows)][rank::world]:
-        own = [samples[i] for i in indices]
+        person = [samples[i] for i in indices]
         with torch.no_grad():
-            maps = [method(images.to(device)).features for images in image_batches(own, size)]
+            maps = [method(images.to(device)).features for images in image_batches(person, size)]
         # a copy of the features only where it must be
         whole = maps[0] if len(maps) == 1 else torch.cat(maps)
-        yield torch.tensor(indices), torch.tensor([s.camera for s in own]), whole
+        yield torch.tensor(indices), torch.tensor([s.camera for s in person]), whole
     method.train(training)
 
 
 def _preparing(options: Options) -> build.Progress | None:
-    told = options.progress
-    return None if told is None else lambda done, total: told({"event": "preparing"}, done, total)
+    progress = options.progress
+    return (
+        None
+        if progress is None
+        else lambda done, total: progress({"event": "preparing"}, done, total)
+    )
 
 
-def _together(found: Any) -> list[Any]:
-    return list(found) if isinstance(found, tuple) else [found]
+def _together(wrapped: Any) -> list[Any]:
+    return list(wrapped) if isinstance(wrapped, tuple) else [wrapped]
 
 
 def _set_rates(optimizers: Sequence[Optimizer], peaks: Sequence[float], rate: float) -> None:

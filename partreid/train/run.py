@@ -149,7 +149,7 @@ class Run:
         self, tensors: Mapping[str, Tensor], method: Method, cues: Mapping[str, Cue]
     ) -> None:
         """DataError for a tensor that no run like this writes, or a weight of another kind."""
-        own = method.state_dict()
+        state = method.state_dict()
         places = tuple(f"cue/{name}/" for name in cues)
         for name, tensor in tensors.items():
             weight = name.removeprefix("model/") if name.startswith("model/") else None
@@ -161,9 +161,9 @@ class Run:
                 raise self._changed(
                     f"'{brief(name)}' is {tensor.dtype}, where {torch.float32} is expected"
                 )
-            if weight in own and own[weight].dtype != tensor.dtype:
+            if weight in state and state[weight].dtype != tensor.dtype:
                 raise self._changed(
-                    f"'{brief(name)}' is {tensor.dtype}, where {own[weight].dtype} is expected"
+                    f"'{brief(name)}' is {tensor.dtype}, where {state[weight].dtype} is expected"
                 )
 
     def _require_whole(self, optimizer: Optimizer) -> None:
@@ -237,8 +237,8 @@ class Run:
             return
         tensors, rests = self._state(method, cues), []
         for i, optimizer in enumerate(optimizers):
-            found, rest = flatten_optimizer(optimizer.state_dict(), f"optimizer{i}")
-            tensors |= found
+            state, rest = flatten_optimizer(optimizer.state_dict(), f"optimizer{i}")
+            tensors |= state
             rests.append(rest)
         self._write(tensors, rests, place)
 
@@ -265,7 +265,7 @@ class Run:
         )
 
     def note_labels(
-        self, name: str, cue: Cue, place: TrainState, epoch: int, found: Mapping[str, Any] | None
+        self, name: str, cue: Cue, place: TrainState, epoch: int, report: Mapping[str, Any] | None
     ) -> None:
         """What a cue found when it labelled the training set anew: a line, one for every fallback
         it needed, and its labels of a few images, to be looked at.
@@ -273,25 +273,25 @@ class Run:
         The lines carry the number of the step that follows, so that a run which resumes before it
         does not keep them.
         """
-        if not self.is_rank_zero or found is None:
+        if not self.is_rank_zero or report is None:
             return
-        at = {"step": place.step + 1, "stage": place.stage, "epoch": epoch}
+        moment = {"step": place.step + 1, "stage": place.stage, "epoch": epoch}
         labels = cue.state()["labels"]
         rows = torch.arange(0, len(labels), max(1, len(labels) // LOOKED_AT))[:LOOKED_AT]
         shown = labels[rows].clone()
 
         def note() -> None:
             self.journal.write(
-                at
+                moment
                 | {
                     "event": "labels",
                     "cue": name,
-                    **{key: value for key, value in found.items() if key != "fallbacks"},
+                    **{key: value for key, value in report.items() if key != "fallbacks"},
                 }
             )
-            for fallback, who in found.get("fallbacks", {}).items():
+            for fallback, who in report.get("fallbacks", {}).items():
                 self.journal.write(
-                    at | {"event": "fallback", "cue": name, "fallback": fallback, **who}
+                    moment | {"event": "fallback", "cue": name, "fallback": fallback, **who}
                 )
             save_tensors(
                 self.folder / "labels" / f"{name}-{epoch:04d}.safetensors",
@@ -352,18 +352,18 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def _place(path: Path, header: Mapping[str, Any]) -> TrainState:
-    found = header.get("place")
+    place = header.get("place")
     names = [f.name for f in fields(TrainState)]
     if (
-        not isinstance(found, Mapping)
-        or set(found) != set(names)
-        or not all(type(n) is int and 0 <= n < 10**12 for n in found.values())
+        not isinstance(place, Mapping)
+        or set(place) != set(names)
+        or not all(type(n) is int and 0 <= n < 10**12 for n in place.values())
     ):
         raise DataError(
             f"{path} does not say where its run stands; restore it, or train anew into another "
             "folder"
         )
-    return TrainState(**found)
+    return TrainState(**place)
 
 
 def _last(error: Exception) -> str:

@@ -60,11 +60,11 @@ def start_from(method: nn.Module, source: Path, people: str | None = None) -> St
     no weight of the trunk fits.
     """
     tensors, meta = load_tensors(source / "model.safetensors" if source.is_dir() else source)
-    own = method.state_dict()
+    state = method.state_dict()
     fitting = {
         name: t
         for name, t in tensors.items()
-        if name in own and (own[name].shape, own[name].dtype) == (t.shape, t.dtype)
+        if name in state and (state[name].shape, state[name].dtype) == (t.shape, t.dtype)
     }
     # counters always fit
     if not any(name.startswith("trunk.") and t.dim() > 0 for name, t in fitting.items()):
@@ -86,7 +86,7 @@ def start_from(method: nn.Module, source: Path, people: str | None = None) -> St
     return Started(
         str(source),
         len(fitting),
-        tuple(n for n in own if n not in fitting and n not in others),
+        tuple(n for n in state if n not in fitting and n not in others),
         others,
     )
 

@@ -30,11 +30,11 @@ def outcome(ap: np.ndarray, people: int = 50) -> Outcome:
 
 def pairs(gain: float, spread: float, seeds: int = 3) -> list[tuple[Outcome, Outcome]]:
     random = np.random.default_rng(0)
-    found = []
+    outcomes = []
     for _ in range(seeds):
         worse = random.uniform(0.2, 0.6, 200)
-        found.append((outcome(worse + gain + random.normal(0, spread, 200)), outcome(worse)))
-    return found
+        outcomes.append((outcome(worse + gain + random.normal(0, spread, 200)), outcome(worse)))
+    return outcomes
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def pairs(gain: float, spread: float, seeds: int = 3) -> list[tuple[Outcome, Out
 )
 def test_the_interval_decides(gain: float, spread: float, verdict: str) -> None:
     some = pairs(gain, spread)
-    found = check(CLAIM, some)
+    checked = check(CLAIM, some)
     by_hand = [float((b.ap["holistic"] - w.ap["holistic"]).mean()) for b, w in some]
-    assert found.by_seed == pytest.approx(by_hand) and found.gain.value == pytest.approx(
+    assert checked.by_seed == pytest.approx(by_hand) and checked.gain.value == pytest.approx(
         np.mean(by_hand)
     )
-    assert found.gain.low < found.gain.value < found.gain.high and found.verdict == verdict
+    assert checked.gain.low < checked.gain.value < checked.gain.high and checked.verdict == verdict
 
 
 def test_different_queries_cannot_be_compared() -> None:
@@ -82,12 +82,12 @@ def test_variants_are_trained_once(
         "dsa/table3/baseline-re-ls", "dsa/table4/baseline-re-ls", "", "one row in two tables"
     )
     for paper in papers():
-        own = (claim, twin) if paper.name == "dsa" else ()
-        studies = {"Erasing": (claim.worse, claim.better)} if own else {}
-        changed = replace(paper, claims=own, studies=studies)
+        chosen = (claim, twin) if paper.name == "dsa" else ()
+        studies = {"Erasing": (claim.worse, claim.better)} if chosen else {}
+        changed = replace(paper, claims=chosen, studies=studies)
         monkeypatch.setitem(PAPERS, paper.name, changed)
     numbers = claims.run(("dsa",), (1,), tmp_path / "out", "tiny", tmp_path / "claims.json")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert json.loads((tmp_path / "claims.json").read_text()) == numbers
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
     assert numbers["claims"][0]["by_seed"] == [pytest.approx(numbers["claims"][0]["gain"])]
@@ -95,10 +95,10 @@ def test_variants_are_trained_once(
     score = numbers["variants"][claim.better]["holistic"]["mAP"]
     assert (
         len(score) == 1
-        and f"{100 * score[0]:.1f}  " in said
-        and "±" not in said
-        and "Erasing" in said
-        and "78.6 > 76.4" in said
+        and f"{100 * score[0]:.1f}  " in output
+        and "±" not in output
+        and "Erasing" in output
+        and "78.6 > 76.4" in output
     )
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.safetensors")}
     assert claims.run((), (1,), tmp_path / "out", "tiny") == numbers
@@ -123,8 +123,8 @@ def test_rows_that_only_score_another_train_nothing(
     rows = ("bpbreid/table2/full", "bpbreid/table2/no-visibility")
     claim = Claim(*rows, "54.1 > 45.3", "BPBReID Table 2", "occluded")
     for paper in papers():
-        own = (claim,) if paper.name == "bpbreid" else ()
-        monkeypatch.setitem(PAPERS, paper.name, replace(paper, claims=own, studies={}))
+        chosen = (claim,) if paper.name == "bpbreid" else ()
+        monkeypatch.setitem(PAPERS, paper.name, replace(paper, claims=chosen, studies={}))
     numbers = claims.run((), (1,), tmp_path, "tiny")
     assert len(list((tmp_path / "runs").glob("*/seed1/model.safetensors"))) == 1
     benchmark = build.benchmark("synthetic-tiny", tmp_path / "world-tiny")

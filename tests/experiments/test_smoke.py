@@ -34,10 +34,10 @@ logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
 
 def firsts(rows: Iterable[Recipe], key: Callable[[Recipe], str]) -> dict[str, Recipe]:
     """The first row of each key."""
-    found: dict[str, Recipe] = {}
+    first: dict[str, Recipe] = {}
     for row in rows:
-        found.setdefault(key(row), row)
-    return found
+        first.setdefault(key(row), row)
+    return first
 
 
 def small_training(recipe: Recipe) -> str:
@@ -62,13 +62,13 @@ ALONE = [r for r in BUILT.values() if r not in TRAINED.values()]
 def test_every_training_builds_and_takes_two_steps_of_every_stage(
     recipe: Recipe, world: Path, tmp_path: Path
 ) -> None:
-    found = smoke(recipe, world, tmp_path / "run")
+    result = smoke(recipe, world, tmp_path / "run")
     steps = [entry for entry in read(tmp_path / "run" / "journal.jsonl") if "loss" in entry]
     assert [entry["stage"] for entry in steps] == [
         n for n in range(len(recipe.stages)) for _ in range(2)
     ]
-    assert found.steps == len(steps) and found.stages == len(recipe.stages)
-    assert set(found.terms) == set(recipe.terms) and found.built.size == recipe.size
+    assert result.steps == len(steps) and result.stages == len(recipe.stages)
+    assert set(result.terms) == set(recipe.terms) and result.built.size == recipe.size
     assert all(entry["lr"] > 0 for entry in steps)
 
 
@@ -94,9 +94,9 @@ def test_the_full_size_is_the_real_model_s() -> None:
     """
     recipe = find("synthetic/demo/bpbreid")
     method = build.method(recipe, 150, scheme_of(SURFACES["five"]))
-    found = built(recipe)
-    assert found.parameters == sum(p.numel() for p in method.parameters())
-    assert found.described == (6, 8 * 24)  # foreground and five parts of the small trunk's channels
+    full = built(recipe)
+    assert full.parameters == sum(p.numel() for p in method.parameters())
+    assert full.described == (6, 8 * 24)  # foreground and five parts of the small trunk's channels
     assert 30e6 < built(find("bpbreid/table2/full")).parameters < 31e6
 
 
@@ -132,10 +132,10 @@ def test_a_synthetic_row_is_its_own_small_one() -> None:
         and small.precision == full.precision
     )
     assert [s.weights for s in small.stages] == [s.weights for s in full.stages]
-    at = find("dsa/table4/csa@demo")
+    row = find("dsa/table4/csa@demo")
     assert (
-        shrunk(at).cues
-        == at.cues
+        shrunk(row).cues
+        == row.cues
         == {"uv_tiles": find("synthetic/demo/dsa").cues["uv_tiles"].but(source="coarse")}
     )
 
@@ -175,8 +175,8 @@ def test_without_data_people_are_drawn(monkeypatch: pytest.MonkeyPatch, world: P
         return world
 
     monkeypatch.setattr("partreid.experiments.smoke.write", write)
-    found = smoked(MAIN["bot"], None, None)
-    assert found.steps == 2 and not drawn[0].parent.exists()  # the folder was temporary
+    result = smoked(MAIN["bot"], None, None)
+    assert result.steps == 2 and not drawn[0].parent.exists()  # the folder was temporary
 
 
 @pytest.fixture()
@@ -189,15 +189,15 @@ def market(world: Path, tmp_path: Path) -> Path:
 
 
 def test_a_row_smokes_on_a_few_images_of_its_own_data(market: Path, tmp_path: Path) -> None:
-    found = smoked(MAIN["bot"], market, tmp_path / "run")
+    result = smoked(MAIN["bot"], market, tmp_path / "run")
     assert (
-        found.on == "market1501"
-        and "after 2 small steps on 8 images of market1501: id_global" in str(found)
+        result.on == "market1501"
+        and "after 2 small steps on 8 images of market1501: id_global" in str(result)
     )
     assert load_tensors(tmp_path / "run" / "model.safetensors")[1]["identities"] == PEOPLE
     # it makes its own labels
-    own = smoked(override(MAIN["isp"], ["train=market1501"]), market, None)
-    assert own.on == "market1501" and own.terms["parsing"] > 0
+    isp = smoked(override(MAIN["isp"], ["train=market1501"]), market, None)
+    assert isp.on == "market1501" and isp.terms["parsing"] > 0
 
 
 def test_labels_are_looked_for_beside_the_data(market: Path, tmp_path: Path) -> None:

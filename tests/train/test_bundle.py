@@ -36,7 +36,7 @@ def refused(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("meta", "said"),
+    ("meta", "message"),
     [
         ("{", "is not JSON"),
         ("null", "are None"),
@@ -49,15 +49,15 @@ def refused(path: Path) -> str:
         ("{}", "is not a finished model"),
     ],
 )
-def test_metadata_that_are_none(tmp_path: Path, model: Any, meta: str, said: str) -> None:
+def test_metadata_that_are_none(tmp_path: Path, model: Any, meta: str, message: str) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(save(model[0], {"partreid": meta}))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_model(path)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: m.update(identities=-5), "identities must be .* got -5"),
         (lambda m: m.update(identities="12"), "identities must be .* got '12'"),
@@ -105,18 +105,20 @@ def test_metadata_that_are_none(tmp_path: Path, model: Any, meta: str, said: str
         (lambda m: m["parts"].update(flip=[5, 5]), "flip must permute"),
     ],
 )
-def test_metadata_that_were_changed(tmp_path: Path, model: Any, change: Change, said: str) -> None:
+def test_metadata_that_were_changed(
+    tmp_path: Path, model: Any, change: Change, message: str
+) -> None:
     tensors, meta = model
     changed = json.loads(json.dumps(meta))
     change(changed)
     save_tensors(tmp_path / "m.safetensors", tensors, changed)
     assert "m.safetensors is damaged or was changed" in refused(tmp_path / "m.safetensors")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         partreid.load(tmp_path / "m.safetensors")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda t: t.pop(next(iter(t))), "its recipe needs 1 tensor that it lacks"),
         (lambda t: t.update(extra=torch.ones(3)), "has no place for 1 tensor that it holds, extra"),
@@ -132,11 +134,13 @@ def test_metadata_that_were_changed(tmp_path: Path, model: Any, change: Change, 
         (lambda t: _some_weight(t).view(-1)[-1].fill_(math.inf), "holds NaN or infinity"),
     ],
 )
-def test_tensors_that_were_changed(tmp_path: Path, model: Any, change: Change, said: str) -> None:
+def test_tensors_that_were_changed(
+    tmp_path: Path, model: Any, change: Change, message: str
+) -> None:
     tensors = {name: tensor.clone() for name, tensor in model[0].items()}
     change(tensors)
     save_tensors(tmp_path / "m.safetensors", tensors, model[1])
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_model(tmp_path / "m.safetensors")
 
 

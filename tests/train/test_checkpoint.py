@@ -31,11 +31,11 @@ def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
         "d": torch.arange(3).byte(),
     }
     save_tensors(path, tensors, {"place": [1, 2], "none": None})
-    found, meta = load_tensors(path)
+    loaded, meta = load_tensors(path)
     assert meta == {"place": [1, 2], "none": None}
-    assert set(found) == set(tensors)
+    assert set(loaded) == set(tensors)
     assert all(
-        torch.equal(found[k], tensors[k]) and found[k].dtype == tensors[k].dtype for k in tensors
+        torch.equal(loaded[k], tensors[k]) and loaded[k].dtype == tensors[k].dtype for k in tensors
     )
 
 
@@ -108,26 +108,26 @@ def test_an_optimizer_goes_on_as_if_it_had_never_been_saved(
     kind: type[torch.optim.Optimizer], tmp_path: Path
 ) -> None:
     def start() -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
-        own = [torch.ones(2, 3, requires_grad=True), torch.full((4,), 2.0, requires_grad=True)]
+        params = [torch.ones(2, 3, requires_grad=True), torch.full((4,), 2.0, requires_grad=True)]
         extra = {"momentum": 0.9} if kind is torch.optim.SGD else {}
-        return own, kind(own, lr=0.1, **extra)  # type: ignore[call-arg]
+        return params, kind(params, lr=0.1, **extra)  # type: ignore[call-arg]
 
-    def go(own: list[torch.Tensor], optimizer: torch.optim.Optimizer, steps: int) -> None:
+    def go(params: list[torch.Tensor], optimizer: torch.optim.Optimizer, steps: int) -> None:
         for _ in range(steps):
             optimizer.zero_grad()
-            sum(((p - 0.3) ** 2).sum() for p in own).backward()  # type: ignore[union-attr]
+            sum(((p - 0.3) ** 2).sum() for p in params).backward()  # type: ignore[union-attr]
             optimizer.step()
 
     whole, optimizer = start()
     go(whole, optimizer, 3)
     tensors, rest = flatten_optimizer(optimizer.state_dict(), "o")
     save_tensors(tmp_path / "x.safetensors", tensors, {"rest": rest})
-    found, meta = load_tensors(tmp_path / "x.safetensors")
+    loaded, meta = load_tensors(tmp_path / "x.safetensors")
     again, fresh = start()
     with torch.no_grad():
         for mine, other in zip(again, whole):
             mine.copy_(other)
-    fresh.load_state_dict(unflatten_optimizer(found, meta["rest"], "o"))
+    fresh.load_state_dict(unflatten_optimizer(loaded, meta["rest"], "o"))
     go(whole, optimizer, 3)
     go(again, fresh, 3)
     assert all(torch.equal(a, b) for a, b in zip(again, whole))

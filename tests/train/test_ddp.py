@@ -76,10 +76,10 @@ def test_a_mistake_that_one_process_meets_ends_both_in_words(
         "2",
         *toy_options,
     )
-    said = [line for line in done.stderr.splitlines() if line.startswith("partreid: ")]
+    messages = [line for line in done.stderr.splitlines() if line.startswith("partreid: ")]
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert any(image.name in line and "cannot be read as an image" in line for line in said)
-    assert all(image.name in line or "another process of this run did" in line for line in said)
+    assert any(image.name in line and "cannot be read as an image" in line for line in messages)
+    assert all(image.name in line or "another process of this run did" in line for line in messages)
 
 
 def test_the_sampler_of_this_run_shared_no_identity(benchmark: Benchmark) -> None:

@@ -146,11 +146,11 @@ def test_starts_from_another_run(
     weights = load_tensors(start / "model.safetensors")[0]
     recipe = toy("bot", f"start={start}", "stages.epochs=1", "stages.warmup=0", "stages.lr=0.0")
     train(recipe, benchmark, tmp_path / "run")
-    own = load_tensors(tmp_path / "run" / "model.safetensors")[0]
+    state = load_tensors(tmp_path / "run" / "model.safetensors")[0]
     learned = [
-        n for n in own if n.startswith("trunk.") and "running" not in n and "num_batches" not in n
+        n for n in state if n.startswith("trunk.") and "running" not in n and "num_batches" not in n
     ]
-    assert learned and all(torch.equal(own[n], weights[n]) for n in learned)  # the rate is 0
+    assert learned and all(torch.equal(state[n], weights[n]) for n in learned)  # the rate is 0
     with pytest.raises(
         RecipeError, match="no trunk weight of .* fits this method; its recipe has another backbone"
     ):

@@ -34,7 +34,7 @@ def people(root: str, count: int, images: int = 2) -> Benchmark:
 
 
 @pytest.mark.parametrize(
-    ("ids", "change", "processes", "said"),
+    ("ids", "change", "processes", "message"),
     [
         ([0] * 8, "stages.batch=[1,4]", 1, "one person alone"),
         ([0] * 8, "stages.batch=[4,2]", 1, "one person alone"),
@@ -51,9 +51,9 @@ def people(root: str, count: int, images: int = 2) -> Benchmark:
     ],
 )
 def test_what_cannot_learn_is_refused(
-    ids: list[int], change: str, processes: int, said: str, toy: Toy
+    ids: list[int], change: str, processes: int, message: str, toy: Toy
 ) -> None:
-    with pytest.raises(PartReidError, match=said):
+    with pytest.raises(PartReidError, match=message):
         require_learnable(toy("bot", change), ids, processes)
 
 
@@ -94,7 +94,7 @@ def test_the_digest_of_data_does_not_depend_on_where_they_lie() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("now", "message"),
     [
         (people("/a", 4), "3 people then, 4 now; 6 images then, 8 now"),
         (people("/a", 3, 3), "6 images then, 9 now; 2 cameras then, 3 now"),
@@ -107,8 +107,8 @@ def test_the_digest_of_data_does_not_depend_on_where_they_lie() -> None:
         ),
     ],
 )
-def test_other_data_are_told_by_what_changed(now: Benchmark, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_other_data_are_told_by_what_changed(now: Benchmark, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         require_same_data(Path("runs/x"), data_digest(people("/a", 3)), data_digest(now))
 
 
@@ -136,11 +136,13 @@ def test_a_run_does_not_go_on_with_other_people(
     (("stages.epochs=4",), ("stages.epochs=2",), TrainState(0, 2, 0, 9), True),  # enough
     (("stages.epochs=4",), ("stages.epochs=2",), TrainState(0, 2, 1, 9), False),
     (("stages.epochs=4",), ("stages.epochs=4", "stages.drop_at=[3]"), TrainState(0, 3, 0, 9), True),
-    (("stages.epochs=4",), ("stages.epochs=4", "stages.drop_at=[2]"), TrainState(0, 3, 0, 9), False),
+    (("stages.epochs=4",), ("stages.epochs=4", "stages.drop_at=[2]"),
+     TrainState(0, 3, 0, 9), False),
     (("stages.epochs=4",), ("stages.epochs=9", "stages.warmup=3"), TrainState(0, 2, 0, 9), False),
     (("stages.epochs=4",), ("stages.epochs=9", "seed=2"), TrainState(0, 2, 0, 9), False),
     (("stages.epochs=4",), ("stages.epochs=9", "stages.lr=0.1"), TrainState(0, 2, 0, 9), False),
-    (("stages.epochs=9", "stages.warmup=3"), ("stages.epochs=12", "stages.warmup=3"), TrainState(0, 3, 0, 9), True),
+    (("stages.epochs=9", "stages.warmup=3"), ("stages.epochs=12", "stages.warmup=3"),
+     TrainState(0, 3, 0, 9), True),
 ])  # fmt: skip
 @pytest.mark.parametrize("schedule", ["step", "cosine"])
 def test_a_plan_may_change_only_what_has_not_come_yet(

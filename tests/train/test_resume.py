@@ -167,8 +167,8 @@ def test_stages_follow_one_another_across_a_stop(
     recipe = replace(toy("bpbreid"), stages=(first, second))
     train(recipe, benchmark, tmp_path / "whole")
     steps = [e["stage"] for e in curve(tmp_path / "whole")]
-    at = steps.index(1)
-    for stop in (at, at + 2):
+    border = steps.index(1)
+    for stop in (border, border + 2):
         folder = tmp_path / str(stop)
         train(recipe, benchmark, folder, Options(stop_after=stop))
         train(recipe, benchmark, folder, Options(resume=True))

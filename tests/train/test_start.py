@@ -62,11 +62,11 @@ def test_classifiers_are_copied_between_the_same_people_only(name: str, tmp_path
     assert counted and all(of_people(n) for n in counted)
     before = {n: t.clone() for n, t in method.state_dict().items()}
     for people in ("abd", None):
-        found = start_from(method, tmp_path, people)
+        started = start_from(method, tmp_path, people)
         assert (
-            set(found.classifiers) == counted
-            and found.copied == len(state) - len(counted)
-            and not found.fresh
+            set(started.classifiers) == counted
+            and started.copied == len(state) - len(counted)
+            and not started.fresh
         )
         for n, t in method.state_dict().items():
             assert torch.equal(t, before[n] if n in counted else state[n]), n

@@ -54,7 +54,7 @@ def sentence(name: str, made: Calibration) -> str:
 
 def plain(made: Calibration) -> dict[str, Any]:
     """For JSON: shares in 0..1, with ranges."""
-    found: dict[str, Any] = decision.plain(
+    numbers: dict[str, Any] = decision.plain(
         {
             "rate": made.rate,
             "expected": made.expected,
@@ -65,7 +65,7 @@ def plain(made: Calibration) -> dict[str, Any]:
             "ece": made.checked.ece,
         }
     )
-    return found
+    return numbers
 
 
 def section(result: RunResult, made: Calibration) -> Section:

@@ -87,7 +87,7 @@ def stories(method: str, folder: Path, benchmark: Benchmark, world: Path) -> lis
     if not kept:
         return []
     exact, truth_table = surfaces(world), lookup(SURFACES["five"])
-    told = []
+    by_image = []
     for i, row in enumerate(kept[0][0]["rows"].tolist()):
         sample = benchmark.train[row]
         pictures = [
@@ -98,8 +98,8 @@ def stories(method: str, folder: Path, benchmark: Benchmark, world: Path) -> lis
             for tensors, meta in kept
         ]
         pictures.append(("truth", _as_maps(sample, truth_table[exact(sample)], 5, "")))
-        told.append(LabelStory(method, tuple(pictures)))
-    return told
+        by_image.append(LabelStory(method, tuple(pictures)))
+    return by_image
 
 
 def _as_maps(sample: Sample, labels: NDArray[np.uint8], K: int, name: str) -> Shown:

@@ -76,8 +76,8 @@ def _hidden(model: Model, benchmark: Benchmark, samples: Sequence[Sample]) -> Le
     return Lesson(
         f"{PAPERS[model.recipe.method.name].title}: regions hidden on purpose",
         "In every step one branch sees only some regions of all people in the batch, so that it "
-        "has to learn from each of them. At test time it sees the whole body. The regions are drawn "
-        "here by the labels that teach the network to find them.",
+        "has to learn from each of them. At test time it sees the whole body. The regions are "
+        "drawn here by the labels that teach the network to find them.",
         tuple(pictures),
     )
 

@@ -269,42 +269,42 @@ def _plain_gain(gain: Mapping[str, Interval]) -> dict[str, Any]:
 
 
 def _headline(method: str, against: str, gain: Mapping[str, Interval]) -> str:
-    said = []
+    clauses = []
     for queries, g in gain.items():
         better = "ahead of" if g.value > 0 else "behind"
         sure = "" if g.low > 0 or g.high < 0 else ", which chance could explain"
-        said.append(
-            f"on {queries} queries {method} is {abs(100 * g.value):.1f} points of mAP {better} {against} "
-            f"(95 % interval {100 * g.low:.1f} to {100 * g.high:.1f}{sure})"
+        clauses.append(
+            f"on {queries} queries {method} is {abs(100 * g.value):.1f} points of mAP {better} "
+            f"{against} (95 % interval {100 * g.low:.1f} to {100 * g.high:.1f}{sure})"
         )
-    sentence = "; ".join(said)
+    sentence = "; ".join(clauses)
     return sentence[0].upper() + sentence[1:] + "."
 
 
 def _examples(bot: RunResult, result: RunResult) -> tuple[Any, ...]:
     rival, mine = bot.of("occluded"), result.of("occluded")
     rescued, failed = rescued_and_failed(rival, mine)
-    found = []
+    examples = []
     for row in rescued:
-        found.append(
+        examples.append(
             example(
                 "Half hidden, found",
-                f"{result.name}'s first answer is right; {bot.name}'s first right answer comes at place "
-                f"{rival.ranking.first[row]}.",
+                f"{result.name}'s first answer is right; {bot.name}'s first right answer comes at "
+                f"place {rival.ranking.first[row]}.",
                 (bot, result),
                 "occluded",
                 row,
             )
         )
     for row in failed:
-        found.append(
+        examples.append(
             example(
                 "Half hidden, missed",
-                f"{result.name}'s first right answer comes at place {mine.ranking.first[row]}, {bot.name}'s at "
-                f"{rival.ranking.first[row]}.",
+                f"{result.name}'s first right answer comes at place {mine.ranking.first[row]}, "
+                f"{bot.name}'s at {rival.ranking.first[row]}.",
                 (bot, result),
                 "occluded",
                 row,
             )
         )
-    return tuple(found)
+    return tuple(examples)

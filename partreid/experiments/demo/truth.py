@@ -82,13 +82,13 @@ def leak_check(benchmark: Benchmark, labels: Labels) -> dict[str, float]:
     """Rank-1 of retrieval by background color alone per query set, and what chance would give."""
 
     def look(samples: Sequence[Sample]) -> Embeddings:
-        found = []
+        colors = []
         for sample in samples:
             truth = labels(sample)
-            found.append(
+            colors.append(
                 background_color(read_resized(sample.path, (truth.shape[0], truth.shape[1])), truth)
             )
-        return Embeddings.single("background", torch.from_numpy(np.stack(found)))
+        return Embeddings.single("background", torch.from_numpy(np.stack(colors)))
 
     scored = score(PartDistance("euclidean"), embed_benchmark(benchmark, look), benchmark)
     right = np.mean([_chance(query, benchmark.gallery) for query in benchmark.query])

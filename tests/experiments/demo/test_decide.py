@@ -40,8 +40,8 @@ def placed(
         )
         return samples, Embeddings.visible(vectors, model.names)
 
-    (asked, query), (there, gallery) = images(1), images(2)
-    made_up = replace(benchmark, queries={"holistic": asked}, gallery=there)
+    (queries, query), (there, gallery) = images(1), images(2)
+    made_up = replace(benchmark, queries={"holistic": queries}, gallery=there)
     described = Embedded({"holistic": query}, gallery)
     matching = Matching("visible parts")
     scores = score(model.method.distance, described, made_up)
@@ -61,8 +61,8 @@ def test_the_threshold_lies_beside_the_model_and_is_told_of(
         numbers["fitted"]["people"] == numbers["checked"]["people"] == 30
         and numbers["rate"] == decide.RATE
     )
-    told = decide.sentence("BPBreID", made)
-    assert f"makes {1000 * numbers['fmr']['value']:.1f} [" in told and "30 others" in told
+    sentence = decide.sentence("BPBreID", made)
+    assert f"makes {1000 * numbers['fmr']['value']:.1f} [" in sentence and "30 others" in sentence
     section = decide.section(of, made)
     assert [b.title for b in section.blocks if b.title] == [
         "If only the surest answers are given",

@@ -42,8 +42,8 @@ RUNS = {"BoT": "bot", "PCB": "pcb", "BPBreID": "bpbreid", "HalfSeen": "halfseen"
 
 @pytest.fixture(scope="module")
 def numbers(quick_demo: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((quick_demo / "demo.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((quick_demo / "demo.json").read_text())
+    return content
 
 
 def test_the_results_have_every_row_and_no_other(numbers: dict[str, Any]) -> None:
@@ -98,18 +98,18 @@ def test_the_rest_of_the_json(numbers: dict[str, Any]) -> None:
 
 
 def test_the_printed_table_says_the_same(quick_demo: Path, numbers: dict[str, Any]) -> None:
-    said = (quick_demo / "said.txt").read_text()
+    output = (quick_demo / "said.txt").read_text()
     for r in numbers["results"]:
         lines = [
             line
-            for line in said.splitlines()
+            for line in output.splitlines()
             if line.startswith(r["method"] + " ") and r["queries"] in line
         ]
         assert any(
             f"{100 * r['rank1']:.1f} [" in line and f"{100 * r['mAP']:.1f} [" in line
             for line in lines
         ), r
-    assert "chance is" in said and "report.html" in said
+    assert "chance is" in output and "report.html" in output
     assert json.loads((quick_demo / "partreid-demo" / "demo.json").read_text()) == numbers
 
 
@@ -172,20 +172,20 @@ def test_all_five_papers_in_one_table_and_one_report(
     quick_demo: Path, numbers: dict[str, Any], tmp_path: Path
 ) -> None:
     out = Path(shutil.copytree(quick_demo / "partreid-demo", tmp_path / "all"))
-    found = demo.run(out, quick=True, methods=("all",))
+    summary = demo.run(out, quick=True, methods=("all",))
     papers = {"BPBreID", "ISP", "HCGA", "DSA-reID", "MagnifierNet", "HalfSeen"}
-    assert {r["method"] for r in found["results"]} == papers | {"BoT", "PCB"}
-    assert set(found["gains_over_bot"]) == papers and set(found["label_quality"]) == {
+    assert {r["method"] for r in summary["results"]} == papers | {"BoT", "PCB"}
+    assert set(summary["gains_over_bot"]) == papers and set(summary["label_quality"]) == {
         "ISP",
         "HCGA",
         BELL,
         STRIPES,
     }
-    ap = {(r["method"], r["queries"], r["visibility"]): r["mAP"] for r in found["results"]}
-    for method, gains in found["gains_over_bot"].items():
+    ap = {(r["method"], r["queries"], r["visibility"]): r["mAP"] for r in summary["results"]}
+    for method, gains in summary["gains_over_bot"].items():
         for queries, gain in gains.items():
-            own = ap.get((method, queries, True), ap.get((method, queries, False)))
-            assert gain["mAP"] == pytest.approx(own - ap["BoT", queries, False])
+            ours = ap.get((method, queries, True), ap.get((method, queries, False)))
+            assert gain["mAP"] == pytest.approx(ours - ap["BoT", queries, False])
             assert gain["interval"][0] <= gain["mAP"] <= gain["interval"][1]
     html = (out / "report.html").read_text()
     for words in (
@@ -227,7 +227,7 @@ def test_its_last_line_opens_the_page_on_its_people(
         done = partreid(*words[1:], cwd=folder / "demo")
         assert done.returncode == 0, done.stderr
         assert (folder / "demo" / words[3] / "PG_VERSION").exists()
-    found, bound, _ = app.parse_args(shlex.split(serve)[1:])
-    assert found is command
+    parsed, bound, _ = app.parse_args(shlex.split(serve)[1:])
+    assert parsed is command
     assert bound.arguments["gallery"] == words[3]
     assert (quick_demo / bound.arguments["run"] / "model.safetensors").is_file()
