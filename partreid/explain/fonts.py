@@ -46,13 +46,13 @@ def font(size: int) -> Font:
 
 def written(text: object, size: int) -> tuple[str, Font]:
     """A text as it can be written, and the type that has its characters."""
-    said = printable(text)
-    if _has(None, said):
-        return said, font(size)
+    shown = printable(text)
+    if _has(None, shown):
+        return shown, font(size)
     for path in _candidates():
-        if _has(path, said):
-            return said, _opened(path, size)
-    return "".join(c if _has(None, c) else _numbered(c) for c in said), font(size)
+        if _has(path, shown):
+            return shown, _opened(path, size)
+    return "".join(c if _has(None, c) else _numbered(c) for c in shown), font(size)
 
 
 def _numbered(character: str) -> str:
@@ -83,19 +83,19 @@ def _opened(path: str, size: int) -> ImageFont.FreeTypeFont:
 @lru_cache(maxsize=1)
 def _candidates() -> tuple[str, ...]:
     """Fonts of this machine that hold many characters, best first; unreadable ones are left out."""
-    found: list[tuple[int, str]] = []
+    ranked: list[tuple[int, str]] = []
     for folder in _folders():
-        for at, _, files in os.walk(folder):
+        for parent, _, files in os.walk(folder):
             for name in files:
                 rank = next((i for i, known in enumerate(_KNOWN) if name.startswith(known)), None)
                 if (
                     rank is not None
                     and name.lower().endswith((".ttf", ".ttc", ".otf"))
-                    and len(found) < _MOST
+                    and len(ranked) < _MOST
                 ):
-                    found.append((rank, os.path.join(at, name)))
+                    ranked.append((rank, os.path.join(parent, name)))
     usable = []
-    for _, path in sorted(found):
+    for _, path in sorted(ranked):
         try:
             _opened(path, 24)
         except OSError:

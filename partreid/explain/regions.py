@@ -36,10 +36,10 @@ def hidden_regions(
     draws know regions that have no name.
     """
     regions = ("background", *names)
-    found = {int(k) for k in np.unique(labels) if k != 255} | {k for kept in draws for k in kept}
-    if found and max(found) >= len(regions):
+    known = {int(k) for k in np.unique(labels) if k != 255} | {k for kept in draws for k in kept}
+    if known and max(known) >= len(regions):
         raise ShapeError(
-            f"labels and draws know regions up to {max(found)}, names are given for 1 to "
+            f"labels and draws know regions up to {max(known)}, names are given for 1 to "
             f"{len(names)}"
         )
     size = (max(1, round(image.shape[1] * height / image.shape[0])), height)

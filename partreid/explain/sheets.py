@@ -170,12 +170,14 @@ def _part_table(
     draw.text((x, y + 9), "sum" if counted else "no shared part", INK, _font(16))
     draw.text((right, y + 9), total, INK, _font(16), anchor="ra")
     if counted and evidence.distance > 0:
-        at = float(x)
+        left = float(x)
         for m in counted:
             step = width * max(0.0, float(evidence.percent[m]))
             if step >= 1:
-                draw.rectangle((at, y + 40, at + step - 1, y + 54), fill=color(evidence.names[m]))
-            at += step
+                draw.rectangle(
+                    (left, y + 40, left + step - 1, y + 54), fill=color(evidence.names[m])
+                )
+            left += step
 
 
 def _wrapped(text: str, size: int, width: int) -> list[str]:

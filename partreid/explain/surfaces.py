@@ -94,9 +94,12 @@ def tiles_picture(
                     )
                 x += cell + near
     seen = tiles[:, 3].reshape(24, -1) > 0
-    told = f"{int(seen.any(1).sum())} of 24 surfaces seen, {100 * seen.mean():.0f} % of all cells filled"
+    summary = (
+        f"{int(seen.any(1).sum())} of 24 surfaces seen, {100 * seen.mean():.0f} % of all cells "
+        "filled"
+    )
     draw.text(
-        (left, edge + height + 14), f"{told}. Rows of a tile are U, columns V.", QUIET, _font(14)
+        (left, edge + height + 14), f"{summary}. Rows of a tile are U, columns V.", QUIET, _font(14)
     )
     draw.text((edge, edge + height + 14), "crop", QUIET, _font(14))
     draw.text((edge + crop.width + 10, edge + height + 14), "surfaces on it", QUIET, _font(14))

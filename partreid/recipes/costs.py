@@ -70,10 +70,10 @@ def trunk_gmac(recipe: Recipe) -> float | None:
     spec = recipe.backbone
     if spec.name not in TRUNKS:
         return None
-    gmac = TRUNKS[spec.name] * area(recipe)
+    cost = TRUNKS[spec.name] * area(recipe)
     if spec.name in _CHANNELS:
-        return gmac + reduction(recipe, spec.args.get("reduce") or 0)
-    return gmac * (spec.args.get("width", 28) / 24) ** 2
+        return cost + reduction(recipe, spec.args.get("reduce") or 0)
+    return cost * (spec.args.get("width", 28) / 24) ** 2
 
 
 def area(recipe: Recipe) -> float:

@@ -18,7 +18,7 @@ def breakdown_section(
     of: Mapping[str, Mapping[str, Breakdown]], observer: str, colors: Slots, foot: str = ""
 ) -> Section:
     """The section of all methods, by label and query set; observer: who says what a query shows."""
-    sets = dict.fromkeys(q for found in of.values() for q in found)
+    sets = dict.fromkeys(q for by_set in of.values() for q in by_set)
     blocks = [
         Block(
             "By cameras",
@@ -28,8 +28,8 @@ def breakdown_section(
         ),
         Block(
             "By what the query shows",
-            f"mAP of queries that show so many body parts, as {observer} sees it, with 95 % intervals "
-            f"from {FEW} queries on.",
+            f"mAP of queries that show so many body parts, as {observer} sees it, with 95 % "
+            f"intervals from {FEW} queries on.",
             _tables(of, sets, "occlusion"),
         ),
         Block(
@@ -69,14 +69,14 @@ def breakdown_section(
 def _heats(of: Mapping[str, Mapping[str, Breakdown]], sets: Mapping[str, None]) -> tuple[Heat, ...]:
     values = [
         s.scores["mAP"]
-        for found in of.values()
-        for b in found.values()
+        for by_set in of.values()
+        for b in by_set.values()
         for s in b.slices["cameras"]
     ]
     made = []
     for queries in sets:
-        for name, found in of.items():
-            slices = {s.key: s for s in found[queries].slices["cameras"]}
+        for name, by_set in of.items():
+            slices = {s.key: s for s in by_set[queries].slices["cameras"]}
             rows, columns = (sorted({key[i] for key in slices}) for i in (0, 1))
             if len(rows) * len(columns) > 1:
                 made.append(
@@ -111,8 +111,8 @@ def _tables(
     made = []
     for queries in sets:
         by_key = {
-            name: {s.key: s for s in found[queries].slices.get(kind, ())}
-            for name, found in of.items()
+            name: {s.key: s for s in by_set[queries].slices.get(kind, ())}
+            for name, by_set in of.items()
         }
         keys = {key: s for slices in by_key.values() for key, s in slices.items()}
         if len(keys) < 2:
@@ -161,16 +161,16 @@ def _lines(
     made = []
     for queries in sets:
         series = []
-        for name, found in of.items():
-            slices = found[queries].slices.get(kind, ())
+        for name, by_set in of.items():
+            slices = by_set[queries].slices.get(kind, ())
             if len(slices) > 1 and name in colors:
                 x, y = [float(s.key[0]) for s in slices], [s.scores["mAP"] for s in slices]
-                said = [
+                labels = [
                     f"{s.name}, {s.pairs} right pairs" if kind == "shared" else s.name
                     for s in slices
                 ]
                 series.append(
-                    Series(name, tuple(x), tuple(y), colors[name], tuple(map(Mark, x, y, said)))
+                    Series(name, tuple(x), tuple(y), colors[name], tuple(map(Mark, x, y, labels)))
                 )
         if series:
             shared = kind == "shared"
@@ -193,9 +193,10 @@ def _alone(
 ) -> tuple[Table, ...]:
     """Parts as rows, query sets as columns; one table for every method that has parts."""
     made = []
-    for name, found in of.items():
+    for name, by_set in of.items():
         slices = {
-            queries: {s.name: s for s in found[queries].slices.get("alone", ())} for queries in sets
+            queries: {s.name: s for s in by_set[queries].slices.get("alone", ())}
+            for queries in sets
         }
         names = dict.fromkeys(n for by_name in slices.values() for n in by_name)
         if names:

@@ -160,19 +160,20 @@ def drawn(plot: Plot) -> Drawn | None:
         )
         for s, x, y in kept
     )
-    at = log_ticks(left, right) if plot.log else ticks(left, right)
+    positions = log_ticks(left, right) if plot.log else ticks(left, right)
     if (
         not plot.log
-        and left not in at
-        and at
-        and at[0] - left > 0.1 * (at[1] - at[0] if len(at) > 1 else 1)
+        and left not in positions
+        and positions
+        and positions[0] - left > 0.1 * (positions[1] - positions[0] if len(positions) > 1 else 1)
     ):
-        at = [left, *at]
+        positions = [left, *positions]
     diagonal = np.array([max(left, low), min(right, high)])
     return Drawn(
         strokes,
         tuple(
-            Tick(round(float(across(t)), 1), _share(t) if plot.shares else _short(t)) for t in at
+            Tick(round(float(across(t)), 1), _share(t) if plot.shares else _short(t))
+            for t in positions
         ),
         tuple(Tick(round(float(down(t)), 1), _short(100 * t)) for t in ticks(low, high)),
         _path(across(diagonal), down(diagonal)) if plot.even else None,
@@ -185,13 +186,13 @@ def log_ticks(low: float, high: float) -> list[float]:
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1,) if math.log10(high / low) >= 2 else (1, 2, 5)
-    found = [
+    positions = [
         s * 10.0**p
         for p in powers
         for s in steps
         if low * (1 - 1e-9) <= s * 10.0**p <= high * (1 + 1e-9)
     ]
-    return found if len(found) > 1 else sorted({low, high})
+    return positions if len(positions) > 1 else sorted({low, high})
 
 
 @dataclass(frozen=True)

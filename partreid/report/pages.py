@@ -367,8 +367,14 @@ def _adding_up(match: Match) -> str:
             "pictures, and its part of the evidence that is missing; hidden parts add that alone."
         )
     if n and np.allclose(e.share[e.shared], e.parts[e.shared] / n, atol=1e-9):
-        return "What a part adds to the total is its distance divided by the number of parts that both pictures show."
-    return "What a part adds to the total is its distance, weighed by how visible it is in both pictures."
+        return (
+            "What a part adds to the total is its distance divided by the number of parts that "
+            "both pictures show."
+        )
+    return (
+        "What a part adds to the total is its distance, weighed by how visible it is in both "
+        "pictures."
+    )
 
 
 def _part_row(
@@ -416,9 +422,9 @@ def _leak(leak: Mapping[str, float] | None) -> dict[str, Any] | None:
 
 def _stories(labels: Sequence[LabelStory]) -> dict[str, list[dict[str, Any]]]:
     """By method, a row for each image: its photograph, then a picture for each round."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_method: dict[str, list[dict[str, Any]]] = {}
     for story in labels:
-        found.setdefault(story.method, []).append(
+        by_method.setdefault(story.method, []).append(
             {
                 "image": _thumb(story.rounds[0][1]),
                 "rounds": [
@@ -427,7 +433,7 @@ def _stories(labels: Sequence[LabelStory]) -> dict[str, list[dict[str, Any]]]:
                 ],
             }
         )
-    return found
+    return by_method
 
 
 def _regions(quality: Mapping[str, Mapping[str, float]]) -> dict[str, Any] | None:

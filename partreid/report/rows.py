@@ -249,7 +249,8 @@ def latex_rows(rows: Sequence[Row]) -> str:
         lines += [
             rf"\multicolumn{{{1 + len(PAPER)}}}{{l}}{{{escaped(words)}}} \\"
             for words in (
-                f"{query_set_name(queries)} of {s.data}: {s.counted} scored, {s.gallery} gallery images",
+                f"{query_set_name(queries)} of {s.data}: {s.counted} scored, {s.gallery} gallery "
+                "images",
                 f"protocol {s.protocol}, {s.shots}",
             )
         ]

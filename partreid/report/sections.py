@@ -37,9 +37,9 @@ def cmc_section(results: Sequence[RunResult], colors: Slots) -> Section:
     """Cumulative matches over the rank."""
 
     def line(seeds: Sequence[QuerySetResult]) -> Points:
-        at = np.arange(1, LONGEST + 1)
-        each = [(s.ranking.first[s.ranking.scored] <= at[:, None]).mean(1) for s in seeds]
-        return at, np.mean(each, 0), ()
+        ranks = np.arange(1, LONGEST + 1)
+        each = [(s.ranking.first[s.ranking.scored] <= ranks[:, None]).mean(1) for s in seeds]
+        return ranks, np.mean(each, 0), ()
 
     return Section(
         "cmc",
@@ -74,14 +74,14 @@ def verification_section(
     def line(seeds: Sequence[QuerySetResult]) -> Points:
         rocs = [s.roc for s in seeds if s.roc is not None]
         lowest = 10.0 ** max(-5, math.floor(math.log10(1 / max(rocs[0].impostors, 10)) + 1))
-        at = np.geomspace(lowest, 1, _POINTS)
-        each = [_stairs(*roc.points[:2], at) for roc in rocs]
+        rates = np.geomspace(lowest, 1, _POINTS)
+        each = [_stairs(*roc.points[:2], rates) for roc in rocs]
         eer = float(np.mean([roc.eer for roc in rocs]))
         dots = [
             Mark(f, float(np.mean([roc.tpr_at(f) for roc in rocs])), f"false matches {100 * f:g} %")
             for f in FMRS
         ]
-        return at, np.mean(each, 0), (*dots, Mark(eer, 1 - eer, "equal error rate"))
+        return rates, np.mean(each, 0), (*dots, Mark(eer, 1 - eer, "equal error rate"))
 
     names = {
         **{f"TPR@{f:.0e}".replace("e-0", "e-"): f"at {100 * f:g} %" for f in FMRS},
@@ -136,12 +136,12 @@ def open_set_section(
     def line(seeds: Sequence[QuerySetResult]) -> Points:
         each = [s.searches for s in seeds if s.searches is not None]
         non_mated = int((~each[0].mated).sum())
-        at = np.unique(np.append(np.geomspace(max(1e-3, 1 / max(non_mated, 2)), 1, 60), FPIRS))
+        rates = np.unique(np.append(np.geomspace(max(1e-3, 1 / max(non_mated, 2)), 1, 60), FPIRS))
         dots = [
             Mark(f, float(np.mean([s.dir_at(f) for s in each])), f"false alarms {100 * f:g} %")
             for f in FPIRS
         ]
-        return at, [float(np.mean([s.dir_at(f) for s in each])) for f in at], tuple(dots)
+        return rates, [float(np.mean([s.dir_at(f) for s in each])) for f in rates], tuple(dots)
 
     names = {f"{kind}@{f:.0%}": f"{kind} at {f:.0%}" for kind in ("DIR", "FNIR") for f in FPIRS} | {
         "AUROC": "AUROC"
@@ -275,11 +275,11 @@ def _plots(
         for seeds in groups:
             label = seeds[0].label
             if label in colors and queries in {q.queries for q in seeds[0].query_sets}:
-                at, values, marks = line([result.of(queries) for result in seeds])
+                positions, values, marks = line([result.of(queries) for result in seeds])
                 series.append(
                     Series(
                         label,
-                        tuple(map(float, at)),
+                        tuple(map(float, positions)),
                         tuple(map(float, values)),
                         colors[label],
                         marks,
@@ -327,9 +327,9 @@ def cell(value: float, interval: tuple[float, float] | None = None, best: bool =
     return Cell(value, interval, best) if math.isfinite(value) else Cell(None)
 
 
-def _stairs(x: Doubles, y: Doubles, at: Doubles) -> Doubles:
-    """The last y whose x is at or below each of ``at``."""
-    return y[np.searchsorted(x, at * (1 + 1e-12), "right") - 1]
+def _stairs(x: Doubles, y: Doubles, positions: Doubles) -> Doubles:
+    """The last y whose x is at or below each of ``positions``."""
+    return y[np.searchsorted(x, positions * (1 + 1e-12), "right") - 1]
 
 
 def _with_thresholds(results: Sequence[RunResult]) -> list[Seeds]:

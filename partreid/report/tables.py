@@ -39,19 +39,19 @@ class Line:
 
     def ours(self, number: str) -> tuple[float, float] | None:
         """Mean over the seeds and half their range, in percent; None if never run."""
-        found = [100 * entry.scores[NUMBERS[number][1]] for entry in self.runs]
-        return (sum(found) / len(found), (max(found) - min(found)) / 2) if found else None
+        values = [100 * entry.scores[NUMBERS[number][1]] for entry in self.runs]
+        return (sum(values) / len(values), (max(values) - min(values)) / 2) if values else None
 
 
 def lines(rows: Iterable[Recipe], ledger: Sequence[Entry]) -> list[Line]:
     """A line for each set of queries that a row was scored on, one for a row that was not."""
-    found = []
+    made = []
     for recipe in rows:
         runs = ours(recipe, ledger)
-        found += [Line(recipe, queries, tuple(entries)) for queries, entries in runs.items()]
+        made += [Line(recipe, queries, tuple(entries)) for queries, entries in runs.items()]
         if not runs:
-            found.append(Line(recipe, None, ()))
-    return found
+            made.append(Line(recipe, None, ()))
+    return made
 
 
 def chosen(
@@ -101,13 +101,15 @@ def mean(values: tuple[float, float] | None, seeds: int) -> str:
 
 
 def cost(recipe: Recipe) -> str:
-    """Hours of training, "" where nobody has counted; "shared" where another row's training is scored."""
-    found = hours(recipe)
-    if found is None:
+    """Hours of training, "" where nobody has counted; "shared" where another row's training is
+    scored.
+    """
+    spent = hours(recipe)
+    if spent is None:
         return ""
     if recipe.scores is not None:
         return "shared"
-    return f"{found:.1f}" if found >= 0.05 else "< 0.1"
+    return f"{spent:.1f}" if spent >= 0.05 else "< 0.1"
 
 
 def total(rows: Sequence[Recipe]) -> str:
@@ -142,25 +144,29 @@ def page(rows: Sequence[Recipe], ledger: Sequence[Entry]) -> str:
         if tables:
             text.append(f"## {titles[paper]}\n")
             text.append(f"{total([recipe for recipe in rows if paper_of(recipe) == paper])}.\n")
-        for name, found in tables.items():
+        for name, table in tables.items():
             text.append(f"### {_title(name)}\n")
-            text.append(_table(found))
+            text.append(_table(table))
     return "\n".join(text)
 
 
 _HEAD = f"""# Recipes: the papers' numbers and ours
 
-Every row of the papers' tables is a recipe: `partreid train NAME --data ROOT` trains it, `partreid eval RUN --data
+Every row of the papers' tables is a recipe: `partreid train NAME --data ROOT` trains it, \
+`partreid eval RUN --data
 ROOT --ledger FILE` scores it and adds lines to that file, from which this page takes our numbers:
 `{AGAIN} --ledger FILE`; without a ledger it holds the papers' alone.
 "not run" means that nobody has yet run this row with this code on its data.
 
-Numbers are percent. A – is a cell that the paper's text does not show. Ours are means over seeds ± half their range;
-the difference is in mAP, or in Rank-1 where the paper shows no mAP. ¹ DukeMTMC, Occluded-DukeMTMC and P-DukeMTMC were
+Numbers are percent. A – is a cell that the paper's text does not show. Ours are means over seeds \
+± half their range;
+the difference is in mAP, or in Rank-1 where the paper shows no mAP. ¹ DukeMTMC, Occluded-DukeMTMC \
+and P-DukeMTMC were
 withdrawn in 2019 by their authors' institution; these rows are for those who hold the data already.
 
 {ASSUMED[0].upper()}{ASSUMED[1:]}. Where it says
-"as" and a name, the row scores that row's training in its own way and needs none of its own: train the other one,
+"as" and a name, the row scores that row's training in its own way and needs none of its own: \
+train the other one,
 then `partreid eval RUN --data ROOT --row NAME`.
 """
 
@@ -174,14 +180,14 @@ def _title(table: str) -> str:
     return f"{_KINDS[kind]} {table.removeprefix(kind)}" if kind else table.capitalize()
 
 
-def _table(found: Sequence[Line]) -> str:
+def _table(table: Sequence[Line]) -> str:
     shown = [
         n
         for n in NUMBERS
-        if n in ("rank1", "mAP") or any(getattr(x.expect, n) is not None for x in found)
+        if n in ("rank1", "mAP") or any(getattr(x.expect, n) is not None for x in table)
     ]
     names = ", ".join(NUMBERS[n][0] for n in shown)
-    several = any(line.queries not in (None, "query") for line in found)
+    several = any(line.queries not in (None, "query") for line in table)
     head = [
         "recipe",
         "data",
@@ -194,7 +200,7 @@ def _table(found: Sequence[Line]) -> str:
         "hours",
     ]
     text = [_row(head), _row(["---"] * 2 + (["---"] if several else []) + ["---:"] * 6)]
-    for line in found:
+    for line in table:
         r = line.recipe
         data = r.train if r.test == (r.train,) else f"{r.train} to {', '.join(r.test)}"
         mark = "¹" if {r.train, *r.test} & set(WITHDRAWN) else ""
@@ -204,7 +210,7 @@ def _table(found: Sequence[Line]) -> str:
             if any(v is not None for v in published)
             else "–"
         )
-        own = (
+        reached = (
             ", ".join(mean(line.ours(n), len(line.runs)) for n in shown) if line.runs else "not run"
         )
         text.append(
@@ -214,7 +220,7 @@ def _table(found: Sequence[Line]) -> str:
                     data + mark,
                     *([line.queries or ""] if several else []),
                     paper,
-                    own,
+                    reached,
                     _difference(line),
                     ", ".join(str(e.seed) for e in line.runs),
                     ", ".join(dict.fromkeys(e.commit or "?" for e in line.runs)),
@@ -227,8 +233,8 @@ def _table(found: Sequence[Line]) -> str:
 
 def _difference(line: Line) -> str:
     number = "mAP" if line.expect.mAP is not None else "rank1"
-    published, own = getattr(line.expect, number), line.ours(number)
-    return "" if published is None or own is None else f"{own[0] - published:+.1f}"
+    published, reached = getattr(line.expect, number), line.ours(number)
+    return "" if published is None or reached is None else f"{reached[0] - published:+.1f}"
 
 
 def _row(cells: Sequence[str]) -> str:

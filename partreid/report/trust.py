@@ -131,10 +131,12 @@ def _where(of: Trust) -> str:
     return "on people it was not fitted on" if of.own_data else "fitted on other data"
 
 
-def _risk(name: str, found: RiskCoverage, slot: int) -> Series:
-    n = len(found.risk)
-    at = np.unique(np.linspace(min(FEW, n) - 1, n - 1, min(_DRAWN, n)).astype(np.int64))
-    return Series(name, tuple(found.coverage[at].tolist()), tuple(found.risk[at].tolist()), slot)
+def _risk(name: str, curve: RiskCoverage, slot: int) -> Series:
+    n = len(curve.risk)
+    index = np.unique(np.linspace(min(FEW, n) - 1, n - 1, min(_DRAWN, n)).astype(np.int64))
+    return Series(
+        name, tuple(curve.coverage[index].tolist()), tuple(curve.risk[index].tolist()), slot
+    )
 
 
 def _reliability(name: str, check: Check, slot: int) -> Series:

@@ -29,15 +29,15 @@ def ahead(
         [1, 2] [1, 4]
         [3] [9]
     """
-    batches = [items[at : at + batch] for at in range(0, len(items), batch)]
+    batches = [items[start : start + batch] for start in range(0, len(items), batch)]
     if not batches:
         return
     with ThreadPoolExecutor(workers) as pool:
         coming = [pool.submit(make, item) for item in batches[0]]
         try:
-            for at, some in enumerate(batches):
+            for index, some in enumerate(batches):
                 done = [job.result() for job in coming]
-                following = batches[at + 1] if at + 1 < len(batches) else ()
+                following = batches[index + 1] if index + 1 < len(batches) else ()
                 coming = [pool.submit(make, item) for item in following]
                 yield some, done
         finally:

@@ -278,6 +278,6 @@ def _hints(function: Any) -> dict[str, Any]:
     if isinstance(function, type) and not hasattr(function, "__dataclass_fields__"):
         # mypy forbids reading __init__ of an instance's class; here it is a class
         function = function.__init__  # type: ignore[misc]
-    found = typing.get_type_hints(function, include_extras=True)
-    found.pop("return", None)
-    return found
+    annotations = typing.get_type_hints(function, include_extras=True)
+    annotations.pop("return", None)
+    return annotations

@@ -144,7 +144,7 @@ def _header(file: BinaryIO, source: object) -> tuple[np.dtype[Any], bool, tuple[
         )
     size = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
     text = file.read(size).decode("latin-1") if size <= HEADER_LIMIT else ""
-    fields = {name: found[1] for name, pattern in FIELDS.items() if (found := pattern.search(text))}
+    fields = {name: match[1] for name, pattern in FIELDS.items() if (match := pattern.search(text))}
     if len(text) != size or len(fields) < len(FIELDS) or not ENVELOPE.fullmatch(text):
         raise DataError(
             f"{broken} (its header is none of an array of numbers); save or copy it again"

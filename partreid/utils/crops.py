@@ -58,7 +58,9 @@ class Crop:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the upright picture, before it is resized. DataError if it has none."""
+        """(height, width) of the upright picture, before it is resized. DataError if it has
+        none.
+        """
         if self.path is not None:
             width, height = size_of(self.path)
         elif isinstance(self.picture, Image.Image):

@@ -287,8 +287,8 @@ def _depth(text: str) -> int:
     if text.count("[") + text.count("{") <= DEPTH:
         return 0
     depth = deepest = 0
-    for found in STRING_OR_BRACKET.finditer(text):
-        first = text[found.start()]
+    for match in STRING_OR_BRACKET.finditer(text):
+        first = text[match.start()]
         if first in "[{":
             depth += 1
             deepest = max(deepest, depth)

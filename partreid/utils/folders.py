@@ -60,10 +60,10 @@ def entries(folder: Path | str) -> "list[os.DirEntry[str]]":
 
 def _place(folder: Path | str) -> tuple[int, int]:
     try:
-        found = os.stat(folder)
+        status = os.stat(folder)
     except OSError as error:
         raise _unlisted(folder, error) from None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _unlisted(folder: Path | str, error: OSError) -> DataError:

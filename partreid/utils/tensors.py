@@ -92,15 +92,15 @@ def read_header(path: Path, remedy: str) -> Header:
         kind, shape, start, stop = _entry(path, name, entry, remedy)
         shapes[name] = kind, shape
         places.append((start, stop))
-    at = 0
+    position = 0
     for start, stop in sorted(places):
-        if start != at:
+        if start != position:
             raise _broken(path, "its tensors leave gaps or share bytes", remedy)
-        at = stop
-    if at != end - 8 - length:
+        position = stop
+    if position != end - 8 - length:
         raise _broken(
             path,
-            f"its tensors have {at:,} bytes and the file {end - 8 - length:,} for them",
+            f"its tensors have {position:,} bytes and the file {end - 8 - length:,} for them",
             remedy,
         )
     return Header(shapes, texts)
@@ -144,21 +144,23 @@ def _is_unicode(path: Path) -> bool:
 
 def _entry(path: Path, name: str, entry: Any, remedy: str) -> tuple[str, tuple[int, ...], int, int]:
     entry = entry if isinstance(entry, dict) else {}
-    kind, shape, at = entry.get("dtype"), entry.get("shape", ()), entry.get("data_offsets", ())
+    kind, shape, offsets = entry.get("dtype"), entry.get("shape", ()), entry.get("data_offsets", ())
     if not (
         isinstance(kind, str)
         and kind in BYTES
         and _counts(shape)
         and len(shape) <= _DIMENSIONS
-        and _counts(at)
-        and len(at) == 2
+        and _counts(offsets)
+        and len(offsets) == 2
     ):
         raise _broken(path, f"its header says nothing that can be of '{name[:100]}'", remedy)
-    if prod(shape) * BYTES[kind] != at[1] - at[0]:
+    if prod(shape) * BYTES[kind] != offsets[1] - offsets[0]:
         raise _broken(
-            path, f"'{name[:100]}' claims the shape {shape} and has {at[1] - at[0]:,} bytes", remedy
+            path,
+            f"'{name[:100]}' claims the shape {shape} and has {offsets[1] - offsets[0]:,} bytes",
+            remedy,
         )
-    return kind, tuple(shape), at[0], at[1]
+    return kind, tuple(shape), offsets[0], offsets[1]
 
 
 def _counts(values: Any) -> bool:

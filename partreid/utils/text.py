@@ -20,16 +20,16 @@ def printable(text: object) -> str:
     Python keeps bytes of a name that are no UTF-8 as lone surrogates; they are shown as the bytes
     that they are.
     """
-    said = str(text)
-    return said if said.isascii() and said.isprintable() else "".join(map(_shown, said))
+    raw = str(text)
+    return raw if raw.isascii() and raw.isprintable() else "".join(map(_shown, raw))
 
 
 def cell(text: object) -> str:
     """The same for a cell of a spreadsheet, with an apostrophe before it where it would be taken
     for a formula.
     """
-    said = printable(text)
-    return f"'{said}" if str(text).lstrip(" ").startswith(_FORMULA) else said
+    shown = printable(text)
+    return f"'{shown}" if str(text).lstrip(" ").startswith(_FORMULA) else shown
 
 
 def brief(value: object, most: int = 80) -> str:

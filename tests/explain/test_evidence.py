@@ -53,13 +53,13 @@ def test_shares_add_up_to_the_distance(metric, soft, weights, shrink):
         embeddings(7, 2, soft),
     )
     rows = [(i, j) for i in range(5) for j in range(7)]
-    found = explain_pairs(distance, q, g, [i for i, _ in rows], [j for _, j in rows])
+    explained = explain_pairs(distance, q, g, [i for i, _ in rows], [j for _, j in rows])
     all_distances = distance(q, g)
     exact = distance(
         Embeddings(q.vectors.double(), q.visibility.double(), NAMES),
         Embeddings(g.vectors.double(), g.visibility.double(), NAMES),
     )
-    for (i, j), e in zip(rows, found, strict=True):
+    for (i, j), e in zip(rows, explained, strict=True):
         assert math.fsum(e.share) == e.distance
         # the matrix takes roots of differences
         assert e.distance == pytest.approx(float(exact[i, j]), abs=1e-7)

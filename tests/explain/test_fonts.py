@@ -42,8 +42,8 @@ def test_what_the_usual_type_has_is_written_in_it():
     ],
 )
 def test_without_a_font_a_name_is_told_by_numbers(text, shown):
-    said, kind = written(text, 20)
-    assert said == shown and kind == font(20)
+    line, kind = written(text, 20)
+    assert line == shown and kind == font(20)
 
 
 def test_two_names_never_look_alike():
@@ -58,7 +58,7 @@ def test_a_font_of_the_machine_is_found_and_a_broken_one_is_left(tmp_path, monke
     shutil.copy(there, tmp_path / "NotoSans-Regular.ttf")
     (tmp_path / "NotoSansCJK-Regular.ttc").write_bytes(b"broken")
     monkeypatch.setattr(fonts, "_folders", lambda: (tmp_path,))
-    said, kind = written("Жук_c1.png", 16)
-    assert said == "Жук_c1.png" and isinstance(kind, ImageFont.FreeTypeFont) and kind.size == 16
+    line, kind = written("Жук_c1.png", 16)
+    assert line == "Жук_c1.png" and isinstance(kind, ImageFont.FreeTypeFont) and kind.size == 16
     assert Path(str(kind.path)).name == "NotoSans-Regular.ttf"
     assert written("王", 16)[0] == "\\u738b"  # which that font lacks

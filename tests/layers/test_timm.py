@@ -348,15 +348,15 @@ class TestOwnTrunk:
     def test_a_network_becomes_a_trunk_of_any_method_that_does_not_branch(self) -> None:
         for method in sorted(set(METHODS) - set(BRANCHING)):
             plain, made = find(f"synthetic/tiny/{method}"), METHODS[method]
-            trunk = as_trunk(nn.Conv2d(3, 16, 8, stride=8), channels=16, stride=8)
+            wrapped = as_trunk(nn.Conv2d(3, 16, 8, stride=8), channels=16, stride=8)
             given: dict[str, Any] = dict(plain.method.args)
             if "parts" in plain.cues:
                 given["scheme"] = PARTS
-            one = made(trunk, 2, terms=plain.terms, **given).train()  # type: ignore[call-arg]
+            one = made(wrapped, 2, terms=plain.terms, **given).train()  # type: ignore[call-arg]
             some = batch(plain)
             losses = one.losses(one(some.images, some.cues), some)
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-            assert trunk.net.weight.grad.any()  # type: ignore[union-attr, operator]
+            assert wrapped.net.weight.grad.any()  # type: ignore[union-attr, operator]
 
     def test_what_is_no_map_is_said(self) -> None:
         images = torch.zeros(1, 3, 16, 16)

@@ -38,11 +38,11 @@ def of_ranks(name: str, **ranks: list[list[int]]) -> RunResult:
 def test_the_largest_regrets_both_ways() -> None:
     reference = of_ranks("a", easy=[[1], [1], [9], [4]], hard=[[1], [20], [1], [50]])
     rival = of_ranks("b", easy=[[1], [3], [1], [1]], hard=[[30], [1], [2], [1]])
-    found = largest_differences(reference, rival, 2)
+    largest = largest_differences(reference, rival, 2)
     # gains: hard 3 (1 - 1/50, person 2), hard 1 (1 - 1/20, person 1); easy 2 and 3 are person 2
     # again losses: persons 1 and 2 are taken, one query of a person on the whole page
-    assert [(q, row) for q, row, _ in found] == [("hard", 3), ("hard", 1)]
-    assert [gain for _, _, gain in found] == pytest.approx([1 - 1 / 50, 1 - 1 / 20])
+    assert [(q, row) for q, row, _ in largest] == [("hard", 3), ("hard", 1)]
+    assert [gain for _, _, gain in largest] == pytest.approx([1 - 1 / 50, 1 - 1 / 20])
     turned = largest_differences(rival, reference, 1)
     assert [(q, row) for q, row, _ in turned] == [("hard", 0), ("hard", 3)]
     assert turned[0][2] == pytest.approx(1 - 1 / 30)
@@ -69,8 +69,8 @@ def test_a_query_is_shown_as_each_method_sees_it(
         assert len(matches) == 10 and distances == sorted(distances)
 
     rescued, failed = rescued_and_failed(plain.of("occluded"), parts.of("occluded"), 3, 2)
-    own, rival = parts.of("occluded").ranking, plain.of("occluded").ranking
-    assert all(own.first[i] == 1 < rival.first[i] for i in rescued) and all(
-        own.first[i] > 1 for i in failed
+    ours, rival = parts.of("occluded").ranking, plain.of("occluded").ranking
+    assert all(ours.first[i] == 1 < rival.first[i] for i in rescued) and all(
+        ours.first[i] > 1 for i in failed
     )
-    assert len(np.unique(own.identities[rescued])) == len(rescued)
+    assert len(np.unique(ours.identities[rescued])) == len(rescued)

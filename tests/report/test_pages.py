@@ -617,8 +617,8 @@ def test_every_method_with_parts_gets_its_panel_on_the_query_as_it_sees_it(repor
         views={"PCB": shown(crops[0], 0, False)},
     )
     html = render(replace(report, examples=(example,)))
-    asked = re.findall(r"<summary>Why (\w+) ranks", html)
-    assert asked == ["BPBreID", "PCB"]  # the one with maps first, and open; BoT has no parts
+    methods = re.findall(r"<summary>Why (\w+) ranks", html)
+    assert methods == ["BPBreID", "PCB"]  # the one with maps first, and open; BoT has no parts
     assert html.count('<details class="evidence" open>') == 1
     of_pcb = html[html.index("Why PCB ranks") :]
     assert "Part maps over the query" in html and "Part maps over the query" not in of_pcb

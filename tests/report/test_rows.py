@@ -162,8 +162,8 @@ def test_rows_are_printed_in_percent_with_their_seeds(made, capsys):
     assert title == "A title" and "Rank-1 [95 %]" in head and "36 of 36 queries scored" in setting
     assert "plain_one (2 seeds)" in several and several.endswith(" 10") and "seeds" not in one
     low, high = made[1].intervals["mAP"]
-    said = f"{100 * made[1].scores['mAP']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-    assert said in one and "visible parts" in one
+    cell = f"{100 * made[1].scores['mAP']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    assert cell in one and "visible parts" in one
 
 
 def test_a_label_says_the_rule_only_where_it_is_not_the_usual_one():
@@ -210,14 +210,14 @@ def test_every_output_says_over_what_a_score_was_taken(few, protocol, capsys):
     print_rows(made, "title")
     screen = capsys.readouterr().out
     line = next(csv.DictReader(io.StringIO(csv_table(made))))
-    said = {
+    outputs = {
         "terminal": screen,
         "html": html.unescape(render(Report("t", scores=made))),
         "latex": latex_rows(made),
         "csv": " ".join(f"{k}={v}" for k, v in line.items()),
         "json": json.dumps([row_to_json(row) for row in made]),
     }
-    for where, text in said.items():
+    for where, text in outputs.items():
         text.encode()
         for words in ("made-up-3", protocol.name, s.shots, protocol.sentence):
             assert words in text.replace(r"\_", "_"), (where, words)
@@ -229,7 +229,7 @@ def test_every_output_says_over_what_a_score_was_taken(few, protocol, capsys):
             "2 of them distractors",
             "3 junk",
         ):
-            assert words in said[where], (where, words)
+            assert words in outputs[where], (where, words)
     assert [
         line[k]
         for k in (
@@ -242,5 +242,5 @@ def test_every_output_says_over_what_a_score_was_taken(few, protocol, capsys):
         )
     ] == ["36", "33", "3", "66", "2", "3"]
     assert line["method"] == "'=parts\\xe9" and "training, s" in screen and "seconds" not in screen
-    assert json.loads(said["json"])[0]["setting"]["left_out"] == 3
+    assert json.loads(outputs["json"])[0]["setting"]["left_out"] == 3
     assert made[0].scored == 33  # once, however many draws

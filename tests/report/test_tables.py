@@ -41,8 +41,8 @@ def three(name: str = "isp/table1/dukemtmc") -> list[Entry]:
 
 def test_the_page_in_the_repository_is_what_recipes_and_ledger_give() -> None:
     expected = page(ROWS, read(ROOT / "results" / "ledger.jsonl"))
-    found = (ROOT / PAGE).read_text(encoding="utf-8")
-    assert found == expected, (
+    stored = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert stored == expected, (
         f"{PAGE} is not what the recipes and results/ledger.jsonl say; write it anew: {AGAIN}"
     )
 
@@ -131,7 +131,7 @@ def test_rows_are_chosen_by_paper_table_and_data_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ({"paper": "ips"}, "unknown paper: 'ips'. Did you mean 'isp'"),
         ({"where": "tabel5"}, "unknown table: 'tabel5'. Did you mean 'table5'"),
@@ -141,8 +141,8 @@ def test_rows_are_chosen_by_paper_table_and_data_set() -> None:
         ),
     ],
 )
-def test_a_choice_that_no_row_has(words: dict[str, str], said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
+def test_a_choice_that_no_row_has(words: dict[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         chosen(**words)
 
 
@@ -153,10 +153,12 @@ def test_on_the_command_line(
     ours = ("--ledger", tmp_path / "results" / "ledger.jsonl")
     append(ours[1], three())
     recipes("--paper", "isp", "--where", "table1", "--dataset", "dukemtmc", *ours)
-    said = capsys.readouterr()
-    (line,) = (line for line in said.out.splitlines() if line.startswith("isp/table1/dukemtmc"))
+    output = capsys.readouterr()
+    (line,) = (line for line in output.out.splitlines() if line.startswith("isp/table1/dukemtmc"))
     assert line.split()[-9:] == ["89.6", "80.0", "90.0", "±", "0.0", "80.3", "±", "1.5", "0.9"]
-    assert "market1501" not in said.out and "30 TFLOP/s" in said.err and "withdrawn" in said.err
+    assert (
+        "market1501" not in output.out and "30 TFLOP/s" in output.err and "withdrawn" in output.err
+    )
     recipes("--paper", "isp", "--json")
     assert {r["name"].split("/")[0] for r in json.loads(capsys.readouterr().out)} == {"isp"}
     recipes("--table", "--paper", "isp", *ours)

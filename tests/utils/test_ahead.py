@@ -1,4 +1,6 @@
-"""One batch is made while another is used: in order, no further ahead, and errors in their place."""
+"""One batch is made while another is used: in order, no further ahead, and errors in their
+place.
+"""
 
 import threading
 

@@ -64,9 +64,11 @@ def test_arrays_come_back(tmp_path: Path) -> None:
     ):
         np.save(tmp_path / "a.npy", array)
         np.savez_compressed(tmp_path / "a.npz", first=array, second=array)
-        found = read_array(tmp_path / "a.npy")
-        assert found.dtype == array.dtype and found.shape == array.shape and (found == array).all()
-        assert found.flags.writeable
+        loaded = read_array(tmp_path / "a.npy")
+        assert (
+            loaded.dtype == array.dtype and loaded.shape == array.shape and (loaded == array).all()
+        )
+        assert loaded.flags.writeable
         assert all((other == array).all() for other in read_arrays(tmp_path / "a.npz").values())
 
 

@@ -138,8 +138,8 @@ def test_a_pipe_is_written_to_if_somebody_reads(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with pytest.raises(DataError, match="cannot be written"):
         write_atomically(pipe, b"x")
-    found: list[bytes] = []
-    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    contents: list[bytes] = []
+    reader = threading.Thread(target=lambda: contents.append(pipe.read_bytes()))
     reader.start()
     for _ in range(200):
         try:
@@ -148,7 +148,7 @@ def test_a_pipe_is_written_to_if_somebody_reads(tmp_path: Path) -> None:
         except DataError:
             threading.Event().wait(0.05)
     reader.join(10)
-    assert found == [b"x" * 100_000] and stat.S_ISFIFO(pipe.stat().st_mode)
+    assert contents == [b"x" * 100_000] and stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_permissions_of_a_replaced_file_stay(tmp_path: Path) -> None:

@@ -237,8 +237,8 @@ def test_values_of_label_maps_are_not_scaled(tmp_path: Path) -> None:
     small.putpalette([7, 7, 7] * 256)
     small.save(tmp_path / "palette.png")
     for name, mode in (("wide", "I;16"), ("grey", "L"), ("palette", "P")):
-        values, found = read_index(tmp_path / f"{name}.png")
-        assert found == mode and (values == labels).all()
+        values, form = read_index(tmp_path / f"{name}.png")
+        assert form == mode and (values == labels).all()
     Image.fromarray(COLORS).save(tmp_path / "colors.png")
     with pytest.raises(DataError, match="one class per pixel"):
         read_index(tmp_path / "colors.png")

@@ -1,4 +1,6 @@
-"""Tables of names: loaded when asked for, nothing replaced without a word, plug-ins by entry point."""
+"""Tables of names: loaded when asked for, nothing replaced without a word, plug-ins by entry
+point.
+"""
 
 import subprocess
 import sys
@@ -11,8 +13,8 @@ from partreid.utils.registry import Registry
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, **points: str) -> None:
-    found = [EntryPoint(name, value, "example.numbers") for name, value in points.items()]
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found)
+    entries = [EntryPoint(name, value, "example.numbers") for name, value in points.items()]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries)
 
 
 def test_what_packages_offer_is_looked_for_once_and_loaded_when_asked_for(

@@ -105,15 +105,15 @@ def test_a_name_is_printed_as_it_is_and_never_obeyed(
     ui.table(name, ("place", name), [("1", name), (name, "2")], left=2)
     ui.show(name)
     ui.say(name)
-    said = capsys.readouterr()
-    assert [line.rstrip() for line in said.out.splitlines()] == [
+    output = capsys.readouterr()
+    assert [line.rstrip() for line in output.out.splitlines()] == [
         shown,
         f"{'place':{len(shown)}}  {shown}" if len(shown) > 5 else f"place  {shown}",
         f"{'1':{max(len(shown), 5)}}  {shown}",
         f"{shown:{max(len(shown), 5)}}  2",
         shown,
     ]
-    assert said.err == f"{shown}\n"
+    assert output.err == f"{shown}\n"
     with pytest.raises(SystemExit):
         ui.fail(name)
     assert capsys.readouterr().err == f"partreid: {shown}\n"
@@ -165,7 +165,7 @@ def test_a_character_that_the_encoding_lacks_is_no_error(monkeypatch: pytest.Mon
 def test_what_names_may_stand_in_is_printed_here_alone() -> None:
     """Others print what holds no name: JSON, which spells everything out, and our own recipes."""
     package = Path(ui.__file__).parent
-    found = {
+    printing = {
         str(path.relative_to(package))
         for path in package.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -173,4 +173,4 @@ def test_what_names_may_stand_in_is_printed_here_alone() -> None:
         and isinstance(node.func, ast.Name)
         and node.func.id == "print"
     }
-    assert found <= {"ui.py", "cli/papers.py", "cli/__init__.py"}
+    assert printing <= {"ui.py", "cli/papers.py", "cli/__init__.py"}

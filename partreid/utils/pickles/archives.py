@@ -189,7 +189,7 @@ def _legacy(machine: Machine) -> Any:
     if not isinstance(about, dict) or about.get("little_endian") is not True:
         raise ValueError("written on a big-endian machine")
     machine.persistent = persistent
-    found = machine.run(machine.position)
+    value = machine.run(machine.position)
     keys = machine.run(machine.position)
     machine.end = len(machine.data)
     for key in keys:
@@ -207,7 +207,7 @@ def _legacy(machine: Machine) -> Any:
         store.filled = True
     if not all(store.filled for store in stores.values()):
         raise ValueError("the numbers of a storage are not there")
-    return found
+    return value
 
 
 def _storage(saved: Any) -> tuple[torch.dtype, str, Any]:
@@ -252,6 +252,6 @@ class _File(io.RawIOBase):
             if size is None or size < 0
             else min(self.position + size, len(self.data))
         )
-        found = bytes(self.data[self.position : end])
+        chunk = bytes(self.data[self.position : end])
         self.position = max(self.position, end)
-        return found
+        return chunk

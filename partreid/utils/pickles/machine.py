@@ -109,9 +109,9 @@ class Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, at: int, end: int | None = None) -> Any:
+    def run(self, start: int, end: int | None = None) -> Any:
         """The value of the pickle between two positions; ``self.position`` is behind it then."""
-        self.position, self.end = at, len(self.data) if end is None else end
+        self.position, self.end = start, len(self.data) if end is None else end
         self.stack, self.marks, self.memo = [], [], {}
         stack, spend = self.stack, self.budget.spend
         while self.position < self.end:

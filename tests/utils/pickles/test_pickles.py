@@ -76,14 +76,14 @@ def test_values_come_back(tmp_path: Path, write: Write) -> None:
         "set": {1},
     }
     write(value, tmp_path / "a")
-    found = load(tmp_path / "a", none)
-    assert list(found) == list(value) and list(found["state"]) == list(value["state"])
+    loaded = load(tmp_path / "a", none)
+    assert list(loaded) == list(value) and list(loaded["state"]) == list(value["state"])
     for name, expected in value["state"].items():
-        got = found["state"][name]
+        got = loaded["state"][name]
         assert got.dtype == expected.dtype and torch.equal(got, expected), name
-    found["state"]["b"] += 1  # ours alone: the file does not change
-    assert list(found.pop("set")) == [1]
-    assert {**found, "state": 0} == {**{k: v for k, v in value.items() if k != "set"}, "state": 0}
+    loaded["state"]["b"] += 1  # ours alone: the file does not change
+    assert list(loaded.pop("set")) == [1]
+    assert {**loaded, "state": 0} == {**{k: v for k, v in value.items() if k != "set"}, "state": 0}
     assert torch.equal(load(tmp_path / "a", none)["state"]["b"], value["state"]["b"])
 
 
@@ -96,22 +96,22 @@ def test_all_binary_protocols(tmp_path: Path, protocol: int) -> None:
         }
     ] * 2
     (tmp_path / "a").write_bytes(pickle.dumps(value, protocol))
-    found = load(tmp_path / "a", none, inert={"builtins.bytearray", "__builtin__.bytearray"})
+    loaded = load(tmp_path / "a", none, inert={"builtins.bytearray", "__builtin__.bytearray"})
     assert (
-        found[0] is found[1]
-        and found[0]["b"] == list(range(2000))
-        and found[0]["a"][:6] == value[0]["a"][:6]
+        loaded[0] is loaded[1]
+        and loaded[0]["b"] == list(range(2000))
+        and loaded[0]["a"][:6] == value[0]["a"][:6]
     )
 
 
 def test_classes_become_records(tmp_path: Path) -> None:
     class_ = b"\x80\x02cmine\nThing\n)\x81}q\x00(U\x01aK\x01U\x01bNub."
     (tmp_path / "a").write_bytes(class_)
-    found = load(tmp_path / "a", {"mine.Thing"}.__contains__)
+    record = load(tmp_path / "a", {"mine.Thing"}.__contains__)
     assert (
-        isinstance(found, Record)
-        and found.name == "mine.Thing"
-        and found.values == {"a": 1, "b": None}
+        isinstance(record, Record)
+        and record.name == "mine.Thing"
+        and record.values == {"a": 1, "b": None}
     )
     with pytest.raises(Refused, match=r"asks for 'mine\.Thing'") as caught:
         load(tmp_path / "a", none)
@@ -268,17 +268,17 @@ def memory_in_use() -> int:
 
 def test_deep_values_are_given_and_die_quietly(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(DEEP + b".")
-    found, depth = load(tmp_path / "a", none), 0
-    while found:
-        found, depth = found[0], depth + 1
+    nested, depth = load(tmp_path / "a", none), 0
+    while nested:
+        nested, depth = nested[0], depth + 1
     assert depth == 300_000
 
 
 def test_a_checksum_is_looked_at(tmp_path: Path) -> None:
     torch.save(torch.arange(64.0), tmp_path / "a")
     data = bytearray((tmp_path / "a").read_bytes())
-    at = data.index(torch.arange(64.0).numpy().tobytes())
-    data[at + 40] ^= 1
+    start = data.index(torch.arange(64.0).numpy().tobytes())
+    data[start + 40] ^= 1
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(Damaged, match="checksum"):
         load(tmp_path / "a", none)
@@ -288,8 +288,8 @@ def test_a_checksum_is_looked_at(tmp_path: Path) -> None:
 def test_every_cut_and_every_changed_byte_is_an_answer(tmp_path: Path, write: Write) -> None:
     write({"a": torch.arange(4.0), "b": ["text", 3, None]}, tmp_path / "whole")
     data = (tmp_path / "whole").read_bytes()
-    for at in range(0, len(data), max(1, len(data) // 150)):
-        for broken in (data[:at], data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]):
+    for cut in range(0, len(data), max(1, len(data) // 150)):
+        for broken in (data[:cut], data[:cut] + bytes([data[cut] ^ 0x55]) + data[cut + 1 :]):
             (tmp_path / "a").write_bytes(broken)
             try:
                 load(tmp_path / "a", lambda name: True)
