@@ -164,20 +164,20 @@ def cues(recipe: Recipe, of: Benchmark, progress: Progress | None = None) -> dic
         raise RecipeError(
             f"{recipe.method.name} needs the cue '{missing}' and the recipe gives none; {add}"
         )
-    found = {name: cue(spec, of, progress) for name, spec in recipe.cues.items()}
-    for name, made in found.items():
+    built = {name: cue(spec, of, progress) for name, spec in recipe.cues.items()}
+    for name, made in built.items():
         if isinstance(made, PartMasks) and name not in METHODS[recipe.method.name].takes_masks:
             raise RecipeError(
                 f"{recipe.method.name} takes labels as its cue '{name}', not soft masks; leave "
                 f"cues.{name}.masks out"
             )
-        if name == "masks" and "parts" in found and made.scheme != found["parts"].scheme:
+        if name == "masks" and "parts" in built and made.scheme != built["parts"].scheme:
             shown = ", ".join(made.scheme.names) if made.scheme else "none"
             raise RecipeError(
                 f"the cue 'masks' has the parts {shown} and the cue 'parts' others; give both the "
                 "same set, e.g. --set cues.masks.parts=..."
             )
-    return found
+    return built
 
 
 @door
@@ -189,9 +189,9 @@ def cue(
 ) -> Cue:
     """One cue for images of a data set: ``samples``, or None for its training images."""
     make = look_up("cue", CUES, spec.name)
-    told = {"progress": progress} if label_sources()[spec.name].reports else {}
+    options = {"progress": progress} if label_sources()[spec.name].reports else {}
     return call(
-        "cue", make, spec, root=of.root, samples=of.train if samples is None else samples, **told
+        "cue", make, spec, root=of.root, samples=of.train if samples is None else samples, **options
     )
 
 
@@ -231,10 +231,10 @@ def method(recipe: Recipe, identities: int, scheme: PartScheme | None) -> Method
             f"cues.{missing}=parsing, or take back the setting"
         )
     if recipe.distance is not None:  # what it does not say stays as the method has it
-        own = {f.name: getattr(built.distance, f.name) for f in dataclasses.fields(PartDistance)}
-        own = {name: value for name, value in own.items() if name not in recipe.distance.args}
+        kept = {f.name: getattr(built.distance, f.name) for f in dataclasses.fields(PartDistance)}
+        kept = {name: value for name, value in kept.items() if name not in recipe.distance.args}
         try:
-            built.distance = call("distance", PartDistance, recipe.distance, **own)
+            built.distance = call("distance", PartDistance, recipe.distance, **kept)
         except ValueError as error:
             raise RecipeError(f"distance of the recipe: {error}") from None
     return guard(built)

@@ -153,8 +153,9 @@ class PartDistance:
         integer("the rows of a block", rows, 1)
         query, side = self._query_side(q, _dtype(q, g)), self._gallery_side(g, _dtype(q, g))
         for start in range(0, len(q), rows):
-            at = slice(start, min(start + rows, len(q)))
-            yield at, self._whole(q.rows(at), query.rows(at), lambda: self._ready(g, side), len(g))
+            span = slice(start, min(start + rows, len(q)))
+            queries, prepared = q.rows(span), query.rows(span)
+            yield span, self._whole(queries, prepared, lambda: self._ready(g, side), len(g))
 
     def tiles(self, q: Vectors, g: Vectors) -> Iterator[tuple[slice, slice, Tensor]]:
         """The same distances in tiles.
@@ -175,7 +176,8 @@ class PartDistance:
         return self._tiles(q, self._query_side(q, _dtype(q, g)), lambda: self._ready(g, side))
 
     def prepare(self, g: Vectors, *, visibility: Tensor | None = None) -> "PreparedGallery":
-        """A gallery made ready once, to be compared with many queries that come one after the other.
+        """A gallery made ready once, to be compared with many queries that come one after the
+        other.
 
         Args:
             g: Gallery, embeddings or float [Ng, D] or [Ng, M, D].
@@ -477,9 +479,9 @@ class PreparedGallery:
         return self.distance._tiles(*self._sides(q), lambda: self._tiles)
 
     def closely(self, q: Vectors, rows: Sequence[int] | Tensor) -> Tensor:
-        """Distances of one query to some rows, from differences in float64 of what is held. They are
-        off by no more than the scaling of the vectors was, where those of a product of matrices lose
-        half the digits.
+        """Distances of one query to some rows, from differences in float64 of what is held. They
+        are off by no more than the scaling of the vectors was, where those of a product of matrices
+        lose half the digits.
 
         Args:
             q: One query [1, M, D].
@@ -499,8 +501,8 @@ class PreparedGallery:
         e = self.distance._embeddings(q, self._like)[0]
         if len(e) != 1:
             raise ShapeError(f"distances to some rows are those of one query, got {len(e)}")
-        at = torch.as_tensor(rows, dtype=torch.int64, device=e.vectors.device)
-        y, seen = self._held(at)
+        index = torch.as_tensor(rows, dtype=torch.int64, device=e.vectors.device)
+        y, seen = self._held(index)
         x = self.distance._unit(e.vectors.double())[0]
         q_seen, weight = e.visibility[0].double(), x.new_tensor(self.distance.weights or (1.0,))
         both = q_seen * seen
@@ -586,7 +588,10 @@ def typical(distance: PartDistance, e: Vectors, pairs: int = 10_000, seed: int =
     other = (one + torch.randint(1, n, (pairs,), generator=draw)) % n
     with torch.no_grad():
         far = torch.cat(
-            [plain.terms(e.rows(one[at]), e.rows(other[at])).sum(1) for at in spans(pairs, 1024)]
+            [
+                plain.terms(e.rows(one[span]), e.rows(other[span])).sum(1)
+                for span in spans(pairs, 1024)
+            ]
         )
     if bool(far.isinf().all()):
         raise ArgumentError(

@@ -234,11 +234,12 @@ def gilt_terms(
 
     Examples:
         >>> ids, groups = torch.tensor([0, 0, 1, 1]), {"global": torch.eye(4)}
-        >>> found = gilt_terms({"global": torch.eye(4)}, groups, ids, ["id_global", "triplet_global"])
-        >>> list(found), found["triplet_global"]
+        >>> terms = ["id_global", "triplet_global"]
+        >>> losses = gilt_terms({"global": torch.eye(4)}, groups, ids, terms)
+        >>> list(losses), losses["triplet_global"]
         (['id_global', 'triplet_global'], tensor(0.3000))
     """
-    found = {}
+    losses = {}
     for term in terms:
         kind, _, name = term.partition("_")
         group = "parts" if term == "triplet_each_part" else name
@@ -251,11 +252,11 @@ def gilt_terms(
         if kind == "id":
             e, made = groups.get(name), logits[name]
             seen = e.visibility if isinstance(e, Embeddings) and made.ndim == 3 else None
-            found[term] = id_loss(made, ids, smoothing, seen)  # L_CE, Eq. 6
+            losses[term] = id_loss(made, ids, smoothing, seen)  # L_CE, Eq. 6
         else:
             how: Combine = "each" if group != name else combine if name == "parts" else "mean"
-            found[term] = hard_triplet(groups[group], ids, margin, how)  # Eq. 7 and 8
-    return found
+            losses[term] = hard_triplet(groups[group], ids, margin, how)  # Eq. 7 and 8
+    return losses
 
 
 @door
@@ -583,9 +584,9 @@ def center_loss(f: Vectors, centers: Tensor, ids: Tensor, weight: float) -> Tens
         )
     _require_ids(ids, len(f))
     _require_range(ids, len(centers))
-    own = centers[ids]
+    targets = centers[ids]
 
     def pull(a: Tensor, b: Tensor) -> Tensor:
         return 0.5 * (a - b).square().sum(1).mean()
 
-    return weight * pull(f, own.detach()) + pull(f.detach(), own)
+    return weight * pull(f, targets.detach()) + pull(f.detach(), targets)

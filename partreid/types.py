@@ -97,9 +97,9 @@ class Benchmark:
     """A data set split. ``queries`` maps the name of a query set to its samples; all share
     ``gallery``.
 
-    ``multi_query``: further images of the people asked for, by the queries' cameras, for multi-query
-    scores (:func:`partreid.retrieval.multi_query.pooled`); empty where a data set ships none. They
-    take part in nothing else.
+    ``multi_query``: further images of the people asked for, by the queries' cameras, for
+    multi-query scores (:func:`partreid.retrieval.multi_query.pooled`); empty where a data set ships
+    none. They take part in nothing else.
     """
 
     name: str
@@ -306,7 +306,8 @@ class Embeddings:
             ShapeError: Shapes or kinds do not fit, or a visibility lies outside 0..1 or is NaN.
 
         Examples:
-            >>> e = Embeddings.of(torch.ones(4, 3, 8), visibility=torch.tensor([[1.0, 1.0, 0.0]] * 4))
+            >>> visibility = torch.tensor([[1.0, 1.0, 0.0]] * 4)
+            >>> e = Embeddings.of(torch.ones(4, 3, 8), visibility)
             >>> e.names, e.visibility.sum()
             (('part1', 'part2', 'part3'), tensor(8.))
         """
@@ -396,7 +397,8 @@ class Embeddings:
             ShapeError: They have not as many rows each, or there are none.
 
         Examples:
-            >>> a, b = Embeddings.single("a", torch.ones(4, 8)), Embeddings.single("b", torch.ones(4, 6))
+            >>> a = Embeddings.single("a", torch.ones(4, 8))
+            >>> b = Embeddings.single("b", torch.ones(4, 6))
             >>> Embeddings.cat(a, b).vectors.shape
             torch.Size([4, 2, 8])
         """
@@ -479,8 +481,8 @@ class Embeddings:
             _require(
                 name in self.names, f"no embedding '{name}'; there are {', '.join(self.names)}"
             )
-        at = [self.names.index(name) for name in names]
-        return Embeddings(self.vectors[:, at], self.visibility[:, at], tuple(names))
+        index = [self.names.index(name) for name in names]
+        return Embeddings(self.vectors[:, index], self.visibility[:, index], tuple(names))
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> "Embeddings":
         """Some of the images.

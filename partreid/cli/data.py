@@ -147,11 +147,11 @@ def occlude(
 
     settings = Settings(seed, coverage, people)
     with ui.progress("hiding people") as step:
-        found = write_occluded(benchmark(name, folder), out, masks, settings, step)
-    counts = Counter(o.kind for o in found.values())
-    guessed = sum(o.guessed for o in found.values())
+        occlusions = write_occluded(benchmark(name, folder), out, masks, settings, step)
+    counts = Counter(o.kind for o in occlusions.values())
+    guessed = sum(o.guessed for o in occlusions.values())
     ui.say(
-        f"{out}: {len(found)} queries, whole and occluded, by "
+        f"{out}: {len(occlusions)} queries, whole and occluded, by "
         + ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
         + (f"; where {guessed} people stand was guessed, for they have no mask" if guessed else "")
     )
@@ -177,31 +177,31 @@ def check_data(
     from partreid.metrics import PROTOCOLS
 
     with ui.progress("looking at files") as step:
-        found = explain(name, folder, None if every else LOOKED_AT, step)
-    if found.splits:
+        findings = explain(name, folder, None if every else LOOKED_AT, step)
+    if findings.splits:
         ui.table(
             f"{name}: {BENCHMARKS[name].status}",
             ("split", "identities", "images", "cameras"),
             [
                 (s.name, str(s.identities), str(s.images), str(s.cameras or "unknown"))
-                for s in found.splits
+                for s in findings.splits
             ],
         )
         ui.show(f"licence: {BENCHMARKS[name].licence}")
-        ui.show(f"protocol {found.protocol}: {PROTOCOLS[found.protocol].sentence}")
-    for problem in sorted(found.problems, key=lambda problem: not problem.grave):
+        ui.show(f"protocol {findings.protocol}: {PROTOCOLS[findings.protocol].sentence}")
+    for problem in sorted(findings.problems, key=lambda problem: not problem.grave):
         ui.show(f"{'wrong' if problem.grave else 'note'}: {problem}")
     looked = (
-        f"{found.files} headers were read, {found.looked_at} images decoded"
-        if found.files
+        f"{findings.files} headers were read, {findings.looked_at} images decoded"
+        if findings.files
         else "no image was opened"
     )
     ui.show(
         f"nothing looks wrong; {looked}"
-        if found.sound
-        else f"{len(found.problems)} thing(s) to look at; {looked}"
+        if findings.sound
+        else f"{len(findings.problems)} thing(s) to look at; {looked}"
     )
-    if not found.usable:
+    if not findings.usable:
         raise SystemExit(2)
 
 

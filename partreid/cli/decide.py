@@ -107,11 +107,11 @@ def calibrate(
         model.method.distance, described.queries, described.gallery, benchmark, protocol
     )
     if stored is not None:
-        found = stored.check(pairs, seed)
+        checked = stored.check(pairs, seed)
         if json:
-            ui.show(dumps(decision.plain(found)))
+            ui.show(dumps(decision.plain(checked)))
         else:
-            _say_check(found, stored, f"{called}, other images than it was made on")
+            _say_check(checked, stored, f"{called}, other images than it was made on")
         return
     crops = labelled_crops(described.queries, described.gallery, benchmark, model.recipe.size)
     made = fit(pairs, source, rate, fit_fraction, seed, crops, LOOKS)
@@ -158,10 +158,10 @@ def compare(
 
     writable(picture)
     model = load(run, device, calibration)
-    found = model.compare(a, b, prior)
-    e = found.evidence
+    comparison = model.compare(a, b, prior)
+    e = comparison.evidence
     if json:
-        ui.show(dumps({"a": str(a), "b": str(b), **e.to_dict(), **_plain(found)}))
+        ui.show(dumps({"a": str(a), "b": str(b), **e.to_dict(), **_plain(comparison)}))
     else:
         counted = e.counted
         adds, total = addends(e.share[counted]) if e.shared.any() else ([], number(e.distance))
@@ -178,11 +178,11 @@ def compare(
         rows.append(("total", "", "", "", total))
         ui.table("", ("part", "visible in a", "in b", "distance", "adds"), rows)
         ui.show(e.sentence(hidden_in=("a", "b")))
-        ui.show(_decision(found, prior, model.calibration))
+        ui.show(_decision(comparison, prior, model.calibration))
     if picture is not None:
         from partreid.utils.images import save_image
 
-        save_image(found.picture(), picture)
+        save_image(comparison.picture(), picture)
         ui.say(f"picture: {picture}")
 
 
@@ -222,27 +222,27 @@ def rank(
     writable(sheet)
     model = load(run, device, calibration)
     decides = model.calibration
-    asked, paths = crop_paths(listed(query)), crop_paths(listed(gallery))
-    q, g = model.index(asked), model.index(paths)
+    queries, paths = crop_paths(listed(query)), crop_paths(listed(gallery))
+    q, g = model.index(queries), model.index(paths)
     doubt = model.doubt(q, g)
-    found = model.search(q, g, None, top, prior, doubt)
+    answers = model.search(q, g, None, top, prior, doubt)
     called = (
-        [None] * len(asked)
+        [None] * len(queries)
         if decides is None or doubt is None
         else matches(decides, model.method.distance, q.embeddings, g.embeddings, doubt)
     )
-    show_answers(asked, found, called, len(paths), decides, doubt, prior, json)
+    show_answers(queries, answers, called, len(paths), decides, doubt, prior, json)
     if sheet is not None:
         from partreid.report.examples import answers_picture
         from partreid.utils.images import save_image
 
-        save_image(answers_picture(model, asked, found), sheet)
+        save_image(answers_picture(model, queries, answers), sheet)
         ui.say(f"sheet: {sheet}")
 
 
 def show_answers(
     queries: Sequence[Path],
-    found: "Sequence[Sequence[Hit]]",
+    answers: "Sequence[Sequence[Hit]]",
     called: Sequence[int | None],
     crops: int,
     decides: "Calibration | None",
@@ -261,7 +261,7 @@ def show_answers(
     from partreid.evaluation.decision import NONE, percent
     from partreid.explain.sheets import number
 
-    more = [[{} for _ in hits] for hits in found] if details is None else details
+    more = [[{} for _ in hits] for hits in answers] if details is None else details
     withheld = None if doubt is None else doubt.every
     if doubt is not None and crops and (doubt.query.all() or doubt.gallery.all()):
         withheld = doubt.of(0, 0, ("each query", "each crop of the gallery"))
@@ -283,7 +283,7 @@ def show_answers(
                             for h, known in zip(hits, others)
                         ],
                     }
-                    for path, hits, many, others in zip(queries, found, called, more)
+                    for path, hits, many, others in zip(queries, answers, called, more)
                 ]
             )
         )
@@ -298,7 +298,7 @@ def show_answers(
         f"probability (from {percent(prior)})",
         "same person",
     )
-    for path, hits, many, others in zip(queries, found, called, more):
+    for path, hits, many, others in zip(queries, answers, called, more):
         ui.table(
             str(path),
             columns,
@@ -378,21 +378,21 @@ def _say_calibration(made: "Calibration") -> None:
     ui.show(_PROOF)
 
 
-def _say_check(found: "Check", made: "Calibration", on: str) -> None:
+def _say_check(check: "Check", made: "Calibration", on: str) -> None:
     low, high = made.expected.low, made.expected.high
     where = (
         "within"
-        if low <= found.fmr.value <= high
+        if low <= check.fmr.value <= high
         else "ABOVE"
-        if found.fmr.value > high
+        if check.fmr.value > high
         else "below"
     )
     per = _scale(made.rate)
     ui.show(
-        f"checked on {on}: {_matches(found.fmr.value * per)} in {per:,} impostor pairs "
-        f"[{_range(found.fmr, per)}], {where} the range to be expected "
-        f"[{_range(made.expected, per)}]; {found.tpr.value:.0%} of the genuine pairs found "
-        f"[{found.tpr.low:.0%}, {found.tpr.high:.0%}]; calibration error {100 * found.ece:.1f} "
+        f"checked on {on}: {_matches(check.fmr.value * per)} in {per:,} impostor pairs "
+        f"[{_range(check.fmr, per)}], {where} the range to be expected "
+        f"[{_range(made.expected, per)}]; {check.tpr.value:.0%} of the genuine pairs found "
+        f"[{check.tpr.low:.0%}, {check.tpr.high:.0%}]; calibration error {100 * check.ece:.1f} "
         "points"
     )
     if where == "ABOVE":
@@ -400,7 +400,7 @@ def _say_check(found: "Check", made: "Calibration", on: str) -> None:
             "more false matches than to be expected: these crops are unlike those it was made on; "
             "calibrate on them"
         )
-    _say_reliability(found.reliability)
+    _say_reliability(check.reliability)
 
 
 def _say_reliability(r: "Reliability") -> None:
@@ -440,8 +440,8 @@ def _decision(result: "Comparison", prior: float, made: "Calibration | None") ->
 def _expected(crops: int, made: "Calibration") -> str:
     rate = made.true_rate
     return (
-        f"{crops} crops of other people alone would hold {_matches(crops * made.rate)} on average for "
-        f"each query [{_range(rate, crops)}] (threshold for {_rate(made)}, calibrated on "
+        f"{crops} crops of other people alone would hold {_matches(crops * made.rate)} on average "
+        f"for each query [{_range(rate, crops)}] (threshold for {_rate(made)}, calibrated on "
         f"{made.source.data}). {_PROOF}"
     )
 

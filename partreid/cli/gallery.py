@@ -34,9 +34,9 @@ def add(
         crops: Crops that --run embeds: a folder, an image or a text file that lists images. Without
             --run the output folder of partreid embed.
         run: Run folder or model.safetensors.
-        table: What is known of them: a .csv or .parquet with the columns file, camera, time, person;
-            all but file may be missing. Files are seen from the table's folder, times are ISO 8601
-            with their zone.
+        table: What is known of them: a .csv or .parquet with the columns file, camera, time,
+            person; all but file may be missing. Files are seen from the table's folder, times are
+            ISO 8601 with their zone.
         names: market reads person and camera from names such as 0002_c1s1_000451_03.jpg.
         thumbnails: Keep a small picture of each crop, too.
         on: Where the gallery is made: addresses of empty databases on other servers, over which its
@@ -52,18 +52,18 @@ def add(
 
     if table is not None and names is not None:
         ui.fail("--table and --names both say who is on the crops; leave one away")
-    told = {} if table is None else read_table(table)
+    facts = {} if table is None else read_table(table)
     model = None if run is None else load(run, device)
     given = load_embeddings(crops) if model is None else crop_paths(listed(crops))
     paths = given if isinstance(given, list) else given.paths
     if names is not None:
         known = from_market_names(paths)
-        told = {abspath(p): one for p, one in zip(paths, known) if p is not None}
+        facts = {abspath(p): one for p, one in zip(paths, known) if p is not None}
     like = given if model is None else model
     assert not isinstance(like, list), "files come with a model"
     with open_gallery(where, like, budget=0, on=on) as opened:
         with ui.progress("enrolling") as step:
-            done = enrol(opened, given, told, model, thumbnails, step)
+            done = enrol(opened, given, facts, model, thumbnails, step)
         size = len(opened)
     ui.say(f"{done.added} crops enrolled; the gallery holds {size}")
     if done.known:
@@ -121,15 +121,15 @@ def search(
     after, before = as_time(since), as_time(until)
     model = load(run, device, calibration)
     decides = model.calibration
-    asked = crop_paths(listed(query))
+    queries = crop_paths(listed(query))
     with open_gallery(where) as opened:
         size = len(opened)
-        q = model.index(asked)
-        found = opened.search(
+        q = model.index(queries)
+        nearest = opened.search(
             q, top, cameras=cameras or None, since=after, until=before, person=person
         )
-        answers = decide(opened, model, q, found, prior)
-        told = [
+        answers = decide(opened, model, q, nearest, prior)
+        known = [
             [
                 {
                     "id": hit.id,
@@ -139,13 +139,13 @@ def search(
                 }
                 for hit in hits
             ]
-            for hits in found
+            for hits in nearest
         ]
         show_answers(
-            asked, answers.hits, answers.called, size, decides, answers.doubt, prior, json, told
+            queries, answers.hits, answers.called, size, decides, answers.doubt, prior, json, known
         )
         if sheet is not None:
-            _draw(opened, model, asked, answers, sheet)
+            _draw(opened, model, queries, answers, sheet)
             ui.say(f"sheet: {sheet}")
 
 
@@ -168,7 +168,7 @@ def info(where: str, *, people: bool = False, json: bool = False) -> None:
         cameras, persons, journal = opened.cameras(), opened.people(), opened.journal()
         recipe, spread = opened.recipe, opened.shares()
     if json:
-        told = {
+        contents = {
             "crops": size,
             "recipe": recipe,
             "weights": bound.weights,
@@ -181,7 +181,7 @@ def info(where: str, *, people: bool = False, json: bool = False) -> None:
             "shares": spread,
             "journal": [{**asdict(one), "when": one.when.isoformat()} for one in journal],
         }
-        ui.show(dumps(told))
+        ui.show(dumps(contents))
         return
     ui.show(
         f"{size:,} crops, {sum(persons.values()):,} of them of {len(persons):,} people with a name",
@@ -219,13 +219,14 @@ def forget(
     keep_days: float | None = None,
     purge: bool = True,
 ) -> None:
-    """Remove all crops of a person, or all that are older than some days, with every trace of them in
-    the gallery's files.
+    """Remove all crops of a person, or all that are older than some days, with every trace of them
+    in the gallery's files.
 
     Args:
         where: Folder of the gallery, or postgresql://user@host/database.
         person: Who.
-        keep_days: Remove what was taken more days ago (enrolled, if nobody knows when it was taken).
+        keep_days: Remove what was taken more days ago (enrolled, if nobody knows when it was
+            taken).
         purge: Write the tables anew, so that no byte stays; needs as much room again as they take.
             --no-purge leaves that to the next time.
     """
@@ -296,8 +297,8 @@ def export(where: str, out: Path) -> None:
 
 @gallery.command(name="import")
 def import_(where: str, folder: Path, *, on: Words = ()) -> None:
-    """Enrol what partreid gallery export wrote: all of it, or nothing. People who were forgotten stay
-    away.
+    """Enrol what partreid gallery export wrote: all of it, or nothing. People who were forgotten
+    stay away.
 
     Args:
         where: Folder of the gallery, or postgresql://user@host/database; made if there is none.

@@ -74,7 +74,8 @@ def import_(
             that hold the parts themselves).
         given: The file or folder of labels.
         data: Root of the data set, or a folder of crops.
-        dataset: Which data set it is, see: partreid data list; without it, all crops below the folder.
+        dataset: Which data set it is, see: partreid data list; without it, all crops below the
+            folder.
         out: Where to; default iuv, masks/pifpaf, keypoints or parsing in the root.
         parser: Whose classes these are: lip, atr, pascal, sapiens, densepose14 or densepose24.
         parts: Part set to train with; default five, for pifpaf and keypoints eight, for parts
@@ -132,11 +133,13 @@ def check_labels(
 
     spec, of = _cue(cue, set_), crops(data, dataset)
     with ui.progress("reading labels") as step:
-        found = check(spec, of, step)
-    ui.show(found.sentence())
-    for problem in found.problems:
+        report = check(spec, of, step)
+    ui.show(report.sentence())
+    for problem in report.problems:
         ui.show(problem)
-    ui.show("nothing looks wrong" if found.sound else f"{len(found.problems)} thing(s) to look at")
+    ui.show(
+        "nothing looks wrong" if report.sound else f"{len(report.problems)} thing(s) to look at"
+    )
 
 
 @labels.command
@@ -166,32 +169,32 @@ def stats(
 
     spec, of = _cue(cue, set_), crops(data, dataset)
     with ui.progress("reading labels") as step:
-        found = measure(build.cue(as_labels(spec), of), of.train, step)
+        counts = measure(build.cue(as_labels(spec), of), of.train, step)
     if json:
-        ui.show(dumps(found.to_dict()))
+        ui.show(dumps(counts.to_dict()))
         return
     rows = [
         (
             part.name,
             f"{part.images:,}",
-            f"{100 * part.images / found.images:.1f} %",
+            f"{100 * part.images / counts.images:.1f} %",
             f"{100 * part.pixels:.1f} %",
         )
-        for part in found.parts
+        for part in counts.parts
     ]
     rows.append(
         (
             "any part",
-            f"{found.labelled:,}",
-            f"{100 * found.coverage:.1f} %",
-            f"{100 * found.person:.1f} %",
+            f"{counts.labelled:,}",
+            f"{100 * counts.coverage:.1f} %",
+            f"{100 * counts.person:.1f} %",
         )
     )
     ui.table("", ("part", "images", "of all", "of the crop, where shown"), rows)
-    for pair, left in found.balance.items():
+    for pair, left in counts.balance.items():
         ui.show(f"{pair}: {100 * left:.0f} % left, {100 - 100 * left:.0f} % right")
-    if found.broken:
-        ui.say(f"{len(found.broken)} could not be read, the first: {found.broken[0][1]}")
+    if counts.broken:
+        ui.say(f"{len(counts.broken)} could not be read, the first: {counts.broken[0][1]}")
 
 
 @labels.command(name="preview")
@@ -288,11 +291,11 @@ def quality(
 
     from partreid.evaluation.quality import quality as measured
 
-    found = measured(run, data, _cue(against, set_), dataset, on, device)
+    judged = measured(run, data, _cue(against, set_), dataset, on, device)
     if json:
-        ui.show(dumps(found.plain()))
+        ui.show(dumps(judged.plain()))
         return
-    found.show()
+    judged.show()
 
 
 @labels.command

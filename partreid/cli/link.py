@@ -42,7 +42,8 @@ def link(
     Args:
         run: Run folder or model.safetensors, with a calibration, see: partreid calibrate
         source: A table of crops, CSV or Parquet: path, tracklet, camera, and where known time and
-            identity; or a folder with <camera>/tracks.txt in MOT format and frames in <camera>/img1.
+            identity; or a folder with <camera>/tracks.txt in MOT format and frames in
+            <camera>/img1.
         out: Folder for the result.
         cameras: CSV with first, second, seconds: the least time from one camera to the other, or
             the word overlap. Nobody is then put at two cameras faster than that.
@@ -58,8 +59,8 @@ def link(
         frames: Name of the folder of frames in it.
         fps: Frames a second; default what seqinfo.ini says.
         every: Take crops from one frame in so many.
-        truth: Name of a file of true people in each camera's folder, such as gt/gt.txt, with the same
-            number for a person in all cameras; the result is then held against it.
+        truth: Name of a file of true people in each camera's folder, such as gt/gt.txt, with the
+            same number for a person in all cameras; the result is then held against it.
         json: Print what was found as JSON.
         device: auto, cpu or cuda.
     """
@@ -80,8 +81,8 @@ def link(
     if decides is None:
         raise DataError(NO_CALIBRATION.replace("RUN", str(run)))
     with ui.progress("cutting crops") as step:
-        found = _tracklets(source, out / "crops", tracks, frames, fps, every, truth, step)
-    names = sorted(set(found.cameras))
+        tracklets = _tracklets(source, out / "crops", tracks, frames, fps, every, truth, step)
+    names = sorted(set(tracklets.cameras))
     pairs = (
         read_cameras(cameras, names)
         if cameras is not None
@@ -89,29 +90,29 @@ def link(
         if apart
         else None
     )
-    described = _described(model, found, source.name, embeddings)
-    notes, usable = _notes(model, described, found, pairs, anyway)
+    described = _described(model, tracklets, source.name, embeddings)
+    notes, usable = _notes(model, described, tracklets, pairs, anyway)
     linked = associate(
-        found, described, decides, model.method.distance,
+        tracklets, described, decides, model.method.distance,
         pairs=pairs, rule=rule, prior=prior, usable=usable,
     )  # fmt: skip
-    scores = score(found, linked) if found.people is not None else None
-    write_identities(found, linked, table)
+    scores = score(tracklets, linked) if tracklets.people is not None else None
+    write_identities(tracklets, linked, table)
     facts = {
         "model": model.recipe.name,
         "calibration": decides.source.made_of,
-        "crops": f"{len(found.paths):,}",
+        "crops": f"{len(tracklets.paths):,}",
         "rule": rule,
         "prior": f"{linked.prior:g}",
         "constraints violated": str(linked.violated),
     }
-    write_page(found, linked, page, notes=notes, facts=facts, scores=scores)
+    write_page(tracklets, linked, page, notes=notes, facts=facts, scores=scores)
     if json:
-        ui.show(dumps(_plain(found, linked, scores, notes)))
+        ui.show(dumps(_plain(tracklets, linked, scores, notes)))
     else:
         for note in notes:
             ui.say(f"note: {note}")
-        _say(found, linked, scores)
+        _say(tracklets, linked, scores)
     ui.say(f"identities: {table}; page: {page}")
 
 
@@ -141,29 +142,29 @@ def _tracklets(
 
 
 def _described(
-    model: "Model", found: "Tracklets", where: str, kept: Path | None
+    model: "Model", tracklets: "Tracklets", where: str, kept: Path | None
 ) -> "SavedEmbeddings":
     """Embeddings of the crops, in their order; ``where`` names them."""
     from partreid.data.folders import require_files
     from partreid.inference import load_embeddings
 
     if kept is None:
-        require_files(found.paths, where)
-        ui.say(f"embedding {len(found.paths):,} crops with {model.recipe.method.name}")
-        return model.index(found.paths)
+        require_files(tracklets.paths, where)
+        ui.say(f"embedding {len(tracklets.paths):,} crops with {model.recipe.method.name}")
+        return model.index(tracklets.paths)
     saved = load_embeddings(kept)
     if saved.weights != model.bound.weights:
         ui.fail(
-            f"{kept} holds embeddings of {saved.model}, not of this run; embed the crops with it, or "
-            "leave --embeddings away"
+            f"{kept} holds embeddings of {saved.model}, not of this run; embed the crops with it, "
+            "or leave --embeddings away"
         )
-    return saved.of(found.paths)
+    return saved.of(tracklets.paths)
 
 
 def _notes(
     model: "Model",
     described: "SavedEmbeddings",
-    found: "Tracklets",
+    tracklets: "Tracklets",
     pairs: "CameraPairs | None",
     anyway: bool,
 ) -> tuple[list[str], Any]:
@@ -178,17 +179,19 @@ def _notes(
     elif doubt is not None and doubt.query.any() and not anyway:
         usable = ~doubt.query
         notes.append(
-            f"{int(doubt.query.sum())} of {len(usable)} crops do not count, as they do not look like "
-            f"those of {doubt.made_of}, of which the calibration was made (--anyway counts them)"
+            f"{int(doubt.query.sum())} of {len(usable)} crops do not count, as they do not look "
+            f"like those of {doubt.made_of}, of which the calibration was made (--anyway counts "
+            "them)"
         )
-    if len(set(found.cameras)) > 1 and pairs is None:
+    if len(set(tracklets.cameras)) > 1 and pairs is None:
         notes.append(
             "nothing was said of the cameras, so that a person may be in two of them at once; say "
             "--cameras FILE, or --apart if no two see one place"
         )
-    if found.timeless:
+    if tracklets.timeless:
         notes.append(
-            f"{found.timeless} of {len(found)} tracklets have no time: nothing is impossible for them"
+            f"{tracklets.timeless} of {len(tracklets)} tracklets have no time: nothing is "
+            "impossible for them"
         )
     return notes, usable
 
@@ -198,8 +201,8 @@ def _say(tracklets: "Tracklets", linked: "Linked", scores: "LinkScores | None") 
 
     unsure = [join for join in linked.joins if join.made][:5]
     ui.show(
-        f"{len(tracklets)} tracklets of {len(set(tracklets.cameras))} cameras: {linked.people} identities; "
-        f"{linked.violated} constraints violated"
+        f"{len(tracklets)} tracklets of {len(set(tracklets.cameras))} cameras: {linked.people} "
+        f"identities; {linked.violated} constraints violated"
     )
     if unsure:
         ui.table(
@@ -235,18 +238,18 @@ def _say(tracklets: "Tracklets", linked: "Linked", scores: "LinkScores | None") 
         )
         if scores.left_out:
             ui.show(
-                f"{scores.left_out:,} of {len(tracklets.paths):,} crops are left out, as nobody says whom "
-                "they show"
+                f"{scores.left_out:,} of {len(tracklets.paths):,} crops are left out, as nobody "
+                "says whom they show"
             )
 
 
-def _named(found: "Tracklets", rows: tuple[int, ...]) -> str:
-    names = [f"{found.cameras[t]}/{found.names[t]}" for t in rows[:2]]
+def _named(tracklets: "Tracklets", rows: tuple[int, ...]) -> str:
+    names = [f"{tracklets.cameras[t]}/{tracklets.names[t]}" for t in rows[:2]]
     return ", ".join(names) + (f" and {len(rows) - 2} more" if len(rows) > 2 else "")
 
 
 def _plain(
-    found: "Tracklets", linked: "Linked", scores: "LinkScores | None", notes: list[str]
+    tracklets: "Tracklets", linked: "Linked", scores: "LinkScores | None", notes: list[str]
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -259,7 +262,7 @@ def _plain(
                 "probability": float(p),
             }
             for name, camera, who, p in zip(
-                found.names, found.cameras, linked.identity, linked.probability
+                tracklets.names, tracklets.cameras, linked.identity, linked.probability
             )
         ],
         "people": linked.people,

@@ -133,8 +133,8 @@ def evaluate(
         visibility: Compare only what both images show, where the method knows.
         rerank: Also score after k-reciprocal re-ranking (k1 20, k2 6, 0.3).
         expand: Also score after every image was averaged with its 3 nearest from other cameras.
-        shrink: Also score with distances on little evidence drawn towards that of impostor pairs, as
-            if so many more parts said so; 0 is the papers.
+        shrink: Also score with distances on little evidence drawn towards that of impostor pairs,
+            as if so many more parts said so; 0 is the papers.
         multi_query: Also score with all images of a person from a camera as one query.
         rule: official also scores by the rule of the paper's released code, where it departs.
         described: What a gallery stores instead of what the recipe says, e.g. --described head, or
@@ -179,9 +179,9 @@ def evaluate(
     )
     if not results:  # another process speaks
         return
-    told = results, rows(results), differences(results)
-    print_results(*told)
-    for what, path in write_results(*told, report=report, json=json, csv=csv, latex=latex).items():
+    shown = results, rows(results), differences(results)
+    print_results(*shown)
+    for what, path in write_results(*shown, report=report, json=json, csv=csv, latex=latex).items():
         ui.say(f"{what}: {path}")
     if ledger is not None:
         ui.say(f"ledger: {append(ledger, entries(results))} new line(s) in {ledger}")
@@ -280,8 +280,8 @@ def convert(
     Args:
         checkpoint: A .pth, .pt, .tar or .safetensors file. No code in it is run.
         out: Folder for model.safetensors, recipe.json and conversion.json.
-        layout: isp, hcga, bpbreid, strong-baseline, torchreid, trunk or timm:MODEL (that model's trunk);
-            default told from the names in the file.
+        layout: isp, hcga, bpbreid, strong-baseline, torchreid, trunk or timm:MODEL (that model's
+            trunk); default told from the names in the file.
         recipe: How the model matches; default the release's own rules.
         set_: Change a field of that recipe, e.g. --set cues.parts.parts=six_new
         least: Share of both sides' numbers that must find a counterpart, 0 to 1.

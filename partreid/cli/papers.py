@@ -47,7 +47,8 @@ def recipes(
     out: Path | None = None,
     ledger: Path | None = None,
 ) -> None:
-    """List the recipes: one for every row of the papers' tables, with the published numbers and ours.
+    """List the recipes: one for every row of the papers' tables, with the published numbers and
+    ours.
 
     Args:
         name: Show this recipe in full.

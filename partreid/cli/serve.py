@@ -23,8 +23,8 @@ def serve(
     """Serve a gallery: JSON for programs, and a page for people, at http://127.0.0.1:8517.
 
     Args:
-        run: Run folder or model.safetensors, or a file of partreid export; on a CPU model.onnx in the
-            folder is taken, if there is one.
+        run: Run folder or model.safetensors, or a file of partreid export; on a CPU model.onnx in
+            the folder is taken, if there is one.
         gallery: Folder of the gallery, made if there is none, or postgresql://user@host/database.
         host: Address to listen on; any that other machines can reach needs a key.
         port: Port to listen on; 0 takes one that is free.

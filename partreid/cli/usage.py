@@ -50,7 +50,8 @@ def sentence(error: CycloptsError, app: App) -> str:
     chain = tuple(error.command_chain or ())
     command = " ".join(("partreid", *chain))
     words = _renamed(error, command, chain) or _mistake(error, command, _function(app, chain))
-    return f"{words.removesuffix('.').removesuffix('?').replace(', ..', ', ...')}; see: {command} --help"
+    words = words.removesuffix(".").removesuffix("?").replace(", ..", ", ...")
+    return f"{words}; see: {command} --help"
 
 
 def _renamed(error: CycloptsError, command: str, chain: tuple[str, ...]) -> str | None:
@@ -145,7 +146,10 @@ def _missing(
         (n for n in error.argument.names if n in (error.unused_tokens or ())), None
     )
     if given is not None and count > 1:
-        return f"{given} takes {count} values with a space between, got {len(error.tokens_so_far) % count}"
+        return (
+            f"{given} takes {count} values with a space between, got "
+            f"{len(error.tokens_so_far) % count}"
+        )
     if given is not None:
         return (
             f"{given} needs a value after it; one that begins with a dash stands behind an equals "
@@ -156,16 +160,19 @@ def _missing(
 
 def _about(function: Callable[..., object] | None, parameter: str) -> str:
     """What a parameter is: the first clause of its help."""
-    found = re.search(
+    match = re.search(
         rf"^ +{parameter}: (.+)$", (function.__doc__ if function else None) or "", re.M
     )
-    return f" ({re.split(r'[.;:] |[.;:,]$', found[1])[0]})" if found else ""
+    return f" ({re.split(r'[.;:] |[.;:,]$', match[1])[0]})" if match else ""
 
 
 def _unlike(error: CoercionError, name: str, given: str) -> str:
     kind: Any = error.target_type
     if kind is bool:
-        return f"{name} is a switch and takes no value, got '{given}'; write {name} alone, or leave it out"
+        return (
+            f"{name} is a switch and takes no value, got '{given}'; write {name} alone, or leave "
+            "it out"
+        )
     if kind in _KINDS:
         return f"{name} must be {_KINDS[kind]}, got '{given}'"
     text = str(error)
