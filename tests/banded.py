@@ -1,4 +1,6 @@
-"""People who are four bands of color, whom any model tells apart: crops with labels, in a moment."""
+"""People who are four bands of color, whom any model tells apart: crops with labels, in a
+moment.
+"""
 
 from pathlib import Path
 

@@ -127,10 +127,10 @@ def test_a_users_lines_pass_a_strict_type_checker(tmp_path: Path) -> None:
     )
     first = USER.count("\n") + 1
     lines = [line for line in done.stdout.splitlines() if line.startswith("user.py:")]
-    found = {int(line.split(":")[1]): line for line in lines}
-    assert set(found) == set(range(first, first + len(WRONG))), done.stdout + done.stderr
+    complaints = {int(line.split(":")[1]): line for line in lines}
+    assert set(complaints) == set(range(first, first + len(WRONG))), done.stdout + done.stderr
     for number, words in enumerate(WRONG.values(), first):
-        assert words in found[number]
+        assert words in complaints[number]
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +206,8 @@ def test_every_choice_of_words_is_held_against_them() -> None:
     """
     rooms = [partreid.distance, partreid.losses]
     for room in (partreid.layers, partreid.methods):
-        for found in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
-            rooms.append(importlib.import_module(found.name))
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            rooms.append(importlib.import_module(module.name))
     seen = 0
     for room in rooms:
         for name, value in functions(room):

@@ -68,12 +68,12 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def assert_refused(said: Said, *words: str) -> None:
+def assert_refused(done: Said, *words: str) -> None:
     """Exit status 2, nothing on standard output, one line on standard error that holds
     ``words``.
     """
-    assert said.code == 2 and said.out == ""
-    (line,) = said.err.splitlines()
+    assert done.code == 2 and done.out == ""
+    (line,) = done.err.splitlines()
     assert line.startswith("partreid: ") and "Traceback" not in line
     for word in words:
         assert word in line, line
@@ -105,9 +105,9 @@ def test_help_explains_every_argument(
     assert set(name.rstrip("_") for name in described) == named
     page = cli(*path, "--help")
     assert page.code == 0 and page.err == "" and "Usage" in page.out
-    said = " ".join(re.sub(r"[│─╭╮╰╯]", " ", page.out).split())
+    text = " ".join(re.sub(r"[│─╭╮╰╯]", " ", page.out).split())
     for name, words in described.items():
-        assert " ".join(words.split()[:2]) in said, name
+        assert " ".join(words.split()[:2]) in text, name
 
 
 def test_nothing_asked_is_help_and_version_is_a_number(cli: Cli) -> None:
@@ -126,12 +126,12 @@ def test_recipes_are_listed_filtered_and_shown(cli: Cli) -> None:
 
 
 def test_data_is_checked_listed_and_shown(cli: Cli, world: Path, tmp_path: Path) -> None:
-    said = cli("data", "check", "synthetic-tiny", world)
-    assert said.code == 0 and "nothing looks wrong" in said.out and "occluded" in said.out
-    assert "1 thing(s) to look at" not in said.out
+    done = cli("data", "check", "synthetic-tiny", world)
+    assert done.code == 0 and "nothing looks wrong" in done.out and "occluded" in done.out
+    assert "1 thing(s) to look at" not in done.out
     assert (
-        "protocol market1501: images of the query's identity" in said.out
-        and "licence: none needed" in said.out
+        "protocol market1501: images of the query's identity" in done.out
+        and "licence: none needed" in done.out
     )
     noted = cli("data", "check", "market1501", world)
     assert noted.code == 2 and "looks like synthetic-tiny, not market1501" in noted.out
@@ -154,9 +154,9 @@ def test_train_eval_embed_and_compare(
     cli: Cli, world: Path, toy_options: tuple[str, ...], benchmark: Benchmark, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    said = cli(*TRAIN, "--data", world, "--out", run, *toy_options)
-    assert said.code == 0 and f"trained: {run / 'model.safetensors'}" in said.err
-    said = cli(
+    done = cli(*TRAIN, "--data", world, "--out", run, *toy_options)
+    assert done.code == 0 and f"trained: {run / 'model.safetensors'}" in done.err
+    done = cli(
         "eval",
         run,
         "--data",
@@ -166,7 +166,7 @@ def test_train_eval_embed_and_compare(
         "--report",
         tmp_path / "report.html",
     )
-    assert said.code == 0 and "holistic" in said.out and "occluded" in said.out
+    assert done.code == 0 and "holistic" in done.out and "occluded" in done.out
     rows = json.loads((tmp_path / "s.json").read_text())["results"]
     assert [(r["method"], r["queries"], r["visibility"]) for r in rows] == [
         ("bpbreid", "holistic", True),
@@ -176,7 +176,7 @@ def test_train_eval_embed_and_compare(
     blind = cli("eval", run, "--data", world, "--json", tmp_path / "b.json", "--no-visibility")
     assert blind.code == 0
     assert json.loads((tmp_path / "b.json").read_text())["results"][0]["visibility"] is False
-    told = cli(
+    scored = cli(
         "eval",
         run,
         "--data",
@@ -193,37 +193,37 @@ def test_train_eval_embed_and_compare(
         "official",
     )
     assert (
-        told.code == 0
-        and "re-ranked" in told.out
-        and "official rule" in told.out
-        and "evidence shrunk by 1" in told.out
-        and "EER" in told.out
+        scored.code == 0
+        and "re-ranked" in scored.out
+        and "official rule" in scored.out
+        and "evidence shrunk by 1" in scored.out
+        and "EER" in scored.out
     )
-    assert "multi-query changes nothing" in told.err and "ledger" not in told.err
+    assert "multi-query changes nothing" in scored.err and "ledger" not in scored.err
     # five rules on two query sets, and the head
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 11
     assert (tmp_path / "s.tex").read_text().count("bpbreid (") == 10
 
-    said = cli("embed", run, world / "query", "--out", tmp_path / "embedded")
+    done = cli("embed", run, world / "query", "--out", tmp_path / "embedded")
     tensors, meta = load_tensors(tmp_path / "embedded" / "embeddings.safetensors")
     index = json.loads((tmp_path / "embedded" / "index.json").read_text())
-    assert said.code == 0 and index == meta and len(index["crops"]) == len(tensors["vectors"]) == 16
+    assert done.code == 0 and index == meta and len(index["crops"]) == len(tensors["vectors"]) == 16
     assert tensors["visibility"].shape == (16, len(index["names"]))
 
     a, b = (s.path for s in benchmark.query[:2])
-    said = cli("compare", run, a, b, "--json", "--picture", tmp_path / "why.png")
-    found = json.loads(said.out)
-    assert said.code == 0 and Image.open(tmp_path / "why.png").width > 200
+    done = cli("compare", run, a, b, "--json", "--picture", tmp_path / "why.png")
+    evidence = json.loads(done.out)
+    assert done.code == 0 and Image.open(tmp_path / "why.png").width > 200
     table = cli("compare", run, a, b).out
     total = float(next(line for line in table.splitlines() if line.startswith("total")).split()[-1])
-    assert total == pytest.approx(found["distance"], abs=1e-3)
+    assert total == pytest.approx(evidence["distance"], abs=1e-3)
     assert all(name in table for name in index["names"])
 
 
 def test_runs_are_compared_with_the_first(
     cli: Cli, world: Path, trained: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    said = cli(
+    done = cli(
         "eval",
         trained("bot"),
         trained("bpbreid"),
@@ -237,16 +237,16 @@ def test_runs_are_compared_with_the_first(
         tmp_path / "ledger.jsonl",
     )
     assert (
-        said.code == 0
-        and "bot, bpbreid on synthetic-tiny" in said.out
-        and "Against bot, points" in said.out
+        done.code == 0
+        and "bot, bpbreid on synthetic-tiny" in done.out
+        and "Against bot, points" in done.out
     )
-    assert "ledger: 4 new line(s)" in said.err
-    found = json.loads((tmp_path / "s.json").read_text())
-    assert [r["method"] for r in found["results"]] == ["bot", "bpbreid"] * 2 and found[
+    assert "ledger: 4 new line(s)" in done.err
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert [r["method"] for r in summary["results"]] == ["bot", "bpbreid"] * 2 and summary[
         "reference"
     ] == "bot"
-    assert {d["score"] for d in found["differences"]} >= {"R1", "mAP", "mINP"}
+    assert {d["score"] for d in summary["differences"]} >= {"R1", "mAP", "mINP"}
     assert "bot and bpbreid, compared" in (tmp_path / "report.html").read_text()
 
 
@@ -278,8 +278,8 @@ def test_evaluations_that_make_no_sense(
     file = tmp_path / "file"
     file.write_text("mine")
     for option in ("--csv", "--latex", "--json", "--report"):
-        said = cli("eval", run, *data, option, file / "below")
-        assert said.code == 2 and "cannot be written" in said.err and "Traceback" not in said.err
+        done = cli("eval", run, *data, option, file / "below")
+        assert done.code == 2 and "cannot be written" in done.err and "Traceback" not in done.err
     assert file.read_text() == "mine"
 
 
@@ -540,9 +540,9 @@ def test_full_disk_while_writing_results(
 ) -> None:
     (tmp_path / "why.png").symlink_to("/dev/full")
     a, b = (s.path for s in benchmark.query[:2])
-    said = cli("compare", trained("bpbreid"), a, b, "--picture", tmp_path / "why.png")
-    assert said.code == 2 and "total" in said.out  # the numbers are there, only the picture is not
-    assert len(said.err.splitlines()) == 1 and "the disk is full: why.png" in said.err
+    done = cli("compare", trained("bpbreid"), a, b, "--picture", tmp_path / "why.png")
+    assert done.code == 2 and "total" in done.out  # the numbers are there, only the picture is not
+    assert len(done.err.splitlines()) == 1 and "the disk is full: why.png" in done.err
 
 
 def test_places_that_cannot_be_written(
@@ -580,7 +580,7 @@ def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "words"),
     [
         (
             PermissionError(errno.EACCES, "Permission denied", "m.safetensors"),
@@ -604,13 +604,13 @@ def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_what_the_system_refuses_has_its_own_remedy(
-    error: Exception, said: tuple[str, ...], cli: Cli, monkeypatch: pytest.MonkeyPatch
+    error: Exception, words: tuple[str, ...], cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object, **named: object) -> None:
         raise error
 
     monkeypatch.setattr("partreid.utils.ui.table", refuse)
-    assert_refused(cli("recipes"), *said)
+    assert_refused(cli("recipes"), *words)
 
 
 def test_an_interrupt_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -618,8 +618,8 @@ def test_an_interrupt_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr("partreid.utils.ui.table", interrupt)
-    said = cli("recipes")
-    assert said.code == 130 and "interrupted" in said.err and "--resume" in said.err
+    done = cli("recipes")
+    assert done.code == 130 and "interrupted" in done.err and "--resume" in done.err
 
 
 def test_as_a_process_of_its_own(

@@ -141,7 +141,7 @@ class TestFormula:
         whole = measure(q, g)
         for rows in (1, 5, 23, 100):
             parts = list(measure.blocks(q, g, rows))
-            assert [at.start for at, _ in parts] == list(range(0, 23, rows))
+            assert [span.start for span, _ in parts] == list(range(0, 23, rows))
             torch.testing.assert_close(
                 torch.cat([block for _, block in parts]), whole, atol=2e-6, rtol=1e-6
             )
@@ -233,9 +233,11 @@ class TestShrunk:
         q, g = some(6, 1, seen), some(9, 2, seen)
         blind = replace(q, visibility=torch.zeros_like(q.visibility))
         measure = shrunk(metric, shrink, None, far)
-        at = FAR[metric] if far is None else far
+        expected = FAR[metric] if far is None else far
         for value in (measure(blind, g), measure.within(blind), measure.terms(blind, q).sum(1)):
-            torch.testing.assert_close(value, torch.full_like(value, at), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                value, torch.full_like(value, expected), atol=1e-5, rtol=1e-5
+            )
         assert not measure(q, g).isnan().any() and measure(q, g).isfinite().all()
 
 
@@ -369,15 +371,17 @@ def test_typical_is_the_median_of_different_images() -> None:
 
 def test_a_recipe_can_say_it() -> None:
     row = find("synthetic/demo/bpbreid")
-    said = override(row, ["distance=shrunk", "distance.metric=unit_euclidean", "distance.shrink=1"])
-    assert said.distance is not None and said.digest != row.digest
-    measure = build.call("distance", PartDistance, said.distance)
+    recipe = override(
+        row, ["distance=shrunk", "distance.metric=unit_euclidean", "distance.shrink=1"]
+    )
+    assert recipe.distance is not None and recipe.digest != row.digest
+    measure = build.call("distance", PartDistance, recipe.distance)
     assert measure == PartDistance("unit_euclidean", shrink=1)
-    given_far = override(said, ["distance.metric=euclidean", "distance.far=2.5"])
+    given_far = override(recipe, ["distance.metric=euclidean", "distance.far=2.5"])
     assert given_far.distance is not None
     assert build.call("distance", PartDistance, given_far.distance).missing == 2.5
     with pytest.raises(ValueError, match="expected a number, got 'much'"):
-        wrong = override(said, ["distance.shrink=much"]).distance
+        wrong = override(recipe, ["distance.shrink=much"]).distance
         assert wrong is not None
         build.call("distance", PartDistance, wrong)
 
@@ -684,13 +688,13 @@ def test_distances_to_some_rows_are_those_in_float64(
     q, g = Embeddings.of(x[:1], v[:1].clamp_min(0.6)), Embeddings.of(x, v)
     ready = distance.prepare(g)
     rows = [4999, 3, 0, 2048, 3]
-    found = ready.closely(q, rows)
+    distances = ready.closely(q, rows)
     both = (
         Embeddings(e.vectors.double(), e.visibility, e.names)
         for e in (q.rows([0] * 5), g.rows(rows))
     )
-    assert found.dtype == torch.float64
-    torch.testing.assert_close(found, distance.terms(*both).sum(1), atol=2e-6, rtol=0)
+    assert distances.dtype == torch.float64
+    torch.testing.assert_close(distances, distance.terms(*both).sum(1), atol=2e-6, rtol=0)
     assert ready.closely(q, torch.tensor([], dtype=torch.int64)).shape == (0,)
     with pytest.raises(ShapeError, match="those of one query, got 2"):
         ready.closely(g.rows([0, 1]), rows)

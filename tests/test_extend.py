@@ -82,10 +82,14 @@ class TestMethod:
     def test_it_has_every_size_without_saying_so(self, halves: Paper) -> None:
         partreid.methods.register(halves)
         for size in ("tiny", "small", "demo", "full"):
-            own, bot = (find(f"synthetic/{size}/{m}") for m in ("halves", "bot"))
-            assert (own.train, own.size, own.backbone) == (bot.train, bot.size, bot.backbone)
-            assert own.terms == halves.main.terms and own.method == halves.main.method
-            assert sum(s.epochs for s in own.stages) == sum(s.epochs for s in bot.stages)
+            derived, bot = (find(f"synthetic/{size}/{m}") for m in ("halves", "bot"))
+            assert (derived.train, derived.size, derived.backbone) == (
+                bot.train,
+                bot.size,
+                bot.backbone,
+            )
+            assert derived.terms == halves.main.terms and derived.method == halves.main.method
+            assert sum(s.epochs for s in derived.stages) == sum(s.epochs for s in bot.stages)
         assert find("halves/market1501@tiny").digest == find("synthetic/tiny/halves").digest
         assert find("halves/market1501/mean@tiny").method == Spec("halves", pool="mean")
 
@@ -121,9 +125,9 @@ class TestMethod:
 
         partreid.methods.register(halves)
         out = Path(shutil.copytree(quick_demo / "partreid-demo", quick_demo.parent / "halves"))
-        found = demo.run(out, quick=True, methods=("halves",))
-        assert "Halves" in {row["method"] for row in found["results"]}
-        assert set(found["gains_over_bot"]) == {"BPBreID", "HalfSeen", "Halves"}
+        summary = demo.run(out, quick=True, methods=("halves",))
+        assert "Halves" in {row["method"] for row in summary["results"]}
+        assert set(summary["gains_over_bot"]) == {"BPBreID", "HalfSeen", "Halves"}
         assert "Halves" in (out / "report.html").read_text()
 
     @pytest.mark.slow  # trains two tiny models
@@ -155,7 +159,9 @@ def package(folder: Path, points: str) -> Path:
 def python(
     folder: Path, *words: str, code: str | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """A command of partreid, or ``code``, in a process that finds what is installed in ``folder``."""
+    """A command of partreid, or ``code``, in a process that finds what is installed in
+    ``folder``.
+    """
     command = ["-c", code] if code is not None else ["-m", "partreid", *words]
     return subprocess.run(
         [sys.executable, *command],
@@ -178,7 +184,10 @@ def test_a_method_lives_in_somebody_else_s_package(tmp_path: Path, world: Path) 
     ], listed.stderr
     smoked = python(home, "train", "halves/market1501@tiny", "--smoke", "--data", str(world))
     assert "halves/market1501@tiny: " in smoked.stdout, smoked.stderr
-    lean = "import sys, partreid.recipes as r; r.find('synthetic/demo/halves'); print('torch' in sys.modules)"
+    lean = (
+        "import sys, partreid.recipes as r; r.find('synthetic/demo/halves'); "
+        "print('torch' in sys.modules)"
+    )
     assert python(home, code=lean).stdout == "False\n"
 
 
@@ -237,8 +246,8 @@ def test_a_broken_package_is_nobody_else_s_fault(tmp_path: Path) -> None:
 class TestRest:
     def test_a_data_set(self, world: Path) -> None:
         partreid.data.register("corridor", DataSet(load_synthetic, {}, OWN, "none", None, "x/"))
-        found = build.benchmark("corridor", world)
-        assert len(found.train) == 48 and BENCHMARKS["corridor"].licence == "none"
+        loaded = build.benchmark("corridor", world)
+        assert len(loaded.train) == 48 and BENCHMARKS["corridor"].licence == "none"
         with pytest.raises(RecipeError, match="there is a data set 'cuhk01-3' already"):
             partreid.data.register("cuhk01-3", BENCHMARKS["corridor"])
 
@@ -285,7 +294,7 @@ class TestRest:
         assert to_parts(classes, "densepose24", "ends").tolist() == [[0, 1], [2, 2]]
 
     @pytest.mark.parametrize(
-        ("name", "make", "said"),
+        ("name", "make", "message"),
         [
             ("five", lambda: PartSet(("a",), {}), "there is a part set 'five' already"),
             (
@@ -301,14 +310,14 @@ class TestRest:
         ],
     )
     def test_a_part_scheme_that_cannot_be_is_refused(
-        self, name: str, make: Callable[[], PartSet], said: str
+        self, name: str, make: Callable[[], PartSet], message: str
     ) -> None:
-        with pytest.raises(RecipeError, match=said):
+        with pytest.raises(RecipeError, match=message):
             partreid.labels.register_scheme(name, make())
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"name": "synthetic"}, "cannot be called 'synthetic'"),
         ({"rows": ()}, "is none of its rows"),
@@ -317,9 +326,9 @@ class TestRest:
     ],
 )
 def test_a_record_that_does_not_hold_together_is_refused(
-    change: dict[str, object], said: str
+    change: dict[str, object], message: str
 ) -> None:
     from dataclasses import replace
 
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(RecipeError, match=message):
         replace(PAPERS["pcb"], **change)  # type: ignore[arg-type]

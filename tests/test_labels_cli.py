@@ -105,11 +105,11 @@ def test_stats_as_table_and_json(cli: Callable[..., Said], world: Path) -> None:
     )
     code, out, _ = cli(*where)
     assert code == 0 and "left_arm" in out and "any part" in out and "% left" in out
-    found = json.loads(cli(*where, "--json")[1])
+    counts = json.loads(cli(*where, "--json")[1])
     assert (
-        found["images"] == 48
-        and found["parts"][0]["name"] == "head"
-        and 0.4 < found["balance"]["leg"] < 0.6
+        counts["images"] == 48
+        and counts["parts"][0]["name"] == "head"
+        and 0.4 < counts["balance"]["leg"] < 0.6
     )
 
 

@@ -96,7 +96,9 @@ def allowed(room: str) -> set[str]:
 
 
 def room_of(path: list[str]) -> str:
-    """The room of a module, or of what is imported from one: most are a folder, some a part of it."""
+    """The room of a module, or of what is imported from one: most are a folder, some a part of
+    it.
+    """
     inner = ".".join(path[:2])
     return inner if inner in FLOOR else path[0]
 
@@ -148,8 +150,8 @@ def _naming(here: list[str], named: list[str]) -> str | None:
 
 
 def check(source: str, module: str) -> list[str]:
-    found = ((line, target, offence(module, target)) for line, target in imports(source, module))
-    return [f"{line}: imports {target}: {why}" for line, target, why in found if why]
+    imported = ((line, target, offence(module, target)) for line, target in imports(source, module))
+    return [f"{line}: imports {target}: {why}" for line, target, why in imported if why]
 
 
 def test_imports_go_downhill() -> None:

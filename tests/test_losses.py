@@ -116,25 +116,25 @@ def test_eq7_and_eq8_match_loops(combine: Combine, margin: float, hide: bool) ->
 
 def test_each_part_on_its_own_is_the_mean_over_all_of_their_anchors() -> None:
     e = group(1)
-    found = []
+    losses = []
     for name in e.names:
-        own = e.select(name)
+        alone = e.select(name)
         kept = [
             i
             for i in range(len(IDS))
             if any(
-                pair(own, i, j, "mean", True) < math.inf
+                pair(alone, i, j, "mean", True) < math.inf
                 for j in range(len(IDS))
                 if j != i and IDS[i] == IDS[j]
             )
             and any(
-                pair(own, i, j, "mean", True) < math.inf
+                pair(alone, i, j, "mean", True) < math.inf
                 for j in range(len(IDS))
                 if IDS[i] != IDS[j]
             )
         ]
-        found.append((triplet_by_loops(own, 0.3, "mean"), len(kept)))
-    want = sum(loss * n for loss, n in found) / sum(n for _, n in found)
+        losses.append((triplet_by_loops(alone, 0.3, "mean"), len(kept)))
+    want = sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
     assert hard_triplet(e, IDS, 0.3, "each").item() == pytest.approx(want, abs=1e-5)
 
 
@@ -223,8 +223,8 @@ def test_center_loss_pulls_embeddings_by_its_weight_and_centers_at_full_strength
     assert f.grad is not None and centers.grad is not None
     torch.testing.assert_close(f.grad, 5e-4 * (f - centers[ids]).detach() / 5)
     for c in range(4):
-        own = [n for n in range(5) if ids[n] == c]
-        want = sum(((centers[c] - f[n]).detach() for n in own), torch.zeros(3)) / 5
+        members = [n for n in range(5) if ids[n] == c]
+        want = sum(((centers[c] - f[n]).detach() for n in members), torch.zeros(3)) / 5
         torch.testing.assert_close(centers.grad[c], want)
 
 
@@ -241,9 +241,9 @@ def test_mask_loss_counts_classes_or_pixels_alike(balanced: bool) -> None:
                 label = int(labels[b, int((i + 0.5) * 2), int((j + 0.5) * 2)])
                 if label != UNKNOWN:
                     each.setdefault(label, []).append(smoothed(logits[b, :, i, j], label, 0.0))
-    assert len(each) == 4 and len({len(found) for found in each.values()}) > 1
-    means = [sum(found) / len(found) for found in each.values()]
-    flat = [x for found in each.values() for x in found]
+    assert len(each) == 4 and len({len(losses) for losses in each.values()}) > 1
+    means = [sum(losses) / len(losses) for losses in each.values()]
+    flat = [x for losses in each.values() for x in losses]
     want = sum(means) / 4 if balanced else sum(flat) / len(flat)
     assert mask_loss(logits, labels, balanced).item() == pytest.approx(want, rel=1e-5)
 
@@ -308,11 +308,11 @@ def test_gilt_is_the_sum_of_eq6(hide: bool) -> None:
 def test_terms_of_gilt_keep_their_order_and_name_what_there_is() -> None:
     parts, ids_of_parts = group(4), torch.randn(len(IDS), 3, 3)
     terms = ["triplet_each_part", "id_parts", "triplet_parts"]
-    found = gilt_terms({"parts": ids_of_parts}, {"parts": parts}, IDS, terms, combine="max")
-    assert list(found) == terms
-    assert torch.equal(found["triplet_each_part"], hard_triplet(parts, IDS, combine="each"))
-    assert torch.equal(found["triplet_parts"], hard_triplet(parts, IDS, combine="max"))
-    assert torch.equal(found["id_parts"], id_loss(ids_of_parts, IDS, weights=parts.visibility))
+    losses = gilt_terms({"parts": ids_of_parts}, {"parts": parts}, IDS, terms, combine="max")
+    assert list(losses) == terms
+    assert torch.equal(losses["triplet_each_part"], hard_triplet(parts, IDS, combine="each"))
+    assert torch.equal(losses["triplet_parts"], hard_triplet(parts, IDS, combine="max"))
+    assert torch.equal(losses["id_parts"], id_loss(ids_of_parts, IDS, weights=parts.visibility))
     for wrong in ("id_global", "triplet_whole", "parsing", "id"):
         with pytest.raises(
             ArgumentError, match=f"'{wrong}' has nothing .* id_parts, triplet_parts"

@@ -186,10 +186,10 @@ def test_no_path_of_one_machine_in_the_repository() -> None:
     )
     if listed.returncode:
         pytest.skip("not a git checkout")
-    own = re.compile(
+    pattern = re.compile(
         r"(?<![\w.])/(?:" + "|".join(["work", "root", r"home/\w+", r"Users/\w+", "opt"]) + ")/"
     )
-    found = []
+    places = []
     for name in filter(None, listed.stdout.decode().split("\0")):
         path = ROOT / name
         if path == Path(__file__) or not path.is_file():
@@ -198,5 +198,7 @@ def test_no_path_of_one_machine_in_the_repository() -> None:
             lines = path.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError:  # a picture, an array
             continue
-        found += [f"{name}:{number}" for number, line in enumerate(lines, 1) if own.search(line)]
-    assert not found
+        places += [
+            f"{name}:{number}" for number, line in enumerate(lines, 1) if pattern.search(line)
+        ]
+    assert not places

@@ -58,9 +58,9 @@ class TestEveryRow:
         assert again == recipe and hash(again) == hash(recipe) and again.digest == recipe.digest
 
     def test_names_things_that_exist_with_arguments_that_fit(self, recipe: Recipe) -> None:
-        own = {"self": None, "trunk": None, "identities": 1, "terms": (), "scheme": None}
+        given = {"self": None, "trunk": None, "identities": 1, "terms": (), "scheme": None}
         assert (
-            bind("method", METHODS[recipe.method.name], recipe.method, **own).items()
+            bind("method", METHODS[recipe.method.name], recipe.method, **given).items()
             >= recipe.method.args.items()
         )
         bind("backbone", BACKBONES[recipe.backbone.name], recipe.backbone)
@@ -103,9 +103,9 @@ def test_names_are_unique_and_found() -> None:
 def test_every_row_of_bpbreid_s_tables_1_to_3_has_its_published_number(
     table: str, rows: int
 ) -> None:
-    found = [r for r in ROWS if r.name.startswith(f"bpbreid/{table}/")]
-    assert len(found) == rows
-    for r in found:
+    chosen = [r for r in ROWS if r.name.startswith(f"bpbreid/{table}/")]
+    assert len(chosen) == rows
+    for r in chosen:
         assert (
             r.expect is not None
             and r.expect.mAP is not None
@@ -118,8 +118,8 @@ def test_every_row_of_bpbreid_s_tables_1_to_3_has_its_published_number(
 
 @pytest.mark.parametrize(("paper", "tables"), [
     ("isp", {"table1": 4, "table2": 2, "table4": 20, "table5": 12, "table6": 3}),
-    ("hcga", {"table1": 2, "table3": 2, "table4": 2, "table5": 2, "table6": 12, "table7": 4, "table8": 8, "table9": 2,
-              "table10": 4}),
+    ("hcga", {"table1": 2, "table3": 2, "table4": 2, "table5": 2, "table6": 12, "table7": 4,
+              "table8": 8, "table9": 2, "table10": 4}),
     ("dsa", {"table2": 6, "table3": 10, "table4": 3, "table5": 2}),
     ("magnifier", {"table1": 8, "table2": 12}),
 ])  # fmt: skip
@@ -140,10 +140,10 @@ def test_every_row_of_the_other_papers_tables_has_its_published_number(
         }
     }.get(paper, {})
     for table, rows in tables.items():
-        found = [r for r in ROWS if r.name.startswith(f"{paper}/{table}/")]
-        assert len(found) == rows, table
+        chosen = [r for r in ROWS if r.name.startswith(f"{paper}/{table}/")]
+        assert len(chosen) == rows, table
         number = table.removeprefix("table")
-        for r in found:
+        for r in chosen:
             assert r.expect is not None and r.expect.rank1 is not None, r.name
             assert f"Table {numerals.get(number, number)}" in r.expect.where, r.name
 
@@ -178,10 +178,12 @@ def test_a_training_is_named_once_and_rows_that_score_it_name_it() -> None:
     for r in ROWS:
         together.setdefault(usual(r).training, []).append(r)
     for rows in together.values():
-        (own,) = (r for r in rows if r.scores is None)
+        (trained,) = (r for r in rows if r.scores is None)
         assert all(
-            r.scores == own.name and r.training == own.training for r in rows if r is not own
-        ), own.name
+            r.scores == trained.name and r.training == trained.training
+            for r in rows
+            if r is not trained
+        ), trained.name
     assert find("bpbreid/table3/head").scores == "bpbreid/table3/foreground+parts"
     assert len([r for r in ROWS if r.scores is not None]) > 49
 
@@ -237,7 +239,7 @@ def test_bot_s_numbers_are_those_without_and_with_its_center_loss() -> None:
 
 def test_table_4_of_bpbreid_has_every_combination_and_pcb_all_without_a_foreground() -> None:
     g, f, c, p = "global", "foreground", "joined", "parts"
-    said = {  # Sec. 4.4.2: identity on, triplet on
+    taught = {  # Sec. 4.4.2: identity on, triplet on
         "gilt": ((g, f, c), (p,)),
         "identity-on-parts-only": ((p,), ()),
         "everything": ((g, f, c, p), (g, f, c, p)),
@@ -254,11 +256,11 @@ def test_table_4_of_bpbreid_has_every_combination_and_pcb_all_without_a_foregrou
     }
     for paper, only in (("bpbreid/table4", ()), ("pcb/bpbreid-table4", (f,))):
         rows = {r.name.removeprefix(paper + "/"): r for r in ROWS if r.name.startswith(paper)}
-        assert set(rows) == {name for name in said if not (only and name.endswith("foreground"))}
+        assert set(rows) == {name for name in taught if not (only and name.endswith("foreground"))}
         for name, r in rows.items():
             wanted = {
                 f"{kind}_{e}"
-                for kind, on in zip(("id", "triplet"), said[name], strict=True)
+                for kind, on in zip(("id", "triplet"), taught[name], strict=True)
                 for e in on
                 if e not in only
             }
@@ -390,7 +392,7 @@ class TestOverride:
         assert override(BASE, ["seed=3", "seed=4", "stages.epochs=2"]).seed == 4
         assert to_plain(BASE) == before and override(BASE, []) == BASE
 
-    @pytest.mark.parametrize(("change", "said"), [
+    @pytest.mark.parametrize(("change", "message"), [
         ("stages.epoch=2", "unknown recipe field: 'epoch'. Did you mean 'epochs'"),
         ("sead=2", "unknown recipe field: 'sead'. Did you mean 'seed'"),
         ("stages.epochs=two", r"recipe\.stages\.0\.epochs: expected a whole number, got 'two'"),
@@ -434,12 +436,12 @@ class TestOverride:
         ("precision=fp8", "precision must be one of 32-true, bf16-mixed, 16-mixed; got 'fp8'"),
         ("method=3", "recipe.method: expected a name, or {name, args}, got 3"),
     ])  # fmt: skip
-    def test_refuses_in_words(self, change: str, said: str) -> None:
-        with pytest.raises(RecipeError, match=said):
+    def test_refuses_in_words(self, change: str, message: str) -> None:
+        with pytest.raises(RecipeError, match=message):
             override(BASE, [change])
 
 
-@pytest.mark.parametrize(("change", "said"), [
+@pytest.mark.parametrize(("change", "message"), [
     ("method.dim=wide", "argument 'dim' of method 'bpbreid': expected a whole number, got 'wide'"),
     ("method.dimm=5", "unknown argument of method 'bpbreid': 'dimm'. Did you mean 'dim'"),
     ("method.visibility=maybe", "'visibility' of method 'bpbreid': expected one of 'threshold', "
@@ -454,10 +456,10 @@ class TestOverride:
     ("backbone.width=1.5", "argument 'width' of backbone 'small': expected a whole number"),
     ("stages.weights.id_head=1.0", "unknown loss term of bpbreid: 'id_head'"),
 ])  # fmt: skip
-def test_build_checks_arguments_against_signatures(change: str, said: str) -> None:
+def test_build_checks_arguments_against_signatures(change: str, message: str) -> None:
     from partreid.types import PartScheme
 
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(RecipeError, match=message):
         build.method(override(BASE, [change]), 4, PartScheme(("a", "b")))
 
 
@@ -479,12 +481,15 @@ def test_build_checks_transforms_distance_and_scheme() -> None:
         build.method(override(shrunk, ["distance.metric=euclidean"]), 4, None)
     with pytest.raises(RecipeError, match="argument 'shrink' of distance"):
         build.method(override(shrunk, ["distance.shrink=much"]), 4, None)
-    own = replace(find("synthetic/tiny/bot"), distance=Spec("unit_euclidean", metric="euclidean"))
-    assert build.method(own, 4, None).distance == PartDistance("euclidean")
+    changed = replace(
+        find("synthetic/tiny/bot"), distance=Spec("unit_euclidean", metric="euclidean")
+    )
+    assert build.method(changed, 4, None).distance == PartDistance("euclidean")
 
 
 @pytest.mark.parametrize("change", [
-    {"epochs": 2.5}, {"epochs": True}, {"epochs": "3"}, {"batch": (4,)}, {"batch": [4, 4]}, {"batch": (4, 4.0)},
+    {"epochs": 2.5}, {"epochs": True}, {"epochs": "3"},
+    {"batch": (4,)}, {"batch": [4, 4]}, {"batch": (4, 4.0)},
     {"lr": float("nan")}, {"lr": "fast"}, {"lr": None}, {"drop_at": [3]}, {"schedule": 3},
     {"weights": {"parsing": "x"}}, {"weights": 3},
 ])  # fmt: skip
@@ -494,9 +499,9 @@ def test_a_stage_made_by_hand_is_checked_like_one_from_a_file(change: dict[str, 
 
 
 @pytest.mark.parametrize("change", [
-    {"seed": 1.0}, {"seed": None}, {"size": [64, 32]}, {"size": (64,)}, {"method": "bot"}, {"cues": {"parts": "five"}},
-    {"stages": [1]}, {"augment": None}, {"start": 3}, {"distance": "cosine"}, {"notes": "one"}, {"expect": 94.0},
-    {"test": "market1501"},
+    {"seed": 1.0}, {"seed": None}, {"size": [64, 32]}, {"size": (64,)}, {"method": "bot"},
+    {"cues": {"parts": "five"}}, {"stages": [1]}, {"augment": None}, {"start": 3},
+    {"distance": "cosine"}, {"notes": "one"}, {"expect": 94.0}, {"test": "market1501"},
 ])  # fmt: skip
 def test_a_recipe_made_by_hand_is_checked_like_one_from_a_file(change: dict[str, object]) -> None:
     with pytest.raises(RecipeError):

@@ -31,9 +31,9 @@ def test_there_are_pages_with_claims() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_claims_are_the_recorded_ones(page: Path) -> None:
     for file, paper, shown in MARKED.findall(page.read_text(encoding="utf-8")):
-        found = json.loads((ROOT / file).read_text(encoding="utf-8"))
+        recorded = json.loads((ROOT / file).read_text(encoding="utf-8"))
         again = f"python -m benchmarks.claims {file} {paper}"
-        assert shown.strip() == "\n".join(tables(found, paper)), (
+        assert shown.strip() == "\n".join(tables(recorded, paper)), (
             f"{page.name} is not what this prints: {again}"
         )
 
@@ -41,8 +41,8 @@ def test_claims_are_the_recorded_ones(page: Path) -> None:
 def test_the_table_on_evidence_is_the_recorded_one() -> None:
     text = (ROOT / "docs" / "algebra.md").read_text(encoding="utf-8")
     ((file, shown),) = re.findall(r"<!-- evidence (\S+) -->\n(.*?)\n<!-- /evidence -->", text, re.S)
-    found = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    assert shown.splitlines() == evidence(found), (
+    recorded = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert shown.splitlines() == evidence(recorded), (
         f"see: python -m benchmarks.evidence --page {file}"
     )
 
@@ -50,16 +50,16 @@ def test_the_table_on_evidence_is_the_recorded_one() -> None:
 def test_the_table_on_linking_is_the_recorded_one() -> None:
     text = (ROOT / "docs" / "link.md").read_text(encoding="utf-8")
     ((file, shown),) = re.findall(r"<!-- link (\S+) -->\n(.*?)\n<!-- /link -->", text, re.S)
-    found = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    assert shown.splitlines() == link(found), f"see: python -m benchmarks.link --page {file}"
+    recorded = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert shown.splitlines() == link(recorded), f"see: python -m benchmarks.link --page {file}"
 
 
 def test_the_tables_on_shards_are_the_recorded_ones() -> None:
     text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     ((file, shown),) = re.findall(r"<!-- bulk (\S+) -->\n(.*?)\n<!-- /bulk -->", text, re.S)
-    found = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    assert shown.splitlines() == bulk(found), f"see: python -m benchmarks.bulk --page {file}"
-    for entry in found:
+    recorded = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert shown.splitlines() == bulk(recorded), f"see: python -m benchmarks.bulk --page {file}"
+    for entry in recorded:
         for row in entry["rows"]:
             assert row["same_bytes"] and row["listed"], (entry["command"], row["engine"])
 
@@ -67,9 +67,9 @@ def test_the_tables_on_shards_are_the_recorded_ones() -> None:
 def test_the_table_on_trackers_is_the_recorded_one() -> None:
     text = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
     ((file, shown),) = re.findall(r"<!-- trackers (\S+) -->\n(.*?)\n<!-- /trackers -->", text, re.S)
-    found = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    assert shown.splitlines() == trackers(found), (
+    recorded = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert shown.splitlines() == trackers(recorded), (
         f"see: python -m benchmarks.trackers --page {file}"
     )
     every = [(name, way) for name, (_, ways) in WAYS.items() for way in ways]
-    assert [(row["tracker"], row["way"]) for row in found["rows"]] == every
+    assert [(row["tracker"], row["way"]) for row in recorded["rows"]] == every

@@ -66,12 +66,12 @@ class Fetched(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.addresses: list[str] = []
         self.feed(text)
-        self.found += IN_STYLE.findall(text)
+        self.addresses += IN_STYLE.findall(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [
+        self.addresses += [
             f"<{tag} {name}={value}>"
             for name, value in attrs
             if name in FETCHES.get(tag, ()) and ELSEWHERE.match(value or "")
@@ -132,20 +132,20 @@ class TestTheSite:
         assert pages <= {p.relative_to(site) for p in site.rglob("*.html")}
 
     def test_no_page_fetches_anything_from_elsewhere(self, site: Path) -> None:
-        found = {
-            str(page.relative_to(site)): Fetched(page.read_text(encoding="utf-8")).found
+        by_page = {
+            str(page.relative_to(site)): Fetched(page.read_text(encoding="utf-8")).addresses
             for page in site.rglob("*.html")
         }
-        assert len(found) > 20 and {page: what for page, what in found.items() if what} == {}
+        assert len(by_page) > 20 and {page: what for page, what in by_page.items() if what} == {}
 
     def test_nor_does_a_style_or_a_picture(self, site: Path) -> None:
         files = [*site.rglob("*.css"), *site.rglob("*.svg")]
-        found = {
+        by_file = {
             p.name: IN_STYLE.findall(text) + re.findall(r"href=[\"'](?:https?:)?//[^\"']*", text)
             for p in files
             for text in [p.read_text(encoding="utf-8")]
         }
-        assert len(files) > 3 and {name: what for name, what in found.items() if what} == {}
+        assert len(files) > 3 and {name: what for name, what in by_file.items() if what} == {}
 
     def test_the_reference_is_made_from_docstrings(self, site: Path) -> None:
         reference = "".join(
@@ -192,7 +192,7 @@ def test_the_finder_of_fetches_finds() -> None:
         'src="e.png">'
         '<a href="https://f">g</a><style>h { background: url(https://i/j.png) }</style>'
     )
-    assert Fetched(page).found == [
+    assert Fetched(page).addresses == [
         "<link href=https://a/b.css>",
         "<script src=//c/d.js>",
         "https://i/j.png",
@@ -206,8 +206,8 @@ def test_links_out_of_the_docs_lead_to_pages_of_the_files(hooks: ModuleType) -> 
     assert hooks.outside("papers/isp.md", "hcga.md") is None
     # left as it is, so that the build fails
     assert hooks.outside("papers/isp.md", "../../partreid/gone.py") is None
-    found = hooks.LINK.findall("[a](b.py#L3) [c](https://d) ![e](f.png) [g](#h)")
-    assert found == [("b.py", "#L3"), ("f.png", "")]
+    links = hooks.LINK.findall("[a](b.py#L3) [c](https://d) ![e](f.png) [g](#h)")
+    assert links == [("b.py", "#L3"), ("f.png", "")]
 
 
 @with_tools
