@@ -141,7 +141,7 @@ def trackers(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
     import supervision
     from trackers import BoTSORTTracker
 
-    tracker, describe = BoTSORTTracker(enable_cmc=False), Supervision(model, "RGB")
+    tracker, adapter = BoTSORTTracker(enable_cmc=False), Supervision(model, "RGB")
 
     def step(seen: Seen) -> list[int]:
         detections = supervision.Detections(
@@ -151,10 +151,10 @@ def trackers(model: Any, way: str, far: float | None) -> tuple[Tracked, Any]:
             data={"box": np.arange(len(seen.boxes))},
         )
         if way != "boxes alone":
-            detections = describe.into(detections, seen.image)
+            detections = adapter.into(detections, seen.image)
         out = tracker.update(detections)
         if way != "boxes alone" and len(out):
-            assert len(describe.of(out)) == len(out)  # they travel along
+            assert len(adapter.of(out)) == len(out)  # they travel along
         numbers = [-1] * len(seen.boxes)
         for index, number in zip(out.data.get("box", []), out.tracker_id):
             numbers[int(index)] = int(number)

@@ -64,10 +64,10 @@ def study(run: Path, world: Path) -> list[dict[str, Any]]:
         )
 
     def described(options: dict[str, Any], given: Labels | None = None) -> Embedded:
-        seeing = model.method.with_visibility(**options)
+        variant = model.method.with_visibility(**options)
         known = {"parts": on_grid(given, model.recipe.size)} if given is not None else None
         return embed_benchmark(
-            benchmark, lambda s: extract(seeing, s, model.recipe.size, cues=known)
+            benchmark, lambda s: extract(variant, s, model.recipe.size, cues=known)
         )
 
     for rule, options in RULES:

@@ -240,16 +240,16 @@ def test_rank_says_if_nobody_is_near_enough(
     hits = json.loads(cli("rank", run, query, labelled / "gallery", "--top", "72", "--json").out)[
         0
     ]["hits"]
-    strangers = tmp_path / "strangers.txt"
-    strangers.write_text("\n".join(hit["path"] for hit in hits if not hit["same"]))
-    outcome = cli("rank", run, query, strangers, "--top", "2")
+    others = tmp_path / "others.txt"
+    others.write_text("\n".join(hit["path"] for hit in hits if not hit["same"]))
+    outcome = cli("rank", run, query, others, "--top", "2")
     assert (
         outcome.code == 0
         and "nobody in this gallery is near enough to be called the same person" in outcome.out
     )
     two = tmp_path / "two.txt"
     two.write_text(f"{query}\n{first(labelled, 'query', 3)}\n")
-    answers = json.loads(cli("rank", run, two, strangers, "--json", "--top", "1").out)
+    answers = json.loads(cli("rank", run, two, others, "--json", "--top", "1").out)
     assert [len(a["hits"]) for a in answers] == [1, 1] and answers[0]["called_same"] == 0
 
 

@@ -19,7 +19,8 @@ LEFT_OUT = ("torch==", "triton==", "nvidia-", "cuda-")  # torchvision stays: tim
 HEADER = """\
 # Made by `make lock`; do not edit.
 #   uv pip compile pyproject.toml --extra docs --extra test --universal --python-version 3.10
-#       --generate-hashes --exclude-newer "7 days" --no-annotate --no-header --no-emit-index-url --constraint {torch}
+#       --generate-hashes --exclude-newer "7 days" --no-annotate --no-header --no-emit-index-url
+#       --constraint {torch}
 #   then PyTorch and its CUDA packages are taken out: `make setup` installs {torch} by itself.
 # Install with: pip install --require-hashes --no-deps -r requirements.lock
 """
@@ -47,9 +48,12 @@ def main(torch: str) -> None:
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([venv / "bin/pip", "install", "-q", "uv>=0.9"], check=True)
         subprocess.run(
-            [venv / "bin/uv", "pip", "compile", "-q", "pyproject.toml", "--extra", "docs", "--extra", "test",
-             "--universal", "--python-version", "3.10", "--generate-hashes", "--exclude-newer", "7 days",
-             "--no-annotate", "--no-header", "--no-emit-index-url", "--constraint", constraint, "--output-file", out],
+            [venv / "bin/uv", "pip", "compile", "-q", "pyproject.toml",
+             "--extra", "docs", "--extra", "test",
+             "--universal", "--python-version", "3.10", "--generate-hashes",
+             "--exclude-newer", "7 days",
+             "--no-annotate", "--no-header", "--no-emit-index-url",
+             "--constraint", constraint, "--output-file", out],
             cwd=ROOT, check=True,
         )  # fmt: skip
         kept = [block for block in blocks(out.read_text()) if not block.startswith(LEFT_OUT)]

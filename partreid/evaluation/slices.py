@@ -101,7 +101,7 @@ def by_occlusion_of(
 
     So all methods are judged on the same queries; nothing is added if no method sees any.
     """
-    judge = next(
+    reference = next(
         (
             name
             for name, sets in reversed(list(all_of.items()))
@@ -109,9 +109,9 @@ def by_occlusion_of(
         ),
         "",
     )
-    if not judge:
+    if not reference:
         return "", {name: dict(sets) for name, sets in all_of.items()}
-    seen = {queries: b.visibility for queries, b in all_of[judge].items()}
+    seen = {queries: b.visibility for queries, b in all_of[reference].items()}
 
     def with_it(queries: str, b: Breakdown) -> Breakdown:
         shown = seen[queries]
@@ -121,7 +121,7 @@ def by_occlusion_of(
             else replace(b, slices={**b.slices, "occlusion": by_occlusion(b.ranking, shown)})
         )
 
-    return judge, {
+    return reference, {
         name: {q: with_it(q, b) for q, b in sets.items()} for name, sets in all_of.items()
     }
 

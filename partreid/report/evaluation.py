@@ -119,7 +119,7 @@ def results_page(results: Sequence[RunResult], table: Sequence[Row], gains: Gain
     """The report: of one method, or of several against the first."""
     groups, methods, colors = by_method(results), _methods(results), color_slots(results)
     names, first = list(methods), results[0]
-    judge, breakdowns = _breakdowns(results)
+    reference, breakdowns = _breakdowns(results)
     several = any(len(seeds) > 1 for seeds in groups)
     foot = "Of methods with several seeds the first is taken apart. " if several else ""
     trusts = {name: r.trust for name, r in methods.items() if r.trust is not None}
@@ -128,7 +128,9 @@ def results_page(results: Sequence[RunResult], table: Sequence[Row], gains: Gain
         cmc_section(results, colors),
         verification_section(results, table, colors),
         open_set_section(results, table, colors),
-        breakdown_section(breakdowns, judge, colors, foot) if all(breakdowns.values()) else None,
+        breakdown_section(breakdowns, reference, colors, foot)
+        if all(breakdowns.values())
+        else None,
         trust_section(trusts, colors, foot) if trusts else None,
     )
     drawn = len(first.described.gallery) > 0  # embeddings were kept

@@ -19,8 +19,8 @@ def of():
 
 
 def test_what_makes_no_sense_is_not_there(of):
-    judge, broken = of
-    assert judge == "parts"
+    reference, broken = of
+    assert reference == "parts"
     assert set(broken["one"]["holistic"].slices) == {"cameras", "size", "gallery", "occlusion"}
     assert set(broken["parts"]["holistic"].slices) == {
         "cameras",
@@ -44,8 +44,8 @@ def test_all_methods_are_judged_on_the_same_queries(of):
 
 def test_nobody_who_sees_hidden_parts_is_no_slice():
     one = {"one": break_down(result("one", "", 1, 1.5, **ONE))}
-    judge, broken = by_occlusion_of(one)
-    assert judge == "" and "occlusion" not in broken["one"]["holistic"].slices
+    reference, broken = by_occlusion_of(one)
+    assert reference == "" and "occlusion" not in broken["one"]["holistic"].slices
 
 
 def test_plain_slices_are_ready_for_json(of):

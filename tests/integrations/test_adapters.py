@@ -172,15 +172,15 @@ def test_ultralytics() -> None:
 
 
 def test_supervision_carries_parts_along() -> None:
-    describe = Supervision(Colors(), "RGB")
+    supervision = Supervision(Colors(), "RGB")
     boxes = SimpleNamespace(xyxy=BOXES, data={})
-    assert describe.into(boxes, FRAME) is boxes
-    e = describe.of(boxes)
+    assert supervision.into(boxes, FRAME) is boxes
+    e = supervision.of(boxes)
     assert e.names == Colors.names and e.visibility[2].tolist() == [0, 0]
     boxes.data = {name: value[[1, 0]] for name, value in boxes.data.items()}  # a tracker's order
-    np.testing.assert_array_equal(describe.of(boxes).vectors, e.vectors[[1, 0]])
-    flat = describe.extract_embeddings(boxes, FRAME, batch_size=2)
-    assert flat.shape == (3, 6) and describe.encoder.batch == 2
+    np.testing.assert_array_equal(supervision.of(boxes).vectors, e.vectors[[1, 0]])
+    flat = supervision.extract_embeddings(boxes, FRAME, batch_size=2)
+    assert flat.shape == (3, 6) and supervision.encoder.batch == 2
 
 
 def test_tracklab(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ def blocks(section):
 
 
 def test_the_section_holds_every_slice(of):
-    judge, broken = of
-    shown = blocks(breakdown_section(broken, judge, {"one": 0, "parts": 1}))
+    reference, broken = of
+    shown = blocks(breakdown_section(broken, reference, {"one": 0, "parts": 1}))
     assert list(shown) == [
         "By cameras",
         "By what the query shows",
@@ -84,7 +84,7 @@ def test_the_section_holds_every_slice(of):
 
 
 def test_small_slices_have_no_interval_and_are_never_the_best(of):
-    judge, broken = of
+    reference, broken = of
     few = {
         name: {
             q: replace(
@@ -98,10 +98,10 @@ def test_small_slices_have_no_interval_and_are_never_the_best(of):
         }
         for name, sets in broken.items()
     }
-    table = blocks(breakdown_section(few, judge, {}))["By what the query shows"][0]
+    table = blocks(breakdown_section(few, reference, {}))["By what the query shows"][0]
     assert all(c.interval is None and not c.best for _, _, cells in table.rows for c in cells)
 
 
 def test_nobody_who_sees_hidden_parts_is_no_block():
-    judge, broken = by_occlusion_of({"one": break_down(result("one", "", 1, 1.5, **ONE))})
-    assert "By what the query shows" not in blocks(breakdown_section(broken, judge, {"one": 0}))
+    reference, broken = by_occlusion_of({"one": break_down(result("one", "", 1, 1.5, **ONE))})
+    assert "By what the query shows" not in blocks(breakdown_section(broken, reference, {"one": 0}))

@@ -86,8 +86,8 @@ def run(
     labels = exact_labels(world, hero)
     truths: list[Truth] = []
     bot = evaluate_run(models[BASELINE], benchmark, name=titles[BASELINE])
-    seeing = evaluate_run(hero, benchmark, name=titles[HERO], watch=watch(hero, labels, truths))
-    blind, oracle = ignoring_visibility(seeing), with_exact_masks(seeing, labels)
+    parted = evaluate_run(hero, benchmark, name=titles[HERO], watch=watch(hero, labels, truths))
+    blind, oracle = ignoring_visibility(parted), with_exact_masks(parted, labels)
     hero_year = next(p.year for p in trained if p.name == HERO)
     core, others, after = (
         [
@@ -103,14 +103,14 @@ def run(
     )
     scored = [
         replace(result, training_seconds=seconds[result.name])
-        for result in (bot, *core, blind, seeing, oracle, *others, *after)
+        for result in (bot, *core, blind, parted, oracle, *others, *after)
     ]
     leak = leak_check(benchmark, labels)
     seconds["evaluate"] = time.perf_counter() - clock
 
     table = tuple(row for result in scored for row in rows((result,)))
     print_rows(table)
-    gains = {j.name: gain_over(bot, j) for j in (seeing, *others, *after)}
+    gains = {j.name: gain_over(bot, j) for j in (parted, *others, *after)}
     best = max(gains, key=lambda name: gains[name]["occluded"].value)
     headline = " ".join(
         _headline(name, bot.name, gains[name]) for name in dict.fromkeys((titles[HERO], best))
@@ -129,7 +129,7 @@ def run(
         quality |= baselines(benchmark, world)
     print_quality(quality)
     clock = time.perf_counter()
-    made = decide.decided(seeing, out / "runs" / HERO)
+    made = decide.decided(parted, out / "runs" / HERO)
     if made is not None:
         ui.show(decide.sentence(titles[HERO], made))
     part_iou, seen = truths[-1].iou(), truths[-1].visibility_accuracy()
@@ -153,7 +153,7 @@ def run(
         subtitle=f"{who}, all trained on this machine from scratch on made-up people",
         headline=headline,
         scores=table,
-        examples=_examples(bot, seeing),
+        examples=_examples(bot, parted),
         part_iou=part_iou,
         visibility_accuracy=seen,
         leak=leak,
@@ -169,7 +169,7 @@ def run(
         label_quality=quality,
         label_rounds={titles[m]: rounds(out / "runs" / m) for m in taught},
         lessons=lessons(models, benchmark),
-        sections=() if made is None else (decide.section(seeing, made),),
+        sections=() if made is None else (decide.section(parted, made),),
         facts=facts(hero, benchmark)
         | {"training": ", ".join(f"{titles[m]} {seconds[titles[m]]:.0f} s" for m in models)},
         notes=(_WORLD, *LIMITS) if not quick else (_QUICK, _WORLD, *LIMITS),
