@@ -55,6 +55,7 @@ KINDS = {  # of tests, by where they lie; all others are a room's own
     "tests/test_docs.py": "documentation",
     "tests/test_site.py": "documentation",
     "tests/test_layers.py": "the house itself",
+    "tests/test_words.py": "the house itself",
     "tests/test_package.py": "the house itself",
 }
 
