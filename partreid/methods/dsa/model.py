@@ -69,7 +69,7 @@ class DSA(Method):
         head_init: Literal["random", "imagenet"] = "random",
         part_id: Literal["sum", "mean"] = "sum",
         missing: Literal["mean", "skip"] = "mean",
-        guide_dropout: float = 0.0,
+        guide_share: float = 1.0,
         part_share: int = 8,
         neck: bool = False,
         described: Sequence[str] | None = None,
@@ -80,10 +80,10 @@ class DSA(Method):
     ) -> None:
         self.check_arguments(locals())
         super().__init__()
-        if guide_dropout >= 1:
+        if not 0 < guide_share <= 1:
             raise RecipeError(
-                f"guide_dropout={guide_dropout:g} never asks the guide; choose a share below 1, or "
-                "leave out the fused terms"
+                f"guide_share={guide_share:g} must lie above 0 and reach 1 at most; to do without "
+                "the guide, leave out the fused terms"
             )
         halves, N = split(trunk), len(REGIONS)
         C, D = halves.early.channels, halves.channels
@@ -107,7 +107,7 @@ class DSA(Method):
             part_id,
             missing,
         )
-        self.guide_dropout, self.neck = guide_dropout, neck
+        self.guide_share, self.neck = guide_share, neck
         self.tile, self.smoothing, self.margin = tile, smoothing, margin
         if local_input == "slice" and C % N:
             raise RecipeError(
@@ -165,14 +165,11 @@ class DSA(Method):
         terms = {}
         for term in self.terms:
             kind, _, name = term.partition("_")
-            e = self._group(out, name)
-            if kind == "triplet":
-                terms[term] = hard_triplet(e.joined(), batch.ids, self.margin)
-            else:
-                loss = id_loss(self.id[name](self._laid(name, e)), batch.ids, self.smoothing)
-                terms[term] = (
-                    loss * len(REGIONS) if name == "parts" and self.part_id == "sum" else loss
-                )
+            loss = self._loss(kind, name, self._group(out, name), batch)
+            if name.startswith("fused") and self.guide_share < 1:
+                alone = self._loss(kind, name, out.groups[name.removeprefix("fused_")], batch)
+                loss = self.guide_share * loss + (1 - self.guide_share) * alone
+            terms[term] = loss
         return terms
 
     def embed(self, out: Output) -> Embeddings:  # Sec. 4.4: f_G and f_L end to end
@@ -206,24 +203,24 @@ class DSA(Method):
         heads: Any = self.heads[name]  # a list of them, to mypy a module of any kind
         return torch.stack([head(x).mean((2, 3)) for head, x in zip(heads, maps)], 1)
 
+    def _loss(self, kind: str, name: str, e: Embeddings, batch: Batch) -> Tensor:
+        if kind == "triplet":
+            return hard_triplet(e.joined(), batch.ids, self.margin)
+        loss = id_loss(self.id[name](self._laid(name, e)), batch.ids, self.smoothing)
+        return loss * len(REGIONS) if name == "parts" and self.part_id == "sum" else loss
+
     def _fused(self, pooled: Mapping[str, Tensor], cue: Tensor, guide: Guide) -> dict[str, Tensor]:
         """z_G and z_L of Sec. 3.2.3, of the shapes of f_G and f_L."""
-        drops = self.training and self.guide_dropout > 0
-        if self.missing == "mean" and not drops:
+        if self.missing == "mean":
             return {
                 name: self._join(name, pooled[name], d)
                 for name, d in guide(as_tiles(cue, self.tile)).items()
             }
-        rows = torch.arange(len(cue), device=cue.device)
-        if drops:  # drawn on the CPU: every checkpoint keeps that generator's state
-            left = len(cue) - round(self.guide_dropout * len(cue))
-            rows = torch.randperm(len(cue))[:left].to(cue.device)
-        if self.missing == "skip":
-            rows = rows[covered(cue[rows])]
+        there = covered(cue)
         fused = {}
-        for name, d in guide(as_tiles(cue[rows], self.tile)).items():
+        for name, d in guide(as_tiles(cue[there], self.tile)).items():
             z = pooled[name].clone()
-            z[rows] = self._join(name, pooled[name][rows], d).to(z.dtype)
+            z[there] = self._join(name, pooled[name][there], d).to(z.dtype)
             fused[name] = z
         return fused
 

@@ -33,17 +33,14 @@ _SMALL = {8: (0.279, 1.033), 4: (0.662, 1.28), 2: (1.647, 2.237), 1: (5.129, 6.0
 
 
 def cost(recipe: Recipe, trunk: float) -> float:
-    """The branches and the guide that the loss terms need; the guide for the images that it is
-    asked about.
-    """
-    guided = 1 - recipe.method.args.get("guide_dropout", 0.0)
+    """The branches and the guide that the loss terms need."""
     if recipe.backbone.name == "small":
         share = recipe.method.args.get("part_share", 8)
         branches, guide = _SMALL[min(_SMALL, key=lambda known: abs(known - share))]
-        return trunk * (branches + guided * guide)
+        return trunk * (branches + guide)
     built = [b for b in ("global", "parts") if any(term.endswith(b) for term in recipe.terms)]
     branches, guide = _GMAC[built[0] if len(built) == 1 else "both"]
-    return area(recipe) * branches + guided * guide * any("fused" in term for term in recipe.terms)
+    return area(recipe) * branches + guide * any("fused" in term for term in recipe.terms)
 
 
 PAPER = Paper(

@@ -4,6 +4,7 @@ keeps; its recipes.
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from partreid.errors import RecipeError, ShapeError
 from partreid.layers.trunks import BACKBONES
 from partreid.layers.warp import REGIONS, as_tiles, covered
 from partreid.losses import hard_triplet, id_loss
-from partreid.methods.dsa.model import DSA
+from partreid.methods.dsa.model import BRANCHES, DSA
 from partreid.recipes import ROWS, find
 from partreid.types import Batch, Embeddings
 
@@ -232,53 +233,41 @@ class TestMissing:
         assert all(torch.equal(a, b) for a, b in zip(before, statistics(method), strict=True))
 
 
-class TestGuideDropout:
-    def test_half_a_batch_keeps_its_own_vectors_and_the_guide_sees_the_others(self) -> None:
-        method, some = dsa(guide_dropout=0.5).train(), batch()
-        alone = deepcopy(method)
+class TestGuideShare:
+    @pytest.mark.parametrize("neck", [False, True])
+    def test_a_loss_on_sums_is_mixed_with_the_same_loss_on_the_trunk_s_own(
+        self, neck: bool
+    ) -> None:
+        method, some = dsa(guide_share=0.25, neck=neck).train(), batch()
         out = method(some.images, some.cues)
-        moved = (out.groups["fused_global"].vectors != out.groups["global"].vectors).any(2)[:, 0]
-        assert int(moved.sum()) == 4
-        for name in ("global", "parts"):
-            f, z = out.groups[name].vectors, out.groups[f"fused_{name}"].vectors
-            assert torch.equal(z[~moved], f[~moved])
-        assert alone.guide is not None
-        alone.guide(as_tiles(some.cues["uv_tiles"][moved]))
-        for a, b in zip(statistics(method), statistics(alone), strict=True):
-            torch.testing.assert_close(a, b)
-        again = method(some.images, some.cues).groups
-        other = (again["fused_global"].vectors != again["global"].vectors).any(2)[:, 0]
-        assert int(other.sum()) == 4 and not torch.equal(other, moved)  # of 70 draws
-        tested = method.eval()(some.images, some.cues).groups
-        assert (tested["fused_global"].vectors != tested["global"].vectors).any(2).all()
+        bare = replace(out, groups={n: e for n, e in out.groups.items() if "fused" not in n})
+        swapped = replace(out, groups=out.groups | {f"fused_{n}": bare.groups[n] for n in BRANCHES})
+        mixed = method.losses(out, some)
+        method.guide_share = 1.0
+        sums, alone = method.losses(out, some), method.losses(swapped, some)
+        for name, loss in mixed.items():
+            want = 0.25 * sums[name] + 0.75 * alone[name] if "fused" in name else sums[name]
+            torch.testing.assert_close(loss, want)
+            assert ("fused" in name) == bool((sums[name] - alone[name]).abs() > 1e-4)
 
-    def test_the_trunk_learns_from_all_images_and_the_guide_from_those_it_saw(self) -> None:
-        method, some = dsa(guide_dropout=0.5).train(), batch()
+    def test_trunk_and_guide_learn_from_a_fused_term(self) -> None:
+        method, some = dsa(guide_share=0.25).train(), batch()
         out = method(some.images, some.cues)
         for e in out.groups.values():
             e.vectors.retain_grad()
         terms = method.losses(out, some)
         (terms["id_fused_global"] + terms["triplet_fused_global"]).backward()
-        f, z = out.groups["global"].vectors, out.groups["fused_global"].vectors
-        assert f.grad is None and z.grad is not None and z.grad.flatten(1).any(1).all()
+        for name in ("global", "fused_global"):
+            grad = out.groups[name].vectors.grad
+            assert grad is not None and grad.flatten(1).any(1).all()
         assert method.guide is not None
         for learns in (method.heads["global"], method.guide.heads["global"], method.guide.stem):
             assert all(p.grad is not None and p.grad.any() for p in learns.parameters())
 
-    def test_it_goes_with_images_in_which_nobody_was_found(self) -> None:
-        method, some = dsa(guide_dropout=0.5, missing="skip").train(), batch()
-        some.cues["uv_tiles"][:, :, 3] = 0
-        some.cues["uv_tiles"][5, :, 3] = 1
-        met = set()
-        for _ in range(12):
-            out = method(some.images, some.cues).groups
-            moved = (out["fused_global"].vectors != out["global"].vectors).any(2)[:, 0]
-            met.update(moved.nonzero().flatten().tolist())
-        assert met == {5}
-
-    def test_a_guide_that_is_never_asked_is_refused(self) -> None:
-        with pytest.raises(RecipeError, match="guide_dropout=1 never asks the guide"):
-            dsa(guide_dropout=1.0)
+    @pytest.mark.parametrize("share", [0.0, 1.5])
+    def test_a_share_that_is_none_is_refused(self, share: float) -> None:
+        with pytest.raises(RecipeError, match=f"guide_share={share:g} must lie above 0"):
+            dsa(guide_share=share)
 
 
 class TestNeck:
@@ -448,11 +437,11 @@ def test_baselines_train_without_a_guide() -> None:
 
 def test_the_synthetic_rows_depart_and_one_row_does_not() -> None:
     small, large = find("synthetic/small/dsa").method.args, find("synthetic/full/dsa").method.args
-    assert dict(large) == {"neck": True, "guide_dropout": 0.5}
+    assert dict(large) == {"neck": True, "guide_share": 0.25}
     assert dict(small) == {**large, "part_share": 2}
     paper = dsa(**find("dsa/control/as-written@small").method.args)
     usual = dsa()
-    assert (paper.neck, paper.guide_dropout) == (usual.neck, usual.guide_dropout) == (False, 0.0)
+    assert (paper.neck, paper.guide_share) == (usual.neck, usual.guide_share) == (False, 1.0)
     assert [p.shape for p in paper.parameters()] == [p.shape for p in usual.parameters()]
     notes = " ".join(find("synthetic/small/dsa").notes)
-    assert "BN-neck" in notes and "half of the images" in notes and "half the trunk's" in notes
+    assert "BN-neck" in notes and "a quarter of every loss" in notes and "half the trunk's" in notes
