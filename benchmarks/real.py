@@ -45,6 +45,7 @@ from partreid.evaluation.parts import Overlap, bell, stripes
 from partreid.evaluation.result import Embedded
 from partreid.evaluation.run import ignoring_visibility
 from partreid.evaluation.score import score
+from partreid.evaluation.variant import as_recipe
 from partreid.inference import Model, load
 from partreid.labels.keypoints import keypoint_labels
 from partreid.labels.tools.importing import import_labels
@@ -62,8 +63,11 @@ from partreid.utils.images import read_resized
 
 DATA = "cuhk03_pair1"
 BASELINES = ("bot", "bot_fine")  # BoT on the map that the network pools, and on the joined one
-# A method without what it is known for, which says whether that is what helps.
-CONTROLS = {"dsa_unguided": ("dsa", "dsa/table3/baseline-two-branches@demo")}
+# A method without what it is known for, or with it where we leave it out: whether that helps.
+CONTROLS = {
+    "dsa_unguided": ("dsa", "dsa/table3/baseline-two-branches@demo"),
+    "hcga_module": ("hcga", "hcga/control/gam-at-test@demo"),
+}
 PARTS = "eight"  # of the keypoints
 REGIONS = ("foreground", "head", "legs", "shoes")
 MADE_OF = {"head": (1,), "legs": (5, 6), "shoes": (7, 8)}  # of the eight, from 1
@@ -124,7 +128,7 @@ def trunk_of(method: str, weights: Path) -> Spec:
 
 
 # The joined map is worth something by itself: who has it is compared with a BoT that has it too.
-FINE = ("bot_fine", "bpbreid", "isp", "hcga", "halfseen")
+FINE = ("bot_fine", "bpbreid", "isp", "hcga", "hcga_module", "halfseen")
 
 
 def label_of(spec: Spec) -> Spec:
@@ -183,8 +187,8 @@ def _keypoints(root: Path, sample: Sample) -> Path:
 
 
 def trained(recipe: Recipe, learn: Benchmark, folder: Path) -> tuple[Model, float]:
-    """The model of a run that is there, goes on or is begun, and seconds of training over all
-    sessions.
+    """The model of a run that is there, goes on or is begun, tested as the recipe says now, and
+    seconds of training over all sessions.
     """
     if not (folder / "model.safetensors").is_file():
         with ui.progress(f"training {recipe.name}") as step:
@@ -201,7 +205,7 @@ def trained(recipe: Recipe, learn: Benchmark, folder: Path) -> tuple[Model, floa
     entries = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     spent = sum(e.get("seconds") or 0.0 for e in entries if "loss" in e)
     spent += sum(e.get("seconds") or 0.0 for e in entries if e.get("event") == "labels")
-    return load(folder), spent
+    return as_recipe(load(folder), folder, recipe), spent
 
 
 def masks_of(root: Path, learn: Benchmark) -> tuple[list[int], Callable[[int], dict[str, Any]]]:
@@ -408,6 +412,10 @@ def main() -> None:
     for method in options.methods:
         recipe = recipe_of(method, options.weights.resolve(), options.epochs, options.seed)
         folder = options.out / f"seed{options.seed}" / method
+        if method in CONTROLS:  # of one training with the method itself?
+            known = CONTROLS[method][0]
+            other = recipe_of(known, options.weights.resolve(), options.epochs, options.seed)
+            folder = folder.with_name(known) if other.training == recipe.training else folder
         model, seconds = trained(recipe, learn, folder)
         result = evaluate_run(model, test, name=method)
         result = replace(result, training_seconds=seconds)

@@ -29,8 +29,21 @@ def variant_of(
     recipe = model.recipe if row is None else as_row(model.recipe, row, run)
     if described:
         recipe = override(recipe, [f"method.described={json.dumps(list(described))}"])
+    return as_recipe(model, run, recipe)
+
+
+def as_recipe(model: Model, run: Path, recipe: Recipe) -> Model:
+    """``model``, loaded from ``run``, as ``recipe`` has it, which is of the same training.
+
+    RecipeError if it is not, DataError if the weights are gone.
+    """
     if recipe is model.recipe:
         return model
+    if recipe.training != model.recipe.training:
+        raise RecipeError(
+            f"{run} was trained as {model.recipe.name}, which is another training than that of "
+            f"{recipe.name or 'the recipe'}; train it in a folder of its own"
+        )
     tensors, meta = load_tensors(run / "model.safetensors" if run.is_dir() else run)
     method = unallocated(
         recipe, meta["identities"], model.scheme, len(tensors)
@@ -41,7 +54,7 @@ def variant_of(
     if lost := wanted - set(tensors):
         raise DataError(
             f"{run} did not keep what this needs ({len(lost)} tensors, the first is {min(lost)}), "
-            f"and there is no checkpoint of its end beside it; train {row or recipe.name} itself: "
+            f"and there is no checkpoint of its end beside it; train {recipe.name} itself: "
             "--set scores=null"
         )
     method = restore(

@@ -14,7 +14,7 @@ from partreid.cli.base import app
 from partreid.errors import DataError, RecipeError
 from partreid.evaluation import Options, evaluate_runs
 from partreid.evaluation.ledger import ours, read
-from partreid.evaluation.variant import variant_of
+from partreid.evaluation.variant import as_recipe, variant_of
 from partreid.inference import load
 from partreid.recipes import Recipe, find, override, to_plain
 from partreid.train.checkpoint import load_tensors, save_tensors
@@ -42,6 +42,21 @@ def test_a_run_is_described_by_what_is_asked_for(trained: Trained, benchmark: Be
         variant_of(model, run, ("tail",))
     with pytest.raises(RecipeError, match="unknown argument of method 'bot': 'described'"):
         variant_of(load(trained("bot"), "cpu"), trained("bot"), ("global",))
+
+
+def test_a_model_is_taken_as_a_recipe_of_its_training_and_no_other(
+    trained: Trained, benchmark: Benchmark
+) -> None:
+    run = trained("bpbreid")
+    model = load(run, "cpu")
+    paths = [sample.path for sample in benchmark.queries["occluded"][:4]]
+    blind = as_recipe(model, run, override(model.recipe, ["method.visibility=none"]))
+    assert as_recipe(model, run, model.recipe) is model
+    shown, all_seen = model.embed(paths), blind.embed(paths)
+    torch.testing.assert_close(shown.vectors, all_seen.vectors)
+    assert shown.visibility.min() < 1 and all_seen.visibility.min() == 1
+    with pytest.raises(RecipeError, match="which is another training than that of"):
+        as_recipe(model, run, override(model.recipe, ["stages.epochs=7"]))
 
 
 def test_a_run_is_scored_as_a_row_of_its_training_and_no_other(

@@ -38,7 +38,13 @@ def test_arguments_that_the_row_changes_survive_and_others_are_the_base_s() -> N
         "bpbreid", reduce="none", visibility="none"
     )
     bare = find("hcga/table1/occluded_duke/no-gam@tiny").method.args
-    assert bare == {"dim": 128, "part_norm": True, "t": None, "visibility": "argmax"}
+    assert bare == {
+        "dim": 128,
+        "part_norm": True,
+        "kept": None,
+        "t": None,
+        "visibility": "argmax",
+    }
 
 
 def test_labels_of_any_parser_become_surfaces_with_the_row_s_parts() -> None:
