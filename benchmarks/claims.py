@@ -1,7 +1,7 @@
 """Claims as Markdown tables, for the pages of the papers.
 
-partreid claims --papers dsa magnifier --json results/claims-dsa-magnifier.json
-python -m benchmarks.claims results/claims-dsa-magnifier.json dsa
+partreid claims --papers dsa --where Table "of ours" --json results/claims-dsa.json
+python -m benchmarks.claims results/claims-dsa.json dsa
 """
 
 import argparse

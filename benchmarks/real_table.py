@@ -1,8 +1,9 @@
 """The tables of docs/real.md from the results of benchmarks/real.py.
 
-python -m benchmarks.real_table results/real-seed1.json results/real-cuhk01.json
+python -m benchmarks.real_table results/real-seed1.json results/real-cuhk01.json \
+    results/real-dsa-seed1.json results/real-hcga-seed1.json
 
-Of several files the first counts where both say something.
+Of several files the last counts where two say something of a method; of a baseline the first.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.real import BASELINES, CONTROLS
 from partreid.recipes import papers
 
 TITLES = {paper.name: paper.title.split(":")[0] for paper in papers()} | {
@@ -73,6 +75,8 @@ def labels(record: dict[str, Any]) -> list[str]:
         "|---|---|" + "---|" * (len(REGIONS) + 1),
     ]
     for name, numbers in _best_first(record):
+        if name in CONTROLS:  # the parts of the method itself
+            continue
         for source in SOURCES:
             if source not in numbers["iou"]:
                 continue
@@ -145,7 +149,8 @@ def main() -> None:
     record = files[0]
     for other in files[1:]:
         for name, numbers in other["methods"].items():
-            record["methods"][name] = {**numbers, **record["methods"].get(name, {})}
+            known = record["methods"].get(name, {})
+            record["methods"][name] = known | numbers if name not in BASELINES else numbers | known
     print("\n\n".join("\n".join(part(record)) for part in (scores, labels, cuhk01)))
 
 

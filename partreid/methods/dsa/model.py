@@ -80,24 +80,22 @@ class DSA(Method):
     ) -> None:
         self.check_arguments(locals())
         super().__init__()
-        if not 0 < guide_share <= 1:
-            raise RecipeError(
-                f"guide_share={guide_share:g} must lie above 0 and reach 1 at most; to do without "
-                "the guide, leave out the fused terms"
-            )
+        if guide_share > 1:
+            raise RecipeError(f"guide_share={guide_share:g} is no share; it lies from 0 to 1")
         halves, N = split(trunk), len(REGIONS)
         C, D = halves.early.channels, halves.channels
         P = D // part_share  # of one part's vector
         built = [name for name in BRANCHES if any(term.endswith(name) for term in terms)]
         fused = [f"fused_{name}" for name in built if any("fused" in term for term in terms)]
+        is_guided = bool(fused) and guide_share > 0
+        known = (*built, *fused) if is_guided else tuple(built)
         self.described = tuple(built if described is None else described)
         for name in self.described:
-            if name not in (*built, *fused):
+            if name not in known:
                 raise RecipeError(
-                    f"dsa has no embedding '{name}': its loss terms build "
-                    f"{', '.join((*built, *fused))}"
+                    f"dsa has no embedding '{name}': its loss terms build {', '.join(known)}"
                 )
-        self.needs = self.needed(terms)
+        self.needs = self.needed(terms) if is_guided else frozenset()
         self.needs_at_test = frozenset(
             {"uv_tiles"} if any("fused" in name for name in self.described) else {}
         )
@@ -122,13 +120,13 @@ class DSA(Method):
         if "parts" in built:
             inputs = C // N if local_input == "slice" else C
             self.heads["parts"] = nn.ModuleList(halves.fresh(part_share, inputs) for _ in REGIONS)
-        self.guide = Guide(max(1, C // N), D, built, P) if fused else None
+        self.guide = Guide(max(1, C // N), D, built, P) if is_guided else None
         width = {"global": D, "parts": N * P, "fused_global": D, "fused_parts": N * P}
         self.fuse = nn.ModuleDict(
             {
                 name: nn.Linear(2 * width[name], width[name])
                 for name in built
-                if fused and fusion == "concat"
+                if is_guided and fusion == "concat"
             }
         )
 
@@ -165,11 +163,13 @@ class DSA(Method):
         terms = {}
         for term in self.terms:
             kind, _, name = term.partition("_")
-            loss = self._loss(kind, name, self._group(out, name), batch)
-            if name.startswith("fused") and self.guide_share < 1:
-                alone = self._loss(kind, name, out.groups[name.removeprefix("fused_")], batch)
-                loss = self.guide_share * loss + (1 - self.guide_share) * alone
-            terms[term] = loss
+            share = self.guide_share if name.startswith("fused") else 1.0
+            weighed = [(share, self._group(out, name))] if share > 0 else []
+            if share < 1:
+                weighed.append((1 - share, out.groups[name.removeprefix("fused_")]))
+            terms[term] = torch.stack(
+                [weight * self._loss(kind, name, e, batch) for weight, e in weighed]
+            ).sum()
         return terms
 
     def embed(self, out: Output) -> Embeddings:  # Sec. 4.4: f_G and f_L end to end

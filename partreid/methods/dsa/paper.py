@@ -15,6 +15,10 @@ CLAIMS = (
     Claim(_FULL, "dsa/table5/concat", "87.6 > 81.6", "DSA Table 5"),
     Claim(_FULL, _BOT, "87.6 > 85.7", "DSA Table 2, BPBreID Table 1"),
     Claim(_FULL, _BOT, "no number", "of ours", "occluded"),
+    *(  # all but the guide is the same
+        Claim(_FULL, "dsa/control/no-guide", "no number", "of ours", queries)
+        for queries in ("holistic", "occluded")
+    ),
 )
 STUDIES = {
     "DSA-reID when the surfaces are wrong": (
@@ -34,13 +38,14 @@ _SMALL = {8: (0.279, 1.033), 4: (0.662, 1.28), 2: (1.647, 2.237), 1: (5.129, 6.0
 
 def cost(recipe: Recipe, trunk: float) -> float:
     """The branches and the guide that the loss terms need."""
+    guided = recipe.method.args.get("guide_share", 1.0) > 0
     if recipe.backbone.name == "small":
         share = recipe.method.args.get("part_share", 8)
         branches, guide = _SMALL[min(_SMALL, key=lambda known: abs(known - share))]
-        return trunk * (branches + guide)
+        return trunk * (branches + guided * guide)
     built = [b for b in ("global", "parts") if any(term.endswith(b) for term in recipe.terms)]
     branches, guide = _GMAC[built[0] if len(built) == 1 else "both"]
-    return area(recipe) * branches + guide * any("fused" in term for term in recipe.terms)
+    return area(recipe) * branches + guided * guide * any("fused" in term for term in recipe.terms)
 
 
 PAPER = Paper(

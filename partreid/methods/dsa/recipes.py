@@ -283,6 +283,18 @@ HEADS = (
     ),
     row(
         MARKET,
+        "dsa/control/no-guide",
+        method=Spec("dsa", **STREAMS | {"guide_share": 0.0}),
+        expect=None,
+        notes=(
+            "every loss of dsa/control/guide-share is there, on the trunk's own vectors alone: "
+            "what that row has over this one is the guide's.",
+            _NECK,
+            *(note for note in PAPER if note != _CLASSIFIER),
+        ),
+    ),
+    row(
+        MARKET,
         "dsa/control/as-written",
         method=Spec("dsa", neck=False, guide_share=1.0, part_share=8),
         size=(384, 128),

@@ -264,10 +264,26 @@ class TestGuideShare:
         for learns in (method.heads["global"], method.guide.heads["global"], method.guide.stem):
             assert all(p.grad is not None and p.grad.any() for p in learns.parameters())
 
-    @pytest.mark.parametrize("share", [0.0, 1.5])
-    def test_a_share_that_is_none_is_refused(self, share: float) -> None:
-        with pytest.raises(RecipeError, match=f"guide_share={share:g} must lie above 0"):
-            dsa(guide_share=share)
+    def test_without_a_share_there_is_no_guide_and_all_losses_are_the_trunk_s(self) -> None:
+        torch.manual_seed(0)
+        method, some = dsa(guide_share=0.0).train(), batch()
+        assert method.guide is None and set(method.id) == set(dsa().id)
+        out = method(some.images, some.cues)
+        assert set(out.groups) == {"global", "parts"}
+        terms = method.losses(out, some)
+        assert list(terms) == list(method.terms)
+        f = out.groups["parts"]
+        torch.testing.assert_close(terms["triplet_fused_parts"], hard_triplet(f.joined(), IDS, 0.3))
+        want = id_loss(method.id["fused_parts"](f.joined()), IDS, 0.1)
+        torch.testing.assert_close(terms["id_fused_parts"], want)
+        torch.stack(list(terms.values())).sum().backward()
+        assert all(p.grad is not None for p in method.parameters())
+        with pytest.raises(RecipeError, match="no embedding 'fused_global': its loss terms"):
+            dsa(guide_share=0.0, described=("fused_global",))
+
+    def test_more_than_all_is_refused(self) -> None:
+        with pytest.raises(RecipeError, match="guide_share=1.5 is no share"):
+            dsa(guide_share=1.5)
 
 
 class TestNeck:
