@@ -34,7 +34,7 @@ PLAN = Stage(
 
 _SOFT = (
     "the module is left out at test time, as the released code does on DukeMTMC: after a short "
-    "training few pixels reach its threshold, and the BN-necks have learned from soft maps "
+    "training many pixels stay below its threshold, and the BN-necks have learned from soft maps "
     "(hcga/control/gam-at-test)."
 )
 _SEEN = (
