@@ -66,6 +66,7 @@ BASELINES = ("bot", "bot_fine")  # BoT on the map that the network pools, and on
 # A method without what it is known for, or with it where we leave it out: whether that helps.
 CONTROLS = {
     "dsa_unguided": ("dsa", "dsa/table3/baseline-two-branches@demo"),
+    "dsa_no_guide": ("dsa", "dsa/control/no-guide@demo"),
     "hcga_module": ("hcga", "hcga/control/gam-at-test@demo"),
 }
 PARTS = "eight"  # of the keypoints

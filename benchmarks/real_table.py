@@ -20,6 +20,7 @@ TITLES = {paper.name: paper.title.split(":")[0] for paper in papers()} | {
     "bot": "BoT",
     "bot_fine": "BoT, joined map",
     "dsa_unguided": "DSA-reID's two branches, no guide",
+    "dsa_no_guide": "DSA-reID's losses, no guide",
     "hcga_module": "HCGA, its module also at test time",
 }
 REGIONS = ("foreground", "head", "legs")
