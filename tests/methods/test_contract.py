@@ -1,5 +1,7 @@
 """What every method promises, asked of each of them and of every recipe that uses it."""
 
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +97,13 @@ def test_trains_loads_and_embeds(
 
 def test_every_row_s_method_is_a_paper_s() -> None:
     assert {r.method.name for r in ROWS} == set(METHODS)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_method_s_page_names_no_argument_that_is_gone(name: str) -> None:
+    """Arguments of two words, as prose has none with an underscore before a colon."""
+    named = set(
+        re.findall(r"(?<![\w`.])([a-z]+(?:_[a-z]+)+): ", inspect.getdoc(METHODS[name]) or "")
+    )
+    assert named <= set(inspect.signature(METHODS[name]).parameters)
+    assert named or name not in ("dsa", "hcga", "isp", "magnifier")

@@ -34,14 +34,15 @@ class DSA(Method):
     head_init: the global branch starts at "random" or, as the trunk does, from "imagenet". part_id:
     identity losses of the eight parts count as their "sum" or "mean". missing: where nothing is
     known of the surface the guide sees blank tiles ("mean": the mean color), or is not asked, and
-    the fused vectors are the trunk's own ("skip"). guide_dropout: the share of the images whose
-    surface the guide is not asked about in training, drawn anew in every step; their fused vectors
-    are the trunk's own, so that these have to tell people apart without it. part_share: a part
-    branch has 1/``part_share`` of the trunk's channels on each layer. neck: a BN-neck and one layer
-    classify, as in BoT, instead of two layers; the vectors behind it are described. described: what
-    a gallery stores, of global, parts, fused_global, fused_parts; the first two by default, as far
-    as built. tile: S of tiles that are made here, from a cue of maps. hidden: width between the two
-    layers of a classifier, at most the trunk's.
+    the fused vectors are the trunk's own ("skip"). guide_share: what counts of a loss on fused
+    vectors; the rest is the same loss, with the same classifier, on the trunk's own, so that these
+    have to tell people apart without the guide. 1 is the paper's; at 0 there is no guide, though
+    the cue is asked for all the same. part_share: a part branch has 1/``part_share`` of the trunk's
+    channels on each layer. neck: a BN-neck and one layer classify, as in BoT, instead of two
+    layers; the vectors behind it are described. described: what a gallery stores, of global, parts,
+    fused_global, fused_parts; the first two by default, as far as built. tile: S of tiles that are
+    made here, from a cue of maps. hidden: width between the two layers of a classifier, at most the
+    trunk's.
     """
 
     needs = frozenset({"uv_tiles"})

@@ -385,36 +385,33 @@ RELEASED_ROWS = (
 
 # Variants that no table has: what the module does at test time, where its part maps are ones and
 # zeros, while the BN-necks have learned from soft ones.
+_UNGATED = tuple(note for note in PAPER if note != _SEEN)
 _AT_TEST = "at test time the module makes ones and zeros of the part maps (Eq. 8), as in the paper"
-_AS_RELEASED = (
-    *(note for note in PAPER if note != _SEEN),
-    "a part is seen where it wins a pixel, as released, though the module may keep none of them.",
-)
-CONTROLS = (
+_CONTROLS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "gam-at-test": (
+        {"kept": 1.0},
+        (*PAPER, f"{_AT_TEST}: written out, as the synthetic rows leave it out."),
+    ),
+    "gam-argmax": (
+        {"kept": 1.0, "visibility": "argmax"},
+        (
+            *_UNGATED,
+            "a part is seen where it wins a pixel, as released, though the module may keep none.",
+            f"{_AT_TEST}.",
+        ),
+    ),
+    "gam-in-training": ({"kept": None}, (*_UNGATED, _SOFT)),
+}
+CONTROLS = tuple(
     row(
         OCCLUDED,
-        "hcga/control/gam-at-test",
-        method=Spec("hcga", kept=1.0),
+        f"hcga/control/{name}",
+        method=Spec("hcga", **changes),
         scores=OCCLUDED.name,
         expect=None,
-        notes=(*PAPER, f"{_AT_TEST}: written out, as the synthetic rows leave it out."),
-    ),
-    row(
-        OCCLUDED,
-        "hcga/control/gam-argmax",
-        method=Spec("hcga", kept=1.0, visibility="argmax"),
-        scores=OCCLUDED.name,
-        expect=None,
-        notes=(*_AS_RELEASED, f"{_AT_TEST}."),
-    ),
-    row(
-        OCCLUDED,
-        "hcga/control/gam-in-training",
-        method=Spec("hcga", kept=None),
-        scores=OCCLUDED.name,
-        expect=None,
-        notes=(*PAPER, _SOFT),
-    ),
+        notes=notes,
+    )
+    for name, (changes, notes) in _CONTROLS.items()
 )
 
 ROWS = (
