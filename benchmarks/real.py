@@ -133,14 +133,17 @@ FINE = ("bot_fine", "bpbreid", "isp", "hcga", "hcga_module", "halfseen")
 
 
 def label_of(spec: Spec) -> Spec:
-    """Keypoints in place of exact surfaces; labels that a method makes itself stay."""
+    """Keypoints in place of exact surfaces. Labels that a method makes itself stay, but for how
+    they find the foreground: a trunk from ImageNet responds to people, so its activation is asked.
+    """
     source = label_sources().get(spec.name)
     if spec.name == "surfaces":
         return Spec("keypoints", parts=PARTS, missing="unknown")
     if spec.name == "uv_tiles":
         return spec.but(missing="unknown") if "missing" in spec.args else spec
     if source is not None and source.learns:
-        return spec.but(rim=1)
+        row = 1.0 if spec.name == "isp_clusters" else 0.0
+        return spec.but(seeded=False, margin=0, central=True, rim=1, height=row)
     return spec
 
 

@@ -12,10 +12,16 @@ from partreid.errors import RecipeError
 from partreid.types import PartScheme
 from partreid.utils.arguments import door
 
-FeatureStream = Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]
-"""Per identity: indices int64 [n], cameras int64 [n], features float [n, C, h, w]; one identity
-at a time.
-"""
+
+class FeatureStream(Protocol):
+    """Per identity: indices int64 [n], cameras int64 [n], features float [n, C, h, w]; one identity
+    at a time.
+
+    margin: the network sees the images mirrored so many pixels beyond their border, and the
+    features are those of the image alone.
+    """
+
+    def __call__(self, margin: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]: ...
 
 
 class Cue(Protocol):

@@ -72,7 +72,9 @@ class PseudoLabels:
 
     aligned: the labels move with crop, mirror and erase, as the image does. False is what the
     released code of both papers does in effect: labels are mirrored, but neither cropped nor (but
-    for a few cells) erased.
+    for a few cells) erased. margin: ours, the network sees the images that are to be labelled
+    mirrored so many pixels beyond their border: what a trunk pads there is a picture of where a
+    cell lies, and the clusters would be of places.
     """
 
     @door
@@ -85,14 +87,17 @@ class PseudoLabels:
         every: int = 1,
         until: int | None = None,
         aligned: bool = True,
+        margin: int = 0,
     ) -> None:
         if every < 1 or not 1 <= parts < UNKNOWN:
             raise RecipeError(
                 f"labels need every >= 1 and 1 to 254 parts, got every={every}, parts={parts}"
             )
+        if margin < 0:
+            raise RecipeError(f"margin is a number of pixels from 0, got {margin}")
         self.scheme = PartScheme(tuple(f"part{k}" for k in range(1, parts + 1)))
         self.samples, self.parse_person = samples, parse_person
-        self.every, self.until, self.spatial = every, until, aligned
+        self.every, self.until, self.spatial, self.margin = every, until, aligned, margin
         self._owner = {
             identity: row for row, identity in enumerate(sorted({s.identity for s in samples}))
         }
@@ -130,7 +135,7 @@ class PseudoLabels:
         target, tally = (int(self._live) + 1) % 2, _Tally()
         centers: dict[int, Tensor] = {}
         done: list[Tensor] = []
-        for indices, cameras, maps in features():
+        for indices, cameras, maps in features(self.margin) if self.margin else features():
             person = self._owner[self.samples[int(indices[0])].identity]
             with _calm(maps):
                 labelled = self.parse_person(maps, cameras, self._past(person, indices))

@@ -4,30 +4,30 @@ processes.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partreid import build
-from partreid.data.loader import TrainSet, image_batches, loading, prefetched, train_loader
+from partreid.data.loader import TrainSet, loading, prefetched, train_loader
 from partreid.data.sampler import IdentitySampler
 from partreid.errors import DataError, RecipeError
 from partreid.layers.memory import arrange
 from partreid.methods.base import Method
 from partreid.recipes import checks
 from partreid.recipes.base import Recipe
+from partreid.train.features import features_by_identity
 from partreid.train.plan import data_digest, require_learnable
 from partreid.train.run import Run, TrainState
 from partreid.train.schedule import factor
 from partreid.train.start import people_digest, start_from
-from partreid.types import Batch, Benchmark, Sample
+from partreid.types import Batch, Benchmark
 from partreid.utils.arguments import door, require
 from partreid.utils.lock import alone_in
 
@@ -155,8 +155,8 @@ def _train(recipe: Recipe, benchmark: Benchmark, folder: Path, options: Options)
                 for name, cue in cues.items():
                     report = cue.refresh(
                         epoch,
-                        lambda: features_by_identity(
-                            method, benchmark.train, ids, recipe.size, fabric.device
+                        lambda margin=0: features_by_identity(
+                            method, benchmark.train, ids, recipe.size, fabric.device, margin
                         ),
                     )
                     run.note_labels(name, cue, place, epoch, report)
@@ -237,37 +237,6 @@ def training_ids(benchmark: Benchmark) -> tuple[list[int], int]:
 
 
 @door
-def features_by_identity(
-    method: Method,
-    samples: Sequence[Sample],
-    ids: Sequence[int],
-    size: tuple[int, int],
-    device: torch.device | str,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Feature maps of the training images, one identity at a time: indices [n], cameras [n], [n, C,
-    h, w].
-
-    Several processes share the identities out; all see them with the batch statistics of the first.
-    """
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    rows: dict[int, list[int]] = {}
-    for index, identity in enumerate(ids):
-        rows.setdefault(identity, []).append(index)
-    if world > 1:
-        for buffer in method.buffers():
-            dist.broadcast(buffer, 0)
-    training = method.training
-    method.eval()
-    for indices in [rows[identity] for identity in sorted(rows)][rank::world]:
-        person = [samples[i] for i in indices]
-        with torch.no_grad():
-            maps = [method(images.to(device)).features for images in image_batches(person, size)]
-        # a copy of the features only where it must be
-        whole = maps[0] if len(maps) == 1 else torch.cat(maps)
-        yield torch.tensor(indices), torch.tensor([s.camera for s in person]), whole
-    method.train(training)
-
-
 def _preparing(options: Options) -> build.Progress | None:
     progress = options.progress
     return (

@@ -66,7 +66,7 @@ def test_cues_that_learn_keep_what_a_small_trunk_needs() -> None:
     )
     # ISP's labels for HCGA's network
     other = find("hcga/table6/occluded_duke/isp@demo").cues["parts"]
-    assert other == Spec("isp_clusters", parts=3, every=2, central=True, rim=2)
+    assert other == Spec("isp_clusters", parts=3, every=2, height=1.0, seeded=True, margin=16)
     tiles = find("synthetic/demo/dsa").cues["uv_tiles"]
     assert find("dsa/noise/heavy@demo").cues["uv_tiles"] == tiles.but(noise="heavy")
 

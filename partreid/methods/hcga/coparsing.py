@@ -16,7 +16,7 @@ from partreid.errors import RecipeError
 from partreid.labels.pseudo import Labelled, PseudoLabels, State
 from partreid.layers.memory import FORMAT, arrange
 from partreid.methods.isp import labels as isp_labels
-from partreid.methods.isp.clustering import inside
+from partreid.methods.isp.clustering import inside, seeded_foreground
 from partreid.methods.isp.clustering import window as middle_of
 from partreid.types import Sample
 from partreid.utils.arguments import Axes, Count, door
@@ -55,17 +55,22 @@ def hcga_coparsing(
     dimensions: int | None = 32,
     central: bool = False,
     rim: int = 0,
+    height: float = 0.0,
+    seeded: bool = False,
+    margin: int = 0,
     aligned: bool = True,
 ) -> PseudoLabels:
     """The cue: labels of ``parts`` parts (the paper's C - 1), co-parsed anew every ``every`` epochs
     before ``until``.
 
     how: None is "structure" for 3 parts, which is all it can make, and "mean" otherwise. The rest:
-    :func:`parse_person`; aligned: see :class:`partreid.labels.pseudo.PseudoLabels`.
+    :func:`parse_person`; margin, aligned: see :class:`partreid.labels.pseudo.PseudoLabels`.
     """
     if window not in AXES:
         raise RecipeError(f"the window of the local loss is 3 or 5 cells wide, got {window}")
     isp_labels.require_rim(rim)
+    isp_labels.require_height(height)
+    isp_labels.require_one_way(seeded, central=central)
     how = how or ("structure" if parts == 3 else "mean")
     labeller = partial(
         parse_person,
@@ -83,8 +88,12 @@ def hcga_coparsing(
         dimensions=dimensions,
         central=central,
         rim=rim,
+        height=height,
+        seeded=seeded,
     )
-    return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
+    return PseudoLabels(
+        samples, parts, labeller, every=every, until=until, aligned=aligned, margin=margin
+    )
 
 
 class Decoder(nn.Sequential):
@@ -267,6 +276,8 @@ def parse_person(
     dimensions: int | None = 32,
     central: bool = False,
     rim: int = 0,
+    height: float = 0.0,
+    seeded: bool = False,
     plausible: tuple[float, float] = (0.02, 0.95),
     seed: int = 0,
 ) -> Labelled:
@@ -280,13 +291,21 @@ def parse_person(
     features' main directions only; all are labelled (None for the paper's net, which sees
     everything). central: ours, features fade towards the rim, for trunks that start from nothing.
     rim: ours, so many cells at the rim count as those next to them, see
-    :func:`partreid.methods.isp.clustering.inside`.
+    :func:`partreid.methods.isp.clustering.inside`. height, seeded: ours, see
+    :func:`partreid.methods.isp.labels.parse_person`; features fade where the discriminant sees no
+    person, and a cell that it calls background is background whatever its raw label.
     plausible: least and greatest share of foreground that is believed.
     """
+    isp_labels.require_one_way(seeded, central=central)
     n = len(features)
     f = inside(features.float(), rim)
     if not bool(f.sum().isfinite()):
         return isp_labels.fallback("not_finite", features, state)
+    likely = seeded_foreground(f) if seeded else None
+    if height > 0:
+        f = isp_labels.with_height(f, height)
+    if likely is not None:
+        f = f * likely[:, None]
     notes: dict[str, float] = {}
     if len(adjacent(cameras, same_camera)) == 0:
         # L_back has nothing to compare
@@ -299,6 +318,8 @@ def parse_person(
     # too few labels left: an earlier step had more
     for back, weights in enumerate(reversed(net.weights)):
         labels, front = reassign(net.predict(weights), parts, how)
+        if likely is not None:
+            labels = labels * (likely > 0.5)
         share = float((labels > 0).float().mean())
         if plausible[0] <= share <= plausible[1] and front > few:
             best, few = labels, front
@@ -310,7 +331,15 @@ def parse_person(
     if state is not None:
         return isp_labels.fallback("no_foreground", features, state)
     cascade = isp_labels.parse_person(
-        features, cameras, state, parts=parts, central=central, rim=rim, seed=seed
+        features,
+        cameras,
+        state,
+        parts=parts,
+        central=central,
+        rim=rim,
+        height=height,
+        seeded=seeded,
+        seed=seed,
     )
     return Labelled(
         cascade.labels, None, {**notes, **cascade.notes, "no_foreground": 1, "cascade": 1}

@@ -70,7 +70,7 @@ PAPER = Paper(
         "hcga_coparsing": LabelSource(
             "partreid.methods.hcga.coparsing:hcga_coparsing",
             learns=True,
-            tuned=("every", "central", "rim"),
+            tuned=("every", "height", "seeded", "margin"),
         )
     },
     cost=cost,

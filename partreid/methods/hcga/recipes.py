@@ -8,7 +8,7 @@ Rows are named by the paper's C, which counts the background; ``parts`` is our K
 from dataclasses import replace
 from typing import Any
 
-from partreid.methods.isp.recipes import CENTERS, CENTRAL, on
+from partreid.methods.isp.recipes import CENTERS, FROM_NOTHING, SEEDED, on
 from partreid.recipes.base import Expected, Frozen, Recipe, Spec, Stage, row, with_weights
 from partreid.recipes.trunks import RESNET50, quarter
 
@@ -438,7 +438,7 @@ def synthetic(base: Recipe) -> Recipe:
         backbone=quarter(base.backbone),
         stages=with_weights(base, WEIGHTS | {"parsing": 1.0}),
         cues=Frozen(
-            {"parts": Spec("hcga_coparsing", parts=3, every=2, until=None, central=True, rim=2)}
+            {"parts": Spec("hcga_coparsing", parts=3, every=2, until=None, **FROM_NOTHING)}
         ),
-        notes=(*CENTRAL, _SOFT),
+        notes=(*SEEDED, _SOFT),
     )

@@ -18,6 +18,7 @@ from partreid.methods.isp.clustering import (
     kmeans,
     norms,
     ranked,
+    seeded_foreground,
     split_in_two,
     window,
 )
@@ -39,17 +40,20 @@ def isp_clusters(
     central: bool = False,
     rim: int = 0,
     height: float = 0.0,
+    seeded: bool = False,
+    margin: int = 0,
     aligned: bool = True,
 ) -> PseudoLabels:
     """The cue: labels of ``parts`` parts (the paper's K - 1), clustered anew every ``every`` epochs
     before ``until``.
 
-    clustering, enhance, central, rim, height: see :func:`parse_person`; aligned: see
-    :class:`partreid.labels.pseudo.PseudoLabels`. RecipeError for a negative rim or height.
+    clustering, enhance, central, rim, height, seeded: see :func:`parse_person`; margin, aligned:
+    see :class:`partreid.labels.pseudo.PseudoLabels`. RecipeError for a negative rim, height or
+    margin, and for two ways to a foreground at once.
     """
     require_rim(rim)
-    if height < 0:
-        raise RecipeError(f"height is a weight from 0, got {height:g}")
+    require_height(height)
+    require_one_way(seeded, central=central, enhance=enhance)
     labeller = partial(
         parse_person,
         parts=parts,
@@ -58,8 +62,11 @@ def isp_clusters(
         central=central,
         rim=rim,
         height=height,
+        seeded=seeded,
     )
-    return PseudoLabels(samples, parts, labeller, every=every, until=until, aligned=aligned)
+    return PseudoLabels(
+        samples, parts, labeller, every=every, until=until, aligned=aligned, margin=margin
+    )
 
 
 @door
@@ -67,6 +74,33 @@ def require_rim(rim: int) -> None:
     """RecipeError for a rim of fewer than no cells."""
     if rim < 0:
         raise RecipeError(f"rim is a number of cells from 0, got {rim}")
+
+
+@door
+def require_height(height: float) -> None:
+    """RecipeError for a negative weight of a pixel's row."""
+    if height < 0:
+        raise RecipeError(f"height is a weight from 0, got {height:g}")
+
+
+@door
+def require_one_way(seeded: bool, **others: bool) -> None:
+    """RecipeError for a foreground that is learned and, at once, found in another way."""
+    for name, is_set in others.items():
+        if seeded and is_set:
+            raise RecipeError(
+                f"seeded and {name} both say how the foreground comes about; set one of them"
+            )
+
+
+@door
+def with_height(maps: Tensor, height: float) -> Tensor:
+    """Maps [n, C, h, w] with one channel more: the row of a pixel, -1 at the top to 1, times
+    ``height`` and the length of its features.
+    """
+    row = torch.linspace(-1, 1, maps.shape[2], device=maps.device, dtype=maps.dtype)
+    length = norms(maps.flatten(2)).view(len(maps), 1, *maps.shape[2:])
+    return torch.cat([maps, row[:, None] * height * length], 1)
 
 
 @door
@@ -81,6 +115,7 @@ def parse_person(
     central: bool = False,
     rim: int = 0,
     height: float = 0.0,
+    seeded: bool = False,
     plausible: tuple[float, float] = (0.02, 0.95),
     seed: int = 0,
 ) -> Labelled:
@@ -93,17 +128,28 @@ def parse_person(
     respond more. rim: ours, so many cells at the rim count as those next to them, for there a trunk
     sees its own padding. height: ours, the second stage also clusters by the row of a pixel, -1 at
     the top to 1, times this and the length of its features: parts that lie one above the other
-    keep their order. plausible: least and greatest share of foreground that is believed.
+    keep their order. seeded: ours, instead of the activation a discriminant says what is
+    foreground, see :func:`partreid.methods.isp.clustering.seeded_foreground`. plausible: least and
+    greatest share of foreground that is believed.
     """
+    require_one_way(seeded, central=central, enhance=enhance)
     n, _, h, w = features.shape
-    maps = inside(features.float(), rim).flatten(2)
+    framed = inside(features.float(), rim)
+    maps = framed.flatten(2)
     length = norms(maps)
     if not bool(length.isfinite().all()):
         return fallback("not_finite", features, state)
-    energy = length * window(h, w, maps).flatten() if central else length
-    energy = energy / energy.amax(1, keepdim=True).clamp_min(1e-12)  # Eq. 3
-    # first stage: the brighter cluster
-    front = split_in_two(sharpened(energy) if enhance else energy) & (length > 0)
+    if seeded:
+        likely = seeded_foreground(framed)
+        if likely is None:
+            return fallback("flat_activation", features, state)
+        energy = likely.flatten(1)
+        front = (energy > 0.5) & (length > 0)
+    else:
+        energy = length * window(h, w, maps).flatten() if central else length
+        energy = energy / energy.amax(1, keepdim=True).clamp_min(1e-12)  # Eq. 3
+        # first stage: the brighter cluster
+        front = split_in_two(sharpened(energy) if enhance else energy) & (length > 0)
     share = float(front.float().mean())
     notes: dict[str, float] = {}
     if share == 0:
@@ -117,8 +163,7 @@ def parse_person(
         state.centers.to(maps.device) if state is not None and state.centers is not None else None
     )
     if height > 0:
-        place = (2 * row / max(h - 1, 1) - 1).float() * height * length
-        maps = torch.cat([maps, place[:, None]], 1)
+        maps = with_height(framed, height).flatten(2)
     if clustering == "one_step":  # Variant 1
         pixels = Pixels(maps, (length > 0) / length.clamp_min(1e-12))
         clusters = kmeans(pixels, parts + 1, start, seed=seed)

@@ -48,7 +48,7 @@ PAPER = Paper(
         "isp_clusters": LabelSource(
             "partreid.methods.isp.labels:isp_clusters",
             learns=True,
-            tuned=("every", "central", "rim", "height"),
+            tuned=("every", "height", "seeded", "margin"),
         )
     },
     cost=cost,

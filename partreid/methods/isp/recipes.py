@@ -44,14 +44,18 @@ PAPER = (
 )
 
 # also HCGA's, which labels by the same features
-CENTRAL = (
-    "the activation of the trunk is as high beside a person as on them, and highest at the rim, "
-    "which is its zero padding: pixels towards the rim count for less (central=True), those of the "
-    "outermost two cells as the ones inside them (rim=2). Labels of such a trunk are about as good "
-    "as the bell alone, which tables show beside them.",
+SEEDED = (
+    "a trunk that starts from nothing responds to background as to a person, and most to its own "
+    "zero padding. So a linear discriminant between the cells in the middle and those around says "
+    "what is foreground, person by person (seeded=True), and the trunk sees images mirrored 16 "
+    "pixels beyond their border where it labels them (margin=16).",
+    "the row of a pixel counts in the clustering (height=1), so that parts that lie one above the "
+    "other keep their order from person to person.",
     "the parsing loss weighs 1.0, not 0.1, and a batch norm stands before the part head "
     "(part_norm), as in BPBreID's released code; without both no part wins anywhere.",
 )
+# how features of a trunk that starts from nothing are labelled
+FROM_NOTHING: dict[str, Any] = {"height": 1.0, "seeded": True, "margin": 16}
 _SOURCE = "ISP Table 1"
 
 
@@ -351,13 +355,9 @@ def synthetic(base: Recipe) -> Recipe:
         method=Spec("isp", dim=128, part_norm=True),
         backbone=quarter(base.backbone),
         stages=with_weights(base, WEIGHTS | {"parsing": 1.0}),
-        cues=Frozen(
-            {"parts": Spec("isp_clusters", parts=5, every=2, central=True, rim=2, height=1.0)}
-        ),
+        cues=Frozen({"parts": Spec("isp_clusters", parts=5, every=2, **FROM_NOTHING)}),
         notes=(
-            *CENTRAL,
-            "the row of a pixel counts in the clustering (height=1), so that parts that lie one "
-            "above the other keep their order from person to person.",
+            *SEEDED,
             "five parts, the paper's K = 6, so that head, legs and shoes can be told (its "
             "Table 3).",
         ),
