@@ -12,6 +12,7 @@ from partreid.errors import RecipeError, ShapeError
 from partreid.layers.memory import FORMAT
 from partreid.methods.base import Method
 from partreid.types import Sample
+from partreid.utils.arguments import door
 
 
 def features_by_identity(
@@ -42,7 +43,7 @@ def features_by_identity(
         person = [samples[i] for i in indices]
         with torch.no_grad():
             maps = [
-                _features(method, images.to(device), margin)
+                seen_with_margin(method, images.to(device), margin)
                 for images in image_batches(person, size)
             ]
         # a copy of the features only where it must be
@@ -51,8 +52,15 @@ def features_by_identity(
     method.train(training)
 
 
-def _features(method: Method, images: Tensor, margin: int) -> Tensor:
-    """The features [B, C, h, w] of the images, seen with a mirrored margin around them."""
+@door
+def seen_with_margin(method: Method, images: Tensor, margin: int) -> Tensor:
+    """The features [B, C, h, w] of the images [B, 3, H, W], which the method sees mirrored
+    ``margin`` pixels beyond their border.
+
+    Raises:
+        RecipeError: for a margin that the images are too small for, that is no whole number of
+            cells, or that the trunk does not take.
+    """
     if margin == 0:
         plain: Tensor = method(images).features
         return plain

@@ -2,7 +2,7 @@
 
 import builtins
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import torch
 from partreid import build
 from partreid.data.loader import TrainSet, train_loader
 from partreid.data.sampler import IdentitySampler
-from partreid.errors import DataError, RecipeError
+from partreid.errors import DataError, RecipeError, ShapeError
 from partreid.methods.base import center_optimizer
 from partreid.methods.bot.model import BoT
 from partreid.recipes import Recipe, from_plain
 from partreid.train.checkpoint import load_tensors
+from partreid.train.features import seen_with_margin
 from partreid.train.journal import read
 from partreid.train.loop import (
     Options,
@@ -212,6 +213,51 @@ def test_features_come_one_identity_at_a_time(benchmark: Benchmark, toy: Toy) ->
         seen += indices.tolist()
     assert sorted(seen) == list(range(len(benchmark.train)))
     assert method.training  # as it was
+
+
+def test_features_with_a_margin_are_those_of_the_same_cells(benchmark: Benchmark, toy: Toy) -> None:
+    method = build.method(toy("bot"), 8, None)
+    ids, _ = training_ids(benchmark)
+
+    def maps(**options: Any) -> Iterator[Any]:
+        return features_by_identity(method, benchmark.train, ids, (64, 32), "cpu", **options)
+
+    for (indices, _, plain), (others, _, wide) in zip(maps(), maps(margin=16), strict=True):
+        assert torch.equal(indices, others) and wide.shape == plain.shape
+        # what a cell sees of the padding grows towards the rim
+        apart = (wide - plain).norm(dim=1) / plain.norm(dim=1)
+        assert apart[:, 3:5, 1:3].mean() < apart[:, [0, -1]].mean()
+
+
+def test_with_a_margin_no_cell_knows_where_the_image_ends(toy: Toy) -> None:
+    """An image of one color has one feature, and without a margin a picture of the padding."""
+    method = build.method(toy("bot"), 8, None).eval()
+    flat = torch.full((1, 3, 96, 64), 0.5)
+    with torch.no_grad():
+        assert spread(seen_with_margin(method, flat, 0)) > 0.1
+        assert spread(seen_with_margin(method, flat, 40)) < 1e-4
+
+
+def spread(features: torch.Tensor) -> float:
+    """How far the cells of a map differ, as a share of their length."""
+    mean = features.mean((2, 3), keepdim=True)
+    return float((features - mean).norm(dim=1).max() / mean.norm(dim=1).max())
+
+
+def test_a_margin_that_does_not_fit_is_refused(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = build.method(toy("bot"), 8, None)
+    images = torch.zeros(1, 3, 64, 32)
+    with pytest.raises(RecipeError, match="margin=32 mirrors more than images of 64 x 32 have"):
+        seen_with_margin(method, images, 32)
+    with pytest.raises(RecipeError, match="margin=6 is no whole number of cells of a .* map"):
+        seen_with_margin(method, images, 6)
+
+    def fixed(images: torch.Tensor) -> torch.Tensor:
+        raise ShapeError("set up for images of 64 x 32")
+
+    monkeypatch.setattr(method.trunk, "forward", fixed)
+    with pytest.raises(RecipeError, match="takes images of any size; set margin=0: set up for"):
+        seen_with_margin(method, images, 8)
 
 
 def test_what_does_not_fit_is_said_before_the_first_batch(

@@ -302,6 +302,8 @@ def parse_person(
     if not bool(f.sum().isfinite()):
         return isp_labels.fallback("not_finite", features, state)
     likely = seeded_foreground(f) if seeded else None
+    if seeded and likely is None:
+        return isp_labels.fallback("flat_activation", features, state)
     if height > 0:
         f = isp_labels.with_height(f, height)
     if likely is not None:

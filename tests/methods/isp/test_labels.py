@@ -9,7 +9,8 @@ import torch
 from benchmarks.people import oddities, person
 from partreid.errors import RecipeError
 from partreid.methods.hcga.coparsing import hcga_coparsing
-from partreid.methods.isp.clustering import inside
+from partreid.methods.hcga.coparsing import parse_person as co_parse
+from partreid.methods.isp.clustering import ellipse, inside, seeded_foreground
 from partreid.methods.isp.labels import isp_clusters, parse_person
 from partreid.types import Sample
 
@@ -105,7 +106,100 @@ def test_height_keeps_parts_one_above_the_other() -> None:
         isp_clusters(Path(), [Sample(Path("a.jpg"), 1, 1)], height=-1.0)
 
 
+def overlap(labels: torch.Tensor, truth: torch.Tensor) -> float:
+    return float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
+
+
+def unlit(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A person who responds no more than what is behind: every cell has length 1."""
+    f, truth, cameras = person(8, 64, (32, 16), seed=seed)
+    return f / f.norm(dim=1, keepdim=True), truth, cameras
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_seeded_foreground_needs_no_activation(seed: int) -> None:
+    """It finds the person where the activation says nothing, and better than the ellipse that it
+    started from.
+    """
+    f, truth, cameras = unlit(seed)
+    likely = seeded_foreground(f)
+    assert likely is not None and float(likely.min()) >= 0 and float(likely.max()) <= 1
+    start = overlap((ellipse(32, 16, f) > 0.5).expand(len(f), -1, -1), truth)
+    ends = overlap(likely > 0.5, truth)
+    assert ends > 0.8 and ends > start + 0.1
+    for labels in (
+        parse_person(f, cameras, None, parts=4, seeded=True, height=1.0).labels,
+        co_parse(f, cameras, None, parts=3, seeded=True, height=1.0).labels,
+    ):
+        assert overlap(labels, truth) > start + 0.1
+        assert not (labels[likely <= 0.5] > 0).any()
+    assert overlap(parse_person(f, cameras, None, parts=4).labels, truth) < start
+
+
+def test_a_seeded_foreground_is_that_of_the_discriminant_written_out() -> None:
+    f, _, _ = unlit()
+    n, C, h, w = f.shape
+    x = f.permute(0, 2, 3, 1).reshape(-1, C).double()
+    x = (x - x.mean(0)) / x.std(0, correction=0)
+    prior = ellipse(h, w, f).clamp(0.02, 0.98).flatten().repeat(n).double()
+    p = prior
+    for _ in range(4):
+        person_, beside = (p @ x) / p.sum(), ((1 - p) @ x) / (1 - p).sum()
+        scatter = sum(
+            ((x - mean) * weight[:, None]).T @ (x - mean)
+            for mean, weight in ((person_, p), (beside, 1 - p))
+        )
+        direction = torch.linalg.solve(
+            torch.as_tensor(scatter) / len(x) + 0.1 * torch.eye(C, dtype=x.dtype), person_ - beside
+        )
+        p = torch.sigmoid((x - (person_ + beside) / 2) @ direction + prior.logit())
+    likely = seeded_foreground(f)
+    assert likely is not None
+    assert torch.allclose(likely.flatten().double(), p, atol=1e-3)
+
+
+def test_a_seeded_foreground_does_not_depend_on_the_channels_scales() -> None:
+    f, _, _ = unlit()
+    scales = torch.logspace(-3, 3, f.shape[1])[:, None, None]
+    dead = torch.cat([f * scales, torch.full_like(f[:, :2], 7.0)], 1)
+    one, other = seeded_foreground(f), seeded_foreground(dead)
+    assert one is not None and other is not None and torch.allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", list(oddities()))
+def test_seeded_labels_whoever_comes(case: str) -> None:
+    f, cameras = oddities()[case]
+    for parse, K in ((parse_person, 4), (co_parse, 3)):
+        first = parse(f, cameras, None, parts=K, seeded=True, height=1.0)
+        assert first.labels.shape == (len(f), *f.shape[2:])
+        assert set(first.labels.unique().tolist()) <= {*range(K + 1), 255}
+        if case in ("all blank", "all alike", "not finite"):
+            assert (first.labels == 255).all() and first.notes["unlabelled"] == 1
+        again = parse(f, cameras, first.state, parts=K, seeded=True, height=1.0)
+        if case in ("all blank", "not finite"):
+            assert "kept" in again.notes and torch.equal(again.labels, first.labels)
+
+
+@pytest.mark.parametrize("way", ["central", "enhance"])
+def test_two_ways_to_a_foreground_are_refused(way: str) -> None:
+    f, _, cameras = unlit()
+    arguments: dict[str, Any] = {"seeded": True, way: True}
+    with pytest.raises(RecipeError, match=f"seeded and {way} both say how the foreground comes"):
+        isp_clusters(Path(), [Sample(Path("a.jpg"), 1, 1)], **arguments)
+    with pytest.raises(RecipeError, match="set one of them"):
+        parse_person(f, cameras, None, parts=2, **arguments)
+    if way == "central":
+        with pytest.raises(RecipeError, match="set one of them"):
+            hcga_coparsing(Path(), [Sample(Path("a.jpg"), 1, 1)], **arguments)
+        with pytest.raises(RecipeError, match="set one of them"):
+            co_parse(f, cameras, None, parts=2, **arguments)
+
+
 @pytest.mark.parametrize("make", [isp_clusters, hcga_coparsing])
-def test_a_negative_rim_is_refused(make: Any) -> None:
-    with pytest.raises(RecipeError, match="rim is a number of cells from 0, got -1"):
-        make(Path(), [Sample(Path("a.jpg"), 1, 1)], rim=-1)
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("rim", "cells"), ("margin", "pixels")],
+)
+def test_fewer_cells_or_pixels_than_none_are_refused(make: Any, name: str, what: str) -> None:
+    with pytest.raises(RecipeError, match=f"{name} is a number of {what} from 0, got -1"):
+        make(Path(), [Sample(Path("a.jpg"), 1, 1)], **{name: -1})
