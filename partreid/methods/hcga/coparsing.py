@@ -70,7 +70,7 @@ def hcga_coparsing(
         raise RecipeError(f"the window of the local loss is 3 or 5 cells wide, got {window}")
     isp_labels.require_rim(rim)
     isp_labels.require_height(height)
-    isp_labels.require_one_way(seeded, central=central)
+    isp_labels.require_one_way(seeded, central)
     how = how or ("structure" if parts == 3 else "mean")
     labeller = partial(
         parse_person,
@@ -296,7 +296,7 @@ def parse_person(
     person, and a cell that it calls background is background whatever its raw label.
     plausible: least and greatest share of foreground that is believed.
     """
-    isp_labels.require_one_way(seeded, central=central)
+    isp_labels.require_one_way(seeded, central)
     n = len(features)
     f = inside(features.float(), rim)
     if not bool(f.sum().isfinite()):

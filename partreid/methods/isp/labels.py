@@ -53,7 +53,7 @@ def isp_clusters(
     """
     require_rim(rim)
     require_height(height)
-    require_one_way(seeded, central=central, enhance=enhance)
+    require_one_way(seeded, central)
     labeller = partial(
         parse_person,
         parts=parts,
@@ -84,13 +84,12 @@ def require_height(height: float) -> None:
 
 
 @door
-def require_one_way(seeded: bool, **others: bool) -> None:
-    """RecipeError for a foreground that is learned and, at once, found in another way."""
-    for name, is_set in others.items():
-        if seeded and is_set:
-            raise RecipeError(
-                f"seeded and {name} both say how the foreground comes about; set one of them"
-            )
+def require_one_way(seeded: bool, central: bool) -> None:
+    """RecipeError for a foreground that is learned and, at once, the activation's."""
+    if seeded and central:
+        raise RecipeError(
+            "seeded and central both say how the foreground comes about; set one of them"
+        )
 
 
 @door
@@ -123,7 +122,8 @@ def parse_person(
 
     features: float32 [n, C, h, w]. cameras: int64 [n], not used. state: the round before, whose
     centers are followed. clustering: "one_step" and "unnormalised" are the paper's Variants 1 and 2
-    (Fig. 5). enhance: the released code sharpens the activation. central: ours, activation counts
+    (Fig. 5). enhance: the released code sharpens the activation, so that more pixels count as
+    foreground; of a seeded foreground those from 0.2, not 0.5. central: ours, activation counts
     for less towards the rim; for trunks that start from nothing, in which the foreground need not
     respond more. rim: ours, so many cells at the rim count as those next to them, for there a trunk
     sees its own padding. height: ours, the second stage also clusters by the row of a pixel, -1 at
@@ -132,7 +132,7 @@ def parse_person(
     foreground, see :func:`partreid.methods.isp.clustering.seeded_foreground`. plausible: least and
     greatest share of foreground that is believed.
     """
-    require_one_way(seeded, central=central, enhance=enhance)
+    require_one_way(seeded, central)
     n, _, h, w = features.shape
     framed = inside(features.float(), rim)
     maps = framed.flatten(2)
@@ -144,7 +144,7 @@ def parse_person(
         if likely is None:
             return fallback("flat_activation", features, state)
         energy = likely.flatten(1)
-        front = (energy > 0.5) & (length > 0)
+        front = ((sharpened(energy) if enhance else energy) > 0.5) & (length > 0)
     else:
         energy = length * window(h, w, maps).flatten() if central else length
         energy = energy / energy.amax(1, keepdim=True).clamp_min(1e-12)  # Eq. 3

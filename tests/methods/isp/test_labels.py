@@ -180,19 +180,28 @@ def test_seeded_labels_whoever_comes(case: str) -> None:
             assert "kept" in again.notes and torch.equal(again.labels, first.labels)
 
 
-@pytest.mark.parametrize("way", ["central", "enhance"])
-def test_two_ways_to_a_foreground_are_refused(way: str) -> None:
+def test_two_ways_to_a_foreground_are_refused() -> None:
     f, _, cameras = unlit()
-    arguments: dict[str, Any] = {"seeded": True, way: True}
-    with pytest.raises(RecipeError, match=f"seeded and {way} both say how the foreground comes"):
-        isp_clusters(Path(), [Sample(Path("a.jpg"), 1, 1)], **arguments)
-    with pytest.raises(RecipeError, match="set one of them"):
-        parse_person(f, cameras, None, parts=2, **arguments)
-    if way == "central":
+    both: dict[str, Any] = {"seeded": True, "central": True}
+    for make in (isp_clusters, hcga_coparsing):
+        with pytest.raises(RecipeError, match="seeded and central both say how the foreground"):
+            make(Path(), [Sample(Path("a.jpg"), 1, 1)], **both)
+    for parse in (parse_person, co_parse):
         with pytest.raises(RecipeError, match="set one of them"):
-            hcga_coparsing(Path(), [Sample(Path("a.jpg"), 1, 1)], **arguments)
-        with pytest.raises(RecipeError, match="set one of them"):
-            co_parse(f, cameras, None, parts=2, **arguments)
+            parse(f, cameras, None, parts=3, **both)
+
+
+def test_a_seeded_foreground_can_be_enhanced() -> None:
+    """As the released code does with the activation: more pixels count as foreground."""
+    f, _, cameras = unlit()
+    likely = seeded_foreground(f)
+    assert likely is not None
+    plain, more_of_it = (
+        parse_person(f, cameras, None, parts=4, seeded=True, enhance=way).labels > 0
+        for way in (False, True)
+    )
+    assert torch.equal(plain, likely > 0.5)
+    assert torch.equal(more_of_it, likely > 0.2) and more_of_it.sum() > plain.sum()
 
 
 @pytest.mark.parametrize("make", [isp_clusters, hcga_coparsing])
