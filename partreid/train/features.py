@@ -15,6 +15,7 @@ from partreid.types import Sample
 from partreid.utils.arguments import door
 
 
+@door
 def features_by_identity(
     method: Method,
     samples: Sequence[Sample],
@@ -64,6 +65,8 @@ def seen_with_margin(method: Method, images: Tensor, margin: int) -> Tensor:
     if margin == 0:
         plain: Tensor = method(images).features
         return plain
+    if margin < 0:
+        raise RecipeError(f"margin is a number of pixels from 0, got {margin}")
     height, width = images.shape[2:]
     if margin >= min(height, width):
         raise RecipeError(
@@ -76,11 +79,11 @@ def seen_with_margin(method: Method, images: Tensor, margin: int) -> Tensor:
             f"margin={margin} needs a trunk that takes images of any size; set margin=0: {error}"
         ) from error
     h, w = wide.shape[2:]
-    above, left = margin * h / (height + 2 * margin), margin * w / (width + 2 * margin)
-    if above != int(above) or left != int(left):
+    rows, rest = divmod(margin * h, height + 2 * margin)
+    columns, beside = divmod(margin * w, width + 2 * margin)
+    if rest or beside:
         raise RecipeError(
             f"margin={margin} is no whole number of cells of a {h} x {w} map; set a multiple of "
             "the trunk's stride"
         )
-    rows, columns = int(above), int(left)
     return wide[:, :, rows : h - rows, columns : w - columns].contiguous(memory_format=FORMAT)

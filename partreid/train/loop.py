@@ -236,7 +236,6 @@ def training_ids(benchmark: Benchmark) -> tuple[list[int], int]:
     return [order[s.identity] for s in benchmark.train], len(order)
 
 
-@door
 def _preparing(options: Options) -> build.Progress | None:
     progress = options.progress
     return (

@@ -13,7 +13,7 @@ import torch
 from partreid import build
 from partreid.data.loader import TrainSet, train_loader
 from partreid.data.sampler import IdentitySampler
-from partreid.errors import DataError, RecipeError, ShapeError
+from partreid.errors import ArgumentError, DataError, RecipeError, ShapeError
 from partreid.methods.base import center_optimizer
 from partreid.methods.bot.model import BoT
 from partreid.recipes import Recipe, from_plain
@@ -215,6 +215,11 @@ def test_features_come_one_identity_at_a_time(benchmark: Benchmark, toy: Toy) ->
     assert method.training  # as it was
 
 
+def test_features_are_refused_to_what_is_no_method(benchmark: Benchmark) -> None:
+    with pytest.raises(ArgumentError, match="features_by_identity: method must be of type Method"):
+        features_by_identity("bot", benchmark.train, [1], (64, 32), "cpu")  # type: ignore[arg-type]
+
+
 def test_features_with_a_margin_are_those_of_the_same_cells(benchmark: Benchmark, toy: Toy) -> None:
     method = build.method(toy("bot"), 8, None)
     ids, _ = training_ids(benchmark)
@@ -251,6 +256,8 @@ def test_a_margin_that_does_not_fit_is_refused(toy: Toy, monkeypatch: pytest.Mon
         seen_with_margin(method, images, 32)
     with pytest.raises(RecipeError, match="margin=6 is no whole number of cells of a .* map"):
         seen_with_margin(method, images, 6)
+    with pytest.raises(RecipeError, match="margin is a number of pixels from 0, got -8"):
+        seen_with_margin(method, images, -8)
 
     def fixed(images: torch.Tensor) -> torch.Tensor:
         raise ShapeError("set up for images of 64 x 32")

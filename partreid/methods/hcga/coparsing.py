@@ -16,7 +16,7 @@ from partreid.errors import RecipeError
 from partreid.labels.pseudo import Labelled, PseudoLabels, State
 from partreid.layers.memory import FORMAT, arrange
 from partreid.methods.isp import labels as isp_labels
-from partreid.methods.isp.clustering import inside, seeded_foreground
+from partreid.methods.isp.clustering import inside, norms, seeded_foreground
 from partreid.methods.isp.clustering import window as middle_of
 from partreid.types import Sample
 from partreid.utils.arguments import Axes, Count, door
@@ -305,7 +305,7 @@ def parse_person(
     if seeded and likely is None:
         return isp_labels.fallback("flat_activation", features, state)
     if height > 0:
-        f = isp_labels.with_height(f, height)
+        f = isp_labels.with_height(f, norms(f.flatten(2)), height)
     if likely is not None:
         f = f * likely[:, None]
     notes: dict[str, float] = {}

@@ -93,13 +93,13 @@ def require_one_way(seeded: bool, central: bool) -> None:
 
 
 @door
-def with_height(maps: Tensor, height: float) -> Tensor:
+def with_height(maps: Tensor, length: Tensor, height: float) -> Tensor:
     """Maps [n, C, h, w] with one channel more: the row of a pixel, -1 at the top to 1, times
-    ``height`` and the length of its features.
+    ``height`` and the length [n, h w] of its features.
     """
     row = torch.linspace(-1, 1, maps.shape[2], device=maps.device, dtype=maps.dtype)
-    length = norms(maps.flatten(2)).view(len(maps), 1, *maps.shape[2:])
-    return torch.cat([maps, row[:, None] * height * length], 1)
+    place = row[:, None] * height * length.view(len(maps), 1, *maps.shape[2:])
+    return torch.cat([maps, place], 1)
 
 
 @door
@@ -163,7 +163,7 @@ def parse_person(
         state.centers.to(maps.device) if state is not None and state.centers is not None else None
     )
     if height > 0:
-        maps = with_height(framed, height).flatten(2)
+        maps = with_height(framed, length, height).flatten(2)
     if clustering == "one_step":  # Variant 1
         pixels = Pixels(maps, (length > 0) / length.clamp_min(1e-12))
         clusters = kmeans(pixels, parts + 1, start, seed=seed)

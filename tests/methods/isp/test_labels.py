@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.people import oddities, person
 from partreid.errors import RecipeError
+from partreid.evaluation.parts import bell
 from partreid.methods.hcga.coparsing import hcga_coparsing
 from partreid.methods.hcga.coparsing import parse_person as co_parse
 from partreid.methods.isp.clustering import ellipse, inside, seeded_foreground
@@ -15,14 +17,16 @@ from partreid.methods.isp.labels import isp_clusters, parse_person
 from partreid.types import Sample
 
 
+def overlap(labels: torch.Tensor, truth: torch.Tensor) -> float:
+    return float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
+
+
 def test_labels_find_the_people() -> None:
     overlaps = []
     for seed in range(3):
         f, truth, cameras = person(8, 128, (64, 32), 3, seed)
         labels = parse_person(f, cameras, None, parts=5).labels
-        overlaps.append(
-            float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
-        )
+        overlaps.append(overlap(labels, truth))
         rows = torch.arange(64).float()[None, :, None].expand(labels.shape)
         heights = [float(rows[labels == k].mean()) for k in range(1, 6)]
         assert heights == sorted(heights)  # top to bottom, and all there
@@ -74,10 +78,7 @@ def test_a_bright_rim_is_no_foreground_once_it_counts_as_what_is_inside() -> Non
         edge *= 3
     seen, ignored = (parse_person(padded, cameras, None, parts=3, rim=rim).labels for rim in (0, 1))
 
-    def overlap(labels: torch.Tensor) -> float:
-        return float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
-
-    assert overlap(ignored) > 0.7 > overlap(seen)
+    assert overlap(ignored, truth) > 0.7 > overlap(seen, truth)
     assert torch.equal(inside(f, 0), f)
     inner = inside(f, 2)
     assert torch.equal(inner[:, :, 2:-2, 2:-2], f[:, :, 2:-2, 2:-2])
@@ -106,8 +107,10 @@ def test_height_keeps_parts_one_above_the_other() -> None:
         isp_clusters(Path(), [Sample(Path("a.jpg"), 1, 1)], height=-1.0)
 
 
-def overlap(labels: torch.Tensor, truth: torch.Tensor) -> float:
-    return float(((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum())
+@pytest.mark.parametrize("size", [(32, 16), (16, 8), (24, 12)])
+def test_the_seed_is_the_bell_of_the_tables(size: tuple[int, int]) -> None:
+    """A gain over the bell is then the features' work alone."""
+    assert np.array_equal((ellipse(*size, torch.zeros(1)) >= 0.5).numpy(), bell(1, size) > 0)
 
 
 def unlit(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
