@@ -4,6 +4,7 @@ exact surfaces or a parser's labels (ISP Table 3).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from partreid.data.transforms import resize_nearest
 from partreid.labels.schemes import lookup
+from partreid.metrics import Interval, bootstrap_sums
 from partreid.types import UNKNOWN, Output, PartScheme, Sample
 
 # Regions of the exact label images. Belongings (25 backpack, 26 handbag) are foreground too:
@@ -19,6 +21,7 @@ from partreid.types import UNKNOWN, Output, PartScheme, Sample
 REGIONS = {"head": (23, 24, 27), "legs": (7, 8, 9, 10, 11, 12, 13, 14), "shoes": (5, 6)}
 BELONGINGS = (25, 26)
 PERSON = tuple(range(1, 28))
+EVERYTHING = (*REGIONS, "bags", "rest")
 # share of the crop that a part must cover to count as visible: 16 pixels at 128 x 64
 SHOWN_PIXELS = 1 / 512
 
@@ -36,34 +39,83 @@ def label_quality(
     shoes or anything else that it covers most of all over the set; a region without a part has IoU
     0.
     """
+    count = _confusions(labels, samples, exact).sum(0)
+    quality = {name: float(iou[0]) for name, iou in _ious(count[None], _named(count)).items()}
+    bags = 1 + EVERYTHING.index("bags")
+    return quality | {"bags kept": float(_ratio(count[1:, bags].sum(), count[:, bags].sum()))}
+
+
+def label_gains(
+    labels: NDArray[np.uint8],
+    than: NDArray[np.uint8],
+    samples: Sequence[Sample],
+    exact: Callable[[Sample], NDArray[np.uint8]],
+) -> dict[str, Interval]:
+    """How much higher the IoU of labels is than that of others of the same samples, by region, and
+    the range of it when people are drawn anew. What parts stand for is kept.
+
+    The rest as in :func:`label_quality`.
+    """
+    sides = [_confusions(side, samples, exact) for side in (labels, than)]
+    named = [_named(side.sum(0)) for side in sides]
+    shapes = [side.shape[1:] for side in sides]
+    border = shapes[0][0] * shapes[0][1]
+
+    def gain(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        mine, other = (
+            _ious(flat.reshape(-1, *shape), names)
+            for flat, shape, names in zip(
+                (sums[:, :border], sums[:, border:]), shapes, named, strict=True
+            )
+        )
+        return {name: mine[name] - other[name] for name in mine}
+
+    flat = np.concatenate([side.reshape(len(side), -1) for side in sides], 1)
+    return bootstrap_sums(flat.astype(np.float64), [s.identity for s in samples], gain)
+
+
+def _confusions(
+    labels: NDArray[np.uint8],
+    samples: Sequence[Sample],
+    exact: Callable[[Sample], NDArray[np.uint8]],
+) -> NDArray[np.int64]:
+    """Pixels of every image by label and exact region, int64 [N, K + 1, 6], 0 the background."""
     K = int(labels[labels != UNKNOWN].max(initial=0))
-    regions = lookup(
+    inner = {*BELONGINGS, *(x for region in REGIONS.values() for x in region)}
+    table = lookup(
         {
             **REGIONS,
             "bags": BELONGINGS,
-            "rest": tuple(
-                s
-                for s in PERSON
-                if s not in {*BELONGINGS, *(x for r in REGIONS.values() for x in r)}
-            ),
+            "rest": tuple(s for s in PERSON if s not in inner),
         }
     )
-    names = (*REGIONS, "bags", "rest")
-    count = np.zeros((K + 1, len(names) + 1), np.int64)  # [label, exact region], 0 = background
-    for label_map, sample in zip(labels, samples, strict=True):
-        truth = regions[exact(sample)]
+    count = np.zeros((len(samples), K + 1, len(EVERYTHING) + 1), np.int64)
+    for mine, label_map, sample in zip(count, labels, samples, strict=True):
+        truth = table[exact(sample)]
         resized = resize_nearest(label_map, (truth.shape[0], truth.shape[1]))
         known = resized != UNKNOWN
-        np.add.at(count, (resized[known], truth[known]), 1)
-    stands_for = count[1:, 1:].argmax(1) if K else np.zeros(0, int)
-    total, own_total = count.sum(0), count.sum(1)
-    quality = {"foreground": _ratio(count[1:, 1:].sum(), count.sum() - count[0, 0])}
+        np.add.at(mine, (resized[known], truth[known]), 1)
+    return count
+
+
+def _named(count: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The region, from 0, that each part covers most of: [K]."""
+    return count[1:, 1:].argmax(1) if len(count) > 1 else np.zeros(0, np.intp)
+
+
+def _ious(
+    counts: NDArray[np.int64] | NDArray[np.float64], stands_for: NDArray[np.intp]
+) -> dict[str, NDArray[np.float64]]:
+    """IoU of the foreground and of each region, float64 [m], of m counts [m, K + 1, 6]."""
+    ious = {
+        "foreground": _ratio(counts[:, 1:, 1:].sum((1, 2)), counts.sum((1, 2)) - counts[:, 0, 0])
+    }
     for i, name in enumerate(REGIONS):
         mine = 1 + np.flatnonzero(stands_for == i)
-        hit = count[mine, i + 1].sum()
-        quality[name] = _ratio(hit, own_total[mine].sum() + total[i + 1] - hit)
-    bags = 1 + names.index("bags")
-    return quality | {"bags kept": _ratio(count[1:, bags].sum(), total[bags])}
+        hit = counts[:, mine, i + 1].sum(1)
+        either = counts[:, mine].sum((1, 2)) + counts[:, :, i + 1].sum(1) - hit
+        ious[name] = _ratio(hit, either)
+    return ious
 
 
 @dataclass(frozen=True)
@@ -166,8 +218,9 @@ def stripes(K: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.broadcast_to((np.arange(size[0]) * K // size[0] + 1)[:, None], size).astype(np.uint8)
 
 
-def _ratio(part: np.integer | int, whole: np.integer | int) -> float:
-    return float(part) / float(whole) if whole else 0.0
+def _ratio(part: Any, whole: Any) -> NDArray[np.float64]:
+    """part / whole, 0 where there is no whole."""
+    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
 
 
 class Truth:

@@ -12,7 +12,7 @@ truth 91-94 times in 100, of 20 people 86-92 times. So intervals are bias-correc
 queries. Of one person nothing is known: both ends are then the value.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -173,6 +173,56 @@ def bootstrap_values(
             float(value.mean()), drawn @ sums / weight, without, queries, level
         )
     return result
+
+
+@door
+def bootstrap_sums(
+    counts: Doubles,
+    ids: Ids,
+    of: Callable[[Doubles], Scores],
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval]:
+    """Intervals of what a function makes of sums over people, where a mean of single values would
+    not do: an overlap over all pixels is one quotient, not the mean of many.
+
+    Args:
+        counts: float64 [n, k], what is summed.
+        ids: integers [n], the person of each row.
+        of: takes sums float64 [m, k] of m draws, gives values float64 [m] by name.
+        samples: how many draws.
+        seed: of the draws.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        An :class:`Interval` of each value, by name.
+
+    Raises:
+        ShapeError: counts are not [n, k], or ids are no integers or not one per row.
+
+    Examples:
+        >>> import numpy as np
+        >>> from partreid.metrics import bootstrap_sums
+        >>> hits_and_areas = np.array([[1.0, 2.0], [3.0, 6.0]])
+        >>> share = lambda sums: {"share": sums[:, 0] / sums[:, 1]}
+        >>> bootstrap_sums(hits_and_areas, [1, 2], share, samples=10)["share"]
+        Interval(value=0.5, low=0.5, high=0.5)
+    """
+    _require_draws(samples, seed, level)
+    if counts.ndim != 2 or not len(counts):
+        raise ShapeError(f"counts must be [n, k], one row or more, got {list(counts.shape)}")
+    _, person, rows = np.unique(
+        _fitting(ids, {"counts": counts[:, 0]}), return_inverse=True, return_counts=True
+    )
+    sums = np.zeros((len(rows), counts.shape[1]))
+    np.add.at(sums, person, counts)
+    total = sums.sum(0, keepdims=True)
+    whole, drawn, without = of(total), of(_draws(len(rows), samples, seed) @ sums), of(total - sums)
+    return {
+        name: _interval(float(value[0]), drawn[name], without[name], rows, level)
+        for name, value in whole.items()
+    }
 
 
 @door

@@ -176,9 +176,10 @@ class Report:
     visibility_accuracy: 0..1 per part name, and ``mean`` if wanted. leak: Rank-1 in 0..1 of
     retrieval by background color alone, per query set, and ``chance``. labels, label_quality: of
     methods that label the training images themselves; the quality is IoU in 0..1 with the exact
-    truth, by method and region. label_rounds: the journal's lines on every round, by method.
-    lessons: pictures of what a method was shown in training alone. facts: device, seconds, memory,
-    data, seeds, in words. notes: limits and licence, a sentence or two each.
+    truth, by method and region; label_notes stand below it, a sentence each. label_rounds: the
+    journal's lines on every round, by method. lessons: pictures of what a method was shown in
+    training alone. facts: device, seconds, memory, data, seeds, in words. notes: limits and
+    licence, a sentence or two each.
     """
 
     title: str
@@ -194,6 +195,7 @@ class Report:
     notes: tuple[str, ...] = ()
     labels: tuple[LabelStory, ...] = ()
     label_quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    label_notes: tuple[str, ...] = ()
     label_rounds: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     lessons: tuple[Lesson, ...] = ()
     sections: tuple[Section, ...] = ()

@@ -13,6 +13,7 @@ from partreid.evaluation.parts import (
     bell,
     exact_visibilities,
     exact_visibility,
+    label_gains,
     label_quality,
     stripes,
 )
@@ -52,6 +53,39 @@ def test_labels_on_a_coarser_grid_are_spread() -> None:
 
 def test_background_alone_scores_zero() -> None:
     assert set(quality([[0] * 4] * 4).values()) == {0.0}
+
+
+def test_gains_are_differences_of_overlaps_and_people_are_drawn() -> None:
+    draw = np.random.default_rng(0)
+    samples = [Sample(Path(f"{i}.jpg"), i // 3, 1) for i in range(24)]
+    good = np.broadcast_to(lookup_of(EXACT), (24, 4, 4)).copy()
+    good[draw.random(good.shape) < 0.1] = 0
+    poor = np.where(draw.random(good.shape) < 0.4, 0, good).astype(np.uint8)
+    gains = label_gains(good, poor, samples, lambda sample: EXACT)
+    better, worse = (label_quality(side, samples, lambda sample: EXACT) for side in (good, poor))
+    assert set(gains) == {"foreground", *REGION_NAMES[1:]}
+    for name, gain in gains.items():
+        assert gain.value == pytest.approx(better[name] - worse[name])
+        assert 0 < gain.low < gain.value < gain.high
+    back = label_gains(poor, good, samples, lambda sample: EXACT)["head"]
+    assert back.value == pytest.approx(-gains["head"].value) and back.high < 0
+    level = label_gains(good, good, samples, lambda sample: EXACT)
+    assert all((g.value, g.low, g.high) == (0, 0, 0) for g in level.values())
+
+
+def test_gains_compare_labels_of_unlike_numbers_of_parts() -> None:
+    samples = [SAMPLE, Sample(Path("y.jpg"), 2, 1)]
+    parts, one = (np.stack([side] * 2) for side in (lookup_of(EXACT), EXACT > 0))
+    gains = label_gains(parts, one.astype(np.uint8), samples, lambda sample: EXACT)
+    # the one part covers all 9 pixels and stands for the head, which has 2 of them
+    assert gains["foreground"].value == 0
+    assert gains["head"].value == pytest.approx(7 / 9) and gains["legs"].value == 1
+
+
+def lookup_of(truth: np.ndarray) -> np.ndarray:
+    """Head 1, torso and bag 2, legs 3, feet 4."""
+    parts = {23: 1, 24: 1, 2: 2, 25: 2, 9: 3, 10: 3, 5: 4, 6: 4}
+    return np.vectorize(lambda surface: parts.get(surface, 0))(truth).astype(np.uint8)
 
 
 REGION_NAMES = ("foreground", "head", "legs", "shoes")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from partreid.errors import DataError
+from partreid.errors import ArgumentError, DataError, ShapeError
 from partreid.metrics import (
     Interval,
     PairAccumulator,
@@ -18,6 +18,7 @@ from partreid.metrics import (
     bootstrap_ranking,
     bootstrap_roc,
     bootstrap_searches,
+    bootstrap_sums,
     bootstrap_values,
     difference_over_seeds,
     over_seeds,
@@ -92,6 +93,49 @@ def test_of_one_person_and_of_one_value_nothing_more_is_known() -> None:
     assert bootstrap_values({"x": np.ones(30)}, np.arange(30))["x"] == Interval(1, 1, 1)
     two = bootstrap_values({"x": np.array([0.2, 0.6])}, np.array([1, 2]))["x"]
     assert (two.low, two.high) == pytest.approx((0.2, 0.6))  # as wide as two people can tell
+
+
+def test_sums_and_means_of_the_same_people_have_the_same_range() -> None:
+    """One person's values summed and divided by their number, in either way."""
+    draw = np.random.default_rng(3)
+    ids = draw.integers(0, 30, 200)
+    values = draw.normal(size=200)
+    want = bootstrap_values({"mean": values}, ids, samples=500)["mean"]
+    counts = np.stack([values, np.ones(200)], 1)
+    got = bootstrap_sums(counts, ids, lambda s: {"mean": s[:, 0] / s[:, 1]}, samples=500)["mean"]
+    for mine, other in zip(
+        (got.value, got.low, got.high), (want.value, want.low, want.high), strict=True
+    ):
+        assert mine == pytest.approx(other)
+
+
+def test_a_quotient_of_sums_is_held_as_often_as_it_says() -> None:
+    """Overlaps of 40 people, large ones with more luck: hits over areas, 3 in 5 over all."""
+    intervals = []
+    for trial in range(200):
+        draw = np.random.default_rng(trial)
+        area = draw.integers(1, 10, 40) * 10.0
+        hits = area * np.clip(0.6 + 0.1 * draw.normal(size=40) + (area - 50) / 1000, 0, 1)
+        counts = np.stack([hits, area], 1)
+        quotient = bootstrap_sums(counts, np.arange(40), lambda s: {"iou": s[:, 0] / s[:, 1]}, 500)
+        intervals.append(quotient["iou"])
+    sizes = np.arange(1, 10) * 10.0
+    truth = float((sizes * (0.6 + (sizes - 50) / 1000)).sum() / sizes.sum())
+    assert 0.91 <= share(intervals, truth) <= 0.99
+
+
+def test_sums_that_do_not_fit_are_refused() -> None:
+    def first(sums: np.ndarray) -> dict[str, np.ndarray]:
+        return {"first": sums[:, 0]}
+
+    with pytest.raises(ShapeError, match=r"counts must be \[n, k\], one row or more, got \[3\]"):
+        bootstrap_sums(np.ones(3), [1, 2, 3], first)
+    with pytest.raises(ShapeError, match=r"one row or more, got \[0, 2\]"):
+        bootstrap_sums(np.ones((0, 2)), [], first)
+    with pytest.raises(ShapeError, match="one value per id, 2, got \\[3\\]"):
+        bootstrap_sums(np.ones((3, 1)), [1, 2], first)
+    with pytest.raises(ArgumentError, match="the number of draws"):
+        bootstrap_sums(np.ones((3, 1)), [1, 2, 3], first, samples=0)
 
 
 def test_few_people_and_people_of_unequal_weight_widen() -> None:

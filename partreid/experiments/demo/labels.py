@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.evaluation.extract import Labels
-from partreid.evaluation.parts import bell, label_quality, stripes
+from partreid.evaluation.parts import bell, label_gains, label_quality, stripes
 from partreid.explain.overlays import Shown
 from partreid.labels.parsing import read_labels
 from partreid.labels.places import label_path
 from partreid.labels.schemes import SURFACES, lookup
+from partreid.metrics import Interval
 from partreid.report.content import LabelStory
 from partreid.train.checkpoint import load_tensors
 from partreid.train.journal import read as read_journal
@@ -22,23 +23,49 @@ from partreid.types import UNKNOWN, Benchmark, Sample
 from partreid.utils import ui
 
 BELL, STRIPES = "bell in the middle, no network", "stripes, no network"
+SIZE = (32, 16)  # of labels that look at nothing, in cells
 
 
 def quality_of(folder: Path, benchmark: Benchmark, world: Path) -> dict[str, float]:
     """How well the labels that a run ended with fit the exact surfaces."""
-    labels = load_tensors(folder / "checkpoint.safetensors")[0]["cue/parts/labels"].numpy()
-    return dict(label_quality(labels, benchmark.train, surfaces(world)))
+    return dict(label_quality(_ended_with(folder), benchmark.train, surfaces(world)))
+
+
+def gain_over_bell(folder: Path, benchmark: Benchmark, world: Path) -> dict[str, Interval]:
+    """How much better they fit than a bell in the middle in five rows, by region."""
+    labels = _ended_with(folder)
+    blind = np.broadcast_to(bell(5, SIZE), (len(labels), *SIZE))
+    return label_gains(labels, blind, benchmark.train, surfaces(world))
+
+
+def bell_sentence(method: str, gain: Mapping[str, Interval]) -> str:
+    """The same in words."""
+    clauses = [
+        f"{name} {100 * g.value:+.1f} ({100 * g.low:+.1f} to {100 * g.high:+.1f})"
+        for name, g in gain.items()
+    ]
+    return (
+        f"{method}'s labels against the bell, in points, with 95 % intervals from drawing the "
+        f"people anew: {', '.join(clauses)}."
+    )
+
+
+def _ended_with(folder: Path) -> NDArray[np.uint8]:
+    labels: NDArray[np.uint8] = load_tensors(folder / "checkpoint.safetensors")[0][
+        "cue/parts/labels"
+    ].numpy()
+    return labels
 
 
 def baselines(benchmark: Benchmark, world: Path) -> dict[str, dict[str, float]]:
     """The same of labels that look at nothing: a bell in the middle in five rows, and five stripes.
     A network's labels that are no better are no find.
     """
-    n, K, size = len(benchmark.train), 5, (32, 16)
-    blind = {BELL: bell(K, size), STRIPES: stripes(K, size)}
+    n, K = len(benchmark.train), 5
+    blind = {BELL: bell(K, SIZE), STRIPES: stripes(K, SIZE)}
     return {
         name: dict(
-            label_quality(np.broadcast_to(one, (n, *size)), benchmark.train, surfaces(world))
+            label_quality(np.broadcast_to(one, (n, *SIZE)), benchmark.train, surfaces(world))
         )
         for name, one in blind.items()
     }

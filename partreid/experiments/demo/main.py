@@ -15,7 +15,15 @@ from partreid.evaluation import RunResult, evaluate_run
 from partreid.evaluation.parts import Truth
 from partreid.evaluation.run import ignoring_visibility
 from partreid.experiments.demo import decide
-from partreid.experiments.demo.labels import baselines, print_quality, quality_of, rounds, stories
+from partreid.experiments.demo.labels import (
+    baselines,
+    bell_sentence,
+    gain_over_bell,
+    print_quality,
+    quality_of,
+    rounds,
+    stories,
+)
 from partreid.experiments.demo.lessons import lessons
 from partreid.experiments.demo.truth import exact_labels, leak_check, watch, with_exact_masks
 from partreid.inference import Model, load
@@ -128,6 +136,9 @@ def run(
     if quality:
         quality |= baselines(benchmark, world)
     print_quality(quality)
+    over_bell = {titles[m]: gain_over_bell(out / "runs" / m, benchmark, world) for m in taught}
+    against_bell = tuple(bell_sentence(name, gain) for name, gain in over_bell.items())
+    ui.show(*against_bell)
     clock = time.perf_counter()
     made = decide.decided(parted, out / "runs" / HERO)
     if made is not None:
@@ -144,6 +155,10 @@ def run(
         numbers["gains_over_bot"] = {name: _plain_gain(gain) for name, gain in gains.items()}
     if quality:
         numbers["label_quality"] = quality
+        numbers["label_gain_over_bell"] = {
+            name: {region: [g.value, g.low, g.high] for region, g in gain.items()}
+            for name, gain in over_bell.items()
+        }
     if made is not None:
         numbers["threshold"] = decide.plain(made)
     rivals = [title for m, title in titles.items() if m != HERO]
@@ -167,6 +182,7 @@ def run(
             for story in stories(titles[m], out / "runs" / m, benchmark, world)
         ),
         label_quality=quality,
+        label_notes=against_bell,
         label_rounds={titles[m]: rounds(out / "runs" / m) for m in taught},
         lessons=lessons(models, benchmark),
         sections=() if made is None else (decide.section(parted, made),),

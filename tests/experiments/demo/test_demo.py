@@ -181,6 +181,12 @@ def test_all_five_papers_in_one_table_and_one_report(
         BELL,
         STRIPES,
     }
+    over_bell = summary["label_gain_over_bell"]
+    assert set(over_bell) == {"ISP", "HCGA"}
+    for method, regions in over_bell.items():
+        for region, (value, low, high) in regions.items():
+            mine, blind = (summary["label_quality"][name][region] for name in (method, BELL))
+            assert value == pytest.approx(mine - blind) and low <= value <= high
     ap = {(r["method"], r["queries"], r["visibility"]): r["mAP"] for r in summary["results"]}
     for method, gains in summary["gains_over_bot"].items():
         for queries, gain in gains.items():
@@ -190,6 +196,7 @@ def test_all_five_papers_in_one_table_and_one_report(
     html = (out / "report.html").read_text()
     for words in (
         "the surface unwrapped",
+        "HCGA&#39;s labels against the bell, in points",
         "regions hidden on purpose",
         "Labels that the network found",
         *papers,
