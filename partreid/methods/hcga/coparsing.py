@@ -33,6 +33,7 @@ Offset = tuple[int, int]
 # cells along the axes, no more.
 AXES: dict[int, tuple[Offset, ...]] = {3: ((1, 0), (0, 1)), 5: ((1, 0), (0, 1), (2, 0), (0, 2))}
 DIAGONALS: tuple[Offset, ...] = ((1, 1), (1, -1))
+OUTSIDE = 255  # the raw label of cells that are known to show no person
 
 
 @door
@@ -230,14 +231,23 @@ def background_labels(labels: RawLabels, rows: float = 1 / 2, columns: float = 1
 
 
 @door
-def reassign(labels: RawLabels, parts: int, how: Reassign = "structure") -> tuple[Tensor, int]:
+def reassign(
+    labels: RawLabels,
+    parts: int,
+    how: Reassign = "structure",
+    person: Annotated[Tensor, Axes("n h w")] | None = None,
+) -> tuple[Tensor, int]:
     """CPLR: raw labels int64 [n, h, w] to uint8 0 background, 1..parts from top to bottom; and how
     many different raw labels the foreground had (0: all is background).
 
     structure: head, body and legs at 1/(2 K) and 2/K of the range of heights; there are three
     whatever ``parts``. mean: as many raw labels in each part as in the next, by mean height.
+    person: ours, bool [n, h, w]; what is not there is background whatever its label, and counts for
+    none: neither for its height nor for the border.
     """
-    behind = set(background_labels(labels))
+    if person is not None:
+        labels = labels.masked_fill(~person, OUTSIDE)
+    behind = {OUTSIDE, *background_labels(labels)}
     front = [int(label) for label in labels.unique() if int(label) not in behind]
     row = torch.arange(labels.shape[1], device=labels.device, dtype=torch.float64)[
         None, :, None
@@ -293,7 +303,7 @@ def parse_person(
     rim: ours, so many cells at the rim count as those next to them, see
     :func:`partreid.methods.isp.clustering.inside`. height, seeded: ours, see
     :func:`partreid.methods.isp.labels.parse_person`; features fade where the discriminant sees no
-    person, and a cell that it calls background is background whatever its raw label.
+    person, and a cell that it calls background counts for no raw label.
     plausible: least and greatest share of foreground that is believed.
     """
     isp_labels.require_one_way(seeded, central)
@@ -314,14 +324,13 @@ def parse_person(
         notes["one_image" if n == 1 else "one_image_per_camera"] = 1
     net = CoParser(f, cameras, images, dimensions, same_camera, seed, central)
     net.train(steps, least_labels, lr, Weights(local, background, diagonal, norm, window))
+    person = None if likely is None else likely > 0.5
     notes["steps"] = len(net.weights)
     best: Tensor | None = None
     few = 0
     # too few labels left: an earlier step had more
     for back, weights in enumerate(reversed(net.weights)):
-        labels, front = reassign(net.predict(weights), parts, how)
-        if likely is not None:
-            labels = labels * (likely > 0.5)
+        labels, front = reassign(net.predict(weights), parts, how, person)
         share = float((labels > 0).float().mean())
         if plausible[0] <= share <= plausible[1] and front > few:
             best, few = labels, front

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from benchmarks.people import oddities, person
-from partreid.methods.hcga.coparsing import CoParser, Weights, adjacent, parse_person
+from partreid.methods.hcga.coparsing import (
+    CoParser,
+    Weights,
+    adjacent,
+    background_labels,
+    parse_person,
+    reassign,
+)
 
 
 def test_labels_find_the_people() -> None:
@@ -66,6 +73,29 @@ def test_fewer_directions_and_images_learn_the_same() -> None:
     assert len(some.chosen) == 2 and some.predict(
         [p.detach() for p in some.decoder.parameters()]
     ).shape == (4, 32, 16)
+
+
+def test_what_is_known_to_show_nobody_counts_for_no_label() -> None:
+    """Label 1 is a head that has leaked into the ground beside the person, label 4 a wall."""
+    raw = torch.zeros(1, 12, 10, dtype=torch.int64)
+    raw[0, :, 9], raw[0, 6:10, 5:9] = 4, 1
+    raw[0, 1:3, 2:5], raw[0, 3:7, 2:5], raw[0, 7:11, 2:5] = 1, 2, 3
+    shown = torch.zeros(1, 12, 10, dtype=torch.bool)
+    shown[0, 1:11, 2:5] = True
+    labels, front = reassign(raw, 3)
+    assert background_labels(raw) == [0, 4] and front == 3
+    # the leak drags the head's label below the torso's, which becomes the topmost
+    assert labels[0, 1, 3] == 2 and labels[0, 4, 3] == 1
+    labels, front = reassign(raw, 3, person=shown)
+    want = torch.zeros(1, 12, 10, dtype=torch.uint8)
+    want[0, 1:3, 2:5], want[0, 3:7, 2:5], want[0, 7:11, 2:5] = 1, 2, 3
+    assert front == 3 and torch.equal(labels, want)
+    everywhere = torch.ones_like(shown)
+    plain, filled = reassign(raw, 3), reassign(raw, 3, person=everywhere)
+    assert torch.equal(plain[0], filled[0]) and plain[1] == filled[1]
+    nothing, front = reassign(raw, 3, person=~everywhere)
+    assert front == 0 and not nothing.any()
+    assert int((raw == 255).sum()) == 0  # the caller's labels are left alone
 
 
 def test_adjacent_images() -> None:
