@@ -165,6 +165,16 @@ class Overlap:
             self.hits[:, i] += np.bincount(resized[there], minlength=self.K + 1)
             self.reference[i] += there.sum()
 
+    @classmethod
+    def total(cls, some: Sequence["Overlap"]) -> "Overlap":
+        """All of them as one; at least one, of the same parts and regions."""
+        whole = cls(some[0].K, some[0].regions)
+        for one in some:
+            whole.hits += one.hits
+            whole.areas += one.areas
+            whole.reference += one.reference
+        return whole
+
     def by_order(self) -> dict[str, tuple[int, ...]]:
         """Parts of head, legs and shoes as ISP's released code takes them, from above: the first;
         the one or, of six, two before the last; the last.
@@ -185,7 +195,7 @@ class Overlap:
             for i, name in enumerate(self.regions[1:])
         }
 
-    def agreement(self, stands_for: Mapping[str, Sequence[int]]) -> dict[str, Agreement]:
+    def agreement(self, stands_for: "Named") -> dict[str, Agreement]:
         """By region; stands_for: the parts of each but the first, which is every part."""
         agreements = {}
         for i, name in enumerate(self.regions):
@@ -201,6 +211,48 @@ class Overlap:
                 (pixels - either) / (pixels - both) if pixels > both else None,
             )
         return agreements
+
+
+Named = Mapping[str, Sequence[int]]  # the parts of each region
+
+
+def overlap_gains(
+    mine: Sequence[Overlap], than: Sequence[Overlap], ids: Sequence[int], named: tuple[Named, Named]
+) -> dict[str, Interval]:
+    """How much higher the IoU inside each region is than that of others of the same images, and the
+    range of it when people are drawn anew. Regions that neither has are left out.
+
+    mine, than: one for each image; ids: the person in it; named: what the parts of either stand
+    for, which is kept.
+    """
+    totals = [Overlap.total(side).agreement(names) for side, names in zip((mine, than), named)]
+    regions = [
+        (i, name)
+        for i, name in enumerate(mine[0].regions)
+        if None not in (totals[0][name].inside, totals[1][name].inside)
+    ]
+
+    def pixels(overlap: Overlap, names: Named) -> list[int]:
+        """In both and in either, region by region."""
+        counts = []
+        for i, name in regions:
+            parts = list(range(1, overlap.K + 1)) if i == 0 else list(names.get(name, ()))
+            both = int(overlap.hits[parts, i].sum())
+            either = int(overlap.areas[parts].sum() + overlap.reference[i]) - both
+            counts += [both, either]
+        return counts
+
+    rows = [
+        pixels(one, named[0]) + pixels(other, named[1])
+        for one, other in zip(mine, than, strict=True)
+    ]
+
+    def gain(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        both, either = sums[:, ::2], sums[:, 1::2]
+        iou = _ratio(both, either).reshape(len(sums), 2, len(regions))
+        return {name: iou[:, 0, k] - iou[:, 1, k] for k, (_, name) in enumerate(regions)}
+
+    return bootstrap_sums(np.array(rows, np.float64), ids, gain)
 
 
 def bell(K: int, size: tuple[int, int]) -> NDArray[np.uint8]:

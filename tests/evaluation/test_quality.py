@@ -13,7 +13,7 @@ from PIL import Image
 
 from partreid.cli.base import app
 from partreid.errors import DataError, RecipeError
-from partreid.evaluation.quality import LABELS, PREDICTED, quality
+from partreid.evaluation.quality import BELL, LABELS, PREDICTED, quality
 from partreid.inference import load
 from partreid.labels.places import label_path
 from partreid.recipes import Spec
@@ -58,24 +58,33 @@ def with_truth(trained: Trained, benchmark: Benchmark, world: Path, tmp_path: Pa
 
 
 def test_exact_labels_agree_fully_and_beat_what_looks_at_nothing(
-    with_truth: Path, world: Path
+    with_truth: Path, world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = quality(with_truth, world, SURFACES, device="cpu")
-    assert (
-        set(report.agreement) == {LABELS, PREDICTED, "bell that looks at nothing", "stripes"}
-        and report.images == 48
-    )
+    assert set(report.agreement) == {LABELS, PREDICTED, BELL, "stripes"} and report.images == 48
     assert all(a.inside == a.outside == a.mean == 1 for a in report.agreement[LABELS].values())
     for what, of in report.agreement.items():
         if what != LABELS:
             assert all(a.inside is not None and a.inside < 1 for a in of.values()), what
     assert (
-        (report.agreement["bell that looks at nothing"]["foreground"].inside or 0)
+        (report.agreement[BELL]["foreground"].inside or 0)
         > (report.agreement["stripes"]["foreground"].inside or 0)
         > 0.2
     )
     assert report.stands_for[LABELS] == {"head": ["part1"], "legs": ["part4"], "shoes": ["part5"]}
     assert "as the released code" in report.how
+    assert set(report.over_bell) == {LABELS, PREDICTED}
+    for what, of in report.over_bell.items():
+        assert set(of) == {"foreground", "head", "legs", "shoes"}
+        for region, gain in of.items():
+            mine, blind = (report.agreement[w][region].inside or 0 for w in (what, BELL))
+            assert gain.value == pytest.approx(mine - blind)
+            assert gain.low <= gain.value <= gain.high
+            assert what != LABELS or gain.low > 0
+    report.show()
+    shown = capsys.readouterr().out
+    assert "over the bell, in points [95 % when the people are drawn anew]" in shown
+    assert f"[+{100 * report.over_bell[LABELS]['foreground'].low:.1f}, " in shown
 
 
 def test_a_parser_s_classes_are_grouped_as_isp_does(
@@ -124,6 +133,9 @@ def test_a_run_that_was_taught_is_judged_by_its_predictions_alone(
     assert LABELS not in report["iou"] and report["parts_by"] == "by what a part covers most of"
     assert set(report["parts"][PREDICTED]) == {"head", "legs", "shoes"}
     assert set(report["iou"][PREDICTED]["head"]) == {"inside", "outside", "mean"}
+    assert set(report["over_bell"]) == {PREDICTED}
+    value, low, high = report["over_bell"][PREDICTED]["foreground"]
+    assert low <= value <= high
     app(
         [
             "labels",
