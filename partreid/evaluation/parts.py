@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from partreid.data.transforms import resize_nearest
 from partreid.labels.schemes import lookup
 from partreid.metrics import Interval, bootstrap_sums
+from partreid.metrics.arrays import Ids
 from partreid.types import UNKNOWN, Output, PartScheme, Sample
 
 # Regions of the exact label images. Belongings (25 backpack, 26 handbag) are foreground too:
@@ -217,7 +218,7 @@ Named = Mapping[str, Sequence[int]]  # the parts of each region
 
 
 def overlap_gains(
-    mine: Sequence[Overlap], than: Sequence[Overlap], ids: Sequence[int], named: tuple[Named, Named]
+    mine: Sequence[Overlap], than: Sequence[Overlap], ids: Ids, named: tuple[Named, Named]
 ) -> dict[str, Interval]:
     """How much higher the IoU inside each region is than that of others of the same images, and the
     range of it when people are drawn anew. Regions that neither has are left out.
@@ -231,6 +232,9 @@ def overlap_gains(
         for i, name in enumerate(mine[0].regions)
         if None not in (totals[0][name].inside, totals[1][name].inside)
     ]
+
+    if not regions:
+        return {}
 
     def pixels(overlap: Overlap, names: Named) -> list[int]:
         """In both and in either, region by region."""

@@ -210,8 +210,10 @@ def bootstrap_sums(
         Interval(value=0.5, low=0.5, high=0.5)
     """
     _require_draws(samples, seed, level)
-    if counts.ndim != 2 or not len(counts):
-        raise ShapeError(f"counts must be [n, k], one row or more, got {list(counts.shape)}")
+    if counts.ndim != 2 or not counts.size:
+        raise ShapeError(
+            f"counts must be [n, k], one row and one column or more, got {list(counts.shape)}"
+        )
     _, person, rows = np.unique(
         _fitting(ids, {"counts": counts[:, 0]}), return_inverse=True, return_counts=True
     )

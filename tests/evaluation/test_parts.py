@@ -15,6 +15,7 @@ from partreid.evaluation.parts import (
     exact_visibility,
     label_gains,
     label_quality,
+    overlap_gains,
     stripes,
 )
 from partreid.types import Embeddings, Output, PartMaps, PartScheme, Sample
@@ -94,6 +95,28 @@ REGION_NAMES = ("foreground", "head", "legs", "shoes")
 def masks(truth: np.ndarray) -> dict[str, np.ndarray]:
     """0 background, 1 head, 2 neither, 3 legs, 4 shoes."""
     return {"foreground": truth > 0, "head": truth == 1, "legs": truth == 3, "shoes": truth == 4}
+
+
+def test_gains_of_overlaps_are_those_of_the_agreement() -> None:
+    random = np.random.default_rng(5)
+    truth = random.integers(0, 5, (12, 12, 6)).astype(np.uint8)
+    named = {"head": (1,), "legs": (3,), "shoes": (4,)}
+    sides: list[list[Overlap]] = []
+    for wrong in (0.1, 0.5):
+        labels = np.where(random.random(truth.shape) < wrong, 0, truth).astype(np.uint8)
+        sides.append([])
+        for a, b in zip(labels, truth, strict=True):
+            sides[-1].append(Overlap(4, REGION_NAMES))
+            sides[-1][-1].add(a, masks(b))
+    gains = overlap_gains(*sides, np.arange(12) // 2, (named, named))
+    better, worse = (Overlap.total(side).agreement(named) for side in sides)
+    for name in REGION_NAMES:
+        want = (better[name].inside or 0) - (worse[name].inside or 0)
+        assert gains[name].value == pytest.approx(want) and 0 < gains[name].low < gains[name].high
+    nobody = [Overlap(4, REGION_NAMES) for _ in range(2)]
+    for one in nobody:
+        one.add(np.zeros((4, 4), np.uint8), masks(np.zeros((4, 4), np.uint8)))
+    assert overlap_gains(nobody, nobody, [1, 2], ({}, {})) == {}
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.2])

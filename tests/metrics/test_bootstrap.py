@@ -128,10 +128,14 @@ def test_sums_that_do_not_fit_are_refused() -> None:
     def first(sums: np.ndarray) -> dict[str, np.ndarray]:
         return {"first": sums[:, 0]}
 
-    with pytest.raises(ShapeError, match=r"counts must be \[n, k\], one row or more, got \[3\]"):
+    with pytest.raises(
+        ShapeError, match=r"counts must be \[n, k\], one row and one column or more, got \[3\]"
+    ):
         bootstrap_sums(np.ones(3), [1, 2, 3], first)
-    with pytest.raises(ShapeError, match=r"one row or more, got \[0, 2\]"):
+    with pytest.raises(ShapeError, match=r"column or more, got \[0, 2\]"):
         bootstrap_sums(np.ones((0, 2)), [], first)
+    with pytest.raises(ShapeError, match=r"column or more, got \[2, 0\]"):
+        bootstrap_sums(np.ones((2, 0)), [1, 2], first)
     with pytest.raises(ShapeError, match="one value per id, 2, got \\[3\\]"):
         bootstrap_sums(np.ones((3, 1)), [1, 2], first)
     with pytest.raises(ArgumentError, match="the number of draws"):
