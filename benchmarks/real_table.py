@@ -2,6 +2,7 @@
 
 python -m benchmarks.real_table results/real-seed1.json results/real-cuhk01.json \
     results/real-dsa-seed1.json results/real-hcga-seed1.json
+python -m benchmarks.real_table results/real-dsa-seed2.json
 
 Of several files the last counts where two say something of a method; of a baseline the first.
 """
@@ -152,7 +153,8 @@ def main() -> None:
         for name, numbers in other["methods"].items():
             known = record["methods"].get(name, {})
             record["methods"][name] = known | numbers if name not in BASELINES else numbers | known
-    print("\n\n".join("\n".join(part(record)) for part in (scores, labels, cuhk01)))
+    tables = [part(record) for part in (scores, labels, cuhk01)]
+    print("\n\n".join("\n".join(lines) for lines in tables if len(lines) > 2))  # heads alone
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from partreid.evaluation.extract import Labels
 from partreid.evaluation.parts import bell, label_gains, label_quality, stripes
+from partreid.explain.evidence import spoken
 from partreid.explain.overlays import Shown
 from partreid.labels.parsing import read_labels
 from partreid.labels.places import label_path
@@ -39,10 +40,11 @@ def gain_over_bell(folder: Path, benchmark: Benchmark, world: Path) -> dict[str,
 
 
 def bell_sentence(method: str, gain: Mapping[str, Interval]) -> str:
-    """The same in words."""
+    """The same in words, without regions of which neither has anything."""
     clauses = [
-        f"{name} {100 * g.value:+.1f} ({100 * g.low:+.1f} to {100 * g.high:+.1f})"
+        f"{spoken(name)} {100 * g.value:+.1f} ({100 * g.low:+.1f} to {100 * g.high:+.1f})"
         for name, g in gain.items()
+        if (g.low, g.value, g.high) != (0, 0, 0)
     ]
     return (
         f"{method}'s labels against the bell, in points, with 95 % intervals from drawing the "
