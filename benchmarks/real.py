@@ -42,6 +42,7 @@ from partreid.distance import PartDistance
 from partreid.evaluation import RunResult, evaluate_run
 from partreid.evaluation.extract import extract
 from partreid.evaluation.parts import Overlap, bell, stripes
+from partreid.evaluation.quality import labels_made
 from partreid.evaluation.result import Embedded
 from partreid.evaluation.run import ignoring_visibility
 from partreid.evaluation.score import score
@@ -257,13 +258,9 @@ def label_iou(
         return {}
     K, size = model.scheme.K, predicted[0].shape
     judged: dict[str, Callable[[int], Any]] = {"predicted": lambda index: predicted[index]}
-    file = folder / "checkpoint.safetensors"
-    if file.is_file():
-        from partreid.train.checkpoint import load_tensors
-
-        made = load_tensors(file)[0].get("cue/parts/labels")
-        if made is not None:
-            judged["labels it made"] = lambda index: made[rows_[index]].numpy()
+    made = labels_made(folder, len(learn.train))
+    if made is not None:
+        judged["labels it made"] = lambda index: made[rows_[index]]
     judged["bell"] = lambda index: bell(K, size)
     judged["stripes"] = lambda index: stripes(K, size)
     iou: dict[str, dict[str, float | None]] = {}

@@ -4,7 +4,6 @@ exact surfaces or a parser's labels (ISP Table 3).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from partreid.data.transforms import resize_nearest
-from partreid.labels.schemes import lookup
 from partreid.metrics import Interval, bootstrap_sums
 from partreid.metrics.arrays import Ids
 from partreid.types import UNKNOWN, Output, PartScheme, Sample
@@ -22,101 +20,64 @@ from partreid.types import UNKNOWN, Output, PartScheme, Sample
 REGIONS = {"head": (23, 24, 27), "legs": (7, 8, 9, 10, 11, 12, 13, 14), "shoes": (5, 6)}
 BELONGINGS = (25, 26)
 PERSON = tuple(range(1, 28))
-EVERYTHING = (*REGIONS, "bags", "rest")
 # share of the crop that a part must cover to count as visible: 16 pixels at 128 x 64
 SHOWN_PIXELS = 1 / 512
+
+Named = Mapping[str, Sequence[int]]  # the parts that stand for each region
 
 
 def label_quality(
     labels: NDArray[np.uint8],
     samples: Sequence[Sample],
     exact: Callable[[Sample], NDArray[np.uint8]],
-) -> Mapping[str, float]:
-    """IoU in 0..1 of foreground, head, legs and shoes, and the share of bags that the foreground
-    keeps.
+) -> dict[str, float]:
+    """:func:`overlap_quality` of :func:`label_overlaps`."""
+    return overlap_quality(label_overlaps(labels, samples, exact))
+
+
+def label_overlaps(
+    labels: NDArray[np.uint8],
+    samples: Sequence[Sample],
+    exact: Callable[[Sample], NDArray[np.uint8]],
+) -> list["Overlap"]:
+    """Labels of every image against foreground, head, legs, shoes and bags.
 
     labels: uint8 [N, h, w], 0 background, 1..K parts, 255 unknown. exact: surfaces uint8 [H, W] of
-    a sample, 1..27 the person with hat and bags. Every part stands for the region of head, legs,
-    shoes or anything else that it covers most of all over the set; a region without a part has IoU
-    0.
+    a sample, 1..27 the person with hat and bags.
     """
-    count = _confusions(labels, samples, exact).sum(0)
-    quality = {name: float(iou[0]) for name, iou in _ious(count[None], _named(count)).items()}
-    bags = 1 + EVERYTHING.index("bags")
-    return quality | {"bags kept": float(_ratio(count[1:, bags].sum(), count[:, bags].sum()))}
-
-
-def label_gains(
-    labels: NDArray[np.uint8],
-    than: NDArray[np.uint8],
-    samples: Sequence[Sample],
-    exact: Callable[[Sample], NDArray[np.uint8]],
-) -> dict[str, Interval]:
-    """How much higher the IoU of labels is than that of others of the same samples, by region, and
-    the range of it when people are drawn anew. What parts stand for is kept.
-
-    The rest as in :func:`label_quality`.
-    """
-    sides = [_confusions(side, samples, exact) for side in (labels, than)]
-    named = [_named(side.sum(0)) for side in sides]
-    shapes = [side.shape[1:] for side in sides]
-    border = shapes[0][0] * shapes[0][1]
-
-    def gain(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        mine, other = (
-            _ious(flat.reshape(-1, *shape), names)
-            for flat, shape, names in zip(
-                (sums[:, :border], sums[:, border:]), shapes, named, strict=True
-            )
-        )
-        return {name: mine[name] - other[name] for name in mine}
-
-    flat = np.concatenate([side.reshape(len(side), -1) for side in sides], 1)
-    return bootstrap_sums(flat.astype(np.float64), [s.identity for s in samples], gain)
-
-
-def _confusions(
-    labels: NDArray[np.uint8],
-    samples: Sequence[Sample],
-    exact: Callable[[Sample], NDArray[np.uint8]],
-) -> NDArray[np.int64]:
-    """Pixels of every image by label and exact region, int64 [N, K + 1, 6], 0 the background."""
     K = int(labels[labels != UNKNOWN].max(initial=0))
-    inner = {*BELONGINGS, *(x for region in REGIONS.values() for x in region)}
-    table = lookup(
-        {
-            **REGIONS,
-            "bags": BELONGINGS,
-            "rest": tuple(s for s in PERSON if s not in inner),
-        }
-    )
-    count = np.zeros((len(samples), K + 1, len(EVERYTHING) + 1), np.int64)
-    for mine, label_map, sample in zip(count, labels, samples, strict=True):
-        truth = table[exact(sample)]
-        resized = resize_nearest(label_map, (truth.shape[0], truth.shape[1]))
-        known = resized != UNKNOWN
-        np.add.at(mine, (resized[known], truth[known]), 1)
-    return count
+    overlaps = []
+    for label_map, sample in zip(labels, samples, strict=True):
+        surfaces = exact(sample)
+        one = Overlap(K, ("foreground", *REGIONS, "bags"))
+        one.add(label_map, {**region_masks(surfaces), "bags": np.isin(surfaces, BELONGINGS)})
+        overlaps.append(one)
+    return overlaps
 
 
-def _named(count: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The region, from 0, that each part covers most of: [K]."""
-    return count[1:, 1:].argmax(1) if len(count) > 1 else np.zeros(0, np.intp)
+def overlap_quality(overlaps: Sequence["Overlap"]) -> dict[str, float]:
+    """IoU in 0..1 of foreground, head, legs and shoes, and the share of bags that the foreground
+    keeps, from :func:`label_overlaps`.
 
-
-def _ious(
-    counts: NDArray[np.int64] | NDArray[np.float64], stands_for: NDArray[np.intp]
-) -> dict[str, NDArray[np.float64]]:
-    """IoU of the foreground and of each region, float64 [m], of m counts [m, K + 1, 6]."""
-    ious = {
-        "foreground": _ratio(counts[:, 1:, 1:].sum((1, 2)), counts.sum((1, 2)) - counts[:, 0, 0])
+    Every part stands for the region of head, legs, shoes, bags or anything else that it covers most
+    of all over the set; a region without a part has IoU 0.
+    """
+    whole = Overlap.total(overlaps)
+    agreement = whole.agreement(whole.by_overlap())
+    bags = whole.regions.index("bags")
+    kept, there = int(whole.hits[1:, bags].sum()), int(whole.reference[bags])
+    return {
+        **{name: agreement[name].inside or 0.0 for name in ("foreground", *REGIONS)},
+        "bags kept": kept / there if there else 0.0,
     }
-    for i, name in enumerate(REGIONS):
-        mine = 1 + np.flatnonzero(stands_for == i)
-        hit = counts[:, mine, i + 1].sum(1)
-        either = counts[:, mine].sum((1, 2)) + counts[:, :, i + 1].sum(1) - hit
-        ious[name] = _ratio(hit, either)
-    return ious
+
+
+def region_masks(surfaces: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
+    """Foreground, head, legs and shoes in exact surfaces uint8 [H, W]: bool [H, W] each."""
+    return {
+        "foreground": (surfaces >= min(PERSON)) & (surfaces <= max(PERSON)),
+        **{name: np.isin(surfaces, members) for name, members in REGIONS.items()},
+    }
 
 
 @dataclass(frozen=True)
@@ -196,55 +157,52 @@ class Overlap:
             for i, name in enumerate(self.regions[1:])
         }
 
-    def agreement(self, stands_for: "Named") -> dict[str, Agreement]:
+    def pixels(self, region: int, parts: Sequence[int]) -> tuple[int, int]:
+        """In both and in either of a region, from 0, and what stands for it: these parts, or every
+        part for the first region.
+        """
+        mine = list(range(1, self.K + 1)) if region == 0 else list(parts)
+        both = int(self.hits[mine, region].sum())
+        return both, int(self.areas[mine].sum() + self.reference[region]) - both
+
+    def agreement(self, stands_for: Named) -> dict[str, Agreement]:
         """By region; stands_for: the parts of each but the first, which is every part."""
-        agreements = {}
+        agreements, total = {}, int(self.areas.sum())
         for i, name in enumerate(self.regions):
-            mine = list(range(1, self.K + 1)) if i == 0 else list(stands_for.get(name, ()))
-            both, area, total = (
-                int(self.hits[mine, i].sum()),
-                int(self.areas[mine].sum()),
-                int(self.reference[i]),
-            )
-            either, pixels = area + total - both, int(self.areas.sum())
+            both, either = self.pixels(i, stands_for.get(name, ()))
             agreements[name] = Agreement(
                 both / either if either else None,
-                (pixels - either) / (pixels - both) if pixels > both else None,
+                (total - either) / (total - both) if total > both else None,
             )
         return agreements
 
 
-Named = Mapping[str, Sequence[int]]  # the parts of each region
-
-
 def overlap_gains(
-    mine: Sequence[Overlap], than: Sequence[Overlap], ids: Ids, named: tuple[Named, Named]
+    mine: Sequence[Overlap],
+    than: Sequence[Overlap],
+    ids: Ids,
+    named: tuple[Named, Named] | None = None,
 ) -> dict[str, Interval]:
     """How much higher the IoU inside each region is than that of others of the same images, and the
     range of it when people are drawn anew. Regions that neither has are left out.
 
     mine, than: one for each image; ids: the person in it; named: what the parts of either stand
-    for, which is kept.
+    for, by default what they cover most of. It is kept in every draw.
     """
-    totals = [Overlap.total(side).agreement(names) for side, names in zip((mine, than), named)]
+    wholes = [Overlap.total(side) for side in (mine, than)]
+    named = named or (wholes[0].by_overlap(), wholes[1].by_overlap())
+    agreements = [whole.agreement(names) for whole, names in zip(wholes, named, strict=True)]
     regions = [
         (i, name)
         for i, name in enumerate(mine[0].regions)
-        if None not in (totals[0][name].inside, totals[1][name].inside)
+        if all(agreement[name].inside is not None for agreement in agreements)
     ]
-
     if not regions:
         return {}
 
     def pixels(overlap: Overlap, names: Named) -> list[int]:
         """In both and in either, region by region."""
-        counts = []
-        for i, name in regions:
-            parts = list(range(1, overlap.K + 1)) if i == 0 else list(names.get(name, ()))
-            both = int(overlap.hits[parts, i].sum())
-            either = int(overlap.areas[parts].sum() + overlap.reference[i]) - both
-            counts += [both, either]
-        return counts
+        return [n for i, name in regions for n in overlap.pixels(i, names.get(name, ()))]
 
     rows = [
         pixels(one, named[0]) + pixels(other, named[1])
@@ -253,7 +211,8 @@ def overlap_gains(
 
     def gain(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         both, either = sums[:, ::2], sums[:, 1::2]
-        iou = _ratio(both, either).reshape(len(sums), 2, len(regions))
+        iou = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+        iou = iou.reshape(len(sums), 2, len(regions))
         return {name: iou[:, 0, k] - iou[:, 1, k] for k, (_, name) in enumerate(regions)}
 
     return bootstrap_sums(np.array(rows, np.float64), ids, gain)
@@ -272,11 +231,6 @@ def bell(K: int, size: tuple[int, int]) -> NDArray[np.uint8]:
 def stripes(K: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Labels uint8 [h, w] of K rows as wide as the crop, without background."""
     return np.broadcast_to((np.arange(size[0]) * K // size[0] + 1)[:, None], size).astype(np.uint8)
-
-
-def _ratio(part: Any, whole: Any) -> NDArray[np.float64]:
-    """part / whole, 0 where there is no whole."""
-    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
 
 
 class Truth:

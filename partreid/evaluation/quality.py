@@ -15,11 +15,11 @@ from partreid.errors import DataError, RecipeError
 from partreid.evaluation.extract import extract
 from partreid.evaluation.parts import (
     PERSON,
-    REGIONS,
     Agreement,
     Overlap,
     bell,
     overlap_gains,
+    region_masks,
     stripes,
 )
 from partreid.inference import Model, load
@@ -144,7 +144,7 @@ def quality(
     )
     reference, there = _reference(against, root, samples)
     judged: dict[str, Callable[[int], NDArray[np.uint8]]] = {}
-    made = _made(run, len(samples)) if on == "train" else None
+    made = labels_made(run, len(samples)) if on == "train" else None
     if made is not None:
         judged[LABELS] = made.__getitem__
     kept = [i for i, known in enumerate(there) if known]
@@ -229,13 +229,12 @@ def _surfaces(root: Path, folder: str = "labels") -> Reference:
     table[max(PERSON) + 1 :] = 0
 
     def masks(sample: Sample) -> Masks:
-        surfaces = read_labels(label_path(root, sample.path, folder), table, sample.path)
-        return {"foreground": surfaces > 0, **{n: np.isin(surfaces, r) for n, r in REGIONS.items()}}
+        return region_masks(read_labels(label_path(root, sample.path, folder), table, sample.path))
 
     return masks
 
 
-def _made(run: Path, images: int) -> NDArray[np.uint8] | None:
+def labels_made(run: Path, images: int) -> NDArray[np.uint8] | None:
     """The labels that a run ended with, uint8 [N, h, w], if it made any."""
     path = (run if run.is_dir() else run.parent) / "checkpoint.safetensors"
     if not path.is_file():
@@ -269,9 +268,7 @@ def _predicted(model: Model, samples: Sequence[Sample]) -> list[NDArray[np.uint8
 
 
 def _gain(gain: Interval | None) -> str:
-    if gain is None:
-        return "–"
-    return f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    return "–" if gain is None else gain.points()
 
 
 def _percent(value: float | None) -> str:

@@ -311,7 +311,7 @@ def _print(
             c.claim.where,
             c.claim.published,
             c.claim.queries,
-            f"{100 * c.gain.value:+.1f} [{100 * c.gain.low:+.1f}, {100 * c.gain.high:+.1f}]",
+            c.gain.points(),
             ", ".join(f"{100 * g:+.1f}" for g in c.by_seed),
             c.verdict,
         )

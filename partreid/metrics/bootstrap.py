@@ -48,6 +48,10 @@ class Interval:
     low: float
     high: float
 
+    def points(self) -> str:
+        """As a gain in hundredths: ``+1.3 [-0.7, +3.2]``."""
+        return f"{100 * self.value:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
 
 @dataclass(frozen=True)
 class Difference(Interval):
@@ -220,7 +224,10 @@ def bootstrap_sums(
     sums = np.zeros((len(rows), counts.shape[1]))
     np.add.at(sums, person, counts)
     total = sums.sum(0, keepdims=True)
-    whole, drawn, without = of(total), of(_draws(len(rows), samples, seed) @ sums), of(total - sums)
+    whole = of(total)
+    if len(rows) == 1:  # without the only person nothing is left to ask ``of`` about
+        return {name: Interval(*[float(value[0])] * 3) for name, value in whole.items()}
+    drawn, without = of(_draws(len(rows), samples, seed) @ sums), of(total - sums)
     return {
         name: _interval(float(value[0]), drawn[name], without[name], rows, level)
         for name, value in whole.items()

@@ -190,7 +190,7 @@ def _breakdowns(results: Sequence[RunResult]) -> tuple[str, dict[str, dict[str, 
 
 def _points(d: Difference) -> tuple[str, str]:
     return (
-        f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]",
+        d.points(),
         "< 0.001" if d.p < 0.001 else f"{d.p:.3f}",
     )
 

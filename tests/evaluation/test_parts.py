@@ -13,11 +13,12 @@ from partreid.evaluation.parts import (
     bell,
     exact_visibilities,
     exact_visibility,
-    label_gains,
+    label_overlaps,
     label_quality,
     overlap_gains,
     stripes,
 )
+from partreid.metrics import Interval
 from partreid.types import Embeddings, Output, PartMaps, PartScheme, Sample
 
 SAMPLE = Sample(Path("x.jpg"), 1, 1)
@@ -62,25 +63,30 @@ def test_gains_are_differences_of_overlaps_and_people_are_drawn() -> None:
     good = np.broadcast_to(lookup_of(EXACT), (24, 4, 4)).copy()
     good[draw.random(good.shape) < 0.1] = 0
     poor = np.where(draw.random(good.shape) < 0.4, 0, good).astype(np.uint8)
-    gains = label_gains(good, poor, samples, lambda sample: EXACT)
+    gains = label_gains(good, poor, samples)
     better, worse = (label_quality(side, samples, lambda sample: EXACT) for side in (good, poor))
-    assert set(gains) == {"foreground", *REGION_NAMES[1:]}
-    for name, gain in gains.items():
-        assert gain.value == pytest.approx(better[name] - worse[name])
-        assert 0 < gain.low < gain.value < gain.high
-    back = label_gains(poor, good, samples, lambda sample: EXACT)["head"]
+    assert set(gains) == {*REGION_NAMES, "bags"}
+    for name in REGION_NAMES:
+        assert gains[name].value == pytest.approx(better[name] - worse[name])
+        assert 0 < gains[name].low < gains[name].value < gains[name].high
+    back = label_gains(poor, good, samples)["head"]
     assert back.value == pytest.approx(-gains["head"].value) and back.high < 0
-    level = label_gains(good, good, samples, lambda sample: EXACT)
+    level = label_gains(good, good, samples)
     assert all((g.value, g.low, g.high) == (0, 0, 0) for g in level.values())
 
 
 def test_gains_compare_labels_of_unlike_numbers_of_parts() -> None:
     samples = [SAMPLE, Sample(Path("y.jpg"), 2, 1)]
     parts, one = (np.stack([side] * 2) for side in (lookup_of(EXACT), EXACT > 0))
-    gains = label_gains(parts, one.astype(np.uint8), samples, lambda sample: EXACT)
+    gains = label_gains(parts, one.astype(np.uint8), samples)
     # the one part covers all 9 pixels and stands for the head, which has 2 of them
     assert gains["foreground"].value == 0
     assert gains["head"].value == pytest.approx(7 / 9) and gains["legs"].value == 1
+
+
+def label_gains(mine: np.ndarray, than: np.ndarray, samples: list[Sample]) -> dict[str, Interval]:
+    sides = (label_overlaps(side, samples, lambda sample: EXACT) for side in (mine, than))
+    return overlap_gains(*sides, [s.identity for s in samples])
 
 
 def lookup_of(truth: np.ndarray) -> np.ndarray:

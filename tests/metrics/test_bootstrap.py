@@ -124,6 +124,18 @@ def test_a_quotient_of_sums_is_held_as_often_as_it_says() -> None:
     assert 0.91 <= share(intervals, truth) <= 0.99
 
 
+def test_of_one_person_s_sums_nothing_more_is_known() -> None:
+    """Nobody is left without him: no share of nothing is asked for."""
+    counts = np.array([[1.0, 2.0], [2.0, 2.0]])
+    with np.errstate(all="raise"):
+        got = bootstrap_sums(counts, [7, 7], lambda s: {"share": s[:, 0] / s[:, 1]}, samples=10)
+    assert got["share"] == Interval(0.75, 0.75, 0.75)
+
+
+def test_a_gain_reads_in_points() -> None:
+    assert Interval(0.0131, -0.0069, 0.0322).points() == "+1.3 [-0.7, +3.2]"
+
+
 def test_sums_that_do_not_fit_are_refused() -> None:
     def first(sums: np.ndarray) -> dict[str, np.ndarray]:
         return {"first": sums[:, 0]}

@@ -3,6 +3,7 @@ came about.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.evaluation.extract import Labels
-from partreid.evaluation.parts import bell, label_gains, label_quality, stripes
+from partreid.evaluation.parts import (
+    bell,
+    label_overlaps,
+    overlap_gains,
+    overlap_quality,
+    stripes,
+)
+from partreid.evaluation.quality import labels_made
 from partreid.explain.evidence import spoken
 from partreid.explain.overlays import Shown
 from partreid.labels.parsing import read_labels
@@ -27,22 +35,39 @@ BELL, STRIPES = "bell in the middle, no network", "stripes, no network"
 SIZE = (32, 16)  # of labels that look at nothing, in cells
 
 
-def quality_of(folder: Path, benchmark: Benchmark, world: Path) -> dict[str, float]:
-    """How well the labels that a run ended with fit the exact surfaces."""
-    return dict(label_quality(_ended_with(folder), benchmark.train, surfaces(world)))
+def judged(
+    folders: Mapping[str, Path], benchmark: Benchmark, world: Path
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Interval]]]:
+    """How well the labels that runs ended with fit the exact surfaces, and how much better than a
+    bell in the middle in five rows, by region; folders: runs by what they are called.
 
-
-def gain_over_bell(folder: Path, benchmark: Benchmark, world: Path) -> dict[str, Interval]:
-    """How much better they fit than a bell in the middle in five rows, by region."""
-    labels = _ended_with(folder)
-    blind = np.broadcast_to(bell(5, SIZE), (len(labels), *SIZE))
-    return label_gains(labels, blind, benchmark.train, surfaces(world))
+    Beside them stand that bell and five stripes, which look at nothing: a network's labels that are
+    no better are no find. Nothing without a run.
+    """
+    if not folders:
+        return {}, {}
+    samples, exact = benchmark.train, cache(surfaces(world))
+    n = len(samples)
+    blind = {BELL: bell(5, SIZE), STRIPES: stripes(5, SIZE)}
+    labels = {name: np.broadcast_to(one, (n, *SIZE)) for name, one in blind.items()}
+    for name, folder in folders.items():
+        made = labels_made(folder, n)
+        assert made is not None, folder  # only runs that label for themselves come here
+        labels[name] = made
+    overlaps = {name: label_overlaps(labels[name], samples, exact) for name in (*folders, *blind)}
+    quality = {name: overlap_quality(some) for name, some in overlaps.items()}
+    ids = [s.identity for s in samples]
+    gains = {name: overlap_gains(overlaps[name], overlaps[BELL], ids) for name in folders}
+    return quality, {
+        name: {region: g for region, g in gain.items() if region in quality[name]}
+        for name, gain in gains.items()
+    }
 
 
 def bell_sentence(method: str, gain: Mapping[str, Interval]) -> str:
-    """The same in words, without regions of which neither has anything."""
+    """The gain over the bell in words, without regions of which neither has anything."""
     clauses = [
-        f"{spoken(name)} {100 * g.value:+.1f} ({100 * g.low:+.1f} to {100 * g.high:+.1f})"
+        f"{spoken(name)} {g.points()}"
         for name, g in gain.items()
         if (g.low, g.value, g.high) != (0, 0, 0)
     ]
@@ -50,27 +75,6 @@ def bell_sentence(method: str, gain: Mapping[str, Interval]) -> str:
         f"{method}'s labels against the bell, in points, with 95 % intervals from drawing the "
         f"people anew: {', '.join(clauses)}."
     )
-
-
-def _ended_with(folder: Path) -> NDArray[np.uint8]:
-    labels: NDArray[np.uint8] = load_tensors(folder / "checkpoint.safetensors")[0][
-        "cue/parts/labels"
-    ].numpy()
-    return labels
-
-
-def baselines(benchmark: Benchmark, world: Path) -> dict[str, dict[str, float]]:
-    """The same of labels that look at nothing: a bell in the middle in five rows, and five stripes.
-    A network's labels that are no better are no find.
-    """
-    n, K = len(benchmark.train), 5
-    blind = {BELL: bell(K, SIZE), STRIPES: stripes(K, SIZE)}
-    return {
-        name: dict(
-            label_quality(np.broadcast_to(one, (n, *SIZE)), benchmark.train, surfaces(world))
-        )
-        for name, one in blind.items()
-    }
 
 
 def surfaces(world: Path) -> Labels:

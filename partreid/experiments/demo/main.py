@@ -15,15 +15,7 @@ from partreid.evaluation import RunResult, evaluate_run
 from partreid.evaluation.parts import Truth
 from partreid.evaluation.run import ignoring_visibility
 from partreid.experiments.demo import decide
-from partreid.experiments.demo.labels import (
-    baselines,
-    bell_sentence,
-    gain_over_bell,
-    print_quality,
-    quality_of,
-    rounds,
-    stories,
-)
+from partreid.experiments.demo.labels import bell_sentence, judged, print_quality, rounds, stories
 from partreid.experiments.demo.lessons import lessons
 from partreid.experiments.demo.truth import exact_labels, leak_check, watch, with_exact_masks
 from partreid.inference import Model, load
@@ -130,13 +122,8 @@ def run(
         + f"; chance is {100 * leak['chance']:.1f} %."
     )
 
-    quality: dict[str, dict[str, float]] = {
-        titles[m]: quality_of(out / "runs" / m, benchmark, world) for m in taught
-    }
-    if quality:
-        quality |= baselines(benchmark, world)
+    quality, over_bell = judged({titles[m]: out / "runs" / m for m in taught}, benchmark, world)
     print_quality(quality)
-    over_bell = {titles[m]: gain_over_bell(out / "runs" / m, benchmark, world) for m in taught}
     against_bell = tuple(bell_sentence(name, gain) for name, gain in over_bell.items())
     ui.show(*against_bell)
     clock = time.perf_counter()

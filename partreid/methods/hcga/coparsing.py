@@ -316,15 +316,15 @@ def parse_person(
         return isp_labels.fallback("flat_activation", features, state)
     if height > 0:
         f = isp_labels.with_height(f, norms(f.flatten(2)), height)
+    person = None
     if likely is not None:
-        f = f * likely[:, None]
+        f, person = f * likely[:, None], likely > 0.5
     notes: dict[str, float] = {}
     if len(adjacent(cameras, same_camera)) == 0:
         # L_back has nothing to compare
         notes["one_image" if n == 1 else "one_image_per_camera"] = 1
     net = CoParser(f, cameras, images, dimensions, same_camera, seed, central)
     net.train(steps, least_labels, lr, Weights(local, background, diagonal, norm, window))
-    person = None if likely is None else likely > 0.5
     notes["steps"] = len(net.weights)
     best: Tensor | None = None
     few = 0
